@@ -1,0 +1,163 @@
+-- Integer surrogates stand for relays and events wherever they are referred to; the views at the end are the
+-- shape that people query.
+
+create table relay (
+    k             bigint primary key generated always as identity,
+    url           text    not null unique,
+    network       text    not null,
+    discovered_at bigint not null,
+    state         text    not null default 'new',
+    checked_at    bigint,
+    failures      bigint not null default 0,
+    check_due_at  bigint not null default 0,
+    sync_due_at   bigint not null default 0
+);
+
+create table event (
+    k          bigint  primary key generated always as identity,
+    id         bytea    not null unique,
+    pubkey     bytea    not null,
+    created_at bigint not null,
+    kind       integer not null,
+    tags       jsonb   not null,
+    content    text    not null,
+    sig        bytea   not null,
+    -- PostgreSQL's text cannot hold NUL. Where tags or content do, this is the exact event as JSON, and the columns
+    -- above show U+FFFD in its place.
+    exact      bytea
+);
+create index event_by_time   on event (created_at desc, id);
+create index event_by_author on event (pubkey, created_at desc);
+create index event_by_kind   on event (kind, created_at desc);
+
+-- One row for each one-letter tag: `key` is 64 bits of the hash of its name and value.
+create table tag (
+    key        bigint not null,
+    created_at bigint not null,
+    event      bigint not null references event (k) on delete cascade,
+    primary key (key, created_at, event)
+);
+create index tag_by_event on tag (event);
+
+create table sighting (
+    event   bigint not null references event (k) on delete cascade,
+    relay   bigint not null references relay (k),
+    seen_at bigint not null,
+    primary key (event, relay)
+);
+
+create table coverage (
+    relay     bigint not null references relay (k),
+    filter    text    not null,
+    since     bigint not null,
+    until     bigint not null,
+    method    text    not null,
+    proven_at bigint not null,
+    primary key (relay, filter, method, since)
+);
+
+create table gap (
+    relay    bigint not null references relay (k),
+    filter   text    not null,
+    since    bigint not null,
+    until    bigint not null,
+    reason   text    not null,
+    count    bigint,
+    tried_at bigint not null,
+    primary key (relay, filter, since)
+);
+
+create table document (
+    id   bytea not null,
+    type text not null,
+    data text not null,
+    primary key (id, type)
+);
+
+create table metadata (
+    relay        bigint not null references relay (k),
+    generated_at bigint not null,
+    type         text    not null,
+    document     bytea    not null,
+    rtt_open_ms  bigint,
+    rtt_read_ms  bigint,
+    rtt_write_ms bigint,
+    primary key (relay, type, generated_at)
+);
+
+create table service_state (
+    service_name text not null,
+    state_type   text not null,
+    state_key    text not null,
+    state_value  text not null,
+    primary key (service_name, state_type, state_key)
+);
+
+create table job (
+    id          bytea    primary key,
+    kind        bigint not null,
+    customer    bytea    not null,
+    request     text    not null,
+    received_at bigint not null,
+    status      text    not null,
+    ended_at    bigint
+);
+create index job_open on job (received_at) where status in ('received', 'working');
+
+create table outbox (
+    event     bytea    not null,
+    relay     text    not null,
+    body      text    not null,
+    queued_at bigint not null,
+    due_at    bigint,
+    attempts  bigint not null default 0,
+    sent_at   bigint,
+    trouble   text,
+    primary key (event, relay)
+);
+create index outbox_due on outbox (due_at) where due_at is not null;
+
+create view relays as select url, network, discovered_at, state, checked_at from relay;
+
+-- The first value of each one-letter tag, as `e:5c83...`.
+create function tagvalues(tags jsonb) returns text[] language sql immutable parallel safe as $$
+    select coalesce(array_agg((t ->> 0) || ':' || (t ->> 1) order by n), '{}')
+      from jsonb_array_elements(tags) with ordinality as e (t, n)
+     where length(t ->> 0) = 1 and jsonb_array_length(t) > 1
+$$;
+
+create view events as
+select id, pubkey, created_at, kind, tags, tagvalues(tags) as tagvalues, content, sig from event;
+
+create view events_relays as
+select event.id as event_id, relay.url as relay_url, sighting.seen_at
+  from sighting join event on event.k = sighting.event join relay on relay.k = sighting.relay;
+
+create view nip11 as select id, data from document where type = 'nip11';
+create view nip66 as select id, data from document where type = 'nip66';
+
+create view relay_metadata as
+select relay.url as relay_url, generated_at, type, document as metadata_id, rtt_open_ms, rtt_read_ms, rtt_write_ms
+  from metadata join relay on relay.k = metadata.relay;
+
+create view relay_metadata_latest as
+select relay.url as relay_url, generated_at, type, document as metadata_id, rtt_open_ms, rtt_read_ms, rtt_write_ms
+  from metadata m join relay on relay.k = m.relay
+ where generated_at = (select max(generated_at) from metadata n where n.relay = m.relay and n.type = m.type);
+
+create view events_statistics as
+select count(*) as events, count(distinct pubkey) as pubkeys, count(distinct kind) as kinds,
+       min(created_at) as first_created_at, max(created_at) as last_created_at,
+       (select count(*) from sighting) as sightings
+  from event;
+
+create view relays_statistics as
+select relay.url as relay_url, relay.network, relay.discovered_at, count(sighting.event) as events,
+       min(sighting.seen_at) as first_seen_at, max(sighting.seen_at) as last_seen_at
+  from relay left join sighting on sighting.relay = relay.k group by relay.k;
+
+create view kind_counts_total as
+select kind, count(*) as events, count(distinct pubkey) as pubkeys from event group by kind;
+
+create view pubkey_counts_total as
+select pubkey, count(*) as events, count(distinct kind) as kinds from event group by pubkey;

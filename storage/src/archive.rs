@@ -1,0 +1,114 @@
+//! What the rest of the agent may ask of the archive.
+
+use std::collections::{BTreeMap, HashSet};
+
+use async_trait::async_trait;
+use nostr::{EventId, Filter};
+
+use crate::rows::{
+    Batch, CheckRecord, CoverageReport, Cursor, Delivery, Document, Job, JobStatus, Network, Outgoing, Relay,
+    RelayQuery, Stats, Stored,
+};
+use crate::{Event, StorageError};
+
+type Result<T> = std::result::Result<T, StorageError>;
+
+/// Events and their sightings: what each backend does in its own way.
+#[async_trait]
+pub trait Events: Send + Sync {
+    /// Which of these ids are stored.
+    async fn known(&self, ids: &[EventId]) -> Result<HashSet<EventId>>;
+
+    /// Stores a batch in one transaction: events, sightings, coverage and gaps, or none of them.
+    async fn store(&self, batch: &Batch) -> Result<Stored>;
+
+    /// One page of the events that a filter asks for, newest first, lowest id first within a second. The filter's
+    /// own `limit` counts from its first page, so callers that page keep the count.
+    async fn page(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Vec<Event>>;
+
+    /// How many distinct events any of these filters asks for. `limit` plays no part (NIP-45).
+    async fn count(&self, filters: &[Filter]) -> Result<u64>;
+
+    /// Ids and times of the events that a filter asks for, oldest first, for NIP-77.
+    async fn ids(&self, filter: &Filter) -> Result<Vec<(EventId, i64)>>;
+
+    /// The relays that hold each of these events.
+    async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>>;
+
+    /// Events in the order they were stored, after the one numbered `after`. The number never decreases from one
+    /// commit to the next, so a reader that remembers it misses nothing.
+    async fn stored_after(&self, after: i64, limit: i64) -> Result<Vec<(i64, Event)>>;
+
+    /// Removes the events that a filter asks for, with their sightings.
+    async fn remove(&self, filter: &Filter) -> Result<()>;
+
+    /// The archive in numbers. Its cost grows with the number of events.
+    async fn stats(&self) -> Result<Stats>;
+}
+
+/// Everything else that is kept: relays, documents, coverage, service state, jobs and the outbox.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Adds relays that are not yet known; says how many were new.
+    async fn add_relays(&self, relays: &[(String, Network)], now: i64) -> Result<usize>;
+
+    /// Lists relays by address.
+    async fn relays(&self, query: &RelayQuery) -> Result<Vec<Relay>>;
+
+    /// One relay.
+    async fn relay(&self, url: &str) -> Result<Option<Relay>>;
+
+    /// Keeps what a check found, in one transaction. The relay is added when it is not known.
+    async fn record_check(&self, relay: (&str, Network), check: &CheckRecord) -> Result<()>;
+
+    /// The newest document of each type of a relay.
+    async fn documents(&self, url: &str) -> Result<Vec<Document>>;
+
+    /// When to synchronize a relay next.
+    async fn set_sync_due(&self, url: &str, due_at: i64) -> Result<()>;
+
+    /// Coverage and gaps of one relay, or of all.
+    async fn coverage(&self, url: Option<&str>) -> Result<Vec<CoverageReport>>;
+
+    /// A value that a service left for itself.
+    async fn state(&self, service: &str, kind: &str, key: &str) -> Result<Option<String>>;
+
+    /// Leaves a value for a service's next run.
+    async fn set_state(&self, service: &str, kind: &str, key: &str, value: &str) -> Result<()>;
+
+    /// Keeps a job request; `false` when it was there already.
+    async fn accept_job(&self, job: &Job) -> Result<bool>;
+
+    /// Takes the oldest job that nobody has begun, and marks it as begun.
+    async fn take_job(&self) -> Result<Option<Job>>;
+
+    /// Puts back the jobs that were begun and not ended: for the start of the one process that works on them.
+    async fn put_back_jobs(&self) -> Result<u64>;
+
+    /// Ends a job that was begun and queues its answer, in one transaction. `false`, and nothing is queued, when it was not in work.
+    async fn end_job(&self, id: EventId, status: JobStatus, now: i64, answer: &[Outgoing]) -> Result<bool>;
+
+    /// Where a job stands.
+    async fn job(&self, id: EventId) -> Result<Option<Job>>;
+
+    /// Queues events for sending; pairs of event and relay that are queued already are left alone.
+    async fn enqueue(&self, outgoing: &[Outgoing], now: i64) -> Result<()>;
+
+    /// Queued events that are due, those queued first coming first.
+    async fn due_outgoing(&self, now: i64, limit: i64) -> Result<Vec<Outgoing>>;
+
+    /// Keeps how sending ended.
+    async fn delivered(&self, outgoing: &Outgoing, delivery: &Delivery, now: i64) -> Result<()>;
+
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<()>;
+
+    /// Closes the connections, having let open transactions end.
+    async fn close(&self);
+}
+
+/// The archive: [`Events`] and [`Ledger`] on one database.
+pub trait Archive: Events + Ledger + std::fmt::Debug {
+    /// `SQLite` or `PostgreSQL`.
+    fn backend(&self) -> &'static str;
+}

@@ -1,0 +1,233 @@
+//! An event as it was signed, and the proof that it was.
+//!
+//! This type is our own because the archive must give back what any client can sign: `nostr::Event` refuses an
+//! empty inner tag (`[[]]`), which NIP-01 allows.
+
+use std::fmt;
+
+use nostr::secp256k1::Message;
+use nostr::secp256k1::schnorr::Signature;
+use nostr::{EventId, PublicKey, SECP256K1};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+/// A parsed event (NIP-01) whose id and signature are claims, not yet checked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The claimed id.
+    pub id: EventId,
+    /// The author.
+    pub pubkey: PublicKey,
+    /// Unix seconds. Never negative, at most `i64::MAX`.
+    pub created_at: i64,
+    /// The kind.
+    pub kind: u16,
+    /// The tags, in order, values unchanged; an inner tag may be empty.
+    pub tags: Vec<Vec<String>>,
+    /// The content, which may hold NUL.
+    pub content: String,
+    /// The claimed Schnorr signature.
+    pub sig: [u8; 64],
+}
+
+/// Why an event is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadEvent {
+    /// Not the JSON of an event.
+    #[error("not an event: {0}")]
+    Malformed(String),
+    /// The id is not the hash of the contents.
+    #[error("wrong id: the contents hash to another")]
+    Id,
+    /// The signature does not belong to the author and id.
+    #[error("wrong signature")]
+    Signature,
+}
+
+impl Event {
+    /// Parses one event. Fields other than NIP-01's are not signed and are dropped.
+    ///
+    /// # Errors
+    /// When the text is not JSON, a field is missing, doubled, of another type or out of its range.
+    pub fn from_json(json: &str) -> Result<Self, BadEvent> {
+        serde_json::from_str(json).map_err(|error| BadEvent::Malformed(error.to_string()))
+    }
+
+    /// The event as one line of JSON, fields in NIP-01's order, with no white space.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("strings and numbers always serialize")
+    }
+
+    /// Recomputes the id.
+    ///
+    /// # Errors
+    /// [`BadEvent::Id`] when it is not the claimed one.
+    pub fn identify(self) -> Result<Identified, BadEvent> {
+        let preimage = (0, self.pubkey.to_hex(), self.created_at, self.kind, &self.tags, &self.content);
+        let preimage = serde_json::to_vec(&preimage).expect("strings and numbers always serialize");
+        if Sha256::digest(&preimage).as_slice() == self.id.as_bytes() {
+            Ok(Identified(self))
+        } else {
+            Err(BadEvent::Id)
+        }
+    }
+
+    /// Recomputes the id and checks the signature.
+    ///
+    /// # Errors
+    /// [`BadEvent::Id`] or [`BadEvent::Signature`].
+    pub fn verify(self) -> Result<Verified, BadEvent> {
+        self.identify()?.verify()
+    }
+
+    /// The first value of each tag whose name is one letter: what a filter can ask for (NIP-01).
+    pub fn indexed_tags(&self) -> impl Iterator<Item = (char, &str)> {
+        self.tags.iter().filter_map(|tag| {
+            let mut name = tag.first()?.chars();
+            match (name.next(), name.next()) {
+                (Some(letter), None) if letter.is_ascii_alphabetic() => Some((letter, tag.get(1)?.as_str())),
+                _ => None,
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_json())
+    }
+}
+
+/// An event whose id is the hash of its contents. Enough to recognise a stored event; not enough to store one.
+#[derive(Debug, Clone)]
+pub struct Identified(Event);
+
+impl Identified {
+    /// The event.
+    #[must_use]
+    pub fn event(&self) -> &Event {
+        &self.0
+    }
+
+    /// Checks the signature.
+    ///
+    /// # Errors
+    /// [`BadEvent::Signature`].
+    pub fn verify(self) -> Result<Verified, BadEvent> {
+        let key = self.0.pubkey.xonly().map_err(|_| BadEvent::Signature)?;
+        let sig = Signature::from_slice(&self.0.sig).map_err(|_| BadEvent::Signature)?;
+        let message = Message::from_digest(self.0.id.to_bytes());
+        match SECP256K1.verify_schnorr(&sig, &message, &key) {
+            Ok(()) => Ok(Verified(self.0)),
+            Err(_) => Err(BadEvent::Signature),
+        }
+    }
+}
+
+/// An event whose id and signature were checked: the only thing the archive stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified(Event);
+
+impl Verified {
+    /// The event.
+    #[must_use]
+    pub fn event(&self) -> &Event {
+        &self.0
+    }
+
+    /// Gives up the proof.
+    #[must_use]
+    pub fn into_event(self) -> Event {
+        self.0
+    }
+}
+
+impl From<&nostr::Event> for Event {
+    fn from(event: &nostr::Event) -> Self {
+        Self {
+            id: event.id,
+            pubkey: event.pubkey,
+            created_at: i64::try_from(event.created_at.as_secs()).unwrap_or(i64::MAX),
+            kind: event.kind.as_u16(),
+            tags: event.tags.iter().map(|tag| tag.as_slice().to_vec()).collect(),
+            content: event.content.clone(),
+            sig: event.sig.serialize(),
+        }
+    }
+}
+
+impl TryFrom<&Event> for nostr::Event {
+    type Error = BadEvent;
+
+    /// Fails for an event with an empty inner tag, which `nostr::Event` cannot hold.
+    fn try_from(event: &Event) -> Result<Self, BadEvent> {
+        let malformed = |what: &dyn fmt::Display| BadEvent::Malformed(what.to_string());
+        let tags = event.tags.iter().map(|tag| nostr::Tag::parse(tag.iter()).map_err(|e| malformed(&e)));
+        Ok(Self::new(
+            event.id,
+            event.pubkey,
+            nostr::Timestamp::from(event.created_at.cast_unsigned()),
+            nostr::Kind::from(event.kind),
+            tags.collect::<Result<Vec<_>, _>>()?,
+            event.content.clone(),
+            Signature::from_slice(&event.sig).map_err(|e| malformed(&e))?,
+        ))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    id: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    pubkey: std::borrow::Cow<'a, str>,
+    created_at: i64,
+    kind: u16,
+    tags: std::borrow::Cow<'a, [Vec<String>]>,
+    content: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    sig: std::borrow::Cow<'a, str>,
+}
+
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Wire {
+            id: self.id.to_hex().into(),
+            pubkey: self.pubkey.to_hex().into(),
+            created_at: self.created_at,
+            kind: self.kind,
+            tags: self.tags.as_slice().into(),
+            content: self.content.as_str().into(),
+            sig: hex::encode(self.sig).into(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        fn bytes<const N: usize, E: serde::de::Error>(name: &str, text: &str) -> Result<[u8; N], E> {
+            let mut out = [0; N];
+            let lower = !text.bytes().any(|b| b.is_ascii_uppercase());
+            match hex::decode_to_slice(text, &mut out) {
+                Ok(()) if lower => Ok(out),
+                _ => Err(E::custom(format_args!("{name} must be {} lower-case hex digits", N * 2))),
+            }
+        }
+        let wire = Wire::deserialize(deserializer)?;
+        if wire.created_at < 0 {
+            return Err(D::Error::custom("created_at must not be negative"));
+        }
+        Ok(Self {
+            id: EventId::from_byte_array(bytes("id", &wire.id)?),
+            pubkey: PublicKey::from_byte_array(bytes("pubkey", &wire.pubkey)?),
+            created_at: wire.created_at,
+            kind: wire.kind,
+            tags: wire.tags.into_owned(),
+            content: wire.content.into_owned(),
+            sig: bytes("sig", &wire.sig)?,
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! NIP-01 filters from outside, and what a filter means.
+
+use nostr::Filter;
+use sha2::{Digest, Sha256};
+
+use crate::Event;
+
+/// The most values one filter may hold, over all its lists.
+pub(crate) const MAX_FILTER_VALUES: usize = 10_000;
+
+/// Why a text is not a filter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// Not JSON, or a field of another type.
+    #[error("not a filter: {0}")]
+    Malformed(String),
+    /// A key that NIP-01 does not know. Relays would ignore it and answer more than was asked for.
+    #[error(
+        "unknown filter key {0:?}: a filter has ids, authors, kinds, since, until, limit, search and #x for one letter x"
+    )]
+    UnknownKey(String),
+    /// More than [`MAX_FILTER_VALUES`] values.
+    #[error("a filter may hold {MAX_FILTER_VALUES} values, this one has {0}")]
+    TooLarge(usize),
+    /// NIP-50 needs a full-text index, which this archive does not have.
+    #[error("this archive has no full-text index: leave `search` out")]
+    Search,
+}
+
+/// Parses one NIP-01 filter, strictly: an unknown key is an error, not silence.
+///
+/// # Errors
+/// See [`FilterError`].
+pub fn parse_filter(value: &serde_json::Value) -> Result<Filter, FilterError> {
+    let Some(object) = value.as_object() else {
+        return Err(FilterError::Malformed("expected a JSON object such as {\"kinds\":[1]}".into()));
+    };
+    let mut values = 0;
+    for (key, value) in object {
+        let mut chars = key.chars();
+        let tag =
+            matches!((chars.next(), chars.next(), chars.next()), (Some('#'), Some(c), None) if c.is_ascii_alphabetic());
+        match key.as_str() {
+            "search" => return Err(FilterError::Search),
+            "ids" | "authors" | "kinds" | "since" | "until" | "limit" => {}
+            _ if tag => {}
+            _ => return Err(FilterError::UnknownKey(key.clone())),
+        }
+        values += value.as_array().map_or(0, Vec::len);
+    }
+    if values > MAX_FILTER_VALUES {
+        return Err(FilterError::TooLarge(values));
+    }
+    serde_json::from_value(value.clone()).map_err(|error| FilterError::Malformed(error.to_string()))
+}
+
+/// Whether an event is what a filter asks for. `limit` and `search` play no part.
+#[must_use]
+pub fn matches(filter: &Filter, event: &Event) -> bool {
+    let created_at = event.created_at.cast_unsigned();
+    filter.ids.as_ref().is_none_or(|ids| ids.contains(&event.id))
+        && filter.authors.as_ref().is_none_or(|authors| authors.contains(&event.pubkey))
+        && filter.kinds.as_ref().is_none_or(|kinds| kinds.contains(&nostr::Kind::from(event.kind)))
+        && filter.since.is_none_or(|since| created_at >= since.as_secs())
+        && filter.until.is_none_or(|until| created_at <= until.as_secs())
+        && filter.generic_tags.iter().all(|(letter, wanted)| {
+            event.indexed_tags().any(|(name, value)| name == letter.as_char() && wanted.contains(value))
+        })
+}
+
+/// The key under which one value of a one-letter tag is indexed: 64 bits of a hash, whatever the value's length.
+/// Two values share a key with odds of 2^-64, and rows found by key are compared in full before they leave.
+pub(crate) fn tag_key(letter: char, value: &str) -> i64 {
+    let hash = Sha256::new_with_prefix([letter as u8]).chain_update(value).finalize();
+    i64::from_be_bytes(hash[..8].try_into().expect("a hash has 32 bytes"))
+}

@@ -1,0 +1,103 @@
+//! The archive as a `nostr_database::NostrDatabase`, so that rust-nostr's clients and relays can stand on it.
+
+use std::sync::Arc;
+
+use nostr::util::BoxedFuture;
+use nostr::{Event, EventId, Filter, Timestamp};
+use nostr_database::{
+    Backend, DatabaseError, DatabaseEventStatus, Events, NostrDatabase, RejectedReason, SaveEventStatus,
+};
+
+use crate::Archive;
+use crate::rows::{Batch, Cursor};
+
+/// How many events are read at a time.
+const PAGE: usize = 1_000;
+
+/// An archive behind rust-nostr's database trait.
+///
+/// The few events that `nostr::Event` cannot hold (those with an empty inner tag) are in the archive and in
+/// `count`, and left out of `query`.
+#[derive(Debug, Clone)]
+pub struct NostrArchive(pub Arc<dyn Archive>);
+
+impl NostrDatabase for NostrArchive {
+    fn backend(&self) -> Backend {
+        match self.0.backend() {
+            "SQLite" => Backend::SQLite,
+            other => Backend::Custom(other.to_owned()),
+        }
+    }
+
+    fn save_event<'a>(&'a self, event: &'a Event) -> BoxedFuture<'a, Result<SaveEventStatus, DatabaseError>> {
+        Box::pin(async move {
+            // The trait says that events come verified; the archive takes nobody's word for it.
+            let Ok(verified) = crate::Event::from(event).verify() else {
+                return Ok(SaveEventStatus::Rejected(RejectedReason::Other));
+            };
+            if event.kind.is_ephemeral() {
+                return Ok(SaveEventStatus::Rejected(RejectedReason::Ephemeral));
+            }
+            let batch = Batch { events: vec![verified], ..Batch::default() };
+            match self.0.store(&batch).await.map_err(DatabaseError::backend)?.stored {
+                0 => Ok(SaveEventStatus::Rejected(RejectedReason::Duplicate)),
+                _ => Ok(SaveEventStatus::Success),
+            }
+        })
+    }
+
+    fn check_id<'a>(&'a self, id: &'a EventId) -> BoxedFuture<'a, Result<DatabaseEventStatus, DatabaseError>> {
+        Box::pin(async move {
+            let known = self.0.known(&[*id]).await.map_err(DatabaseError::backend)?;
+            Ok(if known.is_empty() { DatabaseEventStatus::NotExistent } else { DatabaseEventStatus::Saved })
+        })
+    }
+
+    fn event_by_id<'a>(&'a self, id: &'a EventId) -> BoxedFuture<'a, Result<Option<Event>, DatabaseError>> {
+        Box::pin(async move { Ok(self.query(Filter::new().id(*id)).await?.first_owned()) })
+    }
+
+    fn count(&self, filter: Filter) -> BoxedFuture<'_, Result<usize, DatabaseError>> {
+        Box::pin(async move {
+            let limit = filter.limit.unwrap_or(usize::MAX);
+            let count = self.0.count(&[filter]).await.map_err(DatabaseError::backend)?;
+            Ok(usize::try_from(count).unwrap_or(usize::MAX).min(limit))
+        })
+    }
+
+    fn query(&self, filter: Filter) -> BoxedFuture<'_, Result<Events, DatabaseError>> {
+        Box::pin(async move {
+            let mut events = Events::new(&filter);
+            let mut left = filter.limit.unwrap_or(usize::MAX);
+            let mut after = None;
+            while left > 0 {
+                let asked = left.min(PAGE);
+                let page = self.0.page(&filter, after, asked).await.map_err(DatabaseError::backend)?;
+                let Some(last) = page.last() else { break };
+                after = Some(Cursor { created_at: last.created_at, id: last.id });
+                left -= page.len();
+                for event in &page {
+                    if let Ok(event) = Event::try_from(event) {
+                        events.insert(event);
+                    }
+                }
+            }
+            Ok(events)
+        })
+    }
+
+    fn negentropy_items(&self, filter: Filter) -> BoxedFuture<'_, Result<Vec<(EventId, Timestamp)>, DatabaseError>> {
+        Box::pin(async move {
+            let ids = self.0.ids(&filter).await.map_err(DatabaseError::backend)?;
+            Ok(ids.into_iter().map(|(id, at)| (id, Timestamp::from(at.cast_unsigned()))).collect())
+        })
+    }
+
+    fn delete(&self, filter: Filter) -> BoxedFuture<'_, Result<(), DatabaseError>> {
+        Box::pin(async move { self.0.remove(&filter).await.map_err(DatabaseError::backend) })
+    }
+
+    fn wipe(&self) -> BoxedFuture<'_, Result<(), DatabaseError>> {
+        self.delete(Filter::new())
+    }
+}

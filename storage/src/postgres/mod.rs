@@ -1,0 +1,68 @@
+//! The archive on a PostgreSQL server, 15 or later.
+
+mod events;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::pool::PoolOptions;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+
+use crate::ledger::ledger;
+use crate::{Archive, StorageError};
+
+/// The advisory lock that makes writers take turns, so that events are numbered in the order they become visible.
+/// The number is "brotr" in ASCII.
+const WRITER_LOCK: i64 = 0x62_72_6f_74_72;
+
+/// The archive in a PostgreSQL database.
+#[derive(Debug)]
+pub struct PostgresArchive {
+    pool: PgPool,
+}
+
+impl PostgresArchive {
+    /// Connects to the database that `url` names and migrates its schema.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses, or the schema is newer than this program.
+    pub async fn open(url: &str) -> Result<Self, StorageError> {
+        let unreadable = |source| StorageError::Open { backend: "PostgreSQL", place: "of that url".into(), source };
+        let options = PgConnectOptions::from_str(url).map_err(unreadable)?.application_name("brotr");
+        let place = format!(
+            "{} at {}:{}",
+            options.get_database().unwrap_or("(default)"),
+            options.get_host(),
+            options.get_port()
+        );
+        let pool = PoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options)
+            .await
+            .map_err(|source| StorageError::Open { backend: "PostgreSQL", place, source })?;
+        sqlx::migrate!("../migrations/postgres").run(&pool).await?;
+        Ok(Self { pool })
+    }
+
+    fn reader(&self) -> &PgPool {
+        &self.pool
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>, StorageError> {
+        Ok(self.pool.begin().await?)
+    }
+
+    async fn close_pools(&self) {
+        self.pool.close().await;
+    }
+}
+
+ledger!(PostgresArchive, PgConnection);
+
+impl Archive for PostgresArchive {
+    fn backend(&self) -> &'static str {
+        "PostgreSQL"
+    }
+}

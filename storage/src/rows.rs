@@ -1,0 +1,332 @@
+//! What the archive takes and gives, as values. Times are unix seconds, durations milliseconds.
+
+use std::fmt;
+use std::str::FromStr;
+
+use nostr::{EventId, PublicKey};
+use serde::Serialize;
+
+use crate::{Interval, StorageError, Verified};
+
+/// Declares an enum whose variants are stored and shown as fixed words.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident, $noun:literal { $($(#[$vmeta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        pub enum $name { $($(#[$vmeta])* #[serde(rename = $word)] $variant),+ }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word it is stored and shown as.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(self.as_str()) }
+        }
+
+        impl FromStr for $name {
+            type Err = StorageError;
+            fn from_str(word: &str) -> Result<Self, StorageError> {
+                match word {
+                    $($word => Ok(Self::$variant),)+
+                    other => Err(StorageError::Damaged { what: $noun, detail: other.to_owned() }),
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// How a relay is reached.
+    Network, "network" {
+        /// The public internet.
+        Clearnet = "clearnet",
+        /// A `.onion` service.
+        Tor = "tor",
+        /// An `.i2p` service.
+        I2p = "i2p",
+        /// A `.loki` service.
+        Loki = "loki",
+    }
+}
+
+words! {
+    /// What the last check found.
+    RelayState, "relay state" {
+        /// Not checked yet.
+        New = "new",
+        /// It answered as a relay does.
+        Up = "up",
+        /// It did not.
+        Down = "down",
+    }
+}
+
+words! {
+    /// How a span of time was proven complete.
+    Method, "coverage method" {
+        /// Pages of a REQ, each ended by EOSE.
+        Paged = "paged",
+    }
+}
+
+words! {
+    /// Why a span of time could not be proven complete.
+    GapReason, "gap reason" {
+        /// The relay went silent.
+        Timeout = "timeout",
+        /// The relay ended the subscription with CLOSED.
+        Closed = "closed",
+        /// The relay said NOTICE and nothing more.
+        Notice = "notice",
+        /// The connection ended.
+        Disconnect = "disconnect",
+        /// One second holds as many events as the relay gives at a time.
+        DenseSecond = "dense second",
+        /// The relay sent more than was asked for and was cut off.
+        Overflow = "overflow",
+        /// The relay sent events that the filter or the window excludes.
+        FilterIgnored = "filter ignored",
+        /// The events did not come newest first, so a page proves nothing about its span.
+        Disorder = "disorder",
+        /// Events came after EOSE.
+        LateEvents = "events after EOSE",
+        /// A page held nothing that could be verified.
+        InvalidEvents = "invalid events",
+    }
+}
+
+words! {
+    /// What a document describes.
+    DocumentType, "document type" {
+        /// A relay information document (NIP-11), as received.
+        Nip11 = "nip11",
+        /// What a check found (the facts behind a NIP-66 event).
+        Nip66 = "nip66",
+    }
+}
+
+words! {
+    /// Where a job stands.
+    JobStatus, "job status" {
+        /// Stored, not begun.
+        Received = "received",
+        /// Begun.
+        Working = "working",
+        /// Ended with a result.
+        Answered = "answered",
+        /// Ended with an error.
+        Failed = "failed",
+    }
+}
+
+/// A relay as the archive knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Relay {
+    /// The canonical address.
+    pub url: String,
+    /// How it is reached.
+    pub network: Network,
+    /// What the last check found.
+    pub state: RelayState,
+    /// When it was first heard of.
+    pub discovered_at: i64,
+    /// When it was last checked.
+    pub checked_at: Option<i64>,
+    /// Failed checks since the last good one.
+    #[serde(skip)]
+    pub failures: i64,
+}
+
+/// Which relays to list.
+#[derive(Debug, Clone, Default)]
+pub struct RelayQuery {
+    /// Only these networks; empty for all.
+    pub networks: Vec<Network>,
+    /// Only relays whose next check is due at this time.
+    pub check_due: Option<i64>,
+    /// Only relays whose next synchronization is due at this time.
+    pub sync_due: Option<i64>,
+    /// Only addresses that sort after this one: the last of the page before.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// What one check found, to be kept.
+#[derive(Debug, Clone, Default)]
+pub struct CheckRecord {
+    /// When the check began.
+    pub at: i64,
+    /// Whether the relay answered as one.
+    pub up: bool,
+    /// When to check again.
+    pub due_at: i64,
+    /// The NIP-11 document as received.
+    pub nip11: Option<String>,
+    /// What was found, as JSON without anything that changes from check to check.
+    pub nip66: String,
+    /// Round trips: open, read, write.
+    pub rtt_ms: [Option<i64>; 3],
+}
+
+/// The newest documents of a relay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Document {
+    /// What it describes.
+    #[serde(rename = "type")]
+    pub kind: DocumentType,
+    /// When it was last seen so.
+    pub generated_at: i64,
+    /// The document.
+    pub data: String,
+    /// Round trips measured with it: open, read, write.
+    pub rtt_ms: [Option<i64>; 3],
+}
+
+/// A claim that everything a relay held between two seconds, and the filter asks for, is in the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Covered {
+    /// The span.
+    pub interval: Interval,
+    /// How it was proven.
+    pub method: Method,
+    /// When.
+    pub proven_at: i64,
+}
+
+/// A span that could not be proven complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The span.
+    pub interval: Interval,
+    /// Why.
+    pub reason: GapReason,
+    /// How many events were seen in it, where that says something.
+    pub count: Option<i64>,
+    /// When it was tried.
+    pub tried_at: i64,
+}
+
+/// Coverage and gaps of one relay under one filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoverageReport {
+    /// The relay's address.
+    pub relay: String,
+    /// The filter, as JSON; `{}` is everything.
+    pub filter: String,
+    /// What is proven, in order of time.
+    pub covered: Vec<Covered>,
+    /// What is not, in order of time.
+    pub gaps: Vec<Gap>,
+}
+
+/// What one relay gave, to be kept in one transaction together with the coverage that claims it.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// Where the events were seen; `None` when they came from a file.
+    pub relay: Option<(String, Network)>,
+    /// When they were seen.
+    pub seen_at: i64,
+    /// Verified events; those already stored are taken as sightings.
+    pub events: Vec<Verified>,
+    /// Ids that are known to be stored: sightings only.
+    pub known: Vec<EventId>,
+    /// The filter that the claims are about, as JSON.
+    pub filter: String,
+    /// What is proven complete by this batch and what came before.
+    pub covered: Vec<Covered>,
+    /// What could not be proven.
+    pub gaps: Vec<Gap>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Events that were new.
+    pub stored: usize,
+    /// Events that were there already.
+    pub known: usize,
+}
+
+/// Where to go on in a list of events, newest first, lowest id first within a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// The last event's `created_at`.
+    pub created_at: i64,
+    /// The last event's id.
+    pub id: EventId,
+}
+
+/// A NIP-90 job request to be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// The request event's id.
+    pub id: EventId,
+    /// The request's kind, 5000 to 5999.
+    pub kind: u16,
+    /// Who asked.
+    pub customer: PublicKey,
+    /// The request event, as JSON.
+    pub request: String,
+    /// When it arrived here.
+    pub received_at: i64,
+    /// Where it stands.
+    pub status: JobStatus,
+}
+
+/// An event of ours on its way to a relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The event's id.
+    pub event: EventId,
+    /// The relay's address.
+    pub relay: String,
+    /// The event, as JSON.
+    pub body: String,
+    /// How often sending was tried.
+    pub attempts: i64,
+}
+
+/// How sending ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// The relay said OK.
+    Accepted,
+    /// The relay refused it, or will never be reached; not tried again.
+    Refused(String),
+    /// It failed for now; to be tried again at `due_at`.
+    Delayed {
+        /// What went wrong.
+        reason: String,
+        /// When to try again.
+        due_at: i64,
+    },
+}
+
+/// The archive in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Distinct events.
+    pub events: i64,
+    /// Pairs of event and relay.
+    pub sightings: i64,
+    /// Distinct authors.
+    pub pubkeys: i64,
+    /// Relays by state.
+    pub relays: std::collections::BTreeMap<String, i64>,
+    /// Events by kind.
+    pub kinds: std::collections::BTreeMap<i64, i64>,
+    /// Jobs by status.
+    pub jobs: std::collections::BTreeMap<String, i64>,
+    /// Events of ours that wait to be sent.
+    pub outbox: i64,
+    /// The size of the database on disk.
+    pub disk_bytes: i64,
+}

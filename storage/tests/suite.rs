@@ -1,0 +1,469 @@
+//! One suite for both backends: whatever holds for SQLite holds for PostgreSQL.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use brotr_storage::*;
+use nostr::{Alphabet, EventBuilder, Filter, Keys, Kind, SingleLetterTag, Tag, TagKind, Timestamp};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+/// Runs every test of the list against one archive each, on one backend.
+macro_rules! suite {
+    ($($name:ident),+ $(,)?) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn sqlite() {
+            $({
+                let dir = tempfile::tempdir().expect("a directory");
+                let url = format!("sqlite://{}", dir.path().join("new/brotr.db").display());
+                eprintln!("SQLite: {}", stringify!($name));
+                $name(open(&url).await.expect("opened"), url).await;
+            })+
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn postgres() {
+            let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
+            $({
+                let url = server.database(stringify!($name)).expect("a database");
+                eprintln!("PostgreSQL: {}", stringify!($name));
+                $name(open(&url).await.expect("opened"), url).await;
+            })+
+        }
+    };
+}
+
+suite!(
+    events_come_back_exactly,
+    a_batch_is_stored_once,
+    any_filter_finds_what_a_naive_one_finds,
+    pages_follow_each_other,
+    coverage_merges_and_takes_gaps_away,
+    relays_are_added_once_and_listed_in_pages,
+    checks_are_kept_by_content,
+    a_job_is_taken_and_ended_once,
+    the_outbox_keeps_what_is_not_delivered,
+    rust_nostr_can_stand_on_it,
+    statistics_count_what_is_there,
+    the_public_shape_is_there,
+    opening_again_keeps_everything,
+);
+
+const RELAY: &str = "wss://relay.example/";
+
+fn event(content: &str, tags: Vec<Vec<&str>>, created_at: i64) -> Verified {
+    // Signed by hand, since the library refuses the empty inner tag that this archive must keep.
+    let keys = Keys::generate();
+    let tags: Vec<Vec<String>> = tags.into_iter().map(|t| t.into_iter().map(str::to_owned).collect()).collect();
+    let preimage = serde_json::json!([0, keys.public_key().to_hex(), created_at, 1, tags, content]).to_string();
+    let id: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest(preimage).into();
+    let sig = keys.sign_schnorr(&nostr::secp256k1::Message::from_digest(id));
+    let id = nostr::EventId::from_byte_array(id);
+    Event { id, pubkey: keys.public_key(), created_at, kind: 1, tags, content: content.into(), sig: sig.serialize() }
+        .verify()
+        .expect("signed")
+}
+
+fn batch(events: Vec<Verified>) -> Batch {
+    Batch {
+        relay: Some((RELAY.into(), Network::Clearnet)),
+        seen_at: 1_700_000_000,
+        events,
+        filter: "{}".into(),
+        ..Batch::default()
+    }
+}
+
+async fn all(archive: &Arc<dyn Archive>) -> Vec<Event> {
+    archive.page(&Filter::new(), None, 10_000).await.expect("a page")
+}
+
+async fn events_come_back_exactly(archive: Arc<dyn Archive>, _: String) {
+    let odd = vec![
+        event("a NUL \0 within", vec![vec!["d", "with\0nul"]], 5),
+        event("\u{FFFD} is not NUL", vec![vec![], vec![""], vec!["e"], vec!["é\u{2028}\"\\\n\t\u{7}\u{7f}"]], 4),
+        event("", vec![], 0),
+        event("the last second there is", vec![vec!["x", &"y".repeat(100_000)]], i64::MAX),
+    ];
+    archive.store(&batch(odd.clone())).await.expect("stored");
+    for verified in &odd {
+        let id = verified.event().id;
+        let back = archive.page(&Filter::new().id(id), None, 2).await.expect("a page");
+        assert_eq!(back, [verified.event().clone()]);
+        assert_eq!(back[0].to_json(), verified.event().to_json());
+        back[0].clone().verify().expect("still what was signed");
+    }
+}
+
+async fn a_batch_is_stored_once(archive: Arc<dyn Archive>, _: String) {
+    let (a, b) = (event("a", vec![], 1), event("b", vec![vec!["t", "x"], vec!["t", "x"]], 2));
+    let twice = vec![a.clone(), b.clone(), a.clone()];
+    assert_eq!(archive.store(&batch(twice)).await.expect("stored"), Stored { stored: 2, known: 1 });
+    assert_eq!(archive.store(&batch(vec![a.clone()])).await.expect("stored"), Stored { stored: 0, known: 1 });
+    let other = Batch {
+        relay: Some(("wss://other.example/".into(), Network::Clearnet)),
+        known: vec![a.event().id],
+        ..batch(vec![])
+    };
+    assert_eq!(archive.store(&other).await.expect("stored"), Stored { stored: 0, known: 1 });
+    let holders = archive.holders(&[a.event().id, b.event().id]).await.expect("holders");
+    assert_eq!(holders[&a.event().id], ["wss://other.example/", RELAY]);
+    assert_eq!(holders[&b.event().id], [RELAY]);
+    let unknown = nostr::EventId::all_zeros();
+    assert_eq!(archive.known(&[a.event().id, unknown]).await.expect("known"), HashSet::from([a.event().id]));
+    let numbered = archive.stored_after(0, 10).await.expect("in order");
+    assert_eq!(numbered.len(), 2);
+    assert_eq!(archive.stored_after(numbered[0].0, 10).await.expect("in order").len(), 1);
+}
+
+/// A small world, so that filters hit often: 3 authors, 4 kinds, 3 tag names, 4 values, 20 seconds.
+fn worlds() -> impl Strategy<Value = (Vec<Verified>, Vec<Filter>)> {
+    let keys: Vec<Keys> = (0..3).map(|_| Keys::generate()).collect();
+    let authors: Vec<_> = keys.iter().map(Keys::public_key).collect();
+    let value = || prop::sample::select(vec!["", "a", "b", "A"]);
+    let letter = || prop::sample::select(vec![Alphabet::D, Alphabet::E, Alphabet::T]);
+    let tag = (letter(), any::<bool>(), prop::collection::vec(value(), 0..3)).prop_map(|(letter, upper, values)| {
+        let letter = SingleLetterTag { character: letter, uppercase: upper };
+        Tag::custom(TagKind::SingleLetter(letter), values)
+    });
+    let event =
+        (0..3_usize, 0..4_u16, 0..20_u64, prop::collection::vec(tag, 0..4)).prop_map(move |(who, kind, at, tags)| {
+            let signed = EventBuilder::new(Kind::from(kind), format!("{at}"))
+                .tags(tags)
+                .allow_self_tagging()
+                .custom_created_at(Timestamp::from(at))
+                .sign_with_keys(&keys[who])
+                .expect("signed");
+            Event::from(&signed).verify().expect("verified")
+        });
+    let events = prop::collection::vec(event, 0..40);
+    let filter = move |ids: Vec<nostr::EventId>| {
+        (
+            prop::option::weighted(0.2, prop::sample::subsequence(ids.clone(), 0..=ids.len().min(4))),
+            prop::option::weighted(0.3, prop::sample::subsequence(authors.clone(), 0..=2)),
+            prop::option::weighted(0.3, prop::collection::vec(0..4_u16, 0..3)),
+            prop::option::weighted(0.3, 0..20_u64),
+            prop::option::weighted(0.3, 0..20_u64),
+            prop::option::weighted(0.5, (letter(), prop::collection::vec(value(), 1..3))),
+            prop::option::weighted(0.3, 0..10_usize),
+        )
+            .prop_map(|(ids, authors, kinds, since, until, tag, limit)| {
+                let mut filter = Filter::new();
+                filter.ids = ids.map(|v| v.into_iter().collect());
+                filter.authors = authors.map(|v| v.into_iter().collect());
+                filter.kinds = kinds.map(|v| v.into_iter().map(Kind::from).collect());
+                filter.since = since.map(Timestamp::from);
+                filter.until = until.map(Timestamp::from);
+                filter.limit = limit;
+                if let Some((letter, values)) = tag {
+                    filter = filter.custom_tags(SingleLetterTag::lowercase(letter), values);
+                }
+                filter
+            })
+    };
+    events.prop_flat_map(move |events| {
+        let ids = events.iter().map(|e| e.event().id).collect::<BTreeSet<_>>().into_iter().collect();
+        (Just(events), prop::collection::vec(filter(ids), 1..4))
+    })
+}
+
+async fn any_filter_finds_what_a_naive_one_finds(archive: Arc<dyn Archive>, _: String) {
+    let handle = tokio::runtime::Handle::current();
+    let run = move || {
+        let mut runner =
+            TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) });
+        runner.run(&worlds(), |(events, filters)| {
+            handle.block_on(async {
+                archive.remove(&Filter::new()).await.expect("emptied");
+                archive.store(&batch(events.clone())).await.expect("stored");
+                // Of two signatures for one id the first one counts.
+                let mut world: BTreeMap<_, _> =
+                    events.iter().rev().map(|e| (e.event().id, e.event().clone())).collect();
+                for filter in &filters {
+                    let mut wanted: Vec<_> = world.values().filter(|e| naive(filter, e)).cloned().collect();
+                    wanted.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(a.id.cmp(&b.id)));
+                    let times: Vec<_> = wanted.iter().rev().map(|e| e.created_at).collect();
+                    let ids = archive.ids(filter).await.expect("ids");
+                    prop_assert_eq!(ids.iter().map(|(_, at)| *at).collect::<Vec<_>>(), times);
+                    let limit = filter.limit.unwrap_or(1_000);
+                    wanted.truncate(limit);
+                    let found = archive.page(filter, None, limit).await.expect("a page");
+                    prop_assert_eq!(found, wanted, "{:?}", filter);
+                }
+                world.retain(|_, e| filters.iter().any(|f| naive(f, e)));
+                let count = archive.count(&filters).await.expect("a count");
+                prop_assert_eq!(count, world.len() as u64);
+                Ok(())
+            })
+        })
+    };
+    tokio::task::spawn_blocking(run).await.expect("no panic").expect("holds for every case");
+}
+
+/// NIP-01, read off the text and nothing else.
+fn naive(filter: &Filter, event: &Event) -> bool {
+    let f = serde_json::to_value(filter).expect("json");
+    let e = serde_json::to_value(event).expect("json");
+    let lists = [("ids", "id"), ("authors", "pubkey"), ("kinds", "kind")];
+    lists.iter().all(|(list, field)| f[list].as_array().is_none_or(|l| l.contains(&e[field])))
+        && f["since"].as_i64().is_none_or(|s| event.created_at >= s)
+        && f["until"].as_i64().is_none_or(|u| event.created_at <= u)
+        && f.as_object().expect("an object").iter().filter(|(key, _)| key.starts_with('#')).all(|(key, values)| {
+            event.tags.iter().any(|tag| {
+                tag.len() > 1 && tag[0] == key[1..] && values.as_array().expect("a list").iter().any(|v| v == &tag[1])
+            })
+        })
+}
+
+async fn pages_follow_each_other(archive: Arc<dyn Archive>, _: String) {
+    let events: Vec<_> = (0..50).map(|i| event(&i.to_string(), vec![], i64::from(i / 10))).collect();
+    archive.store(&batch(events)).await.expect("stored");
+    let (mut got, mut after) = (Vec::new(), None);
+    loop {
+        let page = archive.page(&Filter::new(), after, 7).await.expect("a page");
+        let Some(last) = page.last() else { break };
+        after = Some(Cursor { created_at: last.created_at, id: last.id });
+        got.extend(page);
+    }
+    assert_eq!(got, all(&archive).await);
+    assert_eq!(got.len(), 50);
+}
+
+fn span(since: i64, until: i64) -> Interval {
+    Interval::new(since, until).expect("in order")
+}
+
+async fn coverage_merges_and_takes_gaps_away(archive: Arc<dyn Archive>, _: String) {
+    let claim = |s, u| Covered { interval: span(s, u), method: Method::Paged, proven_at: 7 };
+    let gap = |s, u, reason| Gap { interval: span(s, u), reason, count: None, tried_at: 7 };
+    let first = Batch {
+        covered: vec![claim(50, 60), claim(80, 90)],
+        gaps: vec![gap(0, 49, GapReason::Timeout), gap(61, 79, GapReason::Closed)],
+        ..batch(vec![])
+    };
+    archive.store(&first).await.expect("stored");
+    let second = Batch { covered: vec![claim(61, 70), claim(20, 30)], ..batch(vec![]) };
+    archive.store(&second).await.expect("stored");
+    archive.store(&Batch { gaps: vec![gap(75, 79, GapReason::DenseSecond)], ..batch(vec![]) }).await.expect("stored");
+    let reports = archive.coverage(Some(RELAY)).await.expect("a report");
+    let [report] = reports.as_slice() else { panic!("one filter: {reports:?}") };
+    assert_eq!(
+        report.covered.iter().map(|c| c.interval).collect::<Vec<_>>(),
+        [span(20, 30), span(50, 70), span(80, 90)]
+    );
+    let gaps: Vec<_> = report.gaps.iter().map(|g| (g.interval, g.reason)).collect();
+    let wanted = [
+        (span(0, 19), GapReason::Timeout),
+        (span(31, 49), GapReason::Timeout),
+        (span(71, 74), GapReason::Closed),
+        (span(75, 79), GapReason::DenseSecond),
+    ];
+    assert_eq!(gaps, wanted);
+    assert!(archive.coverage(Some("wss://unheard.example/")).await.expect("a report").is_empty());
+}
+
+async fn relays_are_added_once_and_listed_in_pages(archive: Arc<dyn Archive>, _: String) {
+    let list: Vec<_> = (0..25).map(|i| (format!("wss://r{i:02}.example/"), Network::Clearnet)).collect();
+    assert_eq!(archive.add_relays(&list, 9).await.expect("added"), 25);
+    assert_eq!(archive.add_relays(&list, 10).await.expect("added"), 0);
+    archive.add_relays(&[("ws://x.onion/".into(), Network::Tor)], 9).await.expect("added");
+    let clear = RelayQuery { networks: vec![Network::Clearnet], limit: 20, ..RelayQuery::default() };
+    let page = archive.relays(&clear).await.expect("listed");
+    assert_eq!((page.len(), page[0].discovered_at, page[0].state), (20, 9, RelayState::New));
+    let rest = RelayQuery { after: Some(page[19].url.clone()), ..clear.clone() };
+    assert_eq!(archive.relays(&rest).await.expect("listed").len(), 5);
+    let tor = RelayQuery { networks: vec![Network::Tor], ..clear.clone() };
+    assert_eq!(archive.relays(&tor).await.expect("listed").len(), 1);
+    archive.set_sync_due(&list[3].0, 100).await.expect("set");
+    let due = RelayQuery { sync_due: Some(99), limit: 100, ..clear };
+    assert_eq!(archive.relays(&due).await.expect("listed").len(), 24);
+}
+
+async fn checks_are_kept_by_content(archive: Arc<dyn Archive>, _: String) {
+    for (at, up) in [(10, false), (20, false), (30, true)] {
+        let check = CheckRecord {
+            at,
+            up,
+            due_at: at + 5,
+            nip11: up.then(|| "{\"name\": \"x\"}".to_owned()),
+            nip66: format!("{{\"up\":{up}}}"),
+            rtt_ms: [Some(at), None, Some(3)],
+        };
+        archive.record_check((RELAY, Network::Clearnet), &check).await.expect("kept");
+        let relay = archive.relay(RELAY).await.expect("read").expect("there");
+        let state = if up { (RelayState::Up, 0) } else { (RelayState::Down, at / 10) };
+        assert_eq!((relay.state, relay.failures), state);
+        assert_eq!(relay.checked_at, Some(at));
+    }
+    let documents = archive.documents(RELAY).await.expect("documents");
+    let [nip11, nip66] = documents.as_slice() else { panic!("{documents:?}") };
+    assert_eq!((nip11.data.as_str(), nip11.generated_at), ("{\"name\": \"x\"}", 30));
+    assert_eq!((nip66.data.as_str(), nip66.rtt_ms), ("{\"up\":true}", [Some(30), None, Some(3)]));
+    let due = RelayQuery { check_due: Some(34), limit: 9, ..RelayQuery::default() };
+    assert!(archive.relays(&due).await.expect("listed").is_empty());
+    let due = RelayQuery { check_due: Some(35), ..due };
+    assert_eq!(archive.relays(&due).await.expect("listed").len(), 1);
+}
+
+fn outgoing(id: nostr::EventId, relay: &str) -> Outgoing {
+    Outgoing { event: id, relay: relay.into(), body: "{}".into(), attempts: 0 }
+}
+
+async fn a_job_is_taken_and_ended_once(archive: Arc<dyn Archive>, _: String) {
+    let request = event("how many?", vec![], 1).into_event();
+    let job = Job {
+        id: request.id,
+        kind: 5400,
+        customer: request.pubkey,
+        request: request.to_json(),
+        received_at: 3,
+        status: JobStatus::Received,
+    };
+    assert!(archive.accept_job(&job).await.expect("kept"));
+    assert!(!archive.accept_job(&job).await.expect("kept"), "the same request again");
+    let takers = (0..8).map(|_| {
+        let archive = archive.clone();
+        tokio::spawn(async move { archive.take_job().await.expect("asked") })
+    });
+    let mut taken = Vec::new();
+    for taker in takers.collect::<Vec<_>>() {
+        taken.extend(taker.await.expect("no panic"));
+    }
+    assert_eq!(taken, [Job { status: JobStatus::Working, ..job.clone() }], "one of eight");
+    assert_eq!(archive.put_back_jobs().await.expect("put back"), 1);
+    assert!(!archive.end_job(job.id, JobStatus::Answered, 4, &[]).await.expect("asked"), "not in work");
+    archive.take_job().await.expect("asked").expect("there again");
+    let answer = [outgoing(job.id, RELAY)];
+    assert!(archive.end_job(job.id, JobStatus::Answered, 4, &answer).await.expect("ended"));
+    assert!(!archive.end_job(job.id, JobStatus::Failed, 5, &answer).await.expect("asked"), "ended already");
+    assert_eq!(archive.job(job.id).await.expect("read").expect("there").status, JobStatus::Answered);
+    assert_eq!(archive.due_outgoing(4, 10).await.expect("due").len(), 1);
+    assert_eq!(archive.take_job().await.expect("asked"), None);
+}
+
+async fn the_outbox_keeps_what_is_not_delivered(archive: Arc<dyn Archive>, _: String) {
+    let ids: Vec<_> = (0..3).map(|i| event(&i.to_string(), vec![], 1).event().id).collect();
+    let list: Vec<_> = ids.iter().map(|id| outgoing(*id, RELAY)).collect();
+    archive.enqueue(&list, 10).await.expect("queued");
+    archive.enqueue(&list, 11).await.expect("queued again, once");
+    archive.delivered(&list[0], &Delivery::Accepted, 12).await.expect("kept");
+    archive.delivered(&list[1], &Delivery::Refused("blocked: no".into()), 12).await.expect("kept");
+    let later = Delivery::Delayed { reason: "timeout".into(), due_at: 50 };
+    archive.delivered(&list[2], &later, 12).await.expect("kept");
+    assert!(archive.due_outgoing(49, 10).await.expect("due").is_empty());
+    let due = archive.due_outgoing(50, 10).await.expect("due");
+    assert_eq!(due, [Outgoing { attempts: 1, ..list[2].clone() }]);
+}
+
+async fn rust_nostr_can_stand_on_it(archive: Arc<dyn Archive>, _: String) {
+    use nostr_database::{NostrDatabase, SaveEventStatus};
+    let db = NostrArchive(archive.clone());
+    let keys = Keys::generate();
+    let events: Vec<_> = (0..5_u64)
+        .map(|i| {
+            EventBuilder::text_note(i.to_string())
+                .custom_created_at(Timestamp::from(i))
+                .sign_with_keys(&keys)
+                .expect("signed")
+        })
+        .collect();
+    for event in &events {
+        assert_eq!(db.save_event(event).await.expect("saved"), SaveEventStatus::Success);
+        assert!(!db.save_event(event).await.expect("answered").is_success(), "a duplicate");
+    }
+    let mut forged = events[0].clone();
+    forged.content = "forged".into();
+    assert!(!db.save_event(&forged).await.expect("answered").is_success(), "what the trait takes on trust");
+    assert_eq!(db.count(Filter::new()).await.expect("counted"), 5);
+    let newest = db.query(Filter::new().author(keys.public_key()).limit(2)).await.expect("queried").to_vec();
+    assert_eq!(newest, [events[4].clone(), events[3].clone()]);
+    assert_eq!(db.event_by_id(&events[1].id).await.expect("read").as_ref(), Some(&events[1]));
+    let items = db.negentropy_items(Filter::new()).await.expect("items");
+    assert_eq!(items, events.iter().map(|e| (e.id, e.created_at)).collect::<Vec<_>>());
+    db.delete(Filter::new().until(Timestamp::from(2))).await.expect("deleted");
+    assert_eq!(db.count(Filter::new()).await.expect("counted"), 2);
+    db.wipe().await.expect("wiped");
+    assert_eq!(db.count(Filter::new()).await.expect("counted"), 0);
+}
+
+async fn statistics_count_what_is_there(archive: Arc<dyn Archive>, _: String) {
+    assert_eq!(archive.stats().await.expect("stats").events, 0, "an empty archive has statistics too");
+    archive.store(&batch((0..4).map(|i| event("x", vec![], i)).collect())).await.expect("stored");
+    let stats = archive.stats().await.expect("stats");
+    assert_eq!((stats.events, stats.sightings, stats.pubkeys), (4, 4, 4));
+    assert_eq!(stats.kinds, BTreeMap::from([(1, 4)]));
+    assert_eq!(stats.relays, BTreeMap::from([("new".to_owned(), 1)]));
+    assert!(stats.disk_bytes > 0);
+}
+
+async fn the_public_shape_is_there(archive: Arc<dyn Archive>, url: String) {
+    let one = event("seen", vec![vec!["t", "x"], vec!["long", "y"], vec!["p"]], 3);
+    archive.store(&batch(vec![one])).await.expect("stored");
+    let statements = [
+        "select url, network, discovered_at from relays",
+        "select id, pubkey, created_at, kind, tags, tagvalues, content, sig from events",
+        "select event_id, relay_url, seen_at from events_relays",
+        "select id, data from nip11",
+        "select id, data from nip66",
+        "select relay_url, generated_at, type, metadata_id from relay_metadata",
+        "select relay_url, generated_at, type, metadata_id from relay_metadata_latest",
+        "select service_name, state_type, state_key, state_value from service_state",
+        "select * from events_statistics",
+        "select * from relays_statistics",
+        "select * from kind_counts_total",
+        "select * from pubkey_counts_total",
+    ];
+    // The shell and psql are what people have.
+    let shell = |sql: &str| {
+        let mut command = match url.strip_prefix("sqlite://") {
+            Some(path) => {
+                let mut command = std::process::Command::new("sqlite3");
+                command.args(["-batch", path]);
+                command
+            }
+            None => {
+                let mut command = std::process::Command::new("psql");
+                command.args(["-At", &url, "-c"]);
+                command
+            }
+        };
+        let output = command.arg(sql).output().expect("the shell runs");
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    for sql in statements {
+        shell(sql);
+    }
+    let tagvalues = if url.starts_with("sqlite:") { "[\"t:x\"]" } else { "{t:x}" };
+    assert_eq!(shell("select tagvalues from events"), tagvalues);
+    assert_eq!(shell("select content from events"), "seen");
+    assert_eq!(shell("select relay_url, seen_at from events_relays"), format!("{RELAY}|1700000000"));
+}
+
+async fn opening_again_keeps_everything(archive: Arc<dyn Archive>, url: String) {
+    archive.store(&batch(vec![event("kept", vec![], 1)])).await.expect("stored");
+    archive.set_state("finder", "cursor", "events", "41").await.expect("set");
+    archive.set_state("finder", "cursor", "events", "42").await.expect("set");
+    archive.close().await;
+    drop(archive);
+    let again = open(&url).await.expect("opened again");
+    assert_eq!(all(&again).await.len(), 1);
+    assert_eq!(again.state("finder", "cursor", "events").await.expect("read").as_deref(), Some("42"));
+    again.ping().await.expect("answers");
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_is_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("not-a-database");
+    std::fs::write(
+        &file,
+        "this is not a database, though long enough to be read as the header of one, is it not?".repeat(9),
+    )
+    .expect("written");
+    let error = open(&format!("sqlite://{}", file.display())).await.expect_err("no database").to_string();
+    assert!(error.contains("not-a-database"), "{error}");
+    let error = open("postgres://u:secret@127.0.0.1:1/db").await.expect_err("nobody there").to_string();
+    assert!(error.contains("127.0.0.1:1") && !error.contains("secret"), "{error}");
+    assert!(matches!(open("mysql://x").await, Err(StorageError::Scheme)));
+}

@@ -1,0 +1,117 @@
+//! A PostgreSQL server of the test's own, in a temporary directory, without durability.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+
+/// A running server; it ends when this is dropped.
+pub struct Postgres {
+    server: Child,
+    port: u16,
+    dir: tempfile::TempDir,
+}
+
+impl Postgres {
+    /// Starts a server.
+    ///
+    /// # Errors
+    /// When PostgreSQL 15 or later is not installed, or does not start within 30 seconds.
+    pub fn start() -> anyhow::Result<Self> {
+        let bin = programs()?;
+        let dir = tempfile::tempdir()?;
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777))?;
+        let data = dir.path().join("data");
+        let init = as_server(&bin.join("initdb"))
+            .args(["--auth=trust", "--username=brotr", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
+            .arg(&data)
+            .current_dir(dir.path())
+            .output()
+            .context("failed to run initdb")?;
+        ensure!(init.status.success(), "initdb failed: {}", String::from_utf8_lossy(&init.stderr));
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let log = std::fs::File::create(dir.path().join("log"))?;
+        let server = as_server(&bin.join("postgres"))
+            .arg("-D")
+            .arg(&data)
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200"])
+            .args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"])
+            .args(["-p", &port.to_string()])
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("failed to start postgres")?;
+        let mut this = Self { server, port, dir };
+        this.wait()?;
+        Ok(this)
+    }
+
+    fn wait(&mut self) -> anyhow::Result<()> {
+        let end = Instant::now() + Duration::from_secs(30);
+        let log = self.dir.path().join("log");
+        while Instant::now() < end {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            if said.contains("database system is ready to accept connections") {
+                return Ok(());
+            }
+            if let Some(status) = self.server.try_wait()? {
+                bail!("postgres ended with {status}:\n{said}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("postgres was not ready within 30 s:\n{}", std::fs::read_to_string(&log).unwrap_or_default())
+    }
+
+    /// Makes an empty database; gives its URL.
+    ///
+    /// # Errors
+    /// When `createdb` fails.
+    pub fn database(&self, name: &str) -> anyhow::Result<String> {
+        let made = Command::new(programs()?.join("createdb"))
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "brotr", name])
+            .output()?;
+        ensure!(made.status.success(), "createdb failed: {}", String::from_utf8_lossy(&made.stderr));
+        Ok(format!("postgres://brotr@127.0.0.1:{}/{name}", self.port))
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // An immediate shutdown: the data goes with the directory.
+        let _ = Command::new("kill").args(["-QUIT", &self.server.id().to_string()]).status();
+        let _ = self.server.wait();
+    }
+}
+
+/// Where Debian, or whoever set PATH, put the newest server's programs.
+fn programs() -> anyhow::Result<PathBuf> {
+    let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .filter(|(_, bin)| bin.join("initdb").exists())
+        .collect();
+    versions.sort();
+    match versions.pop() {
+        Some((version, bin)) if version >= 15 => Ok(bin),
+        Some((version, _)) => bail!("PostgreSQL {version} is installed, 15 or later is needed"),
+        None => bail!("PostgreSQL is not installed: tests/run installs it (apt-get install postgresql)"),
+    }
+}
+
+/// PostgreSQL refuses to run as root; Debian's package brings the user it runs as instead. Should the tests be
+/// killed, the server is ended with them.
+fn as_server(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    if std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0) {
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
+    }
+    command.arg(program);
+    command
+}

@@ -1,0 +1,350 @@
+//! A relay that answers by script: honest, or wrong in one of the ways that real relays are.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use nostr::filter::MatchEventOptions;
+use nostr::{ClientMessage, Event, Filter, JsonUtil};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+/// One way to be wrong. The numbers are those of the list of faults in `docs/DEVELOPMENT.md`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// An honest relay.
+    None,
+    /// 1: the connection is accepted and nothing ever said on it.
+    TarPit,
+    /// 2: the upgrade is answered with this status and an HTML page.
+    WrongUpgrade(u16),
+    /// 3: a WebSocket server that never speaks.
+    Mute,
+    /// 3: a WebSocket server of another protocol: binary frames, and JSON that is no array.
+    Babble,
+    /// 4: silence after so many events, the connection open.
+    HalfOpen(usize),
+    /// 5: a NOTICE every 100 ms and nothing else, so that no idle timer runs out.
+    Trickle,
+    /// 6: the connection is closed after so many requests, and refused for two seconds.
+    ReconnectBan(usize),
+    /// 7: a message of 64 MiB before the events.
+    Huge,
+    /// 7: fragments without end.
+    Fragments,
+    /// 8: an information document of 64 MiB, and one that says it is compressed.
+    Nip11Bomb,
+    /// 9: events, and EOSE never.
+    NoEose,
+    /// 10: EOSE at once, the stored events after it.
+    EoseFirst,
+    /// 11: half the events, then CLOSED with this reason.
+    Closed(String),
+    /// 12: a NOTICE instead of any answer.
+    NoticeOnly,
+    /// 15 and others: the connection ends in the middle of a page, after so many events.
+    Drop(usize),
+    /// 16: `since` and `until` are ignored.
+    IgnoresWindow,
+    /// 18: oldest first.
+    OldestFirst,
+    /// 19: every event's signature is wrong.
+    BadSignatures,
+}
+
+/// What a relay holds and how it behaves.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// What it stores.
+    pub events: Vec<Event>,
+    /// At most so many events for one filter, whatever is asked.
+    pub cap: usize,
+    /// How it is wrong.
+    pub fault: Fault,
+    /// Its information document (NIP-11); without one it answers 404.
+    pub nip11: Option<String>,
+    /// Refuses events with this message.
+    pub refuses: Option<String>,
+}
+
+impl Script {
+    /// An honest relay with these events.
+    #[must_use]
+    pub fn honest(events: Vec<Event>) -> Self {
+        Self { events, cap: 500, fault: Fault::None, nip11: None, refuses: None }
+    }
+
+    /// The same with a fault.
+    #[must_use]
+    pub fn wrong(events: Vec<Event>, fault: Fault) -> Self {
+        Self { fault, ..Self::honest(events) }
+    }
+}
+
+/// What a relay was asked, counted.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Accepted connections.
+    pub connections: AtomicUsize,
+    /// REQ messages.
+    pub requests: AtomicUsize,
+    /// EVENT messages sent.
+    pub sent: AtomicUsize,
+}
+
+/// A relay on a port of 127.0.0.1; it ends when this is dropped.
+pub struct ScriptedRelay {
+    /// Its address, `ws://127.0.0.1:port`.
+    pub url: String,
+    /// What it was asked.
+    pub counts: Arc<Counts>,
+    events: Arc<Mutex<Vec<Event>>>,
+    server: JoinHandle<()>,
+}
+
+impl ScriptedRelay {
+    /// Starts a relay.
+    ///
+    /// # Errors
+    /// When there is no port to be had.
+    pub async fn start(script: Script) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("ws://{}", listener.local_addr()?);
+        let counts = Arc::new(Counts::default());
+        let events = Arc::new(Mutex::new(script.events.clone()));
+        let house = House { script, events: events.clone(), counts: counts.clone(), banned: Arc::default() };
+        let server = tokio::spawn(async move {
+            let mut guests = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                house.counts.connections.fetch_add(1, Ordering::Relaxed);
+                let house = house.clone();
+                guests.spawn(async move {
+                    // A guest who leaves is no failure of the house.
+                    let _ = house.receive(stream).await;
+                });
+            }
+        });
+        Ok(Self { url, counts, events, server })
+    }
+
+    /// What it holds now.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        self.events.lock().expect("no holder panics").clone()
+    }
+}
+
+impl Drop for ScriptedRelay {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+#[derive(Clone)]
+struct House {
+    script: Script,
+    events: Arc<Mutex<Vec<Event>>>,
+    counts: Arc<Counts>,
+    banned: Arc<Mutex<Option<std::time::Instant>>>,
+}
+
+type Socket = WebSocketStream<TcpStream>;
+
+impl House {
+    async fn receive(&self, mut stream: TcpStream) -> anyhow::Result<()> {
+        if self.script.fault == Fault::TarPit {
+            tokio::time::sleep(Duration::from_secs(600)).await;
+        }
+        let banned =
+            self.banned.lock().expect("no holder panics").is_some_and(|until| until > std::time::Instant::now());
+        if banned {
+            return Ok(());
+        }
+        let head = peek(&stream).await?;
+        if !head.to_ascii_lowercase().contains("upgrade: websocket") {
+            return self.inform(stream).await;
+        }
+        if let Fault::WrongUpgrade(status) = self.script.fault {
+            let page = "<html>this is not a relay</html>";
+            let answer = format!(
+                "HTTP/1.1 {status} No\r\nRetry-After: 60\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{page}",
+                page.len()
+            );
+            stream.write_all(answer.as_bytes()).await?;
+            return Ok(());
+        }
+        let mut socket = tokio_tungstenite::accept_async(stream).await?;
+        if self.script.fault == Fault::Babble {
+            socket.send(Message::Binary(vec![0, 1, 2, 255].into())).await?;
+            socket.send(Message::text(r#"{"type":"hello"}"#)).await?;
+        }
+        let mut requests = 0;
+        while let Some(message) = socket.next().await {
+            let Message::Text(text) = message? else { continue };
+            match ClientMessage::from_json(text.as_str()) {
+                Ok(ClientMessage::Req { subscription_id, filters }) => {
+                    self.counts.requests.fetch_add(1, Ordering::Relaxed);
+                    requests += 1;
+                    if let Fault::ReconnectBan(after) = self.script.fault
+                        && requests > after
+                    {
+                        let until = std::time::Instant::now() + Duration::from_secs(2);
+                        *self.banned.lock().expect("no holder panics") = Some(until);
+                        return Ok(());
+                    }
+                    let filters: Vec<Filter> = filters.into_iter().map(|f| f.into_owned()).collect();
+                    if !self.answer(&mut socket, &subscription_id.to_string(), &filters).await? {
+                        return Ok(());
+                    }
+                }
+                Ok(ClientMessage::Event(event)) => {
+                    let (accepted, message) = match &self.script.refuses {
+                        Some(reason) => (false, reason.clone()),
+                        None if event.verify().is_err() => (false, "invalid: not verified".to_owned()),
+                        None => (true, String::new()),
+                    };
+                    if accepted && !event.kind.is_ephemeral() {
+                        self.keep(event.clone().into_owned());
+                    }
+                    socket.send(Message::text(json!(["OK", event.id, accepted, message]).to_string())).await?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&self, event: Event) {
+        let mut events = self.events.lock().expect("no holder panics");
+        if !events.iter().any(|e| e.id == event.id) {
+            events.push(event);
+        }
+    }
+
+    /// Answers one REQ; `false` to hang up.
+    async fn answer(&self, socket: &mut Socket, id: &str, filters: &[Filter]) -> anyhow::Result<bool> {
+        let page = self.page(filters);
+        let eose = || Message::text(json!(["EOSE", id]).to_string());
+        match &self.script.fault {
+            Fault::Mute | Fault::Babble => return Ok(true),
+            Fault::Trickle => {
+                for _ in 0..600 {
+                    socket.send(Message::text(json!(["NOTICE", "patience"]).to_string())).await?;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                return Ok(true);
+            }
+            Fault::Huge => {
+                let huge = json!(["NOTICE", "x".repeat(64 << 20)]).to_string();
+                socket.send(Message::text(huge)).await?;
+            }
+            Fault::Fragments => {
+                let raw = socket.get_mut();
+                raw.write_all(&[0x01, 0x01, b'[']).await?;
+                loop {
+                    // A continuation frame of 16 KiB that is never the last.
+                    raw.write_all(&[0x00, 126, 0x40, 0x00]).await?;
+                    raw.write_all(&[b' '; 0x4000]).await?;
+                }
+            }
+            Fault::NoticeOnly => {
+                socket.send(Message::text(json!(["NOTICE", "ERROR: too many concurrent REQs"]).to_string())).await?;
+                return Ok(true);
+            }
+            Fault::EoseFirst => socket.send(eose()).await?,
+            _ => {}
+        }
+        let stop = match &self.script.fault {
+            Fault::HalfOpen(n) | Fault::Drop(n) => *n,
+            Fault::Closed(_) => page.len() / 2,
+            _ => page.len(),
+        };
+        for event in page.iter().take(stop) {
+            let mut value = serde_json::to_value(event)?;
+            if self.script.fault == Fault::BadSignatures {
+                value["sig"] = json!("00".repeat(64));
+            }
+            self.counts.sent.fetch_add(1, Ordering::Relaxed);
+            socket.send(Message::text(json!(["EVENT", id, value]).to_string())).await?;
+        }
+        match &self.script.fault {
+            Fault::HalfOpen(_) | Fault::NoEose | Fault::EoseFirst => Ok(true),
+            Fault::Drop(n) if page.len() > *n => Ok(false),
+            Fault::Closed(reason) => {
+                socket.send(Message::text(json!(["CLOSED", id, reason]).to_string())).await?;
+                Ok(true)
+            }
+            _ => {
+                socket.send(eose()).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Newest first, lowest id first within a second, clipped to the filter's limit and the relay's cap.
+    fn page(&self, filters: &[Filter]) -> Vec<Event> {
+        let events = self.events.lock().expect("no holder panics");
+        let mut page: Vec<Event> = Vec::new();
+        for filter in filters {
+            let mut asked = filter.clone();
+            if self.script.fault == Fault::IgnoresWindow {
+                (asked.since, asked.until) = (None, None);
+            }
+            let mut found: Vec<&Event> =
+                events.iter().filter(|e| asked.match_event(e, MatchEventOptions::new().nip50(false))).collect();
+            found.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(a.id.cmp(&b.id)));
+            if self.script.fault == Fault::OldestFirst {
+                found.reverse();
+            }
+            found.truncate(filter.limit.unwrap_or(usize::MAX).min(self.script.cap));
+            page.extend(found.into_iter().cloned());
+        }
+        page
+    }
+
+    async fn inform(&self, mut stream: TcpStream) -> anyhow::Result<()> {
+        if self.script.fault == Fault::Nip11Bomb {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/nostr+json\r\n\r\n{\"name\":\"").await?;
+            for _ in 0..1_024 {
+                stream.write_all(&[b'x'; 65_536]).await?;
+            }
+            return Ok(());
+        }
+        let (status, body) = match &self.script.nip11 {
+            Some(body) => ("200 OK", body.as_str()),
+            None => ("404 Not Found", ""),
+        };
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/nostr+json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        // The request is read before the answer, or closing would reset the connection.
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).await?;
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(body.as_bytes()).await?;
+        Ok(())
+    }
+}
+
+/// The head of an HTTP request, left in the socket for whoever answers it.
+async fn peek(stream: &TcpStream) -> anyhow::Result<String> {
+    let mut buffer = [0; 4096];
+    for _ in 0..500 {
+        let n = stream.peek(&mut buffer).await?;
+        if n == 0 {
+            break;
+        }
+        let head = String::from_utf8_lossy(&buffer[..n]).into_owned();
+        if head.contains("\r\n\r\n") {
+            return Ok(head);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    anyhow::bail!("no request came")
+}
