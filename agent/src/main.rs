@@ -1,1 +1,3 @@
+//! The program: see `brotr --help`.
+
 fn main() {}

@@ -1,0 +1,272 @@
+//! From YAML and environment to a typed value, with every error naming its key and line.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use anyhow::{Context, Result, anyhow, bail};
+use schemars::JsonSchema;
+use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+use serde_yaml::Spanned;
+
+/// Environment variables that set a key begin so.
+const PREFIX: &str = "BROTR_";
+/// Variables of this prefix that are no keys.
+const NOT_KEYS: &[&str] = &["BROTR_CONFIG"];
+/// A secret in a file is at most so long.
+const MAX_SECRET: u64 = 64 << 10;
+
+/// Where each key came from, by its path.
+type Origins = BTreeMap<String, String>;
+
+/// Reads a document of type `T`.
+pub(super) fn read<T: DeserializeOwned + JsonSchema>(
+    text: &str,
+    name: &str,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<T> {
+    let environment: BTreeMap<String, String> = environment.collect();
+    let schema = schemars::schema_for!(T).to_value();
+    let mut origins = Origins::new();
+    let mut value = if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        Value::Object(Map::new())
+    } else {
+        let node: Node = serde_yaml::from_str(text).map_err(|e| anyhow!("{name}: {e}"))?;
+        node.into_value("", name, &mut origins)
+    };
+    for (variable, text) in environment.iter().filter(|(v, _)| v.starts_with(PREFIX)) {
+        if !NOT_KEYS.contains(&variable.as_str()) {
+            overlay(&mut value, &schema, variable, text, &mut origins)?;
+        }
+    }
+    expand(&mut value, "", &environment, &origins)?;
+    refuse_unknown(&value, &schema, &schema, "", &origins)?;
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        anyhow!("{}{path}: {}", place(&origins, &path), error.into_inner())
+    })
+}
+
+/// `brotr.yaml:7: ` for the innermost part of the path that has a place.
+fn place(origins: &Origins, path: &str) -> String {
+    let mut path = path;
+    loop {
+        if let Some(origin) = origins.get(path) {
+            return format!("{origin}: ");
+        }
+        match path.rfind(['.', '[']) {
+            Some(end) => path = &path[..end],
+            None => return String::new(),
+        }
+    }
+}
+
+/// A YAML value that remembers the lines of its keys.
+enum Node {
+    Scalar(Value),
+    List(Vec<Spanned<Node>>),
+    Map(Vec<(Spanned<String>, Spanned<Node>)>),
+}
+
+impl Node {
+    fn into_value(self, path: &str, name: &str, origins: &mut Origins) -> Value {
+        match self {
+            Self::Scalar(value) => value,
+            Self::List(nodes) => {
+                let items = nodes.into_iter().enumerate().map(|(n, node)| {
+                    let path = format!("{path}[{n}]");
+                    origins.insert(path.clone(), format!("{name}:{}", node.referenced.line()));
+                    node.value.into_value(&path, name, origins)
+                });
+                Value::Array(items.collect())
+            }
+            Self::Map(entries) => {
+                let items = entries.into_iter().map(|(key, node)| {
+                    let path = if path.is_empty() { key.value.clone() } else { format!("{path}.{}", key.value) };
+                    origins.insert(path.clone(), format!("{name}:{}", key.referenced.line()));
+                    (key.value, node.value.into_value(&path, name, origins))
+                });
+                Value::Object(items.collect())
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Nodes;
+        impl<'de> Visitor<'de> for Nodes {
+            type Value = Node;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+            fn visit_bool<E>(self, v: bool) -> Result<Node, E> {
+                Ok(Node::Scalar(v.into()))
+            }
+            fn visit_i64<E>(self, v: i64) -> Result<Node, E> {
+                Ok(Node::Scalar(v.into()))
+            }
+            fn visit_u64<E>(self, v: u64) -> Result<Node, E> {
+                Ok(Node::Scalar(v.into()))
+            }
+            fn visit_f64<E>(self, v: f64) -> Result<Node, E> {
+                Ok(Node::Scalar(v.into()))
+            }
+            fn visit_str<E>(self, v: &str) -> Result<Node, E> {
+                Ok(Node::Scalar(v.into()))
+            }
+            fn visit_unit<E>(self) -> Result<Node, E> {
+                Ok(Node::Scalar(Value::Null))
+            }
+            fn visit_none<E>(self) -> Result<Node, E> {
+                Ok(Node::Scalar(Value::Null))
+            }
+            fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<Node, D::Error> {
+                Node::deserialize(d)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
+                let mut nodes = Vec::new();
+                while let Some(node) = seq.next_element()? {
+                    nodes.push(node);
+                }
+                Ok(Node::List(nodes))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Node::Map(entries))
+            }
+        }
+        deserializer.deserialize_any(Nodes)
+    }
+}
+
+/// Puts `BROTR_SECTION__KEY` in its place. `BROTR_SECTION__KEY_FILE` names a file that holds the value, unless the
+/// section has a key of that very name.
+fn overlay(value: &mut Value, schema: &Value, variable: &str, text: &str, origins: &mut Origins) -> Result<()> {
+    let path: Vec<String> = variable[PREFIX.len()..].to_lowercase().split("__").map(str::to_owned).collect();
+    let known = |path: &[String]| {
+        let mut at = schema;
+        path.iter().all(|key| match properties(at, schema).and_then(|p| p.get(key)) {
+            Some(next) => {
+                at = next;
+                true
+            }
+            None => false,
+        })
+    };
+    let mut path = path;
+    let parsed = if known(&path) {
+        serde_yaml::from_str::<Value>(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+    } else {
+        let stem = path.last().and_then(|key| key.strip_suffix("_file")).map(str::to_owned);
+        if let (Some(stem), Some(last)) = (stem, path.last_mut()) {
+            *last = stem;
+        }
+        if !known(&path) || !variable.ends_with("_FILE") {
+            bail!("the environment variable {variable} names no configuration key: see brotr config schema");
+        }
+        use std::io::Read;
+        let mut content = String::new();
+        std::fs::File::open(text)
+            .and_then(|file| file.take(MAX_SECRET).read_to_string(&mut content))
+            .with_context(|| format!("failed to read {text}, which {variable} names"))?;
+        Value::String(content.trim_end_matches(['\r', '\n']).to_owned())
+    };
+    let mut at = value;
+    for key in &path {
+        if !at.is_object() {
+            *at = Value::Object(Map::new());
+        }
+        at = at.as_object_mut().expect("made so above").entry(key.clone()).or_insert(Value::Null);
+    }
+    *at = parsed;
+    origins.insert(path.join("."), format!("environment variable {variable}"));
+    Ok(())
+}
+
+/// Replaces `${VAR}` and `${VAR:-default}` in texts. A text that is nothing but one variable takes the type its
+/// value has in YAML.
+fn expand(value: &mut Value, path: &str, environment: &BTreeMap<String, String>, origins: &Origins) -> Result<()> {
+    match value {
+        Value::Array(items) => {
+            for (n, item) in items.iter_mut().enumerate() {
+                expand(item, &format!("{path}[{n}]"), environment, origins)?;
+            }
+        }
+        Value::Object(items) => {
+            for (key, item) in items {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                expand(item, &path, environment, origins)?;
+            }
+        }
+        Value::String(text) if text.contains("${") => {
+            let (mut out, mut rest) = (String::new(), text.as_str());
+            while let Some((before, after)) = rest.split_once("${") {
+                let Some((inside, after)) = after.split_once('}') else {
+                    bail!("{}{path}: a ${{ without its }}", place(origins, path));
+                };
+                let (variable, default) = match inside.split_once(":-") {
+                    Some((variable, default)) => (variable, Some(default)),
+                    None => (inside, None),
+                };
+                let found = environment.get(variable).map(String::as_str).or(default);
+                let found = found
+                    .ok_or_else(|| anyhow!("{}{path}: the environment has no {variable}", place(origins, path)))?;
+                out.push_str(before);
+                out.push_str(found);
+                rest = after;
+            }
+            out.push_str(rest);
+            let whole = text.starts_with("${") && text.find('}') == Some(text.len() - 1);
+            *value = match serde_yaml::from_str::<Value>(&out) {
+                Ok(typed) if whole && !typed.is_object() && !typed.is_array() => typed,
+                _ => Value::String(out),
+            };
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The properties of an object schema, following one reference.
+fn properties<'a>(schema: &'a Value, root: &'a Value) -> Option<&'a Map<String, Value>> {
+    let resolved = match schema.get("$ref").and_then(Value::as_str) {
+        Some(reference) => root.pointer(reference.strip_prefix('#')?)?,
+        None => schema,
+    };
+    resolved.get("properties")?.as_object()
+}
+
+/// Names a key that the schema does not have, with the nearest one that it has.
+fn refuse_unknown(value: &Value, schema: &Value, root: &Value, path: &str, origins: &Origins) -> Result<()> {
+    match value {
+        Value::Object(items) => {
+            let Some(known) = properties(schema, root) else { return Ok(()) };
+            for (key, item) in items {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let Some(schema) = known.get(key) else {
+                    let nearest = known
+                        .keys()
+                        .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
+                    let hint = nearest.map(|near| format!(": did you mean {near}?")).unwrap_or_default();
+                    bail!("{}unknown key {path}{hint}", place(origins, &path));
+                };
+                refuse_unknown(item, schema, root, &path, origins)?;
+            }
+        }
+        Value::Array(items) => {
+            if let Some(schema) = schema.get("items") {
+                for (n, item) in items.iter().enumerate() {
+                    refuse_unknown(item, schema, root, &format!("{path}[{n}]"), origins)?;
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! The configuration: `brotr.yaml`, the environment over it, and what follows from both.
+
+mod document;
+mod sections;
+mod units;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+pub use sections::*;
+pub use units::{Size, Span};
+
+/// The file that `brotr init` writes: every key with its default and a comment.
+pub const TEMPLATE: &str = include_str!("brotr.yaml");
+
+/// The name that is looked for where no file is given.
+pub const FILE_NAME: &str = "brotr.yaml";
+
+impl Config {
+    /// Reads a configuration: the given file, else `brotr.yaml` in the current directory, else the defaults; then
+    /// the environment. Relative paths are taken from the file's directory.
+    ///
+    /// # Errors
+    /// When the file cannot be read or anything in it is wrong; the text names the key, its line and what to do.
+    pub fn load(file: Option<&Path>, data_dir: Option<&Path>) -> Result<Self> {
+        let found = file.map(Path::to_owned).or_else(|| Some(PathBuf::from(FILE_NAME)).filter(|path| path.exists()));
+        let text = match &found {
+            Some(path) => std::fs::read_to_string(path)
+                .with_context(|| format!("failed to read the configuration {}", path.display()))?,
+            None => String::new(),
+        };
+        let name = found.as_deref().map_or_else(|| "the defaults".into(), |path| path.display().to_string());
+        let mut config = Self::parse(&text, &name, std::env::vars())?;
+        let base = found.as_deref().and_then(Path::parent).unwrap_or_else(|| Path::new("")).to_owned();
+        config.data_dir = data_dir.map_or_else(|| base.join(&config.data_dir), Path::to_owned);
+        config.settle(&base);
+        Ok(config)
+    }
+
+    /// Reads a configuration from a text and an environment.
+    ///
+    /// # Errors
+    /// As for [`Config::load`].
+    pub fn parse(text: &str, name: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Self> {
+        let config: Self = document::read(text, name, environment)?;
+        if config.version != 1 {
+            bail!("{name}: version is {}, this program reads version 1", config.version);
+        }
+        for (key, value) in [
+            ("network.max_connections", config.network.max_connections),
+            ("network.clearnet.max_connections", config.network.clearnet.max_connections),
+            ("monitor.concurrency", config.monitor.concurrency),
+            ("synchronizer.concurrency", config.synchronizer.concurrency),
+            ("synchronizer.page_size", config.synchronizer.page_size),
+        ] {
+            if value == 0 {
+                bail!("{name}: {key} is 0, and with that nothing would ever happen: give at least 1");
+            }
+        }
+        for filter in &config.synchronizer.filters {
+            let filter =
+                brotr_storage::parse_filter(filter).with_context(|| format!("{name}: synchronizer.filters"))?;
+            if filter.since.is_some() || filter.until.is_some() || filter.limit.is_some() {
+                bail!(
+                    "{name}: synchronizer.filters: since, until and limit are set by the synchronizer; use synchronizer.since"
+                );
+            }
+        }
+        for source in &config.finder.sources {
+            jmespath::compile(&source.jmespath)
+                .with_context(|| format!("{name}: finder.sources: the jmespath of {}", source.url))?;
+        }
+        Ok(config)
+    }
+
+    /// Fills in what follows from other keys, and makes paths absolute or relative to where the program runs.
+    fn settle(&mut self, base: &Path) {
+        let data_dir = self.data_dir.clone();
+        self.identity.key_file = match &self.identity.key_file {
+            Some(path) => Some(base.join(path)),
+            None => Some(data_dir.join("agent.key")),
+        };
+        self.storage.url = Some(match self.storage.url.as_deref() {
+            None => format!("sqlite://{}", data_dir.join("brotr.db").display()),
+            Some(url) => match url.strip_prefix("sqlite://") {
+                Some(path) => format!("sqlite://{}", base.join(path).display()),
+                None => url.to_owned(),
+            },
+        });
+    }
+
+    /// The database's URL.
+    #[must_use]
+    pub fn storage_url(&self) -> &str {
+        self.storage.url.as_deref().expect("settled when it was loaded")
+    }
+
+    /// The key file.
+    #[must_use]
+    pub fn key_file(&self) -> &Path {
+        self.identity.key_file.as_deref().expect("settled when it was loaded")
+    }
+
+    /// The JSON schema of the configuration.
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+
+    /// The configuration in force, as YAML's subset JSON, without secrets.
+    #[must_use]
+    pub fn shown(&self) -> serde_json::Value {
+        let mut value = serde_json::to_value(self).expect("a configuration always serializes");
+        if let Some(url) = self.storage.url.as_deref().and_then(|url| url::Url::parse(url).ok())
+            && url.password().is_some()
+        {
+            let mut url = url;
+            let _ = url.set_password(Some("********"));
+            value["storage"]["url"] = url.to_string().into();
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config> {
+        Config::parse(text, "brotr.yaml", std::iter::empty())
+    }
+
+    fn fails(text: &str) -> String {
+        format!("{:#}", parse(text).expect_err("wrong"))
+    }
+
+    #[test]
+    fn the_template_is_the_defaults_and_names_every_key() {
+        let template = serde_json::to_value(parse(TEMPLATE).expect("the template is right")).expect("json");
+        let default = serde_json::to_value(parse("").expect("nothing is right too")).expect("json");
+        assert_eq!(template, default);
+        let lines: Vec<&str> = TEMPLATE.lines().collect();
+        fn check(value: &serde_json::Value, lines: &[&str], path: &str) {
+            for (key, value) in value.as_object().into_iter().flatten() {
+                assert!(
+                    lines.iter().any(|line| line.trim_start().trim_start_matches("# ").starts_with(&format!("{key}:"))),
+                    "the template does not name {path}{key}"
+                );
+                check(value, lines, &format!("{path}{key}."));
+            }
+        }
+        check(&default, &lines, "");
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
+        let error = fails("version: 1\nnetwork:\n  clearnet:\n    conect_timeout: 3s\n");
+        assert!(error.contains("brotr.yaml:4: unknown key network.clearnet.conect_timeout"), "{error}");
+        assert!(error.contains("connect_timeout"), "{error}");
+        let error = fails("version: 1\nsynchroniser: {}\n");
+        assert!(error.contains("brotr.yaml:2: unknown key synchroniser") && error.contains("synchronizer"), "{error}");
+        let error = fails("version: 1\nfinder: { sources: [{url: 'https://x.example', jmespat: '[*]'}] }\n");
+        assert!(error.contains("unknown key finder.sources[0].jmespat"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_line() {
+        for (text, wanted) in [
+            ("version: 1\nmonitor:\n  interval: soon\n", "brotr.yaml:3: monitor.interval"),
+            ("version: 1\nmonitor:\n  interval: 30\n", "brotr.yaml:3: monitor.interval"),
+            ("version: 1\nnetwork:\n  allow: [10.0.0.0/99]\n", "brotr.yaml:3: network.allow[0]"),
+            ("version: 1\nhttp:\n  listen: nowhere\n", "brotr.yaml:3: http.listen"),
+            ("version: 2\n", "version is 2"),
+            ("version: 1\nversion: 1\n", "brotr.yaml"),
+            ("version: [\n", "brotr.yaml"),
+            ("version: 1\nsynchronizer: { filters: [{kindz: [1]}] }\n", "kindz"),
+            ("version: 1\nsynchronizer: { since: yesterday }\n", "synchronizer.since"),
+            ("version: 1\nfinder: { sources: [{url: 'https://x.example', jmespath: '[['}] }\n", "jmespath"),
+            ("version: 1\nmonitor: { concurrency: 0 }\n", "monitor.concurrency is 0"),
+        ] {
+            let error = fails(text);
+            assert!(error.contains(wanted), "{text:?} gave {error}");
+        }
+    }
+
+    #[test]
+    fn the_environment_goes_over_the_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let secret = dir.path().join("secret");
+        std::fs::write(&secret, "from a file\n").expect("written");
+        let environment = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>().into_iter()
+        };
+        let good = environment(&[
+            ("BROTR_MONITOR__INTERVAL", "5m"),
+            ("BROTR_NETWORK__ALLOW", "[127.0.0.0/8]"),
+            ("BROTR_IDENTITY__PASSPHRASE_FILE", secret.to_str().expect("text")),
+            ("BROTR_IDENTITY__NAME", "${WHO:-nobody} and ${WHERE}"),
+            ("WHERE", "somewhere"),
+            ("UNRELATED", "x"),
+        ]);
+        let config = Config::parse("version: 1\nmonitor: {interval: 1h}\n", "f", good).expect("right");
+        assert_eq!(config.monitor.interval.get(), std::time::Duration::from_secs(300));
+        assert_eq!(config.network.allow.len(), 1);
+        assert_eq!(config.identity.name.as_deref(), Some("nobody and somewhere"));
+        let passphrase = config.identity.passphrase.as_ref().expect("set");
+        assert_eq!(secrecy::ExposeSecret::expose_secret(&passphrase.0), "from a file");
+        assert!(!config.shown().to_string().contains("from a file"));
+        for (name, value, wanted) in [
+            ("BROTR_MONITR__INTERVAL", "5m", "BROTR_MONITR__INTERVAL"),
+            ("BROTR_MONITOR__INTERVAL", "x", "BROTR_MONITOR__INTERVAL"),
+            ("BROTR_IDENTITY__NAME", "${NOT_THERE}", "NOT_THERE"),
+            ("BROTR_IDENTITY__PASSPHRASE_FILE", "/not/there", "/not/there"),
+        ] {
+            let error = Config::parse("", "f", environment(&[(name, value)])).expect_err("wrong");
+            assert!(format!("{error:#}").contains(wanted), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let config = parse("version: 1\nstorage: { url: 'postgres://u:hunter2@h/db' }\nidentity: {secret: abc}\n");
+        let shown = config.expect("right").shown().to_string();
+        assert!(!shown.contains("hunter2") && !shown.contains("abc"), "{shown}");
+    }
+}

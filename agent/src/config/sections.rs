@@ -1,0 +1,270 @@
+//! The sections of `brotr.yaml`. The template beside this file explains each key to operators.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::units::{Moment, Secret};
+use super::{Size, Span};
+
+/// Declares a section: a struct with a default for every key, refusing keys it does not have.
+macro_rules! section {
+    ($(#[$meta:meta])* $name:ident { $($(#[$fmeta:meta])* $field:ident: $type:ty = $default:expr),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name { $($(#[$fmeta])* pub $field: $type),+ }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default),+ }
+            }
+        }
+    };
+}
+
+section! {
+    /// The whole configuration.
+    Config {
+        /// The version of this file's format: 1.
+        version: u32 = 1,
+        /// What is kept of an event.
+        profile: Profile = Profile::Bigbrotr,
+        /// Where the key file and the embedded database are.
+        data_dir: PathBuf = "./brotr-data".into(),
+        /// Logs.
+        log: Log = Log::default(),
+        /// The archive.
+        storage: Storage = Storage::default(),
+        /// Who the agent is.
+        identity: Identity = Identity::default(),
+        /// What may be dialed, and how much of it at once.
+        network: Network = Network::default(),
+        /// The first relays.
+        initializer: Initializer = Initializer::default(),
+        /// Finding relays.
+        finder: Finder = Finder::default(),
+        /// Checking relays.
+        monitor: Monitor = Monitor::default(),
+        /// Archiving events.
+        synchronizer: Synchronizer = Synchronizer::default(),
+        /// Answering jobs.
+        dvm: Dvm = Dvm::default(),
+        /// Health and metrics.
+        http: Http = Http::default(),
+    }
+}
+
+/// What is kept of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Everything, exactly as signed.
+    Bigbrotr,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A thing to check about a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Check {
+    /// The WebSocket opens.
+    Open,
+    /// A REQ is answered with EOSE.
+    Read,
+    /// An event is answered with OK.
+    Write,
+    /// There is an information document.
+    Nip11,
+}
+
+section! {
+    /// Logs, on stderr.
+    Log {
+        /// `text` or `json`.
+        format: LogFormat = LogFormat::Text,
+        /// A level, or directives such as `info,brotr::net=debug`.
+        level: String = "info".into(),
+    }
+}
+
+section! {
+    /// The archive.
+    Storage {
+        /// `sqlite://PATH` or `postgres://...`; `brotr.db` in the data directory when not set.
+        url: Option<String> = None,
+        /// Archiving pauses when the disk of the embedded database has less free than this.
+        min_free: Size = Size::mib(2_048),
+    }
+}
+
+section! {
+    /// Who the agent is.
+    Identity {
+        /// Holds the secret key; `agent.key` in the data directory when not set.
+        key_file: Option<PathBuf> = None,
+        /// The secret key itself: nsec, hex or ncryptsec. Goes before the file.
+        secret: Option<Secret> = None,
+        /// Opens an ncryptsec (NIP-49).
+        passphrase: Option<Secret> = None,
+        /// The agent's name, in its profile (kind 0).
+        name: Option<String> = None,
+        /// What it says about itself.
+        about: Option<String> = None,
+        /// The URL of its picture.
+        picture: Option<String> = None,
+        /// The relays it publishes to and names as its own (kind 10002). With none, nothing is published.
+        relays: Vec<String> = vec![],
+    }
+}
+
+section! {
+    /// What may be dialed.
+    Network {
+        /// Ranges outside the public internet that may be dialed.
+        #[schemars(with = "Vec<String>")]
+        allow: Vec<IpNet> = vec![],
+        /// Connections at a time, of all networks.
+        max_connections: usize = 256,
+        /// New connections a minute.
+        dials_per_minute: u32 = 1_200,
+        /// The largest message that is accepted from a relay.
+        max_message: Size = Size::mib(4),
+        /// How operators of relays can reach you; the agent's npub when not set.
+        contact: Option<String> = None,
+        /// The public internet.
+        clearnet: Clearnet = Clearnet::default(),
+    }
+}
+
+section! {
+    /// Limits on the clearnet.
+    Clearnet {
+        /// Whether it is used.
+        enabled: bool = true,
+        /// Look-up, TCP, TLS and upgrade together.
+        connect_timeout: Span = Span::seconds(10),
+        /// A relay that brings nothing it was asked for so long is silent.
+        request_timeout: Span = Span::seconds(20),
+        /// Connections at a time.
+        max_connections: usize = 128,
+    }
+}
+
+section! {
+    /// The first relays.
+    Initializer {
+        /// `builtin`, paths and http(s) URLs of lists with one address a line.
+        seeds: Vec<String> = vec!["builtin".into()],
+    }
+}
+
+section! {
+    /// Finding relays.
+    Finder {
+        /// Whether it runs.
+        enabled: bool = true,
+        /// Between two passes.
+        interval: Span = Span::seconds(600),
+        /// JSON documents on the web that name relays.
+        sources: Vec<Source> = vec![],
+        /// Whether archived events are read for relay addresses.
+        events: bool = true,
+    }
+}
+
+/// A JSON document on the web that names relays.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Its http(s) URL.
+    pub url: String,
+    /// A JMESPath expression that yields a list of addresses.
+    #[serde(default = "whole_document")]
+    pub jmespath: String,
+    /// Between two fetches.
+    #[serde(default = "a_day")]
+    pub interval: Span,
+}
+
+fn whole_document() -> String {
+    "@".into()
+}
+
+fn a_day() -> Span {
+    Span::seconds(86_400)
+}
+
+section! {
+    /// Checking relays.
+    Monitor {
+        /// Whether it runs.
+        enabled: bool = true,
+        /// Between two checks of a relay; announced as `frequency` (NIP-66).
+        interval: Span = Span::seconds(3_600),
+        /// What is checked.
+        checks: Vec<Check> = vec![Check::Open, Check::Read, Check::Write, Check::Nip11],
+        /// Relays at a time.
+        concurrency: usize = 32,
+        /// Whether results are published (kinds 10166 and 30166) to `identity.relays`.
+        publish: bool = true,
+    }
+}
+
+section! {
+    /// Archiving events.
+    Synchronizer {
+        /// Whether it runs.
+        enabled: bool = true,
+        /// Between two passes over a relay.
+        interval: Span = Span::seconds(600),
+        /// What is archived (NIP-01 filters without since, until and limit).
+        filters: Vec<Value> = vec![json!({})],
+        /// From when on: unix seconds or RFC 3339.
+        since: Moment = Moment(0),
+        /// Events asked for at a time.
+        page_size: usize = 500,
+        /// Relays at a time.
+        concurrency: usize = 16,
+    }
+}
+
+section! {
+    /// Answering jobs (NIP-90).
+    Dvm {
+        /// Whether it runs.
+        enabled: bool = true,
+        /// Where requests are looked for. With none, no job is sought.
+        relays: Vec<String> = vec![],
+        /// Requests older than this when they are seen are left alone.
+        max_age: Span = Span::seconds(3_600),
+        /// A job that takes longer is answered with an error.
+        deadline: Span = Span::seconds(30),
+        /// Jobs worked on at a time.
+        concurrency: usize = 4,
+    }
+}
+
+section! {
+    /// Health and metrics over HTTP.
+    Http {
+        /// Whether it runs.
+        enabled: bool = true,
+        /// Where it listens.
+        #[schemars(with = "String")]
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
+    }
+}

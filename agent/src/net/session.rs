@@ -1,0 +1,290 @@
+//! A NIP-01 conversation with one relay that says how each request ended.
+//!
+//! The end matters more than the events: only [`End::Eose`] proves anything about what a relay holds.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use brotr_storage::{Event, matches};
+use futures::{SinkExt, StreamExt};
+use nostr::Filter;
+use serde_json::value::RawValue;
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use super::dial::Connection;
+use super::{Address, DialError, Dialer};
+
+/// A page may bring so many times the events it was asked for before it is cut off.
+const SURPLUS: usize = 4;
+/// A NOTICE without anything else ends a request after so long: some relays refuse that way (and no other).
+const NOTICE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long to wait for the pong that shows that nothing follows an EOSE.
+const FENCE: Duration = Duration::from_secs(2);
+/// A request may take so many times its idle limit, however steadily it trickles.
+const STEADY: u32 = 10;
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// EOSE: the relay says that there is no more.
+    Eose,
+    /// CLOSED, with the relay's reason.
+    Closed(String),
+    /// A NOTICE, and then nothing.
+    Notice(String),
+    /// Nothing more within the time.
+    Timeout,
+    /// The connection ended.
+    Disconnect(String),
+    /// Far more events than were asked for.
+    Overflow,
+}
+
+/// What one REQ brought.
+#[derive(Debug)]
+pub struct Page {
+    /// Events that parse and are what was asked for; not yet verified.
+    pub events: Vec<Event>,
+    /// Texts in an EVENT message that are no events.
+    pub malformed: usize,
+    /// Events that the filter excludes.
+    pub outside: usize,
+    /// Whether `created_at` never rises from one event to the next.
+    pub in_order: bool,
+    /// Events that came after EOSE, for this or the request before.
+    pub late: usize,
+    /// How it ended.
+    pub end: End,
+}
+
+impl Page {
+    /// How many EVENT messages came.
+    #[must_use]
+    pub fn transferred(&self) -> usize {
+        self.events.len() + self.malformed + self.outside
+    }
+}
+
+/// What a relay said to an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// OK true.
+    Accepted,
+    /// OK false, with its reason.
+    Refused(String),
+    /// No OK.
+    Unanswered(End),
+}
+
+/// An open conversation. Dropping it hangs up.
+pub struct Session {
+    connection: Connection,
+    idle: Duration,
+    subscriptions: u64,
+    /// Bytes of text received.
+    received: u64,
+    /// Events received after the EOSE of their request and not yet reported.
+    late: usize,
+}
+
+enum Said<'a> {
+    Event(Cow<'a, str>, &'a RawValue),
+    Eose(Cow<'a, str>),
+    Closed(Cow<'a, str>, String),
+    Notice(String),
+    Ok(Cow<'a, str>, bool, String),
+    Other,
+}
+
+impl Session {
+    /// Dials a relay.
+    ///
+    /// # Errors
+    /// See [`DialError`].
+    pub async fn open(dialer: &Dialer, address: &Address) -> Result<Self, DialError> {
+        let connection = dialer.dial(address).await?;
+        let idle = dialer.limits().clearnet.request_timeout.get();
+        Ok(Self { connection, idle, subscriptions: 0, received: 0, late: 0 })
+    }
+
+    /// How long opening took.
+    #[must_use]
+    pub fn opened_in(&self) -> Duration {
+        self.connection.opened_in
+    }
+
+    /// Bytes of text received so far.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Asks for stored events. Only events that the filter asks for count as progress; a relay that keeps the
+    /// connection busy with anything else is idle.
+    pub async fn request(&mut self, filter: &Filter) -> Page {
+        self.subscriptions += 1;
+        let id = format!("b{}", self.subscriptions);
+        let mut page = Page { events: vec![], malformed: 0, outside: 0, in_order: true, late: 0, end: End::Timeout };
+        let most = filter.limit.unwrap_or(500).saturating_mul(SURPLUS).max(1_000);
+        let began = Instant::now();
+        let (mut idle_at, stop_at) = (began + self.idle, began + self.idle * STEADY);
+        let mut notice: Option<String> = None;
+        page.end = match self.send(&serde_json::json!(["REQ", id, filter])).await {
+            Err(end) => end,
+            Ok(()) => loop {
+                let until = idle_at.min(stop_at);
+                let text = match timeout_at(until, self.hear()).await {
+                    Ok(Ok(text)) => text,
+                    Ok(Err(end)) => break end,
+                    Err(_) => break notice.map_or(End::Timeout, End::Notice),
+                };
+                match parse(&text) {
+                    Said::Event(sub, json) if sub == id => {
+                        match Event::from_json(json.get()) {
+                            Ok(event) if matches(filter, &event) => {
+                                page.in_order &=
+                                    page.events.last().is_none_or(|last| last.created_at >= event.created_at);
+                                page.events.push(event);
+                                idle_at = Instant::now() + self.idle;
+                            }
+                            Ok(_) => page.outside += 1,
+                            Err(_) => page.malformed += 1,
+                        }
+                        if page.transferred() >= most {
+                            break End::Overflow;
+                        }
+                    }
+                    Said::Event(..) => self.late += 1,
+                    Said::Eose(sub) if sub == id => break End::Eose,
+                    Said::Closed(sub, reason) if sub == id => break End::Closed(reason),
+                    Said::Notice(text) => {
+                        if page.transferred() == 0 && notice.is_none() {
+                            idle_at = idle_at.min(Instant::now() + NOTICE_PATIENCE);
+                        }
+                        notice = Some(clip(text));
+                    }
+                    _ => {}
+                }
+            },
+        };
+        if !matches!(page.end, End::Closed(_) | End::Disconnect(_)) {
+            let _ = self.send(&serde_json::json!(["CLOSE", id])).await;
+        }
+        if page.end == End::Eose {
+            self.fence().await;
+        }
+        page.late = std::mem::take(&mut self.late);
+        page
+    }
+
+    /// Sends an event and waits for the OK that is about it.
+    pub async fn publish(&mut self, event: &nostr::Event) -> Verdict {
+        if let Err(end) = self.send(&serde_json::json!(["EVENT", event])).await {
+            return Verdict::Unanswered(end);
+        }
+        let id = event.id.to_hex();
+        let until = Instant::now() + self.idle;
+        loop {
+            match timeout_at(until, self.hear()).await {
+                Err(_) => return Verdict::Unanswered(End::Timeout),
+                Ok(Err(end)) => return Verdict::Unanswered(end),
+                Ok(Ok(text)) => {
+                    if let Said::Ok(about, accepted, reason) = parse(&text)
+                        && about == id
+                    {
+                        return if accepted { Verdict::Accepted } else { Verdict::Refused(clip(reason)) };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hangs up as the protocol wants it, without waiting for a relay that does not.
+    pub async fn close(mut self) {
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.connection.socket.close(None)).await;
+    }
+
+    /// A relay that sends EOSE first and its events after it would look empty. What it sent before it saw our ping
+    /// arrives before its pong, so a ping after EOSE brings such events to light at the price of a round trip.
+    async fn fence(&mut self) {
+        let until = Instant::now() + FENCE.min(self.idle);
+        let mark = self.subscriptions.to_be_bytes().to_vec();
+        if self.connection.socket.send(Message::Ping(mark.clone().into())).await.is_err() {
+            return;
+        }
+        while let Ok(Some(Ok(message))) = timeout_at(until, self.connection.socket.next()).await {
+            match message {
+                Message::Pong(said) if *said == *mark => return,
+                Message::Text(text) => {
+                    self.received += text.len() as u64;
+                    if let Said::Event(..) = parse(&text) {
+                        self.late += 1;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn send(&mut self, message: &serde_json::Value) -> Result<(), End> {
+        let send = self.connection.socket.send(Message::text(message.to_string()));
+        match tokio::time::timeout(self.idle, send).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(End::Disconnect(error.to_string())),
+            Err(_) => Err(End::Timeout),
+        }
+    }
+
+    /// The next text; pings are answered below, and binary frames are no Nostr.
+    async fn hear(&mut self) -> Result<Utf8Bytes, End> {
+        loop {
+            match self.connection.socket.next().await {
+                Some(Ok(Message::Text(text))) => {
+                    self.received += text.len() as u64;
+                    return Ok(text);
+                }
+                Some(Ok(Message::Close(frame))) => {
+                    let reason = frame.map(|f| f.reason.to_string()).filter(|r| !r.is_empty());
+                    return Err(End::Disconnect(clip(reason.unwrap_or_else(|| "closed by the relay".into()))));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(End::Disconnect(error.to_string())),
+                None => return Err(End::Disconnect("closed by the relay".into())),
+            }
+        }
+    }
+}
+
+/// What a relay says goes into logs and the database: not more of it than a reader wants.
+fn clip(mut text: String) -> String {
+    if text.len() > 300 {
+        text.truncate(text.floor_char_boundary(300));
+        text.push('…');
+    }
+    text
+}
+
+fn parse(text: &str) -> Said<'_> {
+    let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(text) else { return Said::Other };
+    fn word<'a>(part: Option<&&'a RawValue>) -> Option<Cow<'a, str>> {
+        let text = part?.get();
+        // Most words have no escapes and need no copy.
+        serde_json::from_str::<&str>(text)
+            .map(Cow::Borrowed)
+            .or_else(|_| serde_json::from_str::<String>(text).map(Cow::Owned))
+            .ok()
+    }
+    let said = || {
+        let text = |n: usize| word(parts.get(n)).map(Cow::into_owned).unwrap_or_default();
+        Some(match word(parts.first())?.as_ref() {
+            "EVENT" => Said::Event(word(parts.get(1))?, parts.get(2)?),
+            "EOSE" => Said::Eose(word(parts.get(1))?),
+            "CLOSED" => Said::Closed(word(parts.get(1))?, clip(text(2))),
+            "NOTICE" => Said::Notice(text(1)),
+            "OK" => Said::Ok(word(parts.get(1))?, parts.get(2)?.get() == "true", text(3)),
+            _ => return None,
+        })
+    };
+    said().unwrap_or(Said::Other)
+}
