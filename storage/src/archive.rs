@@ -26,8 +26,9 @@ pub trait Events: Send + Sync {
     /// own `limit` counts from its first page, so callers that page keep the count.
     async fn page(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Vec<Event>>;
 
-    /// How many distinct events any of these filters asks for. `limit` plays no part (NIP-45).
-    async fn count(&self, filters: &[Filter]) -> Result<u64>;
+    /// How many distinct events any of these filters asks for, of those seen on any of these relays; with no relays,
+    /// of all. `limit` plays no part (NIP-45).
+    async fn count(&self, filters: &[Filter], relays: &[String]) -> Result<u64>;
 
     /// Ids and times of the events that a filter asks for, oldest first, for NIP-77.
     async fn ids(&self, filter: &Filter) -> Result<Vec<(EventId, i64)>>;

@@ -252,16 +252,18 @@ macro_rules! ledger {
 
             async fn relays(&self, query: &$crate::RelayQuery) -> Result<Vec<$crate::Relay>, $crate::StorageError> {
                 let networks = query.networks.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(" ");
+                let states = query.states.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ");
                 let rows: Vec<$crate::ledger::RelayRow> = sqlx::query_as(
                     "select url, network, state, discovered_at, checked_at, failures from relay \
-                     where url > $1 and ($2 = '' or ' ' || $2 || ' ' like '% ' || network || ' %') and check_due_at <= $3 and sync_due_at <= $4 \
-                     order by url limit $5",
+                     where url > $1 and ($2 = '' or ' ' || $2 || ' ' like '% ' || network || ' %') and ($6 = '' or ' ' || $6 || ' ' like '% ' || state || ' %') \
+                     and check_due_at <= $3 and sync_due_at <= $4 order by url limit $5",
                 )
                 .bind(query.after.as_deref().unwrap_or_default())
                 .bind(networks)
                 .bind(query.check_due.unwrap_or(i64::MAX))
                 .bind(query.sync_due.unwrap_or(i64::MAX))
                 .bind(query.limit)
+                .bind(states)
                 .fetch_all(self.reader())
                 .await?;
                 rows.into_iter().map($crate::ledger::relay).collect()

@@ -60,7 +60,7 @@ impl NostrDatabase for NostrArchive {
     fn count(&self, filter: Filter) -> BoxedFuture<'_, Result<usize, DatabaseError>> {
         Box::pin(async move {
             let limit = filter.limit.unwrap_or(usize::MAX);
-            let count = self.0.count(&[filter]).await.map_err(DatabaseError::backend)?;
+            let count = self.0.count(&[filter], &[]).await.map_err(DatabaseError::backend)?;
             Ok(usize::try_from(count).unwrap_or(usize::MAX).min(limit))
         })
     }

@@ -149,6 +149,8 @@ pub struct Relay {
 pub struct RelayQuery {
     /// Only these networks; empty for all.
     pub networks: Vec<Network>,
+    /// Only these states; empty for all.
+    pub states: Vec<RelayState>,
     /// Only relays whose next check is due at this time.
     pub check_due: Option<i64>,
     /// Only relays whose next synchronization is due at this time.

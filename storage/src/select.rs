@@ -10,6 +10,7 @@ use crate::filter::tag_key;
 pub(crate) enum Arg {
     Int(i64),
     Bytes(Vec<u8>),
+    Text(String),
 }
 
 /// A condition on the table `event` with its values, numbered from `$1`.
@@ -33,14 +34,22 @@ impl Condition {
         condition
     }
 
-    /// The events that any of the filters asks for.
-    pub(crate) fn any(filters: &[Filter]) -> Self {
+    /// The events that any of the filters asks for, seen on one of these relays unless there are none.
+    pub(crate) fn any(filters: &[Filter], relays: &[String]) -> Self {
         let mut condition = Self::default();
+        if !relays.is_empty() {
+            let list = condition.list(relays.iter().map(|url| Arg::Text(url.clone())));
+            condition.sql = format!(
+                "exists (select 1 from sighting join relay on relay.k = sighting.relay \
+                 where sighting.event = event.k and relay.url in {list}) and "
+            );
+        }
+        condition.sql.push('(');
         for (n, filter) in filters.iter().enumerate() {
             condition.sql.push_str(if n == 0 { "(" } else { ") or (" });
             condition.filter(filter);
         }
-        condition.sql.push_str(if filters.is_empty() { "1 = 0" } else { ")" });
+        condition.sql.push_str(if filters.is_empty() { "1 = 0)" } else { "))" });
         condition
     }
 

@@ -106,6 +106,17 @@ async fn a_batch_is_stored_once(archive: Arc<dyn Archive>, _: String) {
         ..batch(vec![])
     };
     assert_eq!(archive.store(&other).await.expect("stored"), Stored { stored: 0, known: 1 });
+    for (relays, wanted) in
+        [(vec![], 2), (vec![RELAY], 2), (vec!["wss://other.example/"], 1), (vec!["wss://no.example/"], 0)]
+    {
+        let relays: Vec<String> = relays.into_iter().map(str::to_owned).collect();
+        assert_eq!(
+            archive.count(&[Filter::new(), Filter::new()], &relays).await.expect("counted"),
+            wanted,
+            "{relays:?}"
+        );
+    }
+    assert_eq!(archive.count(&[], &[]).await.expect("counted"), 0);
     let holders = archive.holders(&[a.event().id, b.event().id]).await.expect("holders");
     assert_eq!(holders[&a.event().id], ["wss://other.example/", RELAY]);
     assert_eq!(holders[&b.event().id], [RELAY]);
@@ -191,7 +202,7 @@ async fn any_filter_finds_what_a_naive_one_finds(archive: Arc<dyn Archive>, _: S
                     prop_assert_eq!(found, wanted, "{:?}", filter);
                 }
                 world.retain(|_, e| filters.iter().any(|f| naive(f, e)));
-                let count = archive.count(&filters).await.expect("a count");
+                let count = archive.count(&filters, &[]).await.expect("a count");
                 prop_assert_eq!(count, world.len() as u64);
                 Ok(())
             })
@@ -301,7 +312,9 @@ async fn checks_are_kept_by_content(archive: Arc<dyn Archive>, _: String) {
     assert_eq!((nip66.data.as_str(), nip66.rtt_ms), ("{\"up\":true}", [Some(30), None, Some(3)]));
     let due = RelayQuery { check_due: Some(34), limit: 9, ..RelayQuery::default() };
     assert!(archive.relays(&due).await.expect("listed").is_empty());
-    let due = RelayQuery { check_due: Some(35), ..due };
+    let down = RelayQuery { states: vec![RelayState::New, RelayState::Down], limit: 9, ..RelayQuery::default() };
+    assert!(archive.relays(&down).await.expect("listed").is_empty());
+    let due = RelayQuery { states: vec![RelayState::Up], check_due: Some(35), ..due };
     assert_eq!(archive.relays(&due).await.expect("listed").len(), 1);
 }
 

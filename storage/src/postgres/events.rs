@@ -45,6 +45,7 @@ fn bind_rows<'q, R>(
         query = match arg {
             Arg::Int(n) => query.bind(n),
             Arg::Bytes(bytes) => query.bind(bytes),
+            Arg::Text(text) => query.bind(text),
         };
     }
     query
@@ -55,6 +56,7 @@ fn bind(mut query: Query<'_, Postgres, PgArguments>, args: Vec<Arg>) -> Query<'_
         query = match arg {
             Arg::Int(n) => query.bind(n),
             Arg::Bytes(bytes) => query.bind(bytes),
+            Arg::Text(text) => query.bind(text),
         };
     }
     query
@@ -174,8 +176,8 @@ impl Events for PostgresArchive {
         Ok(events)
     }
 
-    async fn count(&self, filters: &[Filter]) -> Result<u64, StorageError> {
-        let condition = Condition::any(filters);
+    async fn count(&self, filters: &[Filter], relays: &[String]) -> Result<u64, StorageError> {
+        let condition = Condition::any(filters, relays);
         let sql = format!("select count(*) from event where {}", condition.sql);
         let (n,): (i64,) = bind_rows(sqlx::query_as(AssertSqlSafe(sql)), condition.args).fetch_one(&self.pool).await?;
         Ok(n.cast_unsigned())

@@ -43,6 +43,7 @@ fn bind_rows<'q, R>(
         query = match arg {
             Arg::Int(n) => query.bind(n),
             Arg::Bytes(bytes) => query.bind(bytes),
+            Arg::Text(text) => query.bind(text),
         };
     }
     query
@@ -53,6 +54,7 @@ fn bind(mut query: Query<'_, Sqlite, SqliteArguments>, args: Vec<Arg>) -> Query<
         query = match arg {
             Arg::Int(n) => query.bind(n),
             Arg::Bytes(bytes) => query.bind(bytes),
+            Arg::Text(text) => query.bind(text),
         };
     }
     query
@@ -151,8 +153,8 @@ impl Events for SqliteArchive {
         Ok(events)
     }
 
-    async fn count(&self, filters: &[Filter]) -> Result<u64, StorageError> {
-        let condition = Condition::any(filters);
+    async fn count(&self, filters: &[Filter], relays: &[String]) -> Result<u64, StorageError> {
+        let condition = Condition::any(filters, relays);
         let sql = format!("select count(*) from event where {}", condition.sql);
         let (n,): (i64,) =
             bind_rows(sqlx::query_as(AssertSqlSafe(sql)), condition.args).fetch_one(&self.reader).await?;
