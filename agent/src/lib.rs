@@ -1,5 +1,18 @@
 //! Brotr: a keyed Nostr agent that finds and monitors relays, archives what they hold with proof of what is
 //! complete, publishes what it measured, and answers jobs from what it knows.
 
+pub mod agent;
+pub mod cli;
 pub mod config;
+pub mod finder;
+pub mod happening;
+pub mod http;
+pub mod ingest;
+pub mod initializer;
+pub mod jobs;
+pub mod monitor;
 pub mod net;
+pub mod publish;
+pub mod rounds;
+pub mod supervisor;
+pub mod synchronizer;

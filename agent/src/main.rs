@@ -1,3 +1,5 @@
 //! The program: see `brotr --help`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    brotr::cli::main()
+}

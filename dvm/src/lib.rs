@@ -88,9 +88,6 @@ impl Dvm {
         if !JOB_KINDS.contains(&event.kind.as_u16()) {
             return Ok(Acceptance::Ignored("not a kind of job done here"));
         }
-        if event.pubkey == self.signer.public_key() {
-            return Ok(Acceptance::Ignored("our own"));
-        }
         let targets: Vec<PublicKey> = event.tags.public_keys().copied().collect();
         if !targets.is_empty() && !targets.contains(&self.signer.public_key()) {
             return Ok(Acceptance::Ignored("addressed to another"));

@@ -123,7 +123,6 @@ async fn what_is_not_for_us_is_left_alone() {
     assert!(ignored(desk.request("", &[], NOW + 901)).await, "from the future");
     assert!(ignored(desk.request(&" ".repeat(70_000), &[], NOW)).await, "too large");
     assert!(ignored(desk.customer.sign(EventBuilder::text_note("5400")).expect("signed")).await, "no job");
-    assert!(ignored(desk.agent.sign(EventBuilder::new(Kind::from(5_400), "")).expect("signed")).await, "our own");
     assert!(!ignored(desk.request("", &[&["p", &other], &["p", &ours]], NOW)).await, "to us among others");
 }
 

@@ -46,24 +46,18 @@ pub enum End {
 pub struct Page {
     /// Events that parse and are what was asked for; not yet verified.
     pub events: Vec<Event>,
-    /// Texts in an EVENT message that are no events.
-    pub malformed: usize,
+    /// How many EVENT messages came, whatever was in them.
+    pub transferred: usize,
     /// Events that the filter excludes.
     pub outside: usize,
     /// Whether `created_at` never rises from one event to the next.
     pub in_order: bool,
     /// Events that came after EOSE, for this or the request before.
     pub late: usize,
+    /// From the request to EOSE, where there was one.
+    pub took: Option<Duration>,
     /// How it ended.
     pub end: End,
-}
-
-impl Page {
-    /// How many EVENT messages came.
-    #[must_use]
-    pub fn transferred(&self) -> usize {
-        self.events.len() + self.malformed + self.outside
-    }
 }
 
 /// What a relay said to an event.
@@ -125,7 +119,8 @@ impl Session {
     pub async fn request(&mut self, filter: &Filter) -> Page {
         self.subscriptions += 1;
         let id = format!("b{}", self.subscriptions);
-        let mut page = Page { events: vec![], malformed: 0, outside: 0, in_order: true, late: 0, end: End::Timeout };
+        let mut page =
+            Page { events: vec![], transferred: 0, outside: 0, in_order: true, late: 0, took: None, end: End::Timeout };
         let most = filter.limit.unwrap_or(500).saturating_mul(SURPLUS).max(1_000);
         let began = Instant::now();
         let (mut idle_at, stop_at) = (began + self.idle, began + self.idle * STEADY);
@@ -141,6 +136,7 @@ impl Session {
                 };
                 match parse(&text) {
                     Said::Event(sub, json) if sub == id => {
+                        page.transferred += 1;
                         match Event::from_json(json.get()) {
                             Ok(event) if matches(filter, &event) => {
                                 page.in_order &=
@@ -149,9 +145,9 @@ impl Session {
                                 idle_at = Instant::now() + self.idle;
                             }
                             Ok(_) => page.outside += 1,
-                            Err(_) => page.malformed += 1,
+                            Err(_) => {}
                         }
-                        if page.transferred() >= most {
+                        if page.transferred >= most {
                             break End::Overflow;
                         }
                     }
@@ -159,7 +155,7 @@ impl Session {
                     Said::Eose(sub) if sub == id => break End::Eose,
                     Said::Closed(sub, reason) if sub == id => break End::Closed(reason),
                     Said::Notice(text) => {
-                        if page.transferred() == 0 && notice.is_none() {
+                        if page.transferred == 0 && notice.is_none() {
                             idle_at = idle_at.min(Instant::now() + NOTICE_PATIENCE);
                         }
                         notice = Some(clip(text));
@@ -172,6 +168,7 @@ impl Session {
             let _ = self.send(&serde_json::json!(["CLOSE", id])).await;
         }
         if page.end == End::Eose {
+            page.took = Some(began.elapsed());
             self.fence().await;
         }
         page.late = std::mem::take(&mut self.late);

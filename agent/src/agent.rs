@@ -1,0 +1,112 @@
+//! What every service is handed: configuration, archive, key and dialer.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use brotr_keys::{KeySource, Signer};
+use brotr_storage::Archive;
+
+use crate::config::Config;
+use crate::ingest::Ingest;
+use crate::net::{Address, Dialer};
+
+/// The agent's means.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The archive.
+    pub archive: Arc<dyn Archive>,
+    /// The key.
+    pub signer: Signer,
+    /// The way out.
+    pub dialer: Arc<Dialer>,
+    /// The way in for events.
+    pub ingest: Ingest,
+}
+
+impl Agent {
+    /// Opens the archive and the key, making a key where there is none.
+    ///
+    /// # Errors
+    /// When either cannot be opened.
+    pub async fn open(config: Config) -> Result<Self> {
+        let signer = match load_key(&config)? {
+            Some(signer) => signer,
+            None => {
+                let signer = brotr_keys::write_new(config.key_file(), None)?;
+                tracing::info!(file = %config.key_file().display(), npub = signer.npub(), "made a new key");
+                signer
+            }
+        };
+        let dialer = dialer(&config, &signer)?;
+        let archive = brotr_storage::open(config.storage_url()).await?;
+        let ingest = Ingest::new(archive.clone());
+        Ok(Self { config: Arc::new(config), archive, signer, dialer, ingest })
+    }
+
+    /// The relays that we publish to: those of the list that are addresses.
+    #[must_use]
+    pub fn own_relays(&self) -> Vec<Address> {
+        addresses(&self.config.identity.relays, &self.dialer)
+    }
+
+    /// The relays on which jobs are sought: `dvm.relays`, else our own.
+    #[must_use]
+    pub fn job_relays(&self) -> Vec<Address> {
+        let relays = addresses(&self.config.dvm.relays, &self.dialer);
+        if relays.is_empty() { self.own_relays() } else { relays }
+    }
+
+    /// The directory whose disk the archive fills, where it is on this machine.
+    #[must_use]
+    pub fn archive_directory(&self) -> Option<&Path> {
+        self.config
+            .storage_url()
+            .strip_prefix("sqlite://")
+            .map(|path| Path::new(path).parent().unwrap_or(Path::new(".")))
+    }
+}
+
+/// A dialer for this configuration.
+///
+/// # Errors
+/// When the contact cannot stand in a header.
+pub fn dialer(config: &Config, signer: &Signer) -> Result<Arc<Dialer>> {
+    let contact = config.network.contact.clone().unwrap_or_else(|| format!("nostr:{}", signer.npub()));
+    Ok(Arc::new(Dialer::new(&config.network, &contact).context("network.contact cannot be sent as a User-Agent")?))
+}
+
+/// The key that the configuration names, if it is there.
+///
+/// # Errors
+/// When it is there and cannot be opened.
+pub fn load_key(config: &Config) -> Result<Option<Signer>> {
+    let identity = &config.identity;
+    let source = KeySource {
+        secret: identity.secret.as_ref().map(|secret| secret.0.clone()),
+        file: config.key_file().to_owned(),
+        passphrase: identity.passphrase.as_ref().map(|secret| secret.0.clone()),
+    };
+    Ok(brotr_keys::load(&source)?)
+}
+
+fn addresses(list: &[String], dialer: &Dialer) -> Vec<Address> {
+    list.iter()
+        .filter_map(|text| match Address::parse(text, dialer.guard()) {
+            Ok(address) => Some(address),
+            Err(error) => {
+                tracing::warn!(relay = text, %error, "left out a configured relay");
+                None
+            }
+        })
+        .collect()
+}
+
+/// Unix seconds.
+#[must_use]
+pub fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,46 @@
+//! `brotr coverage`
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{Access, Done, Shared, Usage, output};
+use crate::net::{Address, Guard};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only this relay
+    url: Option<String>,
+}
+
+pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
+    let config = shared.load()?;
+    let guard = Guard::new(config.network.allow.clone());
+    let address = args.url.map(|url| Address::parse(&url, &guard).map_err(|e| Usage(anyhow::anyhow!("{url}: {e}"))));
+    let address = address.transpose()?;
+    let archive = shared.archive(&config, Access::Read).await?;
+    for report in archive.coverage(address.as_ref().map(Address::as_str)).await? {
+        if shared.json {
+            let covered = report.covered.iter().map(
+                |c| json!({"since": c.interval.since, "until": c.interval.until, "method": c.method, "proven_at": c.proven_at}),
+            );
+            let gaps = report.gaps.iter().map(|g| {
+                json!({"since": g.interval.since, "until": g.interval.until, "reason": g.reason, "count": g.count, "tried_at": g.tried_at})
+            });
+            let filter: Value = serde_json::from_str(&report.filter).unwrap_or(Value::Null);
+            output::json(&json!({"relay": report.relay, "filter": filter,
+                "covered": covered.collect::<Vec<_>>(), "gaps": gaps.collect::<Vec<_>>()}))?;
+            continue;
+        }
+        output::line(&format!("{}  {}", report.relay, report.filter))?;
+        for c in report.covered {
+            let (since, until) = (output::time(c.interval.since), output::time(c.interval.until));
+            output::line(&format!("  proven  {since} to {until}  ({})", c.method))?;
+        }
+        for g in report.gaps {
+            let (since, until) = (output::time(g.interval.since), output::time(g.interval.until));
+            let count = g.count.map(|n| format!(", {n} events seen")).unwrap_or_default();
+            output::line(&format!("  GAP     {since} to {until}  ({}{count})", g.reason))?;
+        }
+    }
+    Ok(Done::Well)
+}

@@ -1,0 +1,32 @@
+//! `brotr find`
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{Done, Shared, output};
+use crate::agent::Agent;
+use crate::finder::{self, Sources};
+use crate::initializer;
+
+pub(super) async fn main(shared: &Shared) -> Result<Done> {
+    let agent = Agent::open(shared.load()?).await?;
+    initializer::load(&agent).await?;
+    let bar = output::progress(agent.config.finder.sources.len() as u64 + 1, "finding");
+    let found = finder::pass(&agent, Sources::All).await?;
+    bar.finish_and_clear();
+    let added: usize = found.iter().map(|f| f.added).sum();
+    let failed = found.iter().filter(|f| f.error.is_some()).count();
+    for one in &found {
+        if shared.json {
+            output::json(one)?;
+        } else {
+            let text = one.error.clone().unwrap_or_else(|| format!("{} named, {} new", one.named, one.added));
+            output::line(&format!("{}: {text}", one.source))?;
+        }
+    }
+    if shared.json {
+        output::json(&json!({"total": {"sources": found.len(), "added": added, "failed": failed}}))?;
+    }
+    agent.archive.close().await;
+    Ok(Done::of(failed < found.len() || found.is_empty()))
+}

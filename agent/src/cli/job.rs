@@ -1,0 +1,142 @@
+//! `brotr job`: the customer's side of NIP-90.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use brotr_dvm::result_kind;
+use brotr_keys::Signer;
+use nostr::{Event, EventBuilder, Filter, Kind, PublicKey, RelayUrl, Tag, TagKind};
+use nostr_sdk::RelayPoolNotification;
+use serde_json::json;
+
+use super::{Done, Shared, Usage, output};
+use crate::agent;
+use crate::net::Address;
+use crate::publish::client;
+
+const FEEDBACK: Kind = Kind::Custom(7_000);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The kind of job, 5000 to 5999
+    #[arg(value_parser = clap::value_parser!(u16).range(5_000..6_000))]
+    kind: u16,
+    /// An input; its type is text, url, event or job, and text when left out
+    #[arg(long, value_name = "DATA[:TYPE]")]
+    input: Vec<String>,
+    /// A parameter
+    #[arg(long, value_name = "NAME=VALUE")]
+    param: Vec<String>,
+    /// Where to ask and to listen; dvm.relays or identity.relays when left out
+    #[arg(long, value_name = "URL")]
+    relay: Vec<String>,
+    /// Ask this data vending machine only (hex or npub)
+    #[arg(long, value_name = "PUBKEY")]
+    to: Option<String>,
+    /// How long to wait for the result
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
+    let config = shared.load()?;
+    let signer = agent::load_key(&config)?.unwrap_or_else(Signer::throwaway);
+    let dialer = agent::dialer(&config, &signer)?;
+    let to = args.to.as_deref().map(PublicKey::parse).transpose();
+    let to = to.with_context(|| "--to is neither 64 hex digits nor an npub").map_err(Usage)?;
+    let named = [&args.relay, &config.dvm.relays, &config.identity.relays].into_iter().find(|list| !list.is_empty());
+    let Some(named) = named else {
+        return Err(Usage(anyhow::anyhow!("no relay to ask on: give --relay, or set dvm.relays")).into());
+    };
+    let mut relays = Vec::new();
+    for url in named {
+        let address = Address::parse(url, dialer.guard()).map_err(|e| Usage(anyhow::anyhow!("{url}: {e}")))?;
+        relays.push(RelayUrl::parse(address.as_str())?);
+    }
+    let request = signer.sign(request(&args, to, &relays)?)?;
+
+    let client = client(&signer, &dialer);
+    for url in &relays {
+        client.add_relay(url).await?;
+    }
+    let connected = client.try_connect(config.network.clearnet.connect_timeout.get()).await;
+    if connected.success.is_empty() {
+        let reasons: Vec<_> = connected.failed.iter().map(|(url, reason)| format!("{url}: {reason}")).collect();
+        bail!("no relay could be reached: {}", reasons.join("; "));
+    }
+    let mut notifications = client.notifications();
+    let answers = Filter::new().kinds([result_kind(args.kind), FEEDBACK]).event(request.id);
+    client.subscribe(answers, None).await?;
+    let sent = client.send_event(&request).await?;
+    if sent.success.is_empty() {
+        let reasons: Vec<_> = sent.failed.iter().map(|(url, reason)| format!("{url}: {reason}")).collect();
+        bail!("no relay took the request: {}", reasons.join("; "));
+    }
+    let wait = async {
+        loop {
+            let event = match notifications.recv().await {
+                Ok(RelayPoolNotification::Event { event, .. }) => event,
+                Ok(_) => continue,
+                Err(error) => bail!("the connection was lost: {error}"),
+            };
+            let about_it = event.tags.event_ids().any(|id| *id == request.id);
+            if !about_it || to.is_some_and(|to| to != event.pubkey) {
+                continue;
+            }
+            if let Some(done) = tell(shared, &event)? {
+                return Ok(done);
+            }
+        }
+    };
+    let done = tokio::time::timeout(args.timeout, wait).await;
+    client.shutdown().await;
+    match done {
+        Ok(done) => done,
+        Err(_) => bail!("no result within {}", humantime::format_duration(args.timeout)),
+    }
+}
+
+fn request(args: &Args, to: Option<PublicKey>, relays: &[RelayUrl]) -> Result<EventBuilder> {
+    let tag = |name: &str, values: Vec<String>| Tag::custom(TagKind::custom(name), values);
+    let mut tags = Vec::new();
+    for input in &args.input {
+        let types = ["text", "url", "event", "job"];
+        let (data, kind) = match input.rsplit_once(':') {
+            Some((data, kind)) if types.contains(&kind) => (data, kind),
+            _ => (input.as_str(), "text"),
+        };
+        tags.push(tag("i", vec![data.to_owned(), kind.to_owned()]));
+    }
+    for param in &args.param {
+        let Some((name, value)) = param.split_once('=') else {
+            return Err(Usage(anyhow::anyhow!("--param {param:?} has no =: write NAME=VALUE")).into());
+        };
+        tags.push(tag("param", vec![name.to_owned(), value.to_owned()]));
+    }
+    tags.push(tag("relays", relays.iter().map(ToString::to_string).collect()));
+    tags.extend(to.map(Tag::public_key));
+    Ok(EventBuilder::new(Kind::from(args.kind), "").tags(tags).allow_self_tagging())
+}
+
+/// Prints what came; how it ended, if it did.
+fn tell(shared: &Shared, event: &Event) -> Result<Option<Done>> {
+    let value = |name: &str| event.tags.find(TagKind::custom(name)).and_then(|tag| tag.content());
+    if event.kind != FEEDBACK {
+        if shared.json {
+            output::json(&json!({"status": "success", "result": event}))?;
+        } else {
+            output::line(&event.content)?;
+        }
+        return Ok(Some(Done::Well));
+    }
+    // Some clients write the status with an underscore.
+    let status = value("status").unwrap_or("?").replace('_', "-");
+    let amount = value("amount").and_then(|n| n.parse::<u64>().ok());
+    if shared.json {
+        output::json(&json!({"status": status, "content": event.content, "amount": amount}))?;
+    } else {
+        let amount = amount.map(|n| format!(" ({n} msat)")).unwrap_or_default();
+        eprintln!("{status}{amount} {}", event.content.escape_debug());
+    }
+    Ok((status == "error").then_some(Done::Badly))
+}

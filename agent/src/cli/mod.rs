@@ -1,0 +1,206 @@
+//! The command line: one file for each subcommand.
+
+mod check;
+mod config;
+mod coverage;
+mod doctor;
+mod export;
+mod find;
+mod import;
+mod init;
+mod job;
+mod keys;
+mod monitor;
+mod output;
+mod query;
+mod relays;
+mod run;
+mod stats;
+mod sync;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use brotr_storage::Archive;
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, LogFormat};
+
+/// A keyed Nostr agent: finds and monitors relays, archives what they hold, and answers jobs from what it knows.
+#[derive(Debug, Parser)]
+#[command(name = "brotr", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+pub struct Shared {
+    /// The configuration; ./brotr.yaml when it is there, else the defaults
+    #[arg(long, global = true, value_name = "FILE", env = "BROTR_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where the key file and the embedded database are, whatever the configuration says
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Print JSON on stdout and nothing else there
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a commented brotr.yaml and a key, create and verify the database
+    Init,
+    /// Run the daemon: every enabled service
+    Run,
+    /// Add, list and show relays
+    #[command(subcommand)]
+    Relays(relays::Command),
+    /// Check relays now, as a person would read it
+    Check(check::Args),
+    /// Find relays: one pass, then exit
+    Find,
+    /// Check relays that are due, or these: one pass, then exit
+    Monitor(monitor::Args),
+    /// Archive what relays hold: one pass, then exit
+    Sync(sync::Args),
+    /// Print archived events as JSON lines, newest first
+    Query(query::Args),
+    /// Read events from JSON lines
+    Import(import::Args),
+    /// Write archived events as JSON lines, newest first
+    Export(export::Args),
+    /// Ask a data vending machine (NIP-90) and print what it answers
+    Job(job::Args),
+    /// Print the archive in numbers
+    Stats,
+    /// Print what is proven complete, and what is not
+    Coverage(coverage::Args),
+    /// Show, make, import and encrypt the agent's key
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Check, show and describe the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Check everything the agent needs, with a remedy for what is wrong
+    Doctor,
+}
+
+/// A failure of usage or configuration: exit status 2.
+#[derive(Debug)]
+struct Usage(anyhow::Error);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// What a command came to, when it did not fail in a way that is told on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    /// Exit status 0.
+    Well,
+    /// Exit status 1; the output says what is wrong.
+    Badly,
+}
+
+impl Done {
+    fn of(well: bool) -> Self {
+        if well { Self::Well } else { Self::Badly }
+    }
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: failed to start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(dispatch(cli));
+    // A thread that is stuck in a look-up must not keep the program alive.
+    runtime.shutdown_background();
+    match result {
+        Ok(Done::Well) => ExitCode::SUCCESS,
+        Ok(Done::Badly) => ExitCode::FAILURE,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<Done> {
+    let shared = &cli.shared;
+    match cli.command {
+        Command::Init => init::main(shared).await,
+        Command::Run => run::main(shared).await,
+        Command::Relays(command) => relays::main(shared, command).await,
+        Command::Check(args) => check::main(shared, args).await,
+        Command::Find => find::main(shared).await,
+        Command::Monitor(args) => monitor::main(shared, args).await,
+        Command::Sync(args) => sync::main(shared, args).await,
+        Command::Query(args) => query::main(shared, args).await,
+        Command::Import(args) => import::main(shared, args).await,
+        Command::Export(args) => export::main(shared, args).await,
+        Command::Job(args) => job::main(shared, args).await,
+        Command::Stats => stats::main(shared).await,
+        Command::Coverage(args) => coverage::main(shared, args).await,
+        Command::Keys(command) => keys::main(shared, command),
+        Command::Config(command) => config::main(shared, command),
+        Command::Doctor => doctor::main(shared).await,
+    }
+}
+
+impl Shared {
+    /// The configuration, with the logs set up as it says.
+    fn load(&self) -> Result<Config> {
+        let config = Config::load(self.config.as_deref(), self.data_dir.as_deref()).map_err(Usage)?;
+        log(&config)?;
+        Ok(config)
+    }
+
+    /// The archive, for commands that need nothing else. One that only reads makes no archive where there is none.
+    async fn archive(&self, config: &Config, access: Access) -> Result<Arc<dyn Archive>> {
+        if access == Access::Read
+            && let Some(path) = config.storage_url().strip_prefix("sqlite://")
+            && !std::path::Path::new(path).exists()
+        {
+            anyhow::bail!(
+                "there is no archive at {path}: start one with brotr run or brotr init, or name it by --config or --data-dir"
+            );
+        }
+        Ok(brotr_storage::open(config.storage_url()).await?)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+fn log(config: &Config) -> Result<()> {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(&config.log.level)
+        .with_context(|| format!("log.level {:?} is neither a level nor directives", config.log.level))
+        .map_err(Usage)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = match config.log.format {
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    set.map_err(|e| anyhow::anyhow!("failed to set up logs: {e}"))
+}

@@ -1,0 +1,101 @@
+//! `brotr monitor`
+
+use anyhow::Result;
+use brotr_storage::{Relay, RelayQuery, RelayState};
+use futures::StreamExt;
+use serde_json::json;
+
+use super::{Done, Shared, output};
+use crate::agent::{Agent, now};
+use crate::monitor;
+use crate::net::Address;
+use crate::publish::{Publisher, Voice, deliver};
+
+/// Relays are looked up so many at a time.
+const PAGE: i64 = 1_000;
+/// What was measured is sent for so long before the command ends; the daemon sends the rest.
+const SENDING: std::time::Duration = std::time::Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only these relays, whether they are due or not
+    #[arg(value_name = "URL")]
+    urls: Vec<String>,
+}
+
+pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
+    let agent = Agent::open(shared.load()?).await?;
+    let publisher = Publisher::new(&agent);
+    let relays = chosen(&agent, &args.urls).await?;
+    let bar = output::progress(relays.len() as u64, "checking");
+    let mut visits = futures::stream::iter(relays)
+        .map(|relay| {
+            let (agent, publisher) = (agent.clone(), publisher.clone());
+            async move { monitor::visit(&agent, &publisher, &relay).await }
+        })
+        .buffer_unordered(agent.config.monitor.concurrency);
+    let (mut checked, mut up) = (0_u64, 0_u64);
+    while let Some(health) = visits.next().await {
+        bar.inc(1);
+        let Some(health) = health? else { continue };
+        checked += 1;
+        up += u64::from(health.up);
+        if shared.json {
+            output::json(&health.to_json())?;
+        } else {
+            let state = if health.up { "up" } else { "down" };
+            let text = format!("{state:<5} {}  {}", health.url, health.reason().unwrap_or_default());
+            bar.suspend(|| output::line(text.trim_end()))?;
+        }
+    }
+    bar.finish_and_clear();
+    if !publisher.is_silent() {
+        let voice = Voice::new(&agent);
+        let until_empty = async {
+            while !agent.archive.due_outgoing(now(), 1).await?.is_empty() {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            ended = deliver(agent.clone(), publisher.clone(), voice.clone()) => ended?,
+            ended = until_empty => ended?,
+            () = tokio::time::sleep(SENDING) => {}
+        }
+        voice.shutdown().await;
+    }
+    if shared.json {
+        output::json(&json!({"total": {"checked": checked, "up": up, "down": checked - up}}))?;
+    } else {
+        output::line(&format!("{} checked, {up} up", output::counted(checked, "relay")))?;
+    }
+    agent.archive.close().await;
+    Ok(Done::Well)
+}
+
+async fn chosen(agent: &Agent, urls: &[String]) -> Result<Vec<Relay>> {
+    let mut relays = Vec::new();
+    for url in urls {
+        let address = Address::parse(url, agent.dialer.guard());
+        let address = address.map_err(|e| super::Usage(anyhow::anyhow!("{url}: {e}")))?;
+        relays.push(agent.archive.relay(address.as_str()).await?.unwrap_or_else(|| Relay {
+            url: address.as_str().to_owned(),
+            network: address.network(),
+            state: RelayState::New,
+            discovered_at: now(),
+            checked_at: None,
+            failures: 0,
+        }));
+    }
+    if !urls.is_empty() {
+        return Ok(relays);
+    }
+    let networks = agent.dialer.networks();
+    let mut query = RelayQuery { networks, check_due: Some(now()), limit: PAGE, ..RelayQuery::default() };
+    loop {
+        let page = agent.archive.relays(&query).await?;
+        let Some(last) = page.last() else { return Ok(relays) };
+        query.after = Some(last.url.clone());
+        relays.extend(page);
+    }
+}

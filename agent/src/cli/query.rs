@@ -1,0 +1,86 @@
+//! `brotr query`
+
+use anyhow::{Context, Result};
+use brotr_storage::{Archive, Cursor, Event};
+use nostr::Filter;
+use serde_json::{Value, json};
+
+use super::{Access, Done, Shared, Usage, output};
+
+/// Events are read so many at a time.
+pub(super) const PAGE: usize = 500;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A NIP-01 filter, such as '{"kinds":[1],"limit":10}'; everything when left out
+    filter: Option<String>,
+    /// Print only how many there are
+    #[arg(long)]
+    count: bool,
+    /// Print the relays that hold each event with it
+    #[arg(long)]
+    seen: bool,
+}
+
+pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
+    let filter = parse(args.filter.as_deref())?;
+    let config = shared.load()?;
+    let archive = shared.archive(&config, Access::Read).await?;
+    if args.count {
+        let count = archive.count(&[filter], &[]).await?;
+        if shared.json {
+            output::json(&json!({"count": count}))?
+        } else {
+            output::line(&count.to_string())?
+        }
+        return Ok(Done::Well);
+    }
+    let mut pages = Pages::new(archive.as_ref(), filter);
+    while let Some(page) = pages.next().await? {
+        let ids: Vec<_> = page.iter().map(|event| event.id).collect();
+        let mut holders = if args.seen { archive.holders(&ids).await? } else { Default::default() };
+        for event in page {
+            if args.seen {
+                let relays = holders.remove(&event.id).unwrap_or_default();
+                output::json(&json!({"event": event, "relays": relays}))?;
+            } else {
+                output::line(&event.to_json())?;
+            }
+        }
+    }
+    Ok(Done::Well)
+}
+
+/// Parses a filter from the command line.
+pub(super) fn parse(text: Option<&str>) -> Result<Filter> {
+    let Some(text) = text else { return Ok(Filter::new()) };
+    let value: Value =
+        serde_json::from_str(text).with_context(|| format!("the filter {text:?} is not JSON")).map_err(Usage)?;
+    Ok(brotr_storage::parse_filter(&value).map_err(|e| Usage(e.into()))?)
+}
+
+/// Walks through everything that a filter asks for, up to its limit.
+pub(super) struct Pages<'a> {
+    archive: &'a dyn Archive,
+    filter: Filter,
+    after: Option<Cursor>,
+    left: usize,
+}
+
+impl<'a> Pages<'a> {
+    pub(super) fn new(archive: &'a dyn Archive, filter: Filter) -> Self {
+        let left = filter.limit.unwrap_or(usize::MAX);
+        Self { archive, filter, after: None, left }
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Event>>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let page = self.archive.page(&self.filter, self.after, PAGE.min(self.left)).await?;
+        let Some(last) = page.last() else { return Ok(None) };
+        self.after = Some(Cursor { created_at: last.created_at, id: last.id });
+        self.left -= page.len();
+        Ok(Some(page))
+    }
+}

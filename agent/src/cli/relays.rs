@@ -1,0 +1,130 @@
+//! `brotr relays`
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use brotr_storage::{Relay, RelayQuery};
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{Access, Done, Shared, output};
+use crate::initializer::{self, Refused, Sorted};
+use crate::net::{Address, Guard};
+
+/// Relays are listed so many at a time.
+const PAGE: i64 = 1_000;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Add relays
+    Add {
+        /// Relay addresses, files with one address a line, or - for stdin
+        #[arg(required = true, value_name = "URL|FILE|-")]
+        sources: Vec<String>,
+    },
+    /// List every relay
+    List,
+    /// Show what is known of a relay
+    Show {
+        /// Its address
+        url: String,
+    },
+}
+
+pub(super) async fn main(shared: &Shared, command: Command) -> Result<Done> {
+    let config = shared.load()?;
+    let guard = Guard::new(config.network.allow.clone());
+    match command {
+        Command::Add { sources } => {
+            let mut sorted = Sorted::default();
+            for source in sources {
+                let part = initializer::sort(&text(&source)?, &guard);
+                sorted.addresses.extend(part.addresses);
+                sorted.refused.extend(part.refused);
+                sorted.malformed.extend(part.malformed);
+            }
+            let archive = shared.archive(&config, Access::Write).await?;
+            let added = initializer::add(archive.as_ref(), sorted).await?;
+            archive.close().await;
+            if shared.json {
+                output::json(&added)?;
+            } else {
+                output::line(&format!("added      {}", added.added))?;
+                output::line(&format!("known      {}", added.known))?;
+                output::line(&format!("refused    {}", summary(&added.refused)))?;
+                output::line(&format!("malformed  {}", summary(&added.malformed)))?;
+            }
+            Ok(Done::of(added.added + added.known > 0))
+        }
+        Command::List => {
+            let archive = shared.archive(&config, Access::Read).await?;
+            let mut query = RelayQuery { limit: PAGE, ..RelayQuery::default() };
+            loop {
+                let page = archive.relays(&query).await?;
+                for relay in &page {
+                    if shared.json { output::json(relay)? } else { output::line(&row(relay))? }
+                }
+                match page.last() {
+                    Some(last) => query.after = Some(last.url.clone()),
+                    None => return Ok(Done::Well),
+                }
+            }
+        }
+        Command::Show { url } => {
+            let address = Address::parse(&url, &guard).with_context(|| url.clone()).map_err(super::Usage)?;
+            let archive = shared.archive(&config, Access::Read).await?;
+            let Some(relay) = archive.relay(address.as_str()).await? else {
+                anyhow::bail!("{address} is not in the archive: add it with brotr relays add {address}");
+            };
+            let documents = archive.documents(address.as_str()).await?;
+            let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|_| json!(text));
+            if shared.json {
+                let mut shown = serde_json::to_value(&relay)?;
+                for document in &documents {
+                    shown[document.kind.as_str()] = json!({"generated_at": document.generated_at,
+                        "data": parsed(&document.data), "rtt_ms": document.rtt_ms});
+                }
+                output::json(&shown)?;
+            } else {
+                output::line(&row(&relay))?;
+                for document in documents {
+                    let text = serde_json::to_string_pretty(&parsed(&document.data))?;
+                    output::line(&format!("{} of {}:\n{text}", document.kind, output::time(document.generated_at)))?;
+                }
+            }
+            Ok(Done::Well)
+        }
+    }
+}
+
+/// What a source says: an address says itself.
+fn text(source: &str) -> Result<String> {
+    if source == "-" {
+        let mut text = String::new();
+        std::io::stdin().lock().take(16 << 20).read_to_string(&mut text).context("failed to read stdin")?;
+        return Ok(text);
+    }
+    let path = Path::new(source);
+    if source.contains("://") && !path.exists() { Ok(source.to_owned()) } else { initializer::read_file(path) }
+}
+
+fn row(relay: &Relay) -> String {
+    let checked = relay.checked_at.map_or_else(|| "never checked".to_owned(), output::time);
+    format!("{:<5} {:<9} {checked:<21} {}", relay.state.as_str(), relay.network.as_str(), relay.url)
+}
+
+/// A count by reason, most frequent first, with an example of each.
+fn summary(list: &[Refused]) -> String {
+    let mut reasons = std::collections::BTreeMap::<&str, (usize, &str)>::new();
+    for one in list {
+        reasons.entry(&one.reason).or_insert((0, &one.input)).0 += 1;
+    }
+    let mut reasons: Vec<_> = reasons.into_iter().collect();
+    reasons.sort_by_key(|(_, (n, _))| std::cmp::Reverse(*n));
+    let mut text = list.len().to_string();
+    for (reason, (n, example)) in reasons {
+        text.push_str(&format!("\n  {n:>6}  {reason}, such as {example:?}"));
+    }
+    text
+}

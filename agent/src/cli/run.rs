@@ -1,0 +1,128 @@
+//! `brotr run`
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+use super::{Done, Shared};
+use crate::agent::Agent;
+use crate::publish::{self, Publisher, Voice};
+use crate::supervisor::Supervisor;
+use crate::{finder, http, initializer, jobs, monitor, synchronizer};
+
+/// How long hanging up and closing the archive may take, each.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) async fn main(shared: &Shared) -> Result<Done> {
+    let config = shared.load()?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let metrics = http::record()?;
+    let listener = match config.http.enabled {
+        true => Some(http::bind(config.http.listen).await?.into_std()?),
+        false => None,
+    };
+    let agent = Agent::open(config).await?;
+    greet(&agent, listener.as_ref());
+
+    let mut supervisor = Supervisor::default();
+    let publisher = Publisher::new(&agent);
+    let voice = Voice::new(&agent);
+    let dvm = Arc::new(jobs::dvm(&agent));
+    let vitals = supervisor.vitals();
+    if let Some(listener) = listener {
+        let agent = agent.clone();
+        supervisor.start("http", move || {
+            let (agent, vitals, metrics, listener) =
+                (agent.clone(), vitals.clone(), metrics.clone(), listener.try_clone());
+            async move { http::serve(agent, vitals, metrics, listener?).await }
+        });
+    }
+    {
+        let agent = agent.clone();
+        supervisor.start("initializer", move || {
+            let agent = agent.clone();
+            async move {
+                initializer::load(&agent).await?;
+                // Its work is done; a service that ended would be started again.
+                std::future::pending().await
+            }
+        });
+    }
+    if agent.config.finder.enabled {
+        let agent = agent.clone();
+        supervisor.start("finder", move || finder::run(agent.clone()));
+    }
+    if agent.config.monitor.enabled {
+        let (agent, publisher) = (agent.clone(), publisher.clone());
+        supervisor.start("monitor", move || monitor::run(agent.clone(), publisher.clone()));
+    }
+    if agent.config.synchronizer.enabled {
+        let agent = agent.clone();
+        supervisor.start("synchronizer", move || synchronizer::run(agent.clone()));
+    }
+    let seeks_jobs = agent.config.dvm.enabled && !agent.job_relays().is_empty();
+    if seeks_jobs {
+        let work = Arc::new(Notify::new());
+        let parts = (agent.clone(), voice.clone(), dvm.clone(), work.clone());
+        supervisor.start("dvm-listener", move || {
+            let (agent, voice, dvm, work) = parts.clone();
+            jobs::listen(agent, voice, dvm, work)
+        });
+        let parts = (agent.clone(), publisher.clone(), dvm.clone(), work);
+        supervisor.start("dvm-worker", move || {
+            let (agent, publisher, dvm, work) = parts.clone();
+            jobs::work(agent, publisher, dvm, work)
+        });
+    }
+    if seeks_jobs || !publisher.is_silent() {
+        let parts = (agent.clone(), publisher.clone(), voice.clone());
+        supervisor.start("outbox", move || {
+            let (agent, publisher, voice) = parts.clone();
+            publish::deliver(agent, publisher, voice)
+        });
+        let parts = (agent.clone(), publisher.clone(), dvm.clone());
+        supervisor.start("announcer", move || {
+            let (agent, publisher, dvm) = parts.clone();
+            publish::announce(agent, publisher, dvm)
+        });
+    }
+
+    let reason = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "Ctrl-C",
+    };
+    tracing::info!(reason, "stopping");
+    let orderly = supervisor.stop().await;
+    let _ = tokio::time::timeout(PATIENCE, voice.shutdown()).await;
+    let closed = tokio::time::timeout(PATIENCE, agent.archive.close()).await;
+    if !orderly || closed.is_err() {
+        tracing::warn!("some work was cut off; what it had not committed is rolled back");
+    }
+    tracing::info!("stopped");
+    Ok(Done::Well)
+}
+
+/// Who we are, where our things are, where we listen, and what the configuration leaves undone.
+fn greet(agent: &Agent, listener: Option<&std::net::TcpListener>) {
+    let config = &agent.config;
+    tracing::info!(
+        npub = agent.signer.npub(),
+        data_dir = %config.data_dir.display(),
+        archive = agent.archive.backend(),
+        "brotr {} is running",
+        env!("CARGO_PKG_VERSION")
+    );
+    if let Some(address) = listener.and_then(|l| l.local_addr().context("no address").ok()) {
+        tracing::info!("health and metrics at http://{address}/healthz and http://{address}/metrics");
+    }
+    if agent.own_relays().is_empty() {
+        tracing::info!("nothing is published: name relays in identity.relays to publish what is measured");
+    }
+    if agent.job_relays().is_empty() && config.dvm.enabled {
+        tracing::info!("no jobs are sought: name relays in dvm.relays to answer NIP-90 requests");
+    }
+}

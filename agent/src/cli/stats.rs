@@ -1,0 +1,32 @@
+//! `brotr stats`
+
+use anyhow::Result;
+
+use super::{Access, Done, Shared, output};
+
+pub(super) async fn main(shared: &Shared) -> Result<Done> {
+    let config = shared.load()?;
+    let archive = shared.archive(&config, Access::Read).await?;
+    let stats = archive.stats().await?;
+    if shared.json {
+        output::json(&stats)?;
+        return Ok(Done::Well);
+    }
+    output::line(&format!("events     {}", stats.events))?;
+    output::line(&format!("authors    {}", stats.pubkeys))?;
+    output::line(&format!("sightings  {}", stats.sightings))?;
+    output::line(&format!("disk       {}", bytesize::ByteSize::b(stats.disk_bytes.cast_unsigned()).display().iec()))?;
+    output::line(&format!("outbox     {}", stats.outbox))?;
+    for (state, n) in &stats.relays {
+        output::line(&format!("relays     {n:>8} {state}"))?;
+    }
+    for (status, n) in &stats.jobs {
+        output::line(&format!("jobs       {n:>8} {status}"))?;
+    }
+    let mut kinds: Vec<_> = stats.kinds.iter().collect();
+    kinds.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
+    for (kind, n) in kinds.into_iter().take(20) {
+        output::line(&format!("kind       {n:>8} of {kind}"))?;
+    }
+    Ok(Done::Well)
+}

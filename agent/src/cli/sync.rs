@@ -1,0 +1,93 @@
+//! `brotr sync`
+
+use anyhow::Result;
+use brotr_storage::{RelayQuery, RelayState};
+use futures::StreamExt;
+use serde_json::json;
+
+use super::{Done, Shared, Usage, output};
+use crate::agent::{Agent, now};
+use crate::net::Address;
+use crate::synchronizer::{self, Pass};
+
+/// Relays are looked up so many at a time.
+const PAGE: i64 = 1_000;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only these relays, whether they are due or not
+    #[arg(value_name = "URL")]
+    urls: Vec<String>,
+}
+
+pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
+    let agent = Agent::open(shared.load()?).await?;
+    let addresses = chosen(&agent, &args.urls).await?;
+    let bar = output::progress(addresses.len() as u64, "synchronizing");
+    let mut passes = futures::stream::iter(addresses)
+        .map(|address| {
+            let (agent, bar) = (agent.clone(), bar.clone());
+            async move {
+                let progress = |pass: &Pass| {
+                    bar.set_message(format!("{}: {} events, {} new", pass.relay, pass.transferred, pass.stored));
+                };
+                synchronizer::pass(&agent, &address, None, progress).await
+            }
+        })
+        .buffer_unordered(agent.config.synchronizer.concurrency);
+    let mut total = Pass::default();
+    let (mut relays, mut failed) = (0_u64, 0_u64);
+    while let Some(pass) = passes.next().await {
+        let pass = pass?;
+        bar.inc(1);
+        relays += 1;
+        failed += u64::from(pass.error.is_some());
+        total.transferred += pass.transferred;
+        total.stored += pass.stored;
+        total.known += pass.known;
+        total.rejected += pass.rejected;
+        total.gaps += pass.gaps;
+        total.requests += pass.requests;
+        if shared.json {
+            output::json(&pass)?;
+        } else {
+            let gaps = if pass.gaps > 0 { format!(", {}", output::counted(pass.gaps, "gap")) } else { String::new() };
+            let error = pass.error.map(|e| format!(", {e}")).unwrap_or_default();
+            let text = format!("{}: {} new, {} known{gaps}{error}", pass.relay, pass.stored, pass.known);
+            bar.suspend(|| output::line(&text))?;
+        }
+    }
+    bar.finish_and_clear();
+    if shared.json {
+        output::json(&json!({"total": {"relays": relays, "failed": failed, "transferred": total.transferred,
+            "stored": total.stored, "known": total.known, "rejected": total.rejected, "gaps": total.gaps,
+            "requests": total.requests}}))?;
+    } else {
+        output::line(&format!("{}: {} new, {} known", output::counted(relays, "relay"), total.stored, total.known))?;
+    }
+    agent.archive.close().await;
+    Ok(Done::of(failed == 0 || failed < relays))
+}
+
+async fn chosen(agent: &Agent, urls: &[String]) -> Result<Vec<Address>> {
+    let parse = |url: &str| Address::parse(url, agent.dialer.guard());
+    if !urls.is_empty() {
+        let mut addresses = Vec::new();
+        for url in urls {
+            let address = parse(url).map_err(|e| Usage(anyhow::anyhow!("{url}: {e}")))?;
+            agent.archive.add_relays(&[(address.as_str().to_owned(), address.network())], now()).await?;
+            addresses.push(address);
+        }
+        return Ok(addresses);
+    }
+    let mut addresses = Vec::new();
+    let networks = agent.dialer.networks();
+    let states = vec![RelayState::New, RelayState::Up];
+    let mut query = RelayQuery { networks, states, sync_due: Some(now()), limit: PAGE, ..RelayQuery::default() };
+    loop {
+        let page = agent.archive.relays(&query).await?;
+        let Some(last) = page.last() else { return Ok(addresses) };
+        query.after = Some(last.url.clone());
+        addresses.extend(page.iter().filter_map(|relay| parse(&relay.url).ok()));
+    }
+}

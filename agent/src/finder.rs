@@ -1,0 +1,198 @@
+//! Finding relays: JSON documents on the web, and addresses in archived events.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use brotr_storage::Event;
+use serde::Serialize;
+
+use crate::agent::{Agent, now};
+use crate::config::Source;
+use crate::happening::Happening;
+use crate::initializer::{self, Sorted};
+use crate::net::{Address, BadAddress, Guard, http};
+
+const SERVICE: &str = "finder";
+/// A source is at most so large.
+const MAX_SOURCE: usize = 16 << 20;
+/// One event names at most so many relays; a list of thousands is no one's list.
+const MAX_IN_EVENT: usize = 50;
+/// Archived events are read so many at a time.
+const PAGE: i64 = 1_000;
+
+/// What one pass found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Found {
+    /// Where it was found: a URL, or `events`.
+    pub source: String,
+    /// Addresses named there.
+    pub named: usize,
+    /// Relays that are new.
+    pub added: usize,
+    /// Why nothing could be read.
+    pub error: Option<String>,
+}
+
+/// For ever: a pass, and a rest.
+///
+/// # Errors
+/// When the archive cannot be used.
+pub async fn run(agent: Agent) -> Result<()> {
+    loop {
+        pass(&agent, Sources::Due).await?;
+        tokio::time::sleep(agent.config.finder.interval.get()).await;
+    }
+}
+
+/// Which web sources to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sources {
+    /// Those whose interval has passed.
+    Due,
+    /// Every one.
+    All,
+}
+
+/// One pass over the sources and the events that came since the last.
+///
+/// # Errors
+/// When the archive cannot be used; a source that cannot be read is in the result.
+pub async fn pass(agent: &Agent, which: Sources) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for source in &agent.config.finder.sources {
+        let last = agent.archive.state(SERVICE, "checkpoint", &source.url).await?;
+        let due = last.and_then(|t| t.parse::<i64>().ok()).is_none_or(|t| t + source.interval.as_secs() <= now());
+        if due || which == Sources::All {
+            found.push(web(agent, source).await?);
+        }
+    }
+    if agent.config.finder.events {
+        found.push(events(agent).await?);
+    }
+    Ok(found)
+}
+
+async fn web(agent: &Agent, source: &Source) -> Result<Found> {
+    let mut found = Found { source: source.url.clone(), ..Found::default() };
+    match addresses(agent, source).await {
+        Ok(sorted) => {
+            found.named = sorted.addresses.len();
+            let refused = sorted.refused.len() + sorted.malformed.len();
+            found.added = initializer::add(agent.archive.as_ref(), sorted).await?.added;
+            Happening::RelaysFound { source: &source.url, added: found.added, refused }.tell();
+            agent.archive.set_state(SERVICE, "checkpoint", &source.url, &now().to_string()).await?;
+        }
+        Err(error) => {
+            let error = format!("{error:#}");
+            Happening::SourceFailed { source: &source.url, error: &error }.tell();
+            found.error = Some(error);
+        }
+    }
+    Ok(found)
+}
+
+async fn addresses(agent: &Agent, source: &Source) -> Result<Sorted> {
+    let answer = http::get(&agent.dialer, &source.url, "application/json", MAX_SOURCE).await?;
+    let body = String::from_utf8(answer.body).context("it is no UTF-8 text")?;
+    let (expression, guard) = (source.jmespath.clone(), agent.dialer.guard().clone());
+    // The expression is the operator's, the document is not: what they do together must not hold up the runtime.
+    tokio::task::spawn_blocking(move || {
+        let document = jmespath::Variable::from_json(&body).map_err(|e| anyhow::anyhow!("it is no JSON: {e}"))?;
+        let list = jmespath::compile(&expression)?.search(document)?;
+        let list = list.as_array().with_context(|| format!("{expression} yields no list"))?;
+        let text: Vec<&str> = list.iter().filter_map(|item| item.as_string().map(String::as_str)).collect();
+        Ok(initializer::sort(&text.join("\n"), &guard))
+    })
+    .await?
+}
+
+async fn events(agent: &Agent) -> Result<Found> {
+    let mut found = Found { source: "events".into(), ..Found::default() };
+    let cursor = agent.archive.state(SERVICE, "cursor", "events").await?;
+    let mut after = cursor.and_then(|k| k.parse().ok()).unwrap_or(0);
+    loop {
+        let page = agent.archive.stored_after(after, PAGE).await?;
+        let Some((last, _)) = page.last() else { break };
+        after = *last;
+        let named: BTreeSet<Address> =
+            page.iter().flat_map(|(_, event)| named_in(event, agent.dialer.guard())).collect();
+        found.named += named.len();
+        let sorted = Sorted { addresses: named.into_iter().collect(), ..Sorted::default() };
+        found.added += initializer::add(agent.archive.as_ref(), sorted).await?.added;
+        // Only now: should we be killed before, the page is read again, and adding again changes nothing.
+        agent.archive.set_state(SERVICE, "cursor", "events", &after.to_string()).await?;
+    }
+    if found.added > 0 {
+        Happening::RelaysFound { source: "events", added: found.added, refused: 0 }.tell();
+    }
+    Ok(found)
+}
+
+/// The relays that an event names: in any value of its tags (`r`, `relay`, `d` of 30166, hints in `e`, `p`, `a`), in
+/// the content of kind 2, and among the keys of kind 3's content.
+#[must_use]
+pub fn named_in(event: &Event, guard: &Guard) -> Vec<Address> {
+    let mut texts: Vec<String> = event.tags.iter().flat_map(|tag| tag.iter().skip(1)).cloned().collect();
+    match event.kind {
+        2 => texts.push(event.content.clone()),
+        3 => {
+            if let Ok(serde_json::Value::Object(relays)) = serde_json::from_str(&event.content) {
+                texts.extend(relays.into_iter().map(|(url, _)| url));
+            }
+        }
+        _ => {}
+    }
+    let looks_so = |text: &&String| {
+        let head: String = text.trim_start().chars().take(6).collect();
+        head.eq_ignore_ascii_case("wss://") || head.to_ascii_lowercase().starts_with("ws://")
+    };
+    let mut named: Vec<Address> = texts
+        .iter()
+        .filter(looks_so)
+        .take(MAX_IN_EVENT)
+        .filter_map(|text| match Address::parse(text, guard) {
+            Ok(address) => Some(address),
+            Err(BadAddress::Refused(_) | BadAddress::Malformed(_)) => None,
+        })
+        .collect();
+    named.sort_unstable();
+    named.dedup();
+    named
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(kind: u16, tags: serde_json::Value, content: &str) -> Vec<String> {
+        let zeros = "0".repeat(64);
+        let json = serde_json::json!({"id": zeros, "pubkey": zeros, "created_at": 1, "kind": kind, "tags": tags,
+            "content": content, "sig": zeros.repeat(2)});
+        let event = Event::from_json(&json.to_string()).expect("an event");
+        named_in(&event, &Guard::default()).iter().map(|a| a.as_str().to_owned()).collect()
+    }
+
+    #[test]
+    fn relays_are_found_wherever_events_name_them() {
+        let a = ["wss://a.example/"];
+        assert_eq!(
+            named(10_002, serde_json::json!([["r", "WSS://A.example"], ["r", "wss://a.example", "read"]]), ""),
+            a
+        );
+        assert_eq!(named(1, serde_json::json!([["e", "00", "wss://a.example", "reply"], ["p", "00", ""], []]), ""), a);
+        assert_eq!(named(30_166, serde_json::json!([["d", "wss://a.example/"]]), ""), a);
+        assert_eq!(named(10_050, serde_json::json!([["relay", "ws://b.example"]]), ""), ["ws://b.example/"]);
+        assert_eq!(named(2, serde_json::json!([]), "wss://a.example"), a);
+        assert_eq!(named(3, serde_json::json!([]), r#"{"wss://a.example": {"read": true}, "nonsense": 1}"#), a);
+    }
+
+    #[test]
+    fn what_is_not_public_or_no_address_is_not_found() {
+        let tags =
+            serde_json::json!([["r", "wss://10.0.0.1"], ["r", "https://a.example"], ["r", "wss://"], ["t", "wss"]]);
+        assert!(named(10_002, tags, "wss://in.the.text").is_empty());
+        assert!(named(3, serde_json::json!([]), "not json").is_empty());
+        let many: Vec<_> = (0..5_000).map(|i| ["r".to_owned(), format!("wss://r{i}.example")]).collect();
+        assert_eq!(named(10_002, serde_json::json!(many), "").len(), MAX_IN_EVENT);
+    }
+}

@@ -1,0 +1,148 @@
+//! The first relays: the built-in list, files and URLs, one address a line. Loading them again changes nothing.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use brotr_storage::Archive;
+use serde::Serialize;
+
+use crate::agent::{Agent, now};
+use crate::happening::Happening;
+use crate::net::{Address, BadAddress, Guard, http};
+
+/// Well-known public relays, to start from when nothing else is given.
+const BUILTIN: &str = include_str!("bootstrap-relays.txt");
+/// A list is at most so large.
+const MAX_LIST: usize = 16 << 20;
+/// Relays are added so many at a time.
+const BATCH: usize = 1_000;
+
+/// Relay addresses sorted out of a text.
+#[derive(Debug, Default)]
+pub struct Sorted {
+    /// Addresses, in canonical spelling.
+    pub addresses: Vec<Address>,
+    /// Well formed, but not public.
+    pub refused: Vec<Refused>,
+    /// No addresses.
+    pub malformed: Vec<Refused>,
+}
+
+/// A text that is not the address of a public relay.
+#[derive(Debug, Clone, Serialize)]
+pub struct Refused {
+    /// The text.
+    pub input: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What came of adding relays.
+#[derive(Debug, Default, Serialize)]
+pub struct Added {
+    /// Relays that are new.
+    pub added: usize,
+    /// Addresses that were known, or named before in the same list.
+    pub known: usize,
+    /// Addresses that are not public.
+    pub refused: Vec<Refused>,
+    /// Texts that are no addresses.
+    pub malformed: Vec<Refused>,
+}
+
+/// Reads a list: one address a line, empty lines and comments (`#`) left out.
+#[must_use]
+pub fn sort(text: &str, guard: &Guard) -> Sorted {
+    let mut sorted = Sorted::default();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let refused = |reason: String| Refused { input: line.chars().take(200).collect(), reason };
+        match Address::parse(line, guard) {
+            Ok(address) => sorted.addresses.push(address),
+            Err(BadAddress::Refused(reason)) => sorted.refused.push(refused(reason)),
+            Err(BadAddress::Malformed(reason)) => sorted.malformed.push(refused(reason)),
+        }
+    }
+    sorted
+}
+
+/// Reads a list from where it is: `builtin`, an http(s) URL, or a path.
+///
+/// # Errors
+/// When it cannot be read, is larger than 16 MiB or no text.
+pub async fn read(agent: &Agent, source: &str) -> Result<String> {
+    if source == "builtin" {
+        return Ok(BUILTIN.to_owned());
+    }
+    if source.starts_with("http://") || source.starts_with("https://") {
+        let answer = http::get(&agent.dialer, source, "text/plain, */*", MAX_LIST).await;
+        return String::from_utf8(answer?.body).context("it is no UTF-8 text");
+    }
+    read_file(Path::new(source))
+}
+
+/// Reads a list from a file.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_file(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    let most = MAX_LIST as u64 + 1;
+    let file = std::fs::File::open(path).with_context(|| format!("failed to open {}", path.display()))?;
+    file.take(most).read_to_string(&mut text).with_context(|| format!("failed to read {}", path.display()))?;
+    anyhow::ensure!(text.len() <= MAX_LIST, "{} is larger than {MAX_LIST} bytes", path.display());
+    Ok(text)
+}
+
+/// Adds what was sorted out.
+///
+/// # Errors
+/// When the archive cannot be written.
+pub async fn add(archive: &dyn Archive, sorted: Sorted) -> Result<Added> {
+    let named = sorted.addresses.len();
+    let mut list: Vec<_> = sorted.addresses.iter().map(|a| (a.as_str().to_owned(), a.network())).collect();
+    list.sort_unstable();
+    list.dedup();
+    let mut added = 0;
+    for batch in list.chunks(BATCH) {
+        added += archive.add_relays(batch, now()).await?;
+    }
+    Ok(Added { added, known: named - added, refused: sorted.refused, malformed: sorted.malformed })
+}
+
+/// Loads every configured list. One that cannot be read is reported, and does not stop the others.
+///
+/// # Errors
+/// When the archive cannot be written.
+pub async fn load(agent: &Agent) -> Result<()> {
+    for source in &agent.config.initializer.seeds {
+        match read(agent, source).await {
+            Ok(text) => {
+                let added = add(agent.archive.as_ref(), sort(&text, agent.dialer.guard())).await?;
+                let refused = added.refused.len() + added.malformed.len();
+                Happening::RelaysFound { source, added: added.added, refused }.tell();
+            }
+            Err(error) => Happening::SourceFailed { source, error: &format!("{error:#}") }.tell(),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_relay_is_an_address_in_its_canonical_spelling() {
+        let sorted = sort(BUILTIN, &Guard::default());
+        assert!(sorted.refused.is_empty() && sorted.malformed.is_empty(), "{sorted:?}");
+        let lines: Vec<_> = BUILTIN.lines().filter(|line| line.starts_with("wss://")).collect();
+        let canonical: Vec<_> = sorted.addresses.iter().map(Address::as_str).collect();
+        assert_eq!(lines, canonical);
+        let mut distinct = canonical.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), canonical.len());
+        assert!((40..80).contains(&distinct.len()), "{}", distinct.len());
+    }
+}

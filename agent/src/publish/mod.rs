@@ -1,0 +1,86 @@
+//! What the agent signs and sends: measurements, profile, relay list, announcements, answers. Everything goes by way
+//! of the outbox in the database, so that a restart neither loses nor repeats it.
+
+pub mod nip66;
+mod outbox;
+mod profile;
+mod voice;
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use brotr_storage::{Archive, Outgoing};
+use nostr::{Event, JsonUtil};
+use tokio::sync::Notify;
+
+pub use outbox::deliver;
+pub use profile::announce;
+pub use voice::{Voice, client};
+
+use crate::agent::{Agent, now};
+use crate::net::Address;
+
+/// Puts events into the outbox.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    archive: Arc<dyn Archive>,
+    relays: Vec<String>,
+    /// Told when there is something to send.
+    waiting: Arc<Notify>,
+}
+
+impl Publisher {
+    /// A publisher to the agent's own relays.
+    #[must_use]
+    pub fn new(agent: &Agent) -> Self {
+        let relays = agent.own_relays().iter().map(|a| a.as_str().to_owned()).collect();
+        Self { archive: agent.archive.clone(), relays, waiting: Arc::default() }
+    }
+
+    /// Whether there is anywhere to publish to.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.relays.is_empty()
+    }
+
+    /// Queues an event for our own relays.
+    ///
+    /// # Errors
+    /// When the archive cannot be written.
+    pub async fn publish(&self, event: Event) -> Result<()> {
+        self.publish_to(event, &self.relays).await
+    }
+
+    /// Queues an event for these relays.
+    ///
+    /// # Errors
+    /// When the archive cannot be written.
+    pub async fn publish_to(&self, event: Event, relays: &[String]) -> Result<()> {
+        self.archive.enqueue(&outgoing(&event, relays), now()).await?;
+        self.waiting.notify_one();
+        Ok(())
+    }
+
+    /// Wakes the one who delivers, after something was queued elsewhere.
+    pub fn wake(&self) {
+        self.waiting.notify_one();
+    }
+
+    /// Waits until something is queued.
+    pub async fn waits(&self) {
+        self.waiting.notified().await;
+    }
+}
+
+/// An event on its way to each of these relays.
+#[must_use]
+pub fn outgoing(event: &Event, relays: &[String]) -> Vec<Outgoing> {
+    let one = |relay: &String| Outgoing { event: event.id, relay: relay.clone(), body: event.as_json(), attempts: 0 };
+    relays.iter().map(one).collect()
+}
+
+/// Addresses as the archive and the outbox spell them.
+#[must_use]
+pub fn spelled(addresses: &[Address]) -> Vec<String> {
+    addresses.iter().map(|a| a.as_str().to_owned()).collect()
+}

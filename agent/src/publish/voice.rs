@@ -1,0 +1,123 @@
+//! The agent's own connections, through rust-nostr's client: it answers NIP-42, reconnects, and keeps
+//! subscriptions. Everything it dials passes our guard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use brotr_keys::Signer;
+use brotr_storage::Delivery;
+use nostr::{Event, RelayUrl};
+use nostr_sdk::{Client, ClientOptions, RelayStatus};
+
+use crate::agent::{Agent, now};
+use crate::net::transport::GuardedTransport;
+use crate::net::{Address, Dialer};
+
+/// Tries after which an event is given up.
+const TRIES: i64 = 12;
+/// The longest wait between two tries, in seconds.
+const LONGEST_WAIT: i64 = 3_600;
+/// Relays that are not our own are let go when so many are connected.
+const MAX_GUESTS: usize = 32;
+
+/// The client that speaks as the agent.
+#[derive(Debug, Clone)]
+pub struct Voice {
+    client: Client,
+    timeout: Duration,
+    own: Vec<RelayUrl>,
+}
+
+impl Voice {
+    /// A client with the agent's key.
+    #[must_use]
+    pub fn new(agent: &Agent) -> Self {
+        let client = client(&agent.signer, &agent.dialer);
+        let own = agent.own_relays().into_iter().chain(agent.job_relays());
+        let own = own.filter_map(|a| RelayUrl::parse(a.as_str()).ok()).collect();
+        Self { client, timeout: agent.config.network.clearnet.connect_timeout.get(), own }
+    }
+
+    /// The client itself, for subscriptions.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Sends an event to a relay and waits for its OK. `attempts` is how often it was tried before.
+    pub async fn say(&self, event: &Event, relay: &Address, attempts: i64) -> Delivery {
+        match self.send(event, relay).await {
+            Ok(()) => Delivery::Accepted,
+            Err(reason) if is_final(&reason) || attempts + 1 >= TRIES => Delivery::Refused(reason),
+            Err(reason) => {
+                let wait = (5_i64 << attempts.clamp(0, 20)).min(LONGEST_WAIT);
+                Delivery::Delayed { reason, due_at: now() + wait }
+            }
+        }
+    }
+
+    async fn send(&self, event: &Event, relay: &Address) -> Result<(), String> {
+        let url = RelayUrl::parse(relay.as_str()).map_err(|e| e.to_string())?;
+        let failed = |e: nostr_sdk::client::Error| e.to_string();
+        self.client.add_relay(&url).await.map_err(failed)?;
+        let status = self.client.relay(&url).await.map_err(failed)?.status();
+        if status != RelayStatus::Connected {
+            self.client.try_connect_relay(&url, self.timeout).await.map_err(failed)?;
+        }
+        let output = self.client.send_event_to([&url], event).await.map_err(failed)?;
+        self.let_guests_go(&url).await;
+        match output.failed.get(&url) {
+            Some(reason) => Err(reason.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Customers name relays of theirs; connections to them are not kept for ever.
+    async fn let_guests_go(&self, current: &RelayUrl) {
+        let relays = self.client.relays().await;
+        let guests: Vec<_> = relays.into_keys().filter(|url| url != current && !self.own.contains(url)).collect();
+        if guests.len() >= MAX_GUESTS {
+            for url in guests {
+                let _ = self.client.force_remove_relay(url).await;
+            }
+        }
+    }
+
+    /// Hangs up everywhere.
+    pub async fn shutdown(&self) {
+        self.client.shutdown().await;
+    }
+}
+
+/// A client that signs with this key and dials through this guard.
+#[must_use]
+pub fn client(signer: &Signer, dialer: &Arc<Dialer>) -> Client {
+    Client::builder()
+        .signer(signer.clone())
+        .websocket_transport(GuardedTransport(dialer.clone()))
+        .opts(ClientOptions::new().automatic_authentication(true))
+        .build()
+}
+
+/// Whether a refusal is the relay's last word, by its machine-readable prefix (NIP-01).
+fn is_final(reason: &str) -> bool {
+    let prefix = reason.split_once(':').map(|(prefix, _)| prefix.trim());
+    matches!(prefix, Some("blocked" | "invalid" | "restricted" | "mute" | "pow"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_final;
+
+    #[test]
+    fn only_a_prefix_makes_a_refusal_final() {
+        for text in ["blocked: you", "invalid: bad sig", "restricted: members", "pow: 28 bits", "mute: enough"] {
+            assert!(is_final(text), "{text}");
+        }
+        for text in
+            ["rate-limited: slow down", "auth-required: who?", "error: disk", "timeout", "wss://blocked.example: no"]
+        {
+            assert!(!is_final(text), "{text}");
+        }
+    }
+}

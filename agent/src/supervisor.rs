@@ -1,0 +1,142 @@
+//! Starts, watches, restarts and stops services. Nothing else in the daemon spawns a task that outlives its caller.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::happening::Happening;
+
+/// A service that failed waits so long at first, and twice as long each time after,
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// up to this;
+const LAST_WAIT: Duration = Duration::from_secs(300);
+/// one that ran so long starts from the first wait again.
+const SETTLED: Duration = Duration::from_secs(600);
+/// How long services have to end.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// How services do, for `/healthz`.
+#[derive(Debug, Clone, Default)]
+pub struct Vitals(Arc<RwLock<BTreeMap<&'static str, Option<String>>>>);
+
+impl Vitals {
+    fn set(&self, service: &'static str, trouble: Option<String>) {
+        self.0.write().expect("no holder panics").insert(service, trouble);
+    }
+
+    /// Each service with its trouble, if it has any.
+    #[must_use]
+    pub fn services(&self) -> BTreeMap<&'static str, Option<String>> {
+        self.0.read().expect("no holder panics").clone()
+    }
+}
+
+/// The services of one daemon.
+#[derive(Debug, Default)]
+pub struct Supervisor {
+    stop: CancellationToken,
+    vitals: Vitals,
+    services: JoinSet<()>,
+}
+
+impl Supervisor {
+    /// How the services do.
+    #[must_use]
+    pub fn vitals(&self) -> Vitals {
+        self.vitals.clone()
+    }
+
+    /// Runs a service until the supervisor stops. A service that returns, fails or panics is started again.
+    ///
+    /// To stop it, its future is dropped at the point where it waits: what it wrote is committed, and what it was
+    /// writing is rolled back.
+    pub fn start<F, R>(&mut self, name: &'static str, service: F)
+    where
+        F: Fn() -> R + Send + 'static,
+        R: Future<Output = Result<()>> + Send + 'static,
+    {
+        let (stop, vitals) = (self.stop.clone(), self.vitals.clone());
+        vitals.set(name, None);
+        let run = move || -> BoxFuture<'static, Result<()>> { Box::pin(service()) };
+        self.services.spawn(async move {
+            let _ = stop.clone().run_until_cancelled(keep_running(name, run, vitals)).await;
+        });
+    }
+
+    /// Stops all services; `false` when some did not end in time and were cut off.
+    pub async fn stop(mut self) -> bool {
+        self.stop.cancel();
+        let all = async { while self.services.join_next().await.is_some() {} };
+        let ended = tokio::time::timeout(PATIENCE, all).await.is_ok();
+        self.services.abort_all();
+        ended
+    }
+}
+
+async fn keep_running(name: &'static str, run: impl Fn() -> BoxFuture<'static, Result<()>>, vitals: Vitals) {
+    let mut wait = FIRST_WAIT;
+    loop {
+        Happening::ServiceUp(name).tell();
+        let began = Instant::now();
+        let error = match std::panic::AssertUnwindSafe(run()).catch_unwind().await {
+            Ok(Ok(())) => "it ended by itself".to_owned(),
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(panic) => format!("it panicked: {}", words(panic.as_ref())),
+        };
+        if began.elapsed() > SETTLED {
+            wait = FIRST_WAIT;
+        }
+        Happening::ServiceDown { service: name, error: &error, again_in: wait.as_secs() }.tell();
+        vitals.set(name, Some(error));
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LAST_WAIT);
+        vitals.set(name, None);
+    }
+}
+
+fn words(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_dies_is_started_again_and_reported() {
+        let mut supervisor = Supervisor::default();
+        let vitals = supervisor.vitals();
+        let starts = Arc::new(AtomicUsize::new(0));
+        let counter = starts.clone();
+        supervisor.start("mortal", move || {
+            let n = counter.fetch_add(1, Ordering::Relaxed);
+            async move {
+                match n {
+                    0 => anyhow::bail!("the first death"),
+                    1 => panic!("the second"),
+                    2 => Ok(()),
+                    _ => std::future::pending().await,
+                }
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(vitals.services()["mortal"].as_deref(), Some("the first death"));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(vitals.services()["mortal"].as_deref(), Some("it panicked: the second"));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(vitals.services()["mortal"].as_deref(), Some("it ended by itself"));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!((vitals.services()["mortal"].as_deref(), starts.load(Ordering::Relaxed)), (None, 4));
+        assert!(supervisor.stop().await);
+    }
+}

@@ -1,0 +1,224 @@
+//! Archiving what relays hold, with proof of what is complete.
+
+mod pager;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use brotr_storage::{Batch, Covered, Gap, Interval, IntervalSet, Method, Relay, RelayQuery, RelayState, parse_filter};
+use nostr::Filter;
+use serde::Serialize;
+
+pub use pager::{Pager, Proof};
+
+use crate::agent::{Agent, now};
+use crate::happening::Happening;
+use crate::net::{Address, End, Session};
+use crate::rounds::rounds;
+
+/// The daemon turns to other relays after so many requests to one, and comes back.
+const A_TURN: u64 = 200;
+/// After a failure a relay is left alone for at least so many seconds.
+const AFTER_FAILURE: i64 = 15 * 60;
+
+/// How long to wait for somebody to make room on the disk.
+const DISK_WAIT: Duration = Duration::from_secs(30);
+
+/// What came of one pass over a relay.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Pass {
+    /// The relay.
+    pub relay: String,
+    /// EVENT messages received.
+    pub transferred: u64,
+    /// Events that were new to the archive.
+    pub stored: u64,
+    /// Events that were there already.
+    pub known: u64,
+    /// Events that were not what was signed, or not what was asked for.
+    pub rejected: u64,
+    /// Spans that could not be proven complete.
+    pub gaps: u64,
+    /// REQ messages sent.
+    pub requests: u64,
+    /// Why the pass ended early.
+    pub error: Option<String>,
+    /// Whether there is more to fetch right away.
+    #[serde(skip)]
+    pub unfinished: bool,
+}
+
+/// For ever: synchronizes relays that are due and up.
+///
+/// # Errors
+/// When the archive cannot be used.
+pub async fn run(agent: Agent) -> Result<()> {
+    // The monitor says who is up. Where it does not run, everybody may be.
+    let states =
+        if agent.config.monitor.enabled { vec![RelayState::Up] } else { vec![RelayState::Up, RelayState::New] };
+    let due = |limit| {
+        let networks = agent.dialer.networks();
+        let query =
+            RelayQuery { networks, states: states.clone(), sync_due: Some(now()), limit, ..RelayQuery::default() };
+        let agent = agent.clone();
+        async move {
+            if !room(&agent) {
+                tokio::time::sleep(DISK_WAIT).await;
+                return Ok(Vec::new());
+            }
+            agent.archive.relays(&query).await
+        }
+    };
+    let work = |relay: Relay| {
+        let agent = agent.clone();
+        async move {
+            let Ok(address) = Address::parse(&relay.url, agent.dialer.guard()) else {
+                return Ok(agent.archive.set_sync_due(&relay.url, i64::MAX).await?);
+            };
+            pass(&agent, &address, Some(A_TURN), |_| ()).await?;
+            Ok(())
+        }
+    };
+    rounds(agent.config.synchronizer.concurrency, due, work).await
+}
+
+/// One pass over one relay: what is missing, newest first, up to `most` requests. `progress` is told after each page.
+///
+/// # Errors
+/// When the archive cannot be used; what is wrong with the relay is in the result.
+pub async fn pass(
+    agent: &Agent,
+    address: &Address,
+    most: Option<u64>,
+    progress: impl Fn(&Pass) + Send,
+) -> Result<Pass> {
+    let mut pass = Pass { relay: address.as_str().to_owned(), ..Pass::default() };
+    match Session::open(&agent.dialer, address).await {
+        Err(error) => pass.error = Some(error.to_string()),
+        Ok(mut session) => {
+            walk(agent, address, &mut session, most, &mut pass, progress).await?;
+            session.close().await;
+        }
+    }
+    let interval = agent.config.synchronizer.interval.as_secs();
+    let due = match (&pass.error, pass.unfinished) {
+        (Some(_), _) => now() + interval.max(AFTER_FAILURE),
+        (None, true) => now(),
+        (None, false) => now() + interval,
+    };
+    agent.archive.set_sync_due(address.as_str(), due).await?;
+    Happening::Synchronized(&pass).tell();
+    Ok(pass)
+}
+
+async fn walk(
+    agent: &Agent,
+    address: &Address,
+    session: &mut Session,
+    most: Option<u64>,
+    pass: &mut Pass,
+    progress: impl Fn(&Pass) + Send,
+) -> Result<()> {
+    let config = &agent.config.synchronizer;
+    // The current second is not over.
+    let Some(window) = Interval::new(config.since.0, now() - 1) else { return Ok(()) };
+    let reports = agent.archive.coverage(Some(address.as_str())).await?;
+    let mut largest = 0;
+    for filter in &config.filters {
+        let filter = parse_filter(filter)?;
+        let key = serde_json::to_string(&filter)?;
+        let report = reports.iter().find(|report| report.filter == key);
+        let covered: IntervalSet = report.iter().flat_map(|r| &r.covered).map(|c| c.interval).collect();
+        for missing in covered.missing(window).into_iter().rev() {
+            let mut pager = Pager::new(missing, config.page_size, largest);
+            while let Some(asked) = pager.next(&filter) {
+                if most.is_some_and(|most| pass.requests >= most) || !room(agent) {
+                    pass.unfinished = true;
+                    return Ok(());
+                }
+                if let Some(failure) = page(agent, address, session, (&mut pager, &asked, &key), pass).await? {
+                    pass.error = Some(failure);
+                    return Ok(());
+                }
+                progress(pass);
+            }
+            largest = pager.largest();
+        }
+    }
+    Ok(())
+}
+
+/// Fetches, checks and stores one page with what it proves. The text says why the relay is left, if it is.
+async fn page(
+    agent: &Agent,
+    address: &Address,
+    session: &mut Session,
+    (pager, asked, key): (&mut Pager, &Filter, &str),
+    pass: &mut Pass,
+) -> Result<Option<String>> {
+    let mut page = session.request(asked).await;
+    let checked = agent.ingest.check(std::mem::take(&mut page.events)).await?;
+    let sound: Vec<_> = checked.sound().collect();
+    let proof = pager.take(&page, &sound);
+    let at = now();
+    let known = checked.known_ids();
+    let batch = Batch {
+        relay: Some((address.as_str().to_owned(), address.network())),
+        seen_at: at,
+        events: checked.new,
+        known,
+        filter: key.to_owned(),
+        covered: proof
+            .covered
+            .map(|interval| Covered { interval, method: Method::Paged, proven_at: at })
+            .into_iter()
+            .collect(),
+        gaps: proof
+            .gap
+            .map(|(interval, reason, count)| Gap { interval, reason, count, tried_at: at })
+            .into_iter()
+            .collect(),
+    };
+    let stored = agent.archive.store(&batch).await?;
+    let rejected = page.transferred - sound.len();
+    pass.transferred += page.transferred as u64;
+    pass.stored += stored.stored as u64;
+    pass.known += stored.known as u64;
+    pass.rejected += rejected as u64;
+    pass.requests += 1;
+    pass.gaps += batch.gaps.len() as u64;
+    Happening::PageStored { relay: address.as_str(), stored, rejected }.tell();
+    Ok(match page.end {
+        End::Eose => batch
+            .gaps
+            .first()
+            .filter(|g| g.reason != brotr_storage::GapReason::DenseSecond)
+            .map(|g| g.reason.to_string()),
+        End::Closed(reason) => Some(format!("CLOSED: {reason}")),
+        End::Notice(text) => Some(format!("NOTICE: {text}")),
+        End::Timeout => Some("no answer in time".into()),
+        End::Disconnect(reason) => Some(format!("disconnected: {reason}")),
+        End::Overflow => Some("it sent far more than was asked for".into()),
+    })
+}
+
+/// Whether the disk of an embedded archive has room for more.
+fn room(agent: &Agent) -> bool {
+    let floor = agent.config.storage.min_free.as_u64();
+    let free = agent.archive_directory().and_then(free_bytes);
+    match free {
+        Some(free) if free < floor => {
+            Happening::DiskLow { free, floor }.tell();
+            false
+        }
+        _ => true,
+    }
+}
+
+/// What the disk under a directory has free for us.
+#[must_use]
+pub fn free_bytes(directory: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(directory).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}

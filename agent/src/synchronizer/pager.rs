@@ -1,0 +1,255 @@
+//! Paging backward through a relay, as a machine without I/O: it says what to ask, is told what came, and says what
+//! that proves.
+//!
+//! A page ends at its oldest event, and the next one starts there, inclusive, since the relay may hold more events
+//! of that second than the page could take. A second with more events than a page is found because a page then
+//! holds that second only; what is in it beyond the page cannot be reached this way, and becomes a gap.
+
+use std::collections::HashSet;
+
+use brotr_storage::{GapReason, Interval};
+use nostr::{EventId, Filter, Timestamp};
+
+use crate::net::{End, Page};
+
+/// No relay gives fewer events at a time than this, if it has more.
+const SMALLEST_CAP: usize = 10;
+
+/// Walks one window of time from its end to its beginning.
+#[derive(Debug)]
+pub struct Pager {
+    since: i64,
+    /// The end of what is left; `None` when nothing is.
+    until: Option<i64>,
+    limit: usize,
+    /// The most events that this relay gave at a time.
+    largest: usize,
+    /// Ids already taken of the second `until`.
+    boundary: HashSet<EventId>,
+}
+
+/// What a page proves.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// Complete with what was taken so far.
+    pub covered: Option<Interval>,
+    /// Not proven, with the reason and a count of the events seen in it.
+    pub gap: Option<(Interval, GapReason, Option<i64>)>,
+}
+
+impl Pager {
+    /// A walk through a window by pages of `limit`, with a relay that gave at most `largest` events at a time so far.
+    #[must_use]
+    pub fn new(window: Interval, limit: usize, largest: usize) -> Self {
+        Self { since: window.since, until: Some(window.until), limit, largest, boundary: HashSet::new() }
+    }
+
+    /// What to ask next; `None` when the walk is over.
+    #[must_use]
+    pub fn next(&self, filter: &Filter) -> Option<Filter> {
+        let second = |t: i64| Timestamp::from(t.max(0).cast_unsigned());
+        let until = self.until?;
+        Some(filter.clone().since(second(self.since)).until(second(until)).limit(self.limit))
+    }
+
+    /// The most events that this relay gave at a time.
+    #[must_use]
+    pub fn largest(&self) -> usize {
+        self.largest
+    }
+
+    /// Takes what came: how the page ended, and ids and times of those of its events that are sound.
+    pub fn take(&mut self, page: &Page, sound: &[(EventId, i64)]) -> Proof {
+        let Some(until) = self.until else { return Proof::default() };
+        self.largest = self.largest.max(page.transferred);
+        let failed = match &page.end {
+            End::Timeout => Some(GapReason::Timeout),
+            End::Closed(_) => Some(GapReason::Closed),
+            End::Notice(_) => Some(GapReason::Notice),
+            End::Disconnect(_) => Some(GapReason::Disconnect),
+            End::Overflow => Some(GapReason::Overflow),
+            End::Eose if page.late > 0 => Some(GapReason::LateEvents),
+            End::Eose if page.outside > 0 => Some(GapReason::FilterIgnored),
+            End::Eose if !page.in_order => Some(GapReason::Disorder),
+            End::Eose if sound.is_empty() && page.transferred > 0 => Some(GapReason::InvalidEvents),
+            End::Eose => None,
+        };
+        if let Some(reason) = failed {
+            self.until = None;
+            let count = i64::try_from(page.transferred).ok();
+            return Proof { covered: None, gap: Interval::new(self.since, until).map(|i| (i, reason, count)) };
+        }
+        let Some(oldest) = sound.iter().map(|(_, at)| *at).min() else {
+            self.until = None;
+            return Proof { covered: Interval::new(self.since, until), gap: None };
+        };
+        if oldest < until {
+            self.boundary = sound.iter().filter(|(_, at)| *at == oldest).map(|(id, _)| *id).collect();
+            self.until = Some(oldest);
+            return Proof { covered: Interval::new(oldest + 1, until), gap: None };
+        }
+        // The whole page lies in one second.
+        self.boundary.extend(sound.iter().map(|(id, _)| *id));
+        let transferred = page.transferred;
+        let full = transferred >= self.limit || (transferred >= self.largest && transferred >= SMALLEST_CAP);
+        if !full {
+            // Anything older would have been in it.
+            self.until = None;
+            return Proof { covered: Interval::new(self.since, until), gap: None };
+        }
+        let count = i64::try_from(self.boundary.len()).ok();
+        self.boundary.clear();
+        self.until = (until > self.since).then(|| until - 1);
+        Proof { covered: None, gap: Interval::new(until, until).map(|i| (i, GapReason::DenseSecond, count)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use brotr_storage::{Event, IntervalSet};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A relay with a cap that fails now and then, as seen through a session.
+    struct Model {
+        events: Vec<(EventId, i64)>,
+        cap: usize,
+        failures: Vec<u8>,
+        asked: usize,
+        transferred: usize,
+    }
+
+    impl Model {
+        fn answer(&mut self, filter: &Filter) -> Page {
+            let within = |at: i64| {
+                filter.since.is_none_or(|s| at.cast_unsigned() >= s.as_secs())
+                    && filter.until.is_none_or(|u| at.cast_unsigned() <= u.as_secs())
+            };
+            let mut found: Vec<_> = self.events.iter().filter(|(_, at)| within(*at)).copied().collect();
+            found.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+            found.truncate(self.cap.min(filter.limit.expect("always asked")));
+            let failure = self.failures.get(self.asked).copied().unwrap_or(0);
+            self.asked += 1;
+            let end = match failure {
+                1 => End::Timeout,
+                2 => End::Closed("rate-limited: slow down".into()),
+                3 => End::Disconnect("gone".into()),
+                4 => End::Notice("no".into()),
+                _ => End::Eose,
+            };
+            if end != End::Eose {
+                found.truncate(found.len() / 2);
+            }
+            self.transferred += found.len();
+            let event = |(id, at): (EventId, i64)| {
+                let value = serde_json::json!({"id": id, "pubkey": "0".repeat(64), "created_at": at, "kind": 1,
+                    "tags": [], "content": "", "sig": "0".repeat(128)});
+                Event::from_json(&value.to_string()).expect("an event")
+            };
+            let events: Vec<_> = found.into_iter().map(event).collect();
+            Page { transferred: events.len(), events, outside: 0, in_order: true, late: 0, took: None, end }
+        }
+    }
+
+    fn id(n: usize) -> EventId {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        EventId::from_byte_array(bytes)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+        #[test]
+        fn every_event_is_taken_or_lies_in_a_gap(
+            seconds in prop::collection::vec(0_i64..40, 0..120),
+            cap in SMALLEST_CAP..30,
+            limit in SMALLEST_CAP..40,
+            failures in prop::collection::vec(prop_oneof![12 => Just(0_u8), 1 => 1_u8..5], 0..60),
+            since in 0_i64..10,
+        ) {
+            let events: Vec<_> = seconds.iter().enumerate().map(|(n, at)| (id(n), *at)).collect();
+            let mut model = Model { events: events.clone(), cap, failures, asked: 0, transferred: 0 };
+            let mut taken = BTreeMap::new();
+            let (mut covered, mut gaps) = (IntervalSet::default(), Vec::new());
+            let window = Interval::new(since, 50).expect("in order");
+            // Three passes over what is missing, as the synchronizer makes them.
+            for _ in 0..3 {
+                gaps.clear();
+                for missing in covered.missing(window).into_iter().rev() {
+                    let mut pager = Pager::new(missing, limit, 0);
+                    let mut steps = 0;
+                    while let Some(filter) = pager.next(&Filter::new()) {
+                        let page = model.answer(&filter);
+                        let sound: Vec<_> = page.events.iter().map(|e| (e.id, e.created_at)).collect();
+                        taken.extend(sound.iter().copied());
+                        let proof = pager.take(&page, &sound);
+                        if let Some(interval) = proof.covered {
+                            covered.insert(interval);
+                        }
+                        gaps.extend(proof.gap);
+                        steps += 1;
+                        prop_assert!(steps < 500, "the walk ends");
+                    }
+                }
+            }
+            for (id, at) in &events {
+                let inside = |i: &Interval| i.since <= *at && *at <= i.until;
+                if *at >= since && !taken.contains_key(id) {
+                    prop_assert!(!covered.intervals().iter().any(inside), "lost in {at}: coverage lies");
+                    prop_assert!(gaps.iter().any(|(i, _, _)| inside(i)), "lost in {at} without a gap");
+                }
+            }
+            // Every second of the window is covered or in a gap.
+            for at in since..=50 {
+                let inside = |i: &Interval| i.since <= at && at <= i.until;
+                prop_assert!(covered.intervals().iter().any(inside) || gaps.iter().any(|(i, _, _)| inside(i)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_history_costs_two_requests_a_thousand_and_hardly_an_event_twice() {
+        let events: Vec<_> = (0..100_000).map(|n| (id(n), 1_000 + (n as i64) * 7 / 3)).collect();
+        let mut model = Model { events, cap: 500, failures: vec![], asked: 0, transferred: 0 };
+        let mut pager = Pager::new(Interval::new(0, 10_000_000).expect("in order"), 500, 0);
+        let mut taken = HashSet::new();
+        while let Some(filter) = pager.next(&Filter::new()) {
+            let page = model.answer(&filter);
+            let sound: Vec<_> = page.events.iter().map(|e| (e.id, e.created_at)).collect();
+            taken.extend(sound.iter().map(|(id, _)| *id));
+            assert_eq!(pager.take(&page, &sound).gap, None);
+        }
+        assert_eq!(taken.len(), 100_000);
+        assert!(model.asked <= 210, "{} requests", model.asked);
+        assert!(model.transferred <= 102_000, "{} events", model.transferred);
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_trusted_proves_nothing() {
+        let page = |change: fn(&mut Page)| {
+            let mut page = Page {
+                events: vec![],
+                transferred: 0,
+                outside: 0,
+                in_order: true,
+                late: 0,
+                took: None,
+                end: End::Eose,
+            };
+            change(&mut page);
+            let mut pager = Pager::new(Interval::new(0, 9).expect("in order"), 500, 0);
+            let proof = pager.take(&page, &[]);
+            assert_eq!(pager.next(&Filter::new()), None);
+            assert_eq!(proof.covered, None);
+            proof.gap.expect("a gap").1
+        };
+        assert_eq!(page(|p| p.late = 1), GapReason::LateEvents);
+        assert_eq!(page(|p| p.outside = 1), GapReason::FilterIgnored);
+        assert_eq!(page(|p| p.in_order = false), GapReason::Disorder);
+        assert_eq!(page(|p| p.transferred = 1), GapReason::InvalidEvents);
+        assert_eq!(page(|p| p.end = End::Overflow), GapReason::Overflow);
+    }
+}
