@@ -240,8 +240,13 @@ impl House {
                 return Ok(true);
             }
             Fault::Huge => {
-                let huge = json!(["NOTICE", "x".repeat(64 << 20)]).to_string();
-                socket.send(Message::text(huge)).await?;
+                // One text frame that says it has 64 MiB.
+                let raw = socket.get_mut();
+                raw.write_all(&[0x81, 127]).await?;
+                raw.write_all(&(64_u64 << 20).to_be_bytes()).await?;
+                for _ in 0..1_024 {
+                    raw.write_all(&[b'x'; 0x1_0000]).await?;
+                }
             }
             Fault::Fragments => {
                 let raw = socket.get_mut();

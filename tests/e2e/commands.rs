@@ -1,0 +1,209 @@
+//! Commands as people type them, right and wrong.
+
+use std::os::unix::fs::PermissionsExt;
+
+use brotr_tests::{Script, ScriptedRelay, events};
+use nostr::JsonUtil;
+use serde_json::json;
+
+use super::program::Place;
+
+#[test]
+fn init_makes_a_place_to_run_in_and_leaves_it_alone_afterwards() {
+    let place = Place::empty();
+    // The template seeds from the built-in list, which needs no network.
+    let first = place.run(&["init", "--json"]).ok().json();
+    assert_eq!(first[0]["config_written"], true);
+    assert!(first[0]["relays"].as_i64().expect("a count") >= 40);
+    let key = place.path().join("brotr-data/agent.key");
+    assert_eq!(std::fs::metadata(&key).expect("a key").permissions().mode() & 0o777, 0o600);
+    place.run(&["config", "check"]).ok();
+    let mut config = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("written");
+    config.push_str("# mine\n");
+    place.write("brotr.yaml", &config);
+    let second = place.run(&["init", "--json"]).ok().json();
+    assert_eq!((&second[0]["config_written"], &second[0]["npub"]), (&json!(false), &first[0]["npub"]));
+    assert_eq!(std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there"), config);
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_status_2_and_names_what_is_wrong() {
+    for (text, wanted) in [
+        ("version: 1\nmonitr: {}\n", "brotr.yaml:2: unknown key monitr: did you mean monitor?"),
+        ("version: 1\nhttp:\n  listen: here\n", "brotr.yaml:3: http.listen"),
+        ("version: 7\n", "version is 7"),
+        (": : :\n", "brotr.yaml"),
+    ] {
+        let place = Place::empty();
+        place.write("brotr.yaml", text);
+        for command in [&["run"][..], &["stats"], &["config", "check"], &["query"]] {
+            let ran = place.run(command);
+            assert_eq!(ran.status, 2, "{command:?}: {ran:?}");
+            assert!(ran.stderr.contains(wanted), "{command:?}: {ran:?}");
+        }
+        let checked = place.run(&["config", "check", "--json"]);
+        assert_eq!((checked.status, &checked.json()[0]["ok"]), (2, &json!(false)));
+        let doctor = place.run(&["doctor", "--json"]);
+        assert_eq!((doctor.status, &doctor.json()[0]["ok"]), (1, &json!(false)));
+    }
+    let place = Place::empty();
+    let ran = place.run(&["--config", "not-there.yaml", "stats"]);
+    assert!(ran.status == 2 && ran.stderr.contains("not-there.yaml"), "{ran:?}");
+    let ran = place.run_with(&["stats"], "", &[("BROTR_MONITOR__INTERVL", "1h")]);
+    assert!(ran.status == 2 && ran.stderr.contains("BROTR_MONITOR__INTERVL"), "{ran:?}");
+    assert_eq!(place.run(&["no-such-command"]).status, 2);
+    assert_eq!(place.run(&["job", "4000"]).status, 2);
+}
+
+#[test]
+fn a_key_that_cannot_be_read_is_named_and_not_replaced() {
+    let place = Place::with("");
+    std::fs::create_dir(place.path().join("brotr-data")).expect("made");
+    let key = place.write("brotr-data/agent.key", "nsec1notakey\n");
+    let ran = place.run(&["run"]);
+    assert!(ran.status == 1 && ran.stderr.contains("agent.key") && !ran.stderr.contains("nsec1notakey"), "{ran:?}");
+    assert_eq!(std::fs::read_to_string(key).expect("still there"), "nsec1notakey\n");
+}
+
+#[test]
+fn keys_come_from_wherever_they_are_and_are_shown_only_when_asked() {
+    let hex = "3501454135014541350145413501453fefb02227e449e57cf4d3a3ce05378683";
+    let place = Place::with("");
+    let none = place.run(&["keys", "show"]);
+    assert!(none.status == 1 && none.stderr.contains("brotr keys generate"), "{none:?}");
+    let imported = place.run_with(&["keys", "import", "--json"], hex, &[]).ok();
+    let npub = imported.json()[0]["npub"].clone();
+    let shown = place.run(&["keys", "show", "--json"]).ok();
+    assert!(shown.json()[0]["npub"] == npub && !shown.stdout.contains("nsec"), "{shown:?}");
+    let secret = place.run(&["keys", "show", "--secret"]).ok().stdout;
+    assert!(secret.contains("nsec1"));
+    assert_eq!(place.run(&["keys", "generate"]).status, 1, "a key that is there is not replaced");
+    let pass = place.write("pass", "a long passphrase\n");
+    let env = [("BROTR_IDENTITY__PASSPHRASE_FILE", pass.to_str().expect("text"))];
+    place.run_with(&["keys", "encrypt", "sealed"], "", &env).ok();
+    let sealed = place.path().join("sealed");
+    let sealed = [("BROTR_IDENTITY__SECRET_FILE", sealed.to_str().expect("text")), env[0]];
+    assert_eq!(place.run_with(&["keys", "show", "--json"], "", &sealed).ok().json()[0]["npub"], npub);
+    let closed = place.run_with(&["keys", "show"], "", &sealed[..1]);
+    assert!(closed.status == 1 && closed.stderr.contains("passphrase"), "{closed:?}");
+    let shown = place.run_with(&["config", "show"], "", &[("BROTR_IDENTITY__SECRET", hex)]).ok();
+    assert!(!shown.stdout.contains(&hex[..8]) && shown.stdout.contains("*****"), "{shown:?}");
+}
+
+#[test]
+fn a_database_that_cannot_be_reached_is_named() {
+    let place = Place::with("#storage postgres://u:hunter2@127.0.0.1:1/brotr\n");
+    for command in [&["run"][..], &["stats"], &["import", "/dev/null"]] {
+        let ran = place.run(command);
+        assert_eq!(ran.status, 1, "{ran:?}");
+        assert!(ran.stderr.contains("127.0.0.1:1") && !ran.stderr.contains("hunter2"), "{ran:?}");
+    }
+    let place = Place::with("");
+    let ran = place.run(&["query"]);
+    assert!(ran.status == 1 && ran.stderr.contains("no archive") && ran.stderr.contains("brotr init"), "{ran:?}");
+    assert!(!place.path().join("brotr-data").exists(), "a look leaves nothing behind");
+}
+
+#[test]
+fn what_is_imported_comes_out_again_and_bad_lines_are_named() {
+    let place = Place::with("");
+    let list = events::signed(40, 1_000);
+    let mut lines: Vec<String> = list.iter().map(JsonUtil::as_json).collect();
+    let mut forged = list[3].clone();
+    forged.content = "forged".into();
+    lines.insert(10, forged.as_json());
+    lines.insert(20, "{\"id\": 7}".into());
+    lines.insert(30, "not json \u{1F525}".into());
+    lines.push(lines[0].clone());
+    lines.push(String::new());
+    let file = place.write("events.jsonl", &lines.join("\n"));
+    let ran =
+        place.run(&["import", file.to_str().expect("text"), "--relay", "wss://seen.example", "--json"]).ok().json();
+    assert_eq!((&ran[0]["read"], &ran[0]["stored"], &ran[0]["known"]), (&json!(44), &json!(40), &json!(1)));
+    let named: Vec<_> = ran[0]["rejected"].as_array().expect("a list").iter().map(|r| r["line"].as_i64()).collect();
+    assert_eq!(named, [Some(11), Some(21), Some(31)]);
+    assert!(ran[0]["rejected"][0]["reason"].as_str().expect("text").contains("wrong id"));
+
+    let out = place.path().join("out.jsonl");
+    place.run(&["export", "--output", out.to_str().expect("text")]).ok();
+    let exported = std::fs::read_to_string(out).expect("written");
+    let newest_first: Vec<String> = list.iter().rev().map(JsonUtil::as_json).collect();
+    assert_eq!(exported.lines().collect::<Vec<_>>(), newest_first);
+    let other = Place::with("");
+    assert_eq!(other.run_with(&["import", "--json"], &exported, &[]).ok().json()[0]["stored"], 40);
+    assert_eq!(other.run(&["export"]).ok().stdout, exported);
+
+    let two = place.run(&["query", r#"{"kinds":[1],"limit":2}"#, "--seen"]).ok().json();
+    assert_eq!((two.len(), &two[0]["relays"]), (2, &json!(["wss://seen.example/"])));
+    assert_eq!(place.run(&["query", r#"{"kinds":[1]}"#, "--count", "--json"]).ok().json(), [json!({"count": 10})]);
+    for (filter, wanted) in [("{\"kindz\":[1]}", "kindz"), ("[", "not JSON"), ("{\"search\":\"x\"}", "full-text")] {
+        let ran = place.run(&["query", filter]);
+        assert!(ran.status == 2 && ran.stderr.contains(wanted), "{ran:?}");
+    }
+    let stats = place.run(&["stats", "--json"]).ok().json();
+    assert_eq!((&stats[0]["events"], &stats[0]["sightings"]), (&json!(40), &json!(40)));
+}
+
+#[test]
+fn relays_are_added_from_anywhere_with_a_report_of_what_was_refused() {
+    let place = Place::empty();
+    place.write("brotr.yaml", "version: 1\ninitializer: {seeds: []}\n");
+    let list = place.write("list.txt", "# mine\nwss://a.example\nWSS://A.example:443/\n\nwss://192.168.1.1\n");
+    let ran = place.run_with(
+        &["relays", "add", "wss://b.example", list.to_str().expect("text"), "-", "--json"],
+        "http://c.example\nwss://d.examplewss://e.example\nwss://localhost\n",
+        &[],
+    );
+    let added = &ran.ok().json()[0];
+    assert_eq!((&added["added"], &added["known"]), (&json!(2), &json!(1)), "{added}");
+    assert_eq!(added["refused"][0], json!({"input": "wss://192.168.1.1", "reason": "private address (private)"}));
+    assert_eq!(added["refused"][1]["input"], "wss://localhost");
+    assert_eq!(added["malformed"].as_array().map(Vec::len), Some(2), "{added}");
+    assert_eq!(place.run(&["relays", "add", "wss://b.example", "--json"]).ok().json()[0]["known"], 1);
+    let listed = place.run(&["relays", "list", "--json"]).ok().json();
+    assert_eq!(listed.len(), 2);
+    assert_eq!(listed[0]["url"], "wss://a.example/");
+    assert_eq!((&listed[0]["state"], &listed[0]["checked_at"]), (&json!("new"), &json!(null)));
+    let missing = place.run(&["relays", "add", "not-there.txt"]);
+    assert!(missing.status == 1 && missing.stderr.contains("not-there.txt"), "{missing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_reads_like_a_report() {
+    let relay = ScriptedRelay::start(Script {
+        nip11: Some(r#"{"name":"x\u001b[31m","supported_nips":[1]}"#.into()),
+        ..Script::honest(vec![])
+    })
+    .await
+    .expect("started");
+    let place = Place::with("");
+    let ran = tokio::task::block_in_place(|| place.run(&["check", &relay.url])).ok();
+    assert!(ran.stdout.contains("  up\n") && ran.stdout.contains("nip11") && !ran.stdout.contains('\u{1b}'), "{ran:?}");
+    let ran = place.run(&["check", &relay.url, "ws://127.0.0.1:9", "--json"]);
+    assert_eq!(ran.status, 1, "one of them is down");
+    let lines = ran.json();
+    assert_eq!((&lines[0]["up"], &lines[1]["up"]), (&json!(true), &json!(false)));
+    for name in ["open", "read", "write", "nip11"] {
+        assert_eq!(lines[0]["checks"][name]["ok"], true, "{lines:?}");
+        assert!(lines[0]["checks"][name]["ms"].is_u64() && lines[0]["checks"][name]["reason"].is_null());
+    }
+    assert!(lines[1]["checks"]["open"]["reason"].as_str().expect("a reason").contains("failed to connect"));
+    assert_eq!(relay.events().len(), 0, "a check leaves nothing behind");
+    assert!(!place.path().join("brotr-data").exists(), "here neither");
+    let refused = place.run(&["check", "ws://10.0.0.1"]);
+    assert!(refused.status == 2 && refused.stderr.contains("private address"), "{refused:?}");
+}
+
+#[test]
+fn a_reader_who_leaves_is_no_failure() {
+    let place = Place::with("");
+    let list: Vec<String> = events::signed(2_000, 1_000).iter().map(JsonUtil::as_json).collect();
+    place.run_with(&["import"], &list.join("\n"), &[]).ok();
+    let command = format!("'{}' export | head -n 1", env!("CARGO_BIN_EXE_brotr"));
+    let ran = std::process::Command::new("bash")
+        .args(["-o", "pipefail", "-c", &command])
+        .current_dir(place.path())
+        .output()
+        .expect("ran");
+    assert!(ran.status.success() && ran.stderr.is_empty(), "{ran:?}");
+}

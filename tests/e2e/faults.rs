@@ -1,0 +1,206 @@
+//! Relays that misbehave: each costs bounded time and memory, none is taken for what it is not, and coverage never
+//! claims what was not proven.
+
+use std::time::{Duration, Instant};
+
+use brotr::agent::Agent;
+use brotr::config::{Check, Config};
+use brotr::monitor::{WriteTest, check};
+use brotr::net::{Address, info};
+use brotr::synchronizer::{self, Pass};
+use brotr_storage::{CoverageReport, GapReason};
+use brotr_tests::{Fault, Script, ScriptedRelay, events};
+use nostr::Filter;
+
+struct Place {
+    _dir: tempfile::TempDir,
+    agent: Agent,
+}
+
+async fn place() -> Place {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("brotr.yaml");
+    let text = "version: 1\nnetwork:\n  allow: [127.0.0.0/8]\n  clearnet: {connect_timeout: 1s, request_timeout: 1s}\n\
+                storage: {min_free: 1 MiB}\n";
+    std::fs::write(&file, text).expect("written");
+    let agent = Agent::open(Config::load(Some(&file), None).expect("right")).await.expect("opened");
+    Place { _dir: dir, agent }
+}
+
+impl Place {
+    fn address(&self, relay: &ScriptedRelay) -> Address {
+        Address::parse(&relay.url, self.agent.dialer.guard()).expect("allowed")
+    }
+
+    async fn pass(&self, relay: &ScriptedRelay) -> (Pass, Duration) {
+        let began = Instant::now();
+        let pass =
+            synchronizer::pass(&self.agent, &self.address(relay), None, |_| ()).await.expect("the archive works");
+        (pass, began.elapsed())
+    }
+
+    async fn coverage(&self, relay: &ScriptedRelay) -> Option<CoverageReport> {
+        let mut reports = self.agent.archive.coverage(Some(self.address(relay).as_str())).await.expect("read");
+        assert!(reports.len() <= 1);
+        reports.pop()
+    }
+
+    async fn archived(&self) -> u64 {
+        self.agent.archive.count(&[Filter::new()], &[]).await.expect("counted")
+    }
+}
+
+/// What is to be seen of a fault.
+struct Verdict {
+    fault: Fault,
+    /// Whether a check may call it up.
+    up: bool,
+    /// Events that a pass may still take from it, of 40.
+    archived: u64,
+    /// The gap that is left, if it came that far.
+    gap: Option<GapReason>,
+    /// A part of the error that the pass ends with.
+    error: &'static str,
+}
+
+/// The first ten of the list in `docs/DEVELOPMENT.md`, and those that the session already tells apart.
+fn table() -> Vec<Verdict> {
+    let v = |fault, up, archived, gap, error| Verdict { fault, up, archived, gap, error };
+    vec![
+        v(Fault::TarPit, false, 0, None, "no connection within 1s"),
+        v(Fault::WrongUpgrade(200), false, 0, None, "HTTP 200"),
+        v(Fault::WrongUpgrade(403), false, 0, None, "HTTP 403"),
+        v(Fault::WrongUpgrade(429), false, 0, None, "HTTP 429"),
+        v(Fault::WrongUpgrade(530), false, 0, None, "HTTP 530"),
+        v(Fault::Mute, false, 0, Some(GapReason::Timeout), "no answer in time"),
+        v(Fault::Babble, false, 0, Some(GapReason::Timeout), "no answer in time"),
+        v(Fault::HalfOpen(7), false, 7, Some(GapReason::Timeout), "no answer in time"),
+        v(Fault::Trickle, true, 0, Some(GapReason::Notice), "NOTICE: patience"),
+        v(Fault::ReconnectBan(0), false, 0, Some(GapReason::Disconnect), "disconnected"),
+        v(Fault::Huge, false, 0, Some(GapReason::Disconnect), "disconnected"),
+        v(Fault::Fragments, false, 0, Some(GapReason::Disconnect), "disconnected"),
+        v(Fault::NoEose, false, 40, Some(GapReason::Timeout), "no answer in time"),
+        v(Fault::EoseFirst, true, 0, Some(GapReason::LateEvents), "events after EOSE"),
+        v(Fault::Closed(String::new()), true, 20, Some(GapReason::Closed), "CLOSED"),
+        v(Fault::Closed("auth-required: who are you?".into()), true, 20, Some(GapReason::Closed), "auth-required"),
+        v(Fault::NoticeOnly, true, 0, Some(GapReason::Notice), "too many concurrent REQs"),
+        v(Fault::Drop(9), true, 9, Some(GapReason::Disconnect), "disconnected"),
+        v(Fault::OldestFirst, true, 40, Some(GapReason::Disorder), "disorder"),
+        v(Fault::BadSignatures, true, 0, Some(GapReason::InvalidEvents), "invalid events"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_gets_its_verdict_in_bounded_time() {
+    for Verdict { fault, up, archived, gap, error } in table() {
+        let place = place().await;
+        let relay = ScriptedRelay::start(Script::wrong(events::signed(40, 1_600_000_000), fault.clone()))
+            .await
+            .expect("started");
+        let (pass, took) = place.pass(&relay).await;
+        let said = pass.error.clone().unwrap_or_default();
+        assert!(said.contains(error), "{fault:?}: {pass:?}");
+        assert!(took < Duration::from_secs(6), "{fault:?} took {took:?}");
+        assert_eq!(place.archived().await, archived, "{fault:?}: {pass:?}");
+        let report = place.coverage(&relay).await;
+        let gaps: Vec<_> = report.iter().flat_map(|r| &r.gaps).map(|g| g.reason).collect();
+        assert_eq!(gaps, gap.into_iter().collect::<Vec<_>>(), "{fault:?}");
+        assert!(report.is_none_or(|r| r.covered.is_empty()), "{fault:?}: nothing was proven");
+
+        if fault == Fault::ReconnectBan(0) {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        let wanted = [Check::Open, Check::Read];
+        let began = Instant::now();
+        let health = check(&place.agent.dialer, &place.address(&relay), &wanted, &WriteTest::Skip).await;
+        assert!(began.elapsed() < Duration::from_secs(6), "{fault:?}");
+        assert_eq!(health.up, up, "{fault:?}: {health:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_is_ignored_proves_nothing() {
+    let place = place().await;
+    let relay = ScriptedRelay::start(Script::wrong(events::signed(700, 1_600_000_000), Fault::IgnoresWindow))
+        .await
+        .expect("started");
+    let (pass, _) = place.pass(&relay).await;
+    assert_eq!(pass.error.as_deref(), Some("filter ignored"), "{pass:?}");
+    let report = place.coverage(&relay).await.expect("a report");
+    assert_eq!(report.gaps[0].reason, GapReason::FilterIgnored);
+    assert_eq!(report.gaps[0].interval.since, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ban_for_reconnecting_is_not_provoked() {
+    let place = place().await;
+    let relay = ScriptedRelay::start(Script::wrong(events::signed(2_000, 1_600_000_000), Fault::ReconnectBan(2)))
+        .await
+        .expect("started");
+    let (pass, _) = place.pass(&relay).await;
+    assert_eq!((pass.requests, pass.transferred), (3, 1_000), "{pass:?}");
+    assert_eq!(relay.counts.connections.load(std::sync::atomic::Ordering::Relaxed), 1, "it was left alone");
+    // What came before the ban is proven and not asked for again.
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    let (pass, _) = place.pass(&relay).await;
+    assert_eq!((pass.stored, pass.known), (499, 1), "one page, that begins where the last one ended: {pass:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_denser_than_a_page_is_named_as_a_gap() {
+    let place = place().await;
+    let author = nostr::Keys::generate();
+    let mut list = events::signed(30, 1_600_000_100);
+    list.extend((0..900).map(|i| events::at(&author, nostr::Kind::TextNote, 1_600_000_050, &i.to_string())));
+    list.extend(events::signed(30, 1_600_000_000));
+    let relay = ScriptedRelay::start(Script::honest(list)).await.expect("started");
+    let (pass, _) = place.pass(&relay).await;
+    assert_eq!((pass.stored, pass.gaps, &pass.error), (560, 1, &None), "{pass:?}");
+    let report = place.coverage(&relay).await.expect("a report");
+    assert_eq!((report.gaps[0].interval.since, report.gaps[0].interval.until), (1_600_000_050, 1_600_000_050));
+    assert_eq!((report.gaps[0].reason, report.gaps[0].count), (GapReason::DenseSecond, Some(500)));
+    assert_eq!(report.covered.len(), 2, "everything else is proven");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_relay_holds_up_no_other() {
+    let place = place().await;
+    let mut bad = Vec::new();
+    for fault in [Fault::TarPit, Fault::Trickle, Fault::Fragments, Fault::Mute] {
+        bad.push(ScriptedRelay::start(Script::wrong(vec![], fault)).await.expect("started"));
+    }
+    let good = ScriptedRelay::start(Script::honest(events::signed(1_200, 1_600_000_000))).await.expect("started");
+    let began = Instant::now();
+    let others = futures::future::join_all(bad.iter().map(|relay| place.pass(relay)));
+    let ((pass, took), _) = tokio::join!(place.pass(&good), others);
+    assert_eq!((pass.stored, pass.gaps, pass.error), (1_200, 0, None));
+    assert!(took < Duration::from_secs(5) && began.elapsed() < Duration::from_secs(8));
+    let (pass, _) = place.pass(&good).await;
+    assert_eq!(pass.transferred, 0, "what is proven is not asked for again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_does_not_end_is_cut_off() {
+    let place = place().await;
+    let relay = ScriptedRelay::start(Script::wrong(vec![], Fault::Nip11Bomb)).await.expect("started");
+    let error = info::fetch(&place.agent.dialer, &place.address(&relay)).await.expect_err("too large");
+    assert!(error.to_string().contains("larger than"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_resolves_to_a_private_address_is_not_dialed() {
+    let place = place().await;
+    let relay = ScriptedRelay::start(Script::honest(vec![])).await.expect("started");
+    let port = place.address(&relay).port();
+    // Under the default guard `localhost` is refused by name; with another range allowed, by what it resolves to.
+    let text = "version: 1\nnetwork: {allow: [10.0.0.0/8]}\n";
+    let config = Config::parse(text, "test", std::iter::empty()).expect("right");
+    let dialer = brotr::agent::dialer(&config, &place.agent.signer).expect("a dialer");
+    let address = Address::parse(&format!("ws://localhost:{port}"), dialer.guard()).expect("resolved later");
+    let error = dialer.dial(&address).await.err().expect("refused").to_string();
+    assert!(error.contains("resolves to") && error.contains("private address"), "{error}");
+    let error =
+        brotr::net::http::get(&dialer, &format!("http://localhost:{port}/"), "*/*", 10).await.expect_err("refused");
+    assert!(error.to_string().contains("private address"), "{error}");
+    assert_eq!(relay.counts.connections.load(std::sync::atomic::Ordering::Relaxed), 0, "nobody knocked");
+}

@@ -1,0 +1,358 @@
+//! The whole main job on a real relay: archive what it holds, measure it, publish, answer, stop, and go on.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use brotr_tests::{Postgres, Script, ScriptedRelay, events};
+use futures::{SinkExt, StreamExt};
+use nostr::{Event, EventBuilder, JsonUtil, Keys, Kind, Tag, TagKind, Timestamp};
+use nostr_relay_builder::builder::RateLimit;
+use nostr_relay_builder::prelude::{LocalRelay, RelayBuilder};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::program::{Place, soon};
+
+/// A relay of rust-nostr's on loopback, filled with events through its own front door.
+async fn relay(list: &[Event]) -> (LocalRelay, String) {
+    let limits = RateLimit { max_reqs: 1_000, notes_per_minute: 1_000_000 };
+    let relay = LocalRelay::new(RelayBuilder::default().rate_limit(limits).max_filter_limit(500));
+    relay.run().await.expect("the relay runs");
+    let url = relay.url().await.to_string();
+    let mut client = Client::connect(&url).await;
+    for event in list {
+        client.publish(event).await;
+    }
+    (relay, url)
+}
+
+/// A client that knows nothing but NIP-01 and JSON.
+struct Client(tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>);
+
+impl Client {
+    async fn connect(url: &str) -> Self {
+        Self(tokio_tungstenite::connect_async(url).await.expect("connected").0)
+    }
+
+    async fn send(&mut self, value: Value) {
+        self.0.send(Message::text(value.to_string())).await.expect("sent");
+    }
+
+    async fn hear(&mut self) -> Value {
+        loop {
+            let message = tokio::time::timeout(Duration::from_secs(10), self.0.next()).await.expect("in time");
+            if let Message::Text(text) = message.expect("open").expect("sound") {
+                return serde_json::from_str(&text).expect("json");
+            }
+        }
+    }
+
+    async fn publish(&mut self, event: &Event) {
+        self.send(json!(["EVENT", event])).await;
+        loop {
+            let said = self.hear().await;
+            if said[0] == "OK" && said[1] == json!(event.id) {
+                assert_eq!(said[2], true, "{said}");
+                return;
+            }
+        }
+    }
+
+    /// Every stored event that a filter asks for, verified.
+    async fn fetch(&mut self, filter: Value) -> Vec<Event> {
+        self.send(json!(["REQ", "q", filter])).await;
+        let mut found = Vec::new();
+        loop {
+            let said = self.hear().await;
+            match said[0].as_str() {
+                Some("EVENT") if said[1] == "q" => {
+                    let event = Event::from_json(said[2].to_string()).expect("an event");
+                    event.verify().expect("valid");
+                    found.push(event);
+                }
+                Some("EOSE") if said[1] == "q" => {
+                    self.send(json!(["CLOSE", "q"])).await;
+                    return found;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn config(url: &str, storage: &str) -> String {
+    let storage = if storage.is_empty() { String::new() } else { format!("#storage {storage}\n") };
+    format!(
+        "{storage}identity: {{relays: [\"{url}\"], name: tester}}\ninitializer: {{seeds: [relays.txt]}}\n\
+         synchronizer: {{interval: 1s}}\nmonitor: {{interval: 1h}}\ndvm: {{relays: [\"{url}\"]}}"
+    )
+}
+
+fn place(url: &str, storage: &str) -> Place {
+    let place = Place::with(&config(url, storage));
+    // `with` writes an empty list of seeds first; here the relay is one.
+    let text = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");
+    place.write("brotr.yaml", &text.replacen("initializer: {seeds: []}\n", "", 1));
+    place.write("relays.txt", &format!("{url}\n"));
+    place
+}
+
+/// A tag's first value.
+fn tag<'a>(event: &'a Event, name: &str) -> Option<&'a str> {
+    event.tags.find(TagKind::custom(name)).and_then(|tag| tag.content())
+}
+
+async fn main_job(storage: &str) {
+    let stored = events::signed(1_300, 1_600_000_000);
+    let (relay, url) = relay(&stored).await;
+    let place = place(&url, storage);
+    let daemon = place.daemon();
+    let mut client = Client::connect(&url).await;
+
+    // It archives every event that the relay serves, byte for byte.
+    let archived = soon(40, "complete archive", async || {
+        let ran = place.run(&["query", r#"{"until":1700000000}"#]);
+        (ran.status == 0 && ran.stdout.lines().count() == stored.len()).then_some(ran.stdout)
+    })
+    .await;
+    let archived: BTreeMap<String, &str> =
+        archived.lines().map(|line| (Event::from_json(line).expect("an event").id.to_hex(), line)).collect();
+    for event in &stored {
+        assert_eq!(archived[&event.id.to_hex()], event.as_json());
+    }
+
+    // It publishes its announcement, profile, relay list and measurement, and a stranger finds them valid.
+    let npub = place.run(&["keys", "show", "--json"]).ok().json()[0]["pubkey"].as_str().expect("a key").to_owned();
+    let about = soon(20, "published events", async || {
+        let found = client.fetch(json!({"authors": [npub], "kinds": [0, 10_002, 10_166, 30_166, 31_990]})).await;
+        (found.len() == 5).then_some(found)
+    })
+    .await;
+    let of_kind = |kind: u16| about.iter().find(|e| e.kind.as_u16() == kind).expect("one of each");
+    assert_eq!(tag(of_kind(10_002), "r"), Some(format!("{}/", url.trim_end_matches('/')).as_str()));
+    assert!(of_kind(0).content.contains("tester"));
+    assert_eq!(tag(of_kind(10_166), "frequency"), Some("3600"));
+    assert_eq!(tag(of_kind(31_990), "k"), Some("5400"));
+    let measured = of_kind(30_166);
+    assert_eq!(tag(measured, "d"), Some(format!("{}/", url.trim_end_matches('/')).as_str()), "with its root slash");
+    assert_eq!(tag(measured, "n"), Some("clearnet"));
+    for name in ["rtt-open", "rtt-read", "rtt-write"] {
+        tag(measured, name).expect(name).parse::<u64>().expect("whole milliseconds");
+    }
+    // This relay has no document: nothing is said of what only a document says.
+    assert_eq!((tag(measured, "N"), measured.content.as_str()), (None, ""));
+
+    // It answers a job of a stranger within two seconds, with the right count.
+    let customer = Keys::generate();
+    let count = stored.iter().filter(|e| e.kind == Kind::Reaction).count();
+    let request = EventBuilder::new(Kind::from(5_400), r#"[{"kinds":[7]}]"#).sign_with_keys(&customer).expect("signed");
+    client.send(json!(["REQ", "job", {"kinds": [6_400, 7_000], "#e": [request.id]}])).await;
+    let asked = Instant::now();
+    client.publish(&request).await;
+    let mut feedback = Vec::new();
+    let result = loop {
+        let said = client.hear().await;
+        if said[0] == "EVENT" && said[1] == "job" {
+            let event = Event::from_json(said[2].to_string()).expect("an event");
+            event.verify().expect("valid");
+            if event.kind == Kind::from(6_400) {
+                break event;
+            }
+            feedback.push(tag(&event, "status").expect("a status").to_owned());
+        }
+    };
+    let answered = asked.elapsed();
+    assert!(answered < Duration::from_secs(2), "{answered:?}");
+    assert_eq!(feedback, ["processing"]);
+    assert_eq!(result.content, count.to_string());
+    assert_eq!(tag(&result, "e"), Some(request.id.to_hex().as_str()));
+    assert_eq!(tag(&result, "p"), Some(customer.public_key().to_hex().as_str()));
+    assert_eq!(tag(&result, "request"), Some(request.as_json().as_str()));
+    // And its own command line is a customer too.
+    let job = place.run(&["job", "5400", "--input", r#"{"kinds":[7]}"#, "--json"]).ok().json();
+    assert_eq!(job.last().expect("a line")["result"]["content"], count.to_string());
+    assert_eq!(job[0]["status"], "processing");
+    // A request it cannot do is told why.
+    let job = place.run(&["job", "5400", "--input", r#"{"kindz":[7]}"#, "--json"]);
+    assert_eq!(job.status, 1);
+    assert!(job.json().last().expect("a line")["content"].as_str().expect("text").contains("kindz"), "{job:?}");
+
+    // It says how it does.
+    let health: Value = serde_json::from_str(&get(&daemon.http(), "/healthz").await).expect("json");
+    assert_eq!(health["status"], "up", "{health}");
+    let metrics = get(&daemon.http(), "/metrics").await;
+    assert!(metrics.lines().any(|l| l.starts_with("brotr_events_stored_total") && !l.ends_with(" 0")), "{metrics}");
+
+    // It stops at once.
+    let (status, took) = daemon.end("INT");
+    assert_eq!(status, Some(0));
+    assert!(took < Duration::from_secs(10), "{took:?}");
+
+    // What is proven is never asked for again. The agent's own events of a moment ago are new to it, once.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    place.run(&["sync", &url, "--json"]).ok();
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let again = place.run(&["sync", &url, "--json"]).ok().json();
+    let total = &again.last().expect("a total")["total"];
+    assert_eq!((&total["transferred"], &total["gaps"]), (&json!(0), &json!(0)), "{again:?}");
+    let coverage = place.run(&["coverage", &url, "--json"]).ok().json();
+    assert_eq!(coverage[0]["covered"].as_array().expect("a list").len(), 1, "{coverage:?}");
+    assert_eq!(coverage[0]["covered"][0]["since"], 0);
+
+    // A restart answers nothing twice, and what came while it was down is answered.
+    let late = EventBuilder::new(Kind::from(5_400), "").sign_with_keys(&customer).expect("signed");
+    client.publish(&late).await;
+    let daemon = place.daemon();
+    soon(20, "answer to the job that came meanwhile", async || {
+        client.fetch(json!({"kinds": [6_400], "#e": [late.id]})).await.pop()
+    })
+    .await;
+    let results = client.fetch(json!({"kinds": [6_400], "#e": [request.id]})).await;
+    assert_eq!(results.len(), 1, "answered once");
+    let (status, _) = daemon.end("TERM");
+    assert_eq!(status, Some(0));
+    relay.shutdown();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn main_job_on_sqlite() {
+    main_job("").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn main_job_on_postgres() {
+    let server = Postgres::start().expect("PostgreSQL started");
+    main_job(&server.database("brotr").expect("a database")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_daemon_answers_what_it_had_begun_and_nothing_twice() {
+    let (relay, url) = relay(&events::signed(50, 1_600_000_000)).await;
+    let place = place(&url, "");
+    let mut client = Client::connect(&url).await;
+    let customer = Keys::generate();
+    let mut requests = Vec::new();
+    for round in 0..5 {
+        let daemon = place.daemon();
+        for i in 0..20 {
+            let builder = EventBuilder::new(Kind::from(5_400), "").tag(Tag::hashtag(format!("{round}/{i}")));
+            let request = builder.sign_with_keys(&customer).expect("signed");
+            client.publish(&request).await;
+            requests.push(request.id);
+        }
+        tokio::time::sleep(Duration::from_millis(300 + 150 * round)).await;
+        daemon.end("KILL");
+    }
+    let daemon = place.daemon();
+    let answers = soon(40, "answer to every job", async || {
+        let found = client.fetch(json!({"kinds": [6_400], "#e": requests})).await;
+        (found.len() >= requests.len()).then_some(found)
+    })
+    .await;
+    // One more breath, for an answer too many to arrive.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let all = client.fetch(json!({"kinds": [6_400], "#e": requests})).await;
+    assert_eq!((answers.len(), all.len()), (requests.len(), requests.len()));
+    assert_eq!(daemon.end("TERM").0, Some(0));
+    relay.shutdown();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_is_published_as_received_and_a_relay_that_is_down_is_not() {
+    let document = r#"{"name":"a  relay", "supported_nips":[11,1,"42",1], "limitation":{"auth_required":false,"payment_required":true}}"#;
+    let script = Script {
+        nip11: Some(document.into()),
+        refuses: Some("blocked: members only".into()),
+        ..Script::honest(vec![])
+    };
+    let refusing = ScriptedRelay::start(script).await.expect("started");
+    let own = ScriptedRelay::start(Script::honest(vec![])).await.expect("started");
+    let down = "ws://127.0.0.1:9/";
+    let place = Place::with(&format!("identity: {{relays: [\"{}\"]}}", own.url));
+    let ran = place.run(&["monitor", &refusing.url, down, "--json"]).ok();
+    let total = ran.json().pop().expect("a total");
+    assert_eq!((&total["total"]["up"], &total["total"]["down"]), (&json!(1), &json!(1)), "{ran:?}");
+    let published: Vec<Event> = own.events().into_iter().filter(|e| e.kind == Kind::from(30_166)).collect();
+    let [event] = published.as_slice() else { panic!("one of two: {published:?}") };
+    assert_eq!(event.content, document);
+    let all = |name: &str| -> Vec<String> {
+        event.tags.filter(TagKind::custom(name)).filter_map(|t| t.content()).map(str::to_owned).collect()
+    };
+    assert_eq!(all("d"), [format!("{}/", refusing.url)]);
+    assert_eq!(all("N"), ["1", "11", "42"]);
+    assert_eq!(all("R"), ["!auth", "payment", "writes"]);
+    assert!(all("rtt-write").is_empty(), "it was refused, so there is no time of it");
+    assert_eq!(all("rtt-open").len() + all("rtt-read").len(), 2);
+    let listed = place.run(&["relays", "list", "--json"]).ok().json();
+    let state = |url: &str| listed.iter().find(|r| r["url"] == url).expect("listed")["state"].clone();
+    assert_eq!((state(down), state(&format!("{}/", refusing.url))), (json!("down"), json!("up")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_relays_of_our_own_nothing_is_sent() {
+    let relay = ScriptedRelay::start(Script::honest(events::signed(30, 1_600_000_000))).await.expect("started");
+    let place = Place::with("synchronizer: {interval: 1s}");
+    place.run(&["relays", "add", &relay.url]).ok();
+    let daemon = place.daemon();
+    soon(20, "archive", async || {
+        let ran = place.run(&["query", "--count"]);
+        (ran.stdout.trim() == "30").then_some(())
+    })
+    .await;
+    assert!(daemon.log().contains("identity.relays"), "it says how to change that");
+    daemon.end("TERM");
+    assert_eq!(relay.events().len(), 30, "nothing was added");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relays_named_in_events_are_found() {
+    let author = Keys::generate();
+    let list = EventBuilder::new(Kind::RelayList, "")
+        .tag(Tag::custom(TagKind::custom("r"), ["wss://found.example"]))
+        .tag(Tag::custom(TagKind::custom("r"), ["wss://10.1.2.3"]))
+        .custom_created_at(Timestamp::from(1_600_000_000));
+    let relay = ScriptedRelay::start(Script::honest(vec![list.sign_with_keys(&author).expect("signed")]))
+        .await
+        .expect("started");
+    let json = br#"{"relays": [{"url": "wss://listed.example"}, {"url": 7}, {"url": "wss://listed.example/"}]}"#;
+    let web = serve(json.to_vec()).await;
+    let place = Place::with(&format!("finder: {{sources: [{{url: \"{web}\", jmespath: \"relays[].url\"}}]}}"));
+    place.run(&["sync", &relay.url]).ok();
+    let found = place.run(&["find", "--json"]).ok().json();
+    assert_eq!(found.last().expect("a total")["total"]["added"], 2, "{found:?}");
+    let listed = place.run(&["relays", "list", "--json"]).ok().stdout;
+    assert!(listed.contains("wss://found.example/") && listed.contains("wss://listed.example/"), "{listed}");
+    assert!(!listed.contains("10.1.2.3"));
+    let again = place.run(&["find", "--json"]).ok().json();
+    assert_eq!(again.last().expect("a total")["total"]["added"], 0);
+}
+
+/// The body of a document.
+async fn get(base: &str, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let host = base.strip_prefix("http://").expect("http");
+    let mut stream = tokio::net::TcpStream::connect(host).await.expect("connected");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("answered");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    body.to_owned()
+}
+
+/// An HTTP server with one document.
+async fn serve(body: Vec<u8>) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/relays.json", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(head.as_bytes()).await;
+            let _ = stream.write_all(&body).await;
+        }
+    });
+    url
+}

@@ -1,0 +1,168 @@
+//! Running `brotr` in a directory of its own.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A directory with a `brotr.yaml`.
+pub(crate) struct Place {
+    dir: tempfile::TempDir,
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    /// The lines of stdout as JSON.
+    pub(crate) fn json(&self) -> Vec<Value> {
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?} is no JSON: {e}"));
+        self.stdout.lines().map(parse).collect()
+    }
+
+    pub(crate) fn ok(self) -> Self {
+        assert_eq!(self.status, 0, "{self:?}");
+        self
+    }
+}
+
+impl Place {
+    /// An empty directory.
+    pub(crate) fn empty() -> Self {
+        Self { dir: tempfile::tempdir().expect("a directory") }
+    }
+
+    /// A directory whose configuration reaches loopback and nothing else, and keeps its patience short. `more` is
+    /// YAML, appended.
+    pub(crate) fn with(more: &str) -> Self {
+        let place = Self::empty();
+        let config = format!(
+            "version: 1\nnetwork:\n  allow: [127.0.0.0/8]\n  clearnet: {{connect_timeout: 2s, request_timeout: 3s}}\n\
+             initializer: {{seeds: []}}\nhttp: {{listen: \"127.0.0.1:0\"}}\nstorage: {{min_free: 1 MiB{}}}\n{}\n",
+            more.lines()
+                .find_map(|l| l.strip_prefix("#storage "))
+                .map(|url| format!(", url: \"{url}\""))
+                .unwrap_or_default(),
+            more.lines().filter(|l| !l.starts_with('#')).collect::<Vec<_>>().join("\n"),
+        );
+        place.write("brotr.yaml", &config);
+        place
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_brotr"));
+        command.args(args).current_dir(self.dir.path()).env_clear().env("RUST_BACKTRACE", "0");
+        command
+    }
+
+    /// Runs a command to its end, which must come within a minute.
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        self.run_with(args, "", &[])
+    }
+
+    pub(crate) fn run_with(&self, args: &[&str], stdin: &str, environment: &[(&str, &str)]) -> Ran {
+        let mut child = self
+            .command(args)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("started");
+        let mut input = child.stdin.take().expect("piped");
+        let text = stdin.to_owned();
+        let writer = std::thread::spawn(move || {
+            // A command that does not read its input is no failure of the test.
+            let _ = input.write_all(text.as_bytes());
+        });
+        let id = child.id();
+        let (done, waiting) = std::sync::mpsc::channel::<()>();
+        let watch = std::thread::spawn(move || {
+            if waiting.recv_timeout(Duration::from_secs(60)).is_err() {
+                let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+            }
+        });
+        let output = child.wait_with_output().expect("ended");
+        let _ = done.send(());
+        let _ = (writer.join(), watch.join());
+        Ran {
+            status: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("text"),
+            stderr: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
+
+    /// Starts the daemon; what it logs goes to a file.
+    pub(crate) fn daemon(&self) -> Daemon<'_> {
+        let log = std::fs::File::create(self.dir.path().join("log")).expect("a log");
+        let child = self.command(&["run"]).stdin(Stdio::null()).stderr(log).spawn().expect("started");
+        Daemon { child, place: self }
+    }
+}
+
+/// A running daemon; killed, by id, should the test not end it.
+pub(crate) struct Daemon<'a> {
+    child: Child,
+    place: &'a Place,
+}
+
+impl Daemon<'_> {
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.place.path().join("log")).unwrap_or_default()
+    }
+
+    /// Sends a signal and waits; gives the exit status and how long it took.
+    pub(crate) fn end(mut self, signal: &str) -> (Option<i32>, Duration) {
+        let began = Instant::now();
+        let kill = Command::new("kill").args([&format!("-{signal}"), &self.child.id().to_string()]).status();
+        assert!(kill.expect("kill runs").success());
+        let status = self.child.wait().expect("ended");
+        (status.code(), began.elapsed())
+    }
+
+    /// The address that it said it listens on.
+    pub(crate) fn http(&self) -> String {
+        let log = self.log();
+        let start = log.find("http://").expect("it says where it listens");
+        log[start..].split("/healthz").next().expect("a path").to_owned()
+    }
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the daemon's log\n{}", self.log());
+        }
+    }
+}
+
+/// Asks again and again until something is there, for at most so many seconds.
+pub(crate) async fn soon<T>(seconds: u64, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(found) = ask().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "no {what} within {seconds} s");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
