@@ -10,7 +10,7 @@ use crate::agent::{Agent, now};
 use crate::config::Source;
 use crate::happening::Happening;
 use crate::initializer::{self, Sorted};
-use crate::net::{Address, BadAddress, Guard, http};
+use crate::net::{Address, Guard, http};
 
 const SERVICE: &str = "finder";
 /// A source is at most so large.
@@ -146,15 +146,8 @@ pub fn named_in(event: &Event, guard: &Guard) -> Vec<Address> {
         let head: String = text.trim_start().chars().take(6).collect();
         head.eq_ignore_ascii_case("wss://") || head.to_ascii_lowercase().starts_with("ws://")
     };
-    let mut named: Vec<Address> = texts
-        .iter()
-        .filter(looks_so)
-        .take(MAX_IN_EVENT)
-        .filter_map(|text| match Address::parse(text, guard) {
-            Ok(address) => Some(address),
-            Err(BadAddress::Refused(_) | BadAddress::Malformed(_)) => None,
-        })
-        .collect();
+    let mut named: Vec<Address> =
+        texts.iter().filter(looks_so).take(MAX_IN_EVENT).filter_map(|text| Address::parse(text, guard).ok()).collect();
     named.sort_unstable();
     named.dedup();
     named

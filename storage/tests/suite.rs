@@ -334,14 +334,8 @@ async fn a_job_is_taken_and_ended_once(archive: Arc<dyn Archive>, _: String) {
     };
     assert!(archive.accept_job(&job).await.expect("kept"));
     assert!(!archive.accept_job(&job).await.expect("kept"), "the same request again");
-    let takers = (0..8).map(|_| {
-        let archive = archive.clone();
-        tokio::spawn(async move { archive.take_job().await.expect("asked") })
-    });
-    let mut taken = Vec::new();
-    for taker in takers.collect::<Vec<_>>() {
-        taken.extend(taker.await.expect("no panic"));
-    }
+    let takers: Vec<_> = futures::future::join_all((0..8).map(|_| archive.take_job())).await;
+    let taken: Vec<Job> = takers.into_iter().filter_map(|taker| taker.expect("asked")).collect();
     assert_eq!(taken, [Job { status: JobStatus::Working, ..job.clone() }], "one of eight");
     assert_eq!(archive.put_back_jobs().await.expect("put back"), 1);
     assert!(!archive.end_job(job.id, JobStatus::Answered, 4, &[]).await.expect("asked"), "not in work");

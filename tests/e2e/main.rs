@@ -1,5 +1,7 @@
 //! The program as people run it: real sockets, real databases, a real relay, and relays that misbehave.
 
+#![expect(clippy::disallowed_methods, reason = "the tests are the other side of the connection")]
+
 mod commands;
 mod faults;
 mod main_job;
