@@ -132,18 +132,35 @@ async fn a_window_that_is_ignored_proves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_leaves_the_bounds_out_loses_nothing() {
+    let place = place().await;
+    let author = nostr::Keys::generate();
+    // Seven events a second: a page of 500 ends in the middle of one.
+    let list: Vec<_> = (0..2_100_u64)
+        .map(|i| events::at(&author, nostr::Kind::TextNote, 1_600_000_000 + i / 7, &i.to_string()))
+        .collect();
+    for fault in [Fault::ExclusiveWindow, Fault::None] {
+        let relay = ScriptedRelay::start(Script::wrong(list.clone(), fault.clone())).await.expect("started");
+        let (pass, _) = place.pass(&relay).await;
+        assert_eq!((pass.gaps, &pass.error), (0, &None), "{fault:?}: {pass:?}");
+        let address = place.address(&relay).as_str().to_owned();
+        assert_eq!(place.agent.archive.count(&[Filter::new()], &[address]).await.expect("counted"), 2_100, "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ban_for_reconnecting_is_not_provoked() {
     let place = place().await;
-    let relay = ScriptedRelay::start(Script::wrong(events::signed(2_000, 1_600_000_000), Fault::ReconnectBan(2)))
+    let relay = ScriptedRelay::start(Script::wrong(events::signed(2_000, 1_600_000_000), Fault::ReconnectBan(3)))
         .await
         .expect("started");
     let (pass, _) = place.pass(&relay).await;
-    assert_eq!((pass.requests, pass.transferred), (3, 1_000), "{pass:?}");
+    assert_eq!((pass.requests, pass.transferred), (4, 1_001), "{pass:?}");
     assert_eq!(relay.counts.connections.load(std::sync::atomic::Ordering::Relaxed), 1, "it was left alone");
     // What came before the ban is proven and not asked for again.
     tokio::time::sleep(Duration::from_millis(2_100)).await;
     let (pass, _) = place.pass(&relay).await;
-    assert_eq!((pass.stored, pass.known), (499, 1), "one page, that begins where the last one ended: {pass:?}");
+    assert_eq!((pass.stored, pass.known), (998, 2), "two pages, each beginning where the last one ended: {pass:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -51,6 +51,8 @@ pub enum Fault {
     Drop(usize),
     /// 16: `since` and `until` are ignored.
     IgnoresWindow,
+    /// 16, milder: `since` and `until` leave their seconds out.
+    ExclusiveWindow,
     /// 18: oldest first.
     OldestFirst,
     /// 19: every event's signature is wrong.
@@ -299,6 +301,10 @@ impl House {
             let mut asked = filter.clone();
             if self.script.fault == Fault::IgnoresWindow {
                 (asked.since, asked.until) = (None, None);
+            }
+            if self.script.fault == Fault::ExclusiveWindow {
+                asked.since = asked.since.map(|t| t + 1);
+                asked.until = asked.until.map(|t| t - 1);
             }
             let mut found: Vec<&Event> =
                 events.iter().filter(|e| asked.match_event(e, MatchEventOptions::new().nip50(false))).collect();

@@ -6,11 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use brotr_storage::{Batch, Covered, Gap, Interval, IntervalSet, Method, Relay, RelayQuery, RelayState, parse_filter};
-use nostr::Filter;
+use brotr_storage::{
+    Batch, Covered, Gap, GapReason, Interval, IntervalSet, Method, Relay, RelayQuery, RelayState, parse_filter,
+};
+use nostr::{EventId, Filter, Timestamp};
 use serde::Serialize;
 
-pub use pager::{Pager, Proof};
+pub use pager::{Bounds, Pager, Proof};
 
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
@@ -123,6 +125,7 @@ async fn walk(
     let config = &agent.config.synchronizer;
     // The current second is not over.
     let Some(window) = Interval::new(config.since.0, now() - 1) else { return Ok(()) };
+    let mut bounds = known_bounds(agent, address).await?;
     let reports = agent.archive.coverage(Some(address.as_str())).await?;
     let mut largest = 0;
     for filter in &config.filters {
@@ -131,15 +134,22 @@ async fn walk(
         let report = reports.iter().find(|report| report.filter == key);
         let covered: IntervalSet = report.iter().flat_map(|r| &r.covered).map(|c| c.interval).collect();
         for missing in covered.missing(window).into_iter().rev() {
-            let mut pager = Pager::new(missing, config.page_size, largest);
+            let mut pager = Pager::new(missing, bounds.unwrap_or(Bounds::Outside), config.page_size, largest);
             while let Some(asked) = pager.next(&filter) {
                 if most.is_some_and(|most| pass.requests >= most) || !room(agent) {
                     pass.unfinished = true;
                     return Ok(());
                 }
-                if let Some(failure) = page(agent, address, session, (&mut pager, &asked, &key), pass).await? {
-                    pass.error = Some(failure);
-                    return Ok(());
+                let sample = match page(agent, address, session, (&mut pager, &asked, &key), pass).await? {
+                    Ok(sample) => sample,
+                    Err(failure) => {
+                        pass.error = Some(failure);
+                        return Ok(());
+                    }
+                };
+                if let (None, Some(sample)) = (bounds, sample) {
+                    bounds = probe_bounds(agent, address, session, sample, pass).await?;
+                    pager.learn(bounds.unwrap_or(Bounds::Outside));
                 }
                 progress(pass);
             }
@@ -149,14 +159,50 @@ async fn walk(
     Ok(())
 }
 
-/// Fetches, checks and stores one page with what it proves. The text says why the relay is left, if it is.
+const SERVICE: &str = "synchronizer";
+const INSIDE: &str = "inside";
+const OUTSIDE: &str = "outside";
+
+async fn known_bounds(agent: &Agent, address: &Address) -> Result<Option<Bounds>> {
+    Ok(match agent.archive.state(SERVICE, "bounds", address.as_str()).await?.as_deref() {
+        Some(INSIDE) => Some(Bounds::Inside),
+        Some(OUTSIDE) => Some(Bounds::Outside),
+        _ => None,
+    })
+}
+
+/// Asks a relay for an event that it holds by its id and its very second. One that does not give it leaves the
+/// bounds out.
+async fn probe_bounds(
+    agent: &Agent,
+    address: &Address,
+    session: &mut Session,
+    (id, at): (EventId, i64),
+    pass: &mut Pass,
+) -> Result<Option<Bounds>> {
+    let second = Timestamp::from(at.max(0).cast_unsigned());
+    let page = session.request(&Filter::new().id(id).since(second).until(second).limit(1)).await;
+    pass.requests += 1;
+    pass.transferred += page.transferred as u64;
+    pass.known += page.events.len() as u64;
+    let (bounds, word) = match page.end {
+        End::Eose if page.events.is_empty() => (Bounds::Outside, OUTSIDE),
+        End::Eose => (Bounds::Inside, INSIDE),
+        // What went wrong is for the next page to say.
+        _ => return Ok(None),
+    };
+    agent.archive.set_state(SERVICE, "bounds", address.as_str(), word).await?;
+    Ok(Some(bounds))
+}
+
+/// Fetches, checks and stores one page with what it proves. Gives an event that the relay holds, or why it is left.
 async fn page(
     agent: &Agent,
     address: &Address,
     session: &mut Session,
     (pager, asked, key): (&mut Pager, &Filter, &str),
     pass: &mut Pass,
-) -> Result<Option<String>> {
+) -> Result<Result<Option<(EventId, i64)>, String>> {
     let mut page = session.request(asked).await;
     let checked = agent.ingest.check(std::mem::take(&mut page.events)).await?;
     let sound: Vec<_> = checked.sound().collect();
@@ -189,18 +235,18 @@ async fn page(
     pass.requests += 1;
     pass.gaps += batch.gaps.len() as u64;
     Happening::PageStored { relay: address.as_str(), stored, rejected }.tell();
-    Ok(match page.end {
-        End::Eose => batch
-            .gaps
-            .first()
-            .filter(|g| g.reason != brotr_storage::GapReason::DenseSecond)
-            .map(|g| g.reason.to_string()),
+    let failure = match page.end {
+        End::Eose => {
+            let untrusted = batch.gaps.first().filter(|gap| gap.reason != GapReason::DenseSecond);
+            untrusted.map(|gap| gap.reason.to_string())
+        }
         End::Closed(reason) => Some(format!("CLOSED: {reason}")),
         End::Notice(text) => Some(format!("NOTICE: {text}")),
         End::Timeout => Some("no answer in time".into()),
         End::Disconnect(reason) => Some(format!("disconnected: {reason}")),
         End::Overflow => Some("it sent far more than was asked for".into()),
-    })
+    };
+    Ok(failure.map_or_else(|| Ok(sound.first().copied()), Err))
 }
 
 /// Whether the disk of an embedded archive has room for more.

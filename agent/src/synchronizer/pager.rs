@@ -1,6 +1,9 @@
 //! Paging backward through a relay, as a machine without I/O: it says what to ask, is told what came, and says what
 //! that proves.
 //!
+//! NIP-01 has `since` and `until` inside; some relays leave them outside. Until a relay has shown which it does, and
+//! with those that leave them out, each request reaches one second further at both ends.
+//!
 //! A page ends at its oldest event, and the next one starts there, inclusive, since the relay may hold more events
 //! of that second than the page could take. A second with more events than a page is found because a page then
 //! holds that second only; what is in it beyond the page cannot be reached this way, and becomes a gap.
@@ -21,11 +24,21 @@ pub struct Pager {
     since: i64,
     /// The end of what is left; `None` when nothing is.
     until: Option<i64>,
+    bounds: Bounds,
     limit: usize,
     /// The most events that this relay gave at a time.
     largest: usize,
     /// Ids already taken of the second `until`.
     boundary: HashSet<EventId>,
+}
+
+/// Whether a relay counts the seconds `since` and `until` in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bounds {
+    /// It does, as NIP-01 has it.
+    Inside,
+    /// It does not, or nobody knows.
+    Outside,
 }
 
 /// What a page proves.
@@ -40,22 +53,31 @@ pub struct Proof {
 impl Pager {
     /// A walk through a window by pages of `limit`, with a relay that gave at most `largest` events at a time so far.
     #[must_use]
-    pub fn new(window: Interval, limit: usize, largest: usize) -> Self {
-        Self { since: window.since, until: Some(window.until), limit, largest, boundary: HashSet::new() }
+    pub fn new(window: Interval, bounds: Bounds, limit: usize, largest: usize) -> Self {
+        Self { since: window.since, until: Some(window.until), bounds, limit, largest, boundary: HashSet::new() }
     }
 
     /// What to ask next; `None` when the walk is over.
     #[must_use]
     pub fn next(&self, filter: &Filter) -> Option<Filter> {
         let second = |t: i64| Timestamp::from(t.max(0).cast_unsigned());
-        let until = self.until?;
-        Some(filter.clone().since(second(self.since)).until(second(until)).limit(self.limit))
+        let margin = match self.bounds {
+            Bounds::Inside => 0,
+            Bounds::Outside => 1,
+        };
+        let (since, until) = (self.since.saturating_sub(margin), self.until?.saturating_add(margin));
+        Some(filter.clone().since(second(since)).until(second(until)).limit(self.limit))
     }
 
     /// The most events that this relay gave at a time.
     #[must_use]
     pub fn largest(&self) -> usize {
         self.largest
+    }
+
+    /// What is known of the relay's bounds from now on.
+    pub fn learn(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
     }
 
     /// Takes what came: how the page ended, and ids and times of those of its events that are sound.
@@ -79,21 +101,20 @@ impl Pager {
             let count = i64::try_from(page.transferred).ok();
             return Proof { covered: None, gap: Interval::new(self.since, until).map(|i| (i, reason, count)) };
         }
-        let Some(oldest) = sound.iter().map(|(_, at)| *at).min() else {
-            self.until = None;
-            return Proof { covered: Interval::new(self.since, until), gap: None };
-        };
-        if oldest < until {
-            self.boundary = sound.iter().filter(|(_, at)| *at == oldest).map(|(id, _)| *id).collect();
+        let transferred = page.transferred;
+        let full = transferred >= self.limit || (transferred >= self.largest && transferred >= SMALLEST_CAP);
+        // What lies in the margin is welcome, and says nothing about the window.
+        let inside: Vec<_> = sound.iter().filter(|(_, at)| self.since <= *at && *at <= until).collect();
+        let oldest = inside.iter().map(|(_, at)| *at).min();
+        if let Some(oldest) = oldest.filter(|oldest| *oldest < until) {
+            self.boundary = inside.iter().filter(|(_, at)| *at == oldest).map(|(id, _)| *id).collect();
             self.until = Some(oldest);
             return Proof { covered: Interval::new(oldest + 1, until), gap: None };
         }
-        // The whole page lies in one second.
-        self.boundary.extend(sound.iter().map(|(id, _)| *id));
-        let transferred = page.transferred;
-        let full = transferred >= self.limit || (transferred >= self.largest && transferred >= SMALLEST_CAP);
+        // Nothing of the window came, or nothing but its last second.
+        self.boundary.extend(inside.iter().map(|(id, _)| *id));
         if !full {
-            // Anything older would have been in it.
+            // Anything older would have been in the page.
             self.until = None;
             return Proof { covered: Interval::new(self.since, until), gap: None };
         }
@@ -117,6 +138,7 @@ mod tests {
     struct Model {
         events: Vec<(EventId, i64)>,
         cap: usize,
+        exclusive: bool,
         failures: Vec<u8>,
         asked: usize,
         transferred: usize,
@@ -124,9 +146,10 @@ mod tests {
 
     impl Model {
         fn answer(&mut self, filter: &Filter) -> Page {
+            let (since, until) = (filter.since.expect("asked").as_secs(), filter.until.expect("asked").as_secs());
             let within = |at: i64| {
-                filter.since.is_none_or(|s| at.cast_unsigned() >= s.as_secs())
-                    && filter.until.is_none_or(|u| at.cast_unsigned() <= u.as_secs())
+                let at = at.cast_unsigned();
+                if self.exclusive { since < at && at < until } else { since <= at && at <= until }
             };
             let mut found: Vec<_> = self.events.iter().filter(|(_, at)| within(*at)).copied().collect();
             found.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
@@ -168,10 +191,14 @@ mod tests {
             cap in SMALLEST_CAP..30,
             limit in SMALLEST_CAP..40,
             failures in prop::collection::vec(prop_oneof![12 => Just(0_u8), 1 => 1_u8..5], 0..60),
-            since in 0_i64..10,
+            since in 1_i64..10,
+            exclusive: bool,
+            bounds in prop_oneof![Just(Bounds::Inside), Just(Bounds::Outside)],
         ) {
+            // A relay that leaves the bounds out is never taken for one that does not.
+            let bounds = if exclusive { Bounds::Outside } else { bounds };
             let events: Vec<_> = seconds.iter().enumerate().map(|(n, at)| (id(n), *at)).collect();
-            let mut model = Model { events: events.clone(), cap, failures, asked: 0, transferred: 0 };
+            let mut model = Model { events: events.clone(), cap, exclusive, failures, asked: 0, transferred: 0 };
             let mut taken = BTreeMap::new();
             let (mut covered, mut gaps) = (IntervalSet::default(), Vec::new());
             let window = Interval::new(since, 50).expect("in order");
@@ -179,7 +206,7 @@ mod tests {
             for _ in 0..3 {
                 gaps.clear();
                 for missing in covered.missing(window).into_iter().rev() {
-                    let mut pager = Pager::new(missing, limit, 0);
+                    let mut pager = Pager::new(missing, bounds, limit, 0);
                     let mut steps = 0;
                     while let Some(filter) = pager.next(&Filter::new()) {
                         let page = model.answer(&filter);
@@ -213,8 +240,8 @@ mod tests {
     #[test]
     fn a_long_history_costs_two_requests_a_thousand_and_hardly_an_event_twice() {
         let events: Vec<_> = (0..100_000).map(|n| (id(n), 1_000 + (n as i64) * 7 / 3)).collect();
-        let mut model = Model { events, cap: 500, failures: vec![], asked: 0, transferred: 0 };
-        let mut pager = Pager::new(Interval::new(0, 10_000_000).expect("in order"), 500, 0);
+        let mut model = Model { events, cap: 500, exclusive: false, failures: vec![], asked: 0, transferred: 0 };
+        let mut pager = Pager::new(Interval::new(0, 10_000_000).expect("in order"), Bounds::Inside, 500, 0);
         let mut taken = HashSet::new();
         while let Some(filter) = pager.next(&Filter::new()) {
             let page = model.answer(&filter);
@@ -240,7 +267,7 @@ mod tests {
                 end: End::Eose,
             };
             change(&mut page);
-            let mut pager = Pager::new(Interval::new(0, 9).expect("in order"), 500, 0);
+            let mut pager = Pager::new(Interval::new(0, 9).expect("in order"), Bounds::Inside, 500, 0);
             let proof = pager.take(&page, &[]);
             assert_eq!(pager.next(&Filter::new()), None);
             assert_eq!(proof.covered, None);
