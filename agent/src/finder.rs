@@ -18,7 +18,7 @@ const MAX_SOURCE: usize = 16 << 20;
 /// One event names at most so many relays; a list of thousands is no one's list.
 const MAX_IN_EVENT: usize = 50;
 /// Archived events are read so many at a time.
-const PAGE: i64 = 1_000;
+const PAGE: i64 = 200;
 
 /// What one pass found.
 #[derive(Debug, Clone, Default, Serialize)]

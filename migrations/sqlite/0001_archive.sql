@@ -112,7 +112,7 @@ create table outbox (
     trouble   text,
     primary key (event, relay)
 );
-create index outbox_due on outbox (due_at) where due_at is not null;
+create index outbox_due on outbox (relay, due_at) where due_at is not null;
 
 create view relays as select url, network, discovered_at, state, checked_at from relay;
 

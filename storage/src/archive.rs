@@ -53,7 +53,7 @@ pub trait Ledger: Send + Sync {
     /// Adds relays that are not yet known; says how many were new.
     async fn add_relays(&self, relays: &[(String, Network)], now: i64) -> Result<usize>;
 
-    /// Lists relays by address.
+    /// Lists relays by address, or those due longest first where a due time is asked for.
     async fn relays(&self, query: &RelayQuery) -> Result<Vec<Relay>>;
 
     /// One relay.
@@ -95,10 +95,13 @@ pub trait Ledger: Send + Sync {
     /// Queues events for sending; pairs of event and relay that are queued already are left alone.
     async fn enqueue(&self, outgoing: &[Outgoing], now: i64) -> Result<()>;
 
-    /// Queued events that are due, those queued first coming first.
-    async fn due_outgoing(&self, now: i64, limit: i64) -> Result<Vec<Outgoing>>;
+    /// The relays to which something is due, those that waited longest coming first.
+    async fn due_relays(&self, now: i64) -> Result<Vec<String>>;
 
-    /// Keeps how sending ended.
+    /// What is due to a relay, in the order in which it was queued.
+    async fn due_outgoing(&self, relay: &str, now: i64, limit: i64) -> Result<Vec<Outgoing>>;
+
+    /// Keeps how sending ended. A delay holds for everything that waits for the same relay.
     async fn delivered(&self, outgoing: &Outgoing, delivery: &Delivery, now: i64) -> Result<()>;
 
     /// Whether the database answers.

@@ -256,7 +256,8 @@ macro_rules! ledger {
                 let rows: Vec<$crate::ledger::RelayRow> = sqlx::query_as(
                     "select url, network, state, discovered_at, checked_at, failures from relay \
                      where url > $1 and ($2 = '' or ' ' || $2 || ' ' like '% ' || network || ' %') and ($6 = '' or ' ' || $6 || ' ' like '% ' || state || ' %') \
-                     and check_due_at <= $3 and sync_due_at <= $4 order by url limit $5",
+                     and check_due_at <= $3 and sync_due_at <= $4 \
+                     order by case $7 when 'check' then check_due_at when 'sync' then sync_due_at else 0 end, url limit $5",
                 )
                 .bind(query.after.as_deref().unwrap_or_default())
                 .bind(networks)
@@ -264,6 +265,11 @@ macro_rules! ledger {
                 .bind(query.sync_due.unwrap_or(i64::MAX))
                 .bind(query.limit)
                 .bind(states)
+                .bind(match (query.check_due, query.sync_due) {
+                    (Some(_), _) => "check",
+                    (None, Some(_)) => "sync",
+                    (None, None) => "",
+                })
                 .fetch_all(self.reader())
                 .await?;
                 rows.into_iter().map($crate::ledger::relay).collect()
@@ -452,11 +458,21 @@ macro_rules! ledger {
                 Ok(())
             }
 
-            async fn due_outgoing(&self, now: i64, limit: i64) -> Result<Vec<$crate::Outgoing>, $crate::StorageError> {
-                let rows: Vec<(Vec<u8>, String, String, i64)> = sqlx::query_as(
-                    "select event, relay, body, attempts from outbox where due_at is not null and due_at <= $1 \
-                     order by due_at, queued_at limit $2",
+            async fn due_relays(&self, now: i64) -> Result<Vec<String>, $crate::StorageError> {
+                Ok(sqlx::query_scalar(
+                    "select relay from outbox where due_at is not null and due_at <= $1 group by relay order by min(due_at)",
                 )
+                .bind(now)
+                .fetch_all(self.reader())
+                .await?)
+            }
+
+            async fn due_outgoing(&self, relay: &str, now: i64, limit: i64) -> Result<Vec<$crate::Outgoing>, $crate::StorageError> {
+                let rows: Vec<(Vec<u8>, String, String, i64)> = sqlx::query_as(
+                    "select event, relay, body, attempts from outbox where relay = $1 and due_at is not null and due_at <= $2 \
+                     order by queued_at, due_at limit $3",
+                )
+                .bind(relay)
                 .bind(now)
                 .bind(limit)
                 .fetch_all(self.reader())
@@ -490,6 +506,14 @@ macro_rules! ledger {
                 .bind(due_at)
                 .execute(&mut *tx)
                 .await?;
+                if let Some(due_at) = due_at {
+                    // What holds up one event holds up those that wait behind it.
+                    sqlx::query("update outbox set due_at = $2 where relay = $1 and due_at < $2")
+                        .bind(&outgoing.relay)
+                        .bind(due_at)
+                        .execute(&mut *tx)
+                        .await?;
+                }
                 tx.commit().await?;
                 Ok(())
             }

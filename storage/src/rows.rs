@@ -155,7 +155,7 @@ pub struct RelayQuery {
     pub check_due: Option<i64>,
     /// Only relays whose next synchronization is due at this time.
     pub sync_due: Option<i64>,
-    /// Only addresses that sort after this one: the last of the page before.
+    /// Only addresses that sort after this one: the last of the page before. Not together with a due time.
     pub after: Option<String>,
     /// At most so many.
     pub limit: i64,

@@ -288,6 +288,13 @@ async fn relays_are_added_once_and_listed_in_pages(archive: Arc<dyn Archive>, _:
     archive.set_sync_due(&list[3].0, 100).await.expect("set");
     let due = RelayQuery { sync_due: Some(99), limit: 100, ..clear };
     assert_eq!(archive.relays(&due).await.expect("listed").len(), 24);
+    // Those that wait longest come first, wherever their names sort.
+    for (i, (url, _)) in list.iter().enumerate() {
+        archive.set_sync_due(url, 50 - i as i64).await.expect("set");
+    }
+    let due = RelayQuery { limit: 2, ..due };
+    let first: Vec<_> = archive.relays(&due).await.expect("listed").into_iter().map(|r| r.url).collect();
+    assert_eq!(first, [list[24].0.clone(), list[23].0.clone()]);
 }
 
 async fn checks_are_kept_by_content(archive: Arc<dyn Archive>, _: String) {
@@ -344,7 +351,7 @@ async fn a_job_is_taken_and_ended_once(archive: Arc<dyn Archive>, _: String) {
     assert!(archive.end_job(job.id, JobStatus::Answered, 4, &answer).await.expect("ended"));
     assert!(!archive.end_job(job.id, JobStatus::Failed, 5, &answer).await.expect("asked"), "ended already");
     assert_eq!(archive.job(job.id).await.expect("read").expect("there").status, JobStatus::Answered);
-    assert_eq!(archive.due_outgoing(4, 10).await.expect("due").len(), 1);
+    assert_eq!(archive.due_outgoing(RELAY, 4, 10).await.expect("due").len(), 1);
     assert_eq!(archive.take_job().await.expect("asked"), None);
 }
 
@@ -355,11 +362,24 @@ async fn the_outbox_keeps_what_is_not_delivered(archive: Arc<dyn Archive>, _: St
     archive.enqueue(&list, 11).await.expect("queued again, once");
     archive.delivered(&list[0], &Delivery::Accepted, 12).await.expect("kept");
     archive.delivered(&list[1], &Delivery::Refused("blocked: no".into()), 12).await.expect("kept");
+    assert_eq!(archive.due_relays(12).await.expect("due"), [RELAY]);
     let later = Delivery::Delayed { reason: "timeout".into(), due_at: 50 };
     archive.delivered(&list[2], &later, 12).await.expect("kept");
-    assert!(archive.due_outgoing(49, 10).await.expect("due").is_empty());
-    let due = archive.due_outgoing(50, 10).await.expect("due");
+    assert!(archive.due_outgoing(RELAY, 49, 10).await.expect("due").is_empty());
+    let due = archive.due_outgoing(RELAY, 50, 10).await.expect("due");
     assert_eq!(due, [Outgoing { attempts: 1, ..list[2].clone() }]);
+    // What waits behind a delayed event waits with it; other relays do not.
+    let behind = [
+        outgoing(ids[0], "wss://slow.example/"),
+        outgoing(ids[1], "wss://slow.example/"),
+        outgoing(ids[2], "wss://quick.example/"),
+    ];
+    archive.enqueue(&behind, 60).await.expect("queued");
+    let later = Delivery::Delayed { reason: "rate-limited: slow".into(), due_at: 90 };
+    archive.delivered(&behind[0], &later, 61).await.expect("kept");
+    archive.delivered(&list[2], &Delivery::Accepted, 61).await.expect("kept");
+    assert_eq!(archive.due_relays(89).await.expect("due"), ["wss://quick.example/"]);
+    assert_eq!(archive.due_outgoing("wss://slow.example/", 90, 10).await.expect("due").len(), 2);
 }
 
 async fn rust_nostr_can_stand_on_it(archive: Arc<dyn Archive>, _: String) {

@@ -156,7 +156,10 @@ fn relays_are_added_from_anywhere_with_a_report_of_what_was_refused() {
     );
     let added = &ran.ok().json()[0];
     assert_eq!((&added["added"], &added["known"]), (&json!(2), &json!(1)), "{added}");
-    assert_eq!(added["refused"][0], json!({"input": "wss://192.168.1.1", "reason": "private address (private)"}));
+    assert_eq!(
+        added["refused"][0],
+        json!({"input": "wss://192.168.1.1", "reason": "private address (private network)"})
+    );
     assert_eq!(added["refused"][1]["input"], "wss://localhost");
     assert_eq!(added["malformed"].as_array().map(Vec::len), Some(2), "{added}");
     assert_eq!(place.run(&["relays", "add", "wss://b.example", "--json"]).ok().json()[0]["known"], 1);

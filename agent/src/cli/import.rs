@@ -13,8 +13,10 @@ use crate::agent::now;
 use crate::ingest::Ingest;
 use crate::net::{Address, Guard};
 
-/// Events are stored so many at a time.
+/// Events are stored so many at a time,
 const BATCH: usize = 1_000;
+/// or so many bytes,
+const BATCH_BYTES: usize = 16 << 20;
 /// A line may be so long.
 const MAX_LINE: u64 = 8 << 20;
 /// So many bad lines are named; all are counted.
@@ -75,7 +77,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let ingest = Ingest::new(archive.clone());
     let bar = output::progress(size, "importing");
     let mut imported = Imported::default();
-    let (mut line, mut lines, mut events, mut ended) = (0_u64, Vec::new(), Vec::new(), false);
+    let (mut line, mut lines, mut events, mut bytes, mut ended) = (0_u64, Vec::new(), Vec::new(), 0, false);
     while !ended {
         let mut text = Vec::new();
         let n = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut text).context("failed to read")?;
@@ -94,6 +96,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
                     imported.read += 1;
                     match Event::from_json(text) {
                         Ok(event) => {
+                            bytes += text.len();
                             lines.push(line);
                             events.push(event);
                         }
@@ -103,7 +106,8 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
                 Err(_) => imported.reject(line, "not UTF-8"),
             }
         }
-        if events.len() >= BATCH || (ended && !events.is_empty()) {
+        if events.len() >= BATCH || bytes >= BATCH_BYTES || (ended && !events.is_empty()) {
+            bytes = 0;
             let checked = ingest.check(std::mem::take(&mut events)).await?;
             for (place, error) in &checked.bad {
                 imported.reject(lines[*place], error);

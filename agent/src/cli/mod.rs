@@ -165,10 +165,19 @@ async fn dispatch(cli: Cli) -> Result<Done> {
 }
 
 impl Shared {
-    /// The configuration, with the logs set up as it says.
+    /// The configuration, with the logs set up as it says, for the daemon.
+    fn load_daemon(&self) -> Result<Config> {
+        let config = Config::load(self.config.as_deref(), self.data_dir.as_deref()).map_err(Usage)?;
+        log(&config, &config.log.level)?;
+        Ok(config)
+    }
+
+    /// The same for a command whose output says what it did: of the logs it shows what went wrong, unless the
+    /// configuration asks for more than the default.
     fn load(&self) -> Result<Config> {
         let config = Config::load(self.config.as_deref(), self.data_dir.as_deref()).map_err(Usage)?;
-        log(&config)?;
+        let level = if config.log.level == "info" { "warn" } else { &config.log.level };
+        log(&config, level)?;
         Ok(config)
     }
 
@@ -192,11 +201,16 @@ enum Access {
     Write,
 }
 
-fn log(config: &Config) -> Result<()> {
+fn log(config: &Config, level: &str) -> Result<()> {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_new(&config.log.level)
-        .with_context(|| format!("log.level {:?} is neither a level nor directives", config.log.level))
-        .map_err(Usage)?;
+    let wrong = || format!("log.level {level:?} is neither a level nor directives");
+    let mut filter = EnvFilter::try_new(level).with_context(wrong).map_err(Usage)?;
+    if level == "info" {
+        // What these say at this level is for their developers.
+        for quiet in ["sqlx=warn", "nostr_relay_pool=warn"] {
+            filter = filter.add_directive(quiet.parse()?);
+        }
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let set = match config.log.format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),

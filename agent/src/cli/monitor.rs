@@ -11,8 +11,6 @@ use crate::monitor;
 use crate::net::Address;
 use crate::publish::{Publisher, Voice, deliver};
 
-/// Relays are looked up so many at a time.
-const PAGE: i64 = 1_000;
 /// What was measured is sent for so long before the command ends; the daemon sends the rest.
 const SENDING: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -52,7 +50,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     if !publisher.is_silent() {
         let voice = Voice::new(&agent);
         let until_empty = async {
-            while !agent.archive.due_outgoing(now(), 1).await?.is_empty() {
+            while !agent.archive.due_relays(now()).await?.is_empty() {
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
             anyhow::Ok(())
@@ -90,12 +88,12 @@ async fn chosen(agent: &Agent, urls: &[String]) -> Result<Vec<Relay>> {
     if !urls.is_empty() {
         return Ok(relays);
     }
-    let networks = agent.dialer.networks();
-    let mut query = RelayQuery { networks, check_due: Some(now()), limit: PAGE, ..RelayQuery::default() };
-    loop {
-        let page = agent.archive.relays(&query).await?;
-        let Some(last) = page.last() else { return Ok(relays) };
-        query.after = Some(last.url.clone());
-        relays.extend(page);
-    }
+    // All at once: with a due time there is no next page, and ten thousand relays are a few megabytes.
+    let query = RelayQuery {
+        networks: agent.dialer.networks(),
+        check_due: Some(now()),
+        limit: i64::MAX,
+        ..RelayQuery::default()
+    };
+    Ok(agent.archive.relays(&query).await?)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Access, Done, Shared, Usage, output};
 
 /// Events are read so many at a time.
-pub(super) const PAGE: usize = 500;
+pub(super) const PAGE: usize = 200;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -17,7 +17,7 @@ use crate::{finder, http, initializer, jobs, monitor, synchronizer};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) async fn main(shared: &Shared) -> Result<Done> {
-    let config = shared.load()?;
+    let config = shared.load_daemon()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let metrics = http::record()?;

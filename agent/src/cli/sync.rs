@@ -10,9 +10,6 @@ use crate::agent::{Agent, now};
 use crate::net::Address;
 use crate::synchronizer::{self, Pass};
 
-/// Relays are looked up so many at a time.
-const PAGE: i64 = 1_000;
-
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Only these relays, whether they are due or not
@@ -80,14 +77,13 @@ async fn chosen(agent: &Agent, urls: &[String]) -> Result<Vec<Address>> {
         }
         return Ok(addresses);
     }
-    let mut addresses = Vec::new();
-    let networks = agent.dialer.networks();
-    let states = vec![RelayState::New, RelayState::Up];
-    let mut query = RelayQuery { networks, states, sync_due: Some(now()), limit: PAGE, ..RelayQuery::default() };
-    loop {
-        let page = agent.archive.relays(&query).await?;
-        let Some(last) = page.last() else { return Ok(addresses) };
-        query.after = Some(last.url.clone());
-        addresses.extend(page.iter().filter_map(|relay| parse(&relay.url).ok()));
-    }
+    let query = RelayQuery {
+        networks: agent.dialer.networks(),
+        states: vec![RelayState::New, RelayState::Up],
+        sync_due: Some(now()),
+        limit: i64::MAX,
+        ..RelayQuery::default()
+    };
+    let relays = agent.archive.relays(&query).await?;
+    Ok(relays.iter().filter_map(|relay| parse(&relay.url).ok()).collect())
 }

@@ -142,7 +142,7 @@ section! {
         /// New connections a minute.
         dials_per_minute: u32 = 1_200,
         /// The largest message that is accepted from a relay.
-        max_message: Size = Size::mib(4),
+        max_message: Size = Size::mib(1),
         /// How operators of relays can reach you; the agent's npub when not set.
         contact: Option<String> = None,
         /// The public internet.

@@ -8,15 +8,15 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 /// Special-purpose ranges of IPv4 (IANA's registry) that no public relay lives in.
 const NOT_PUBLIC_V4: &[(Ipv4Net, &str)] = &[
     (v4(0, 0, 0, 0, 8), "this network"),
-    (v4(10, 0, 0, 0, 8), "private"),
+    (v4(10, 0, 0, 0, 8), "private network"),
     (v4(100, 64, 0, 0, 10), "carrier-grade NAT"),
     (v4(127, 0, 0, 0, 8), "loopback"),
     (v4(169, 254, 0, 0, 16), "link-local"),
-    (v4(172, 16, 0, 0, 12), "private"),
+    (v4(172, 16, 0, 0, 12), "private network"),
     (v4(192, 0, 0, 0, 24), "protocol assignments"),
     (v4(192, 0, 2, 0, 24), "documentation"),
     (v4(192, 88, 99, 0, 24), "6to4 relay"),
-    (v4(192, 168, 0, 0, 16), "private"),
+    (v4(192, 168, 0, 0, 16), "private network"),
     (v4(198, 18, 0, 0, 15), "benchmarking"),
     (v4(198, 51, 100, 0, 24), "documentation"),
     (v4(203, 0, 113, 0, 24), "documentation"),

@@ -15,8 +15,10 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use super::dial::Connection;
 use super::{Address, DialError, Dialer};
 
-/// A page may bring so many times the events it was asked for before it is cut off.
+/// A page is cut off when it brings so many times the events it was asked for,
 const SURPLUS: usize = 4;
+/// and so many bytes.
+const MAX_PAGE: u64 = 16 << 20;
 /// A NOTICE without anything else ends a request after so long: some relays refuse that way (and no other).
 const NOTICE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long to wait for the pong that shows that nothing follows an EOSE.
@@ -37,7 +39,7 @@ pub enum End {
     Timeout,
     /// The connection ended.
     Disconnect(String),
-    /// Far more events than were asked for.
+    /// Far more than was asked for, in events or bytes.
     Overflow,
 }
 
@@ -78,7 +80,9 @@ pub struct Session {
     subscriptions: u64,
     /// Bytes of text received.
     received: u64,
-    /// Events received after the EOSE of their request and not yet reported.
+    /// The last subscription that ended with EOSE.
+    ended: String,
+    /// Events received for it afterwards and not yet reported.
     late: usize,
 }
 
@@ -99,7 +103,7 @@ impl Session {
     pub async fn open(dialer: &Dialer, address: &Address) -> Result<Self, DialError> {
         let connection = dialer.dial(address).await?;
         let idle = dialer.limits().clearnet.request_timeout.get();
-        Ok(Self { connection, idle, subscriptions: 0, received: 0, late: 0 })
+        Ok(Self { connection, idle, subscriptions: 0, received: 0, ended: String::new(), late: 0 })
     }
 
     /// How long opening took.
@@ -122,7 +126,7 @@ impl Session {
         let mut page =
             Page { events: vec![], transferred: 0, outside: 0, in_order: true, late: 0, took: None, end: End::Timeout };
         let most = filter.limit.unwrap_or(500).saturating_mul(SURPLUS).max(1_000);
-        let began = Instant::now();
+        let (began, received) = (Instant::now(), self.received);
         let (mut idle_at, stop_at) = (began + self.idle, began + self.idle * STEADY);
         let mut notice: Option<String> = None;
         page.end = match self.send(&serde_json::json!(["REQ", id, filter])).await {
@@ -147,11 +151,11 @@ impl Session {
                             Ok(_) => page.outside += 1,
                             Err(_) => {}
                         }
-                        if page.transferred >= most {
+                        if page.transferred >= most || self.received - received > MAX_PAGE {
                             break End::Overflow;
                         }
                     }
-                    Said::Event(..) => self.late += 1,
+                    Said::Event(sub, _) => self.late += usize::from(sub == self.ended),
                     Said::Eose(sub) if sub == id => break End::Eose,
                     Said::Closed(sub, reason) if sub == id => break End::Closed(reason),
                     Said::Notice(text) => {
@@ -169,6 +173,7 @@ impl Session {
         }
         if page.end == End::Eose {
             page.took = Some(began.elapsed());
+            self.ended = id;
             self.fence().await;
         }
         page.late = std::mem::take(&mut self.late);
@@ -215,8 +220,8 @@ impl Session {
                 Message::Pong(said) if *said == *mark => return,
                 Message::Text(text) => {
                     self.received += text.len() as u64;
-                    if let Said::Event(..) = parse(&text) {
-                        self.late += 1;
+                    if let Said::Event(sub, _) = parse(&text) {
+                        self.late += usize::from(sub == self.ended);
                     }
                 }
                 _ => {}

@@ -1,60 +1,64 @@
 //! Sending what is queued, with backoff, and keeping what relays said to it.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::Result;
 use brotr_storage::{Delivery, Outgoing};
-use futures::StreamExt;
 use nostr::{Event, JsonUtil};
+use tokio::task::JoinSet;
 
 use super::{Publisher, Voice};
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
 use crate::net::Address;
 
-/// Looked at so many at a time,
-const PAGE: i64 = 200;
+/// To one relay, so many in a row,
+const PAGE: i64 = 50;
 /// to so many relays at a time,
-const RELAYS: usize = 8;
-/// and at least so often, for what was delayed.
-const LOOK: Duration = Duration::from_secs(5);
+const RELAYS: usize = 16;
+/// and looked at so often, for what was delayed.
+const LOOK: Duration = Duration::from_secs(2);
 
-/// For ever: sends what is due.
+/// For ever: sends what is due. Each relay has a task of its own, so that a slow one holds up nobody.
 ///
 /// # Errors
 /// When the archive cannot be used.
 pub async fn deliver(agent: Agent, publisher: Publisher, voice: Voice) -> Result<()> {
+    let mut sending: JoinSet<(String, Result<()>)> = JoinSet::new();
+    let mut busy = HashSet::new();
     loop {
-        let due = agent.archive.due_outgoing(now(), PAGE).await?;
-        if due.is_empty() {
-            let _ = tokio::time::timeout(LOOK, publisher.waits()).await;
-            continue;
-        }
-        // In order to each relay; relays beside each other, so that a slow one holds up nobody.
-        let mut relays = BTreeMap::<String, Vec<Outgoing>>::new();
-        for one in due {
-            relays.entry(one.relay.clone()).or_default().push(one);
-        }
-        let sending = relays.into_values().map(|list| {
-            let (agent, voice) = (&agent, &voice);
-            async move {
-                for one in list {
-                    let delivery = send(agent, voice, &one).await;
-                    Happening::Delivered { relay: &one.relay, delivery: &delivery }.tell();
-                    let delayed = matches!(delivery, Delivery::Delayed { .. });
-                    agent.archive.delivered(&one, &delivery, now()).await?;
-                    if delayed {
-                        // Whatever holds it up holds up what follows; it is due again soon.
-                        break;
-                    }
-                }
-                anyhow::Ok(())
+        for relay in agent.archive.due_relays(now()).await? {
+            if busy.len() < RELAYS && busy.insert(relay.clone()) {
+                let (agent, voice) = (agent.clone(), voice.clone());
+                sending.spawn(async move {
+                    let ended = to_relay(&agent, &voice, &relay).await;
+                    (relay, ended)
+                });
             }
-        });
-        let ended: Vec<Result<()>> = futures::stream::iter(sending).buffer_unordered(RELAYS).collect().await;
-        ended.into_iter().collect::<Result<()>>()?;
+        }
+        tokio::select! {
+            Some(ended) = sending.join_next() => {
+                let (relay, ended) = ended?;
+                busy.remove(&relay);
+                ended?;
+            }
+            () = publisher.waits() => {}
+            () = tokio::time::sleep(LOOK) => {}
+        }
     }
+}
+
+async fn to_relay(agent: &Agent, voice: &Voice, relay: &str) -> Result<()> {
+    for one in agent.archive.due_outgoing(relay, now(), PAGE).await? {
+        let delivery = send(agent, voice, &one).await;
+        Happening::Delivered { relay, delivery: &delivery }.tell();
+        agent.archive.delivered(&one, &delivery, now()).await?;
+        if matches!(delivery, Delivery::Delayed { .. }) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 async fn send(agent: &Agent, voice: &Voice, one: &Outgoing) -> Delivery {

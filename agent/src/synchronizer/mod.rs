@@ -244,7 +244,8 @@ async fn page(
         End::Notice(text) => Some(format!("NOTICE: {text}")),
         End::Timeout => Some("no answer in time".into()),
         End::Disconnect(reason) => Some(format!("disconnected: {reason}")),
-        End::Overflow => Some("it sent far more than was asked for".into()),
+        // Either it goes on in smaller pages, or there is a gap.
+        End::Overflow => batch.gaps.first().map(|_| "it sends far more than is asked for".to_owned()),
     };
     Ok(failure.map_or_else(|| Ok(sound.first().copied()), Err))
 }

@@ -84,6 +84,11 @@ impl Pager {
     pub fn take(&mut self, page: &Page, sound: &[(EventId, i64)]) -> Proof {
         let Some(until) = self.until else { return Proof::default() };
         self.largest = self.largest.max(page.transferred);
+        if page.end == End::Overflow && self.limit > SMALLEST_CAP {
+            // Large events, or a relay that ignores the limit: a smaller page tells.
+            self.limit = (self.limit / 8).max(SMALLEST_CAP);
+            return Proof::default();
+        }
         let failed = match &page.end {
             End::Timeout => Some(GapReason::Timeout),
             End::Closed(_) => Some(GapReason::Closed),
@@ -277,6 +282,26 @@ mod tests {
         assert_eq!(page(|p| p.outside = 1), GapReason::FilterIgnored);
         assert_eq!(page(|p| p.in_order = false), GapReason::Disorder);
         assert_eq!(page(|p| p.transferred = 1), GapReason::InvalidEvents);
-        assert_eq!(page(|p| p.end = End::Overflow), GapReason::Overflow);
+    }
+
+    #[test]
+    fn a_page_that_overflows_is_asked_for_again_in_smaller_pieces() {
+        let page = || Page {
+            events: vec![],
+            transferred: 2_000,
+            outside: 0,
+            in_order: true,
+            late: 0,
+            took: None,
+            end: End::Overflow,
+        };
+        let mut pager = Pager::new(Interval::new(0, 9).expect("in order"), Bounds::Inside, 500, 0);
+        let mut limits = Vec::new();
+        while let Some(filter) = pager.next(&Filter::new()) {
+            limits.push(filter.limit.expect("asked"));
+            let proof = pager.take(&page(), &[]);
+            assert_eq!(proof.gap.map(|(_, reason, _)| reason), (limits.len() == 3).then_some(GapReason::Overflow));
+        }
+        assert_eq!(limits, [500, 62, SMALLEST_CAP]);
     }
 }
