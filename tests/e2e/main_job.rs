@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use brotr_tests::{Postgres, Script, ScriptedRelay, events};
+use brotr_tests::{Fault, Postgres, Script, ScriptedRelay, events};
 use futures::{SinkExt, StreamExt};
 use nostr::{Event, EventBuilder, JsonUtil, Keys, Kind, Tag, TagKind, Timestamp};
 use nostr_relay_builder::builder::RateLimit;
@@ -286,6 +286,27 @@ async fn a_document_is_published_as_received_and_a_relay_that_is_down_is_not() {
     let listed = place.run(&["relays", "list", "--json"]).ok().json();
     let state = |url: &str| listed.iter().find(|r| r["url"] == url).expect("listed")["state"].clone();
     assert_eq!((state(down), state(&format!("{}/", refusing.url))), (json!("down"), json!("up")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_relay_of_our_own_holds_up_no_answer() {
+    let (relay, url) = relay(&[]).await;
+    let dead = ScriptedRelay::start(Script::wrong(vec![], Fault::TarPit)).await.expect("started");
+    let place =
+        Place::with(&format!("identity: {{relays: [\"{}\", \"{url}\"]}}\ndvm: {{relays: [\"{url}\"]}}", dead.url));
+    let daemon = place.daemon();
+    let mut client = Client::connect(&url).await;
+    soon(20, "announcement", async || client.fetch(json!({"kinds": [31_990]})).await.pop()).await;
+    for round in 0..3 {
+        let builder = EventBuilder::new(Kind::from(5_400), "").tag(Tag::hashtag(round.to_string()));
+        let request = builder.sign_with_keys(&Keys::generate()).expect("signed");
+        let asked = Instant::now();
+        client.publish(&request).await;
+        soon(5, "answer", async || client.fetch(json!({"kinds": [6_400], "#e": [request.id]})).await.pop()).await;
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    }
+    assert_eq!(daemon.end("TERM").0, Some(0));
+    relay.shutdown();
 }
 
 #[tokio::test(flavor = "multi_thread")]
