@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use brotr_tests::{Fault, Postgres, Script, ScriptedRelay, events};
+use brotr_tests::{Fault, Postgres, Script, ScriptedRelay, Signal, events};
 use futures::{SinkExt, StreamExt};
 use nostr::{Event, EventBuilder, JsonUtil, Keys, Kind, Tag, TagKind, Timestamp};
 use nostr_relay_builder::builder::RateLimit;
@@ -184,7 +184,7 @@ async fn main_job(storage: &str) {
     assert!(metrics.lines().any(|l| l.starts_with("brotr_events_stored_total") && !l.ends_with(" 0")), "{metrics}");
 
     // It stops at once.
-    let (status, took) = daemon.end("INT");
+    let (status, took) = daemon.end(Signal::INT);
     assert_eq!(status, Some(0));
     assert!(took < Duration::from_secs(10), "{took:?}");
 
@@ -209,7 +209,7 @@ async fn main_job(storage: &str) {
     .await;
     let results = client.fetch(json!({"kinds": [6_400], "#e": [request.id]})).await;
     assert_eq!(results.len(), 1, "answered once");
-    let (status, _) = daemon.end("TERM");
+    let (status, _) = daemon.end(Signal::TERM);
     assert_eq!(status, Some(0));
     relay.shutdown();
 }
@@ -241,7 +241,7 @@ async fn a_killed_daemon_answers_what_it_had_begun_and_nothing_twice() {
             requests.push(request.id);
         }
         tokio::time::sleep(Duration::from_millis(300 + 150 * round)).await;
-        daemon.end("KILL");
+        daemon.end(Signal::KILL);
     }
     let daemon = place.daemon();
     let answers = soon(40, "answer to every job", async || {
@@ -253,7 +253,7 @@ async fn a_killed_daemon_answers_what_it_had_begun_and_nothing_twice() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let all = client.fetch(json!({"kinds": [6_400], "#e": requests})).await;
     assert_eq!((answers.len(), all.len()), (requests.len(), requests.len()));
-    assert_eq!(daemon.end("TERM").0, Some(0));
+    assert_eq!(daemon.end(Signal::TERM).0, Some(0));
     relay.shutdown();
 }
 
@@ -305,7 +305,7 @@ async fn a_dead_relay_of_our_own_holds_up_no_answer() {
         soon(5, "answer", async || client.fetch(json!({"kinds": [6_400], "#e": [request.id]})).await.pop()).await;
         assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     }
-    assert_eq!(daemon.end("TERM").0, Some(0));
+    assert_eq!(daemon.end(Signal::TERM).0, Some(0));
     relay.shutdown();
 }
 
@@ -321,7 +321,7 @@ async fn without_relays_of_our_own_nothing_is_sent() {
     })
     .await;
     assert!(daemon.log().contains("identity.relays"), "it says how to change that");
-    daemon.end("TERM");
+    daemon.end(Signal::TERM);
     assert_eq!(relay.events().len(), 30, "nothing was added");
 }
 

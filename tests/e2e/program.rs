@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use brotr_tests::Signal;
 use serde_json::Value;
 
 /// A directory with a `brotr.yaml`.
@@ -92,11 +93,11 @@ impl Place {
             // A command that does not read its input is no failure of the test.
             let _ = input.write_all(text.as_bytes());
         });
-        let id = child.id();
+        let id = rustix::process::Pid::from_child(&child);
         let (done, waiting) = std::sync::mpsc::channel::<()>();
         let watch = std::thread::spawn(move || {
             if waiting.recv_timeout(Duration::from_secs(60)).is_err() {
-                let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+                let _ = rustix::process::kill_process(id, Signal::KILL);
             }
         });
         let output = child.wait_with_output().expect("ended");
@@ -129,10 +130,9 @@ impl Daemon<'_> {
     }
 
     /// Sends a signal and waits; gives the exit status and how long it took.
-    pub(crate) fn end(mut self, signal: &str) -> (Option<i32>, Duration) {
+    pub(crate) fn end(mut self, signal: Signal) -> (Option<i32>, Duration) {
         let began = Instant::now();
-        let kill = Command::new("kill").args([&format!("-{signal}"), &self.child.id().to_string()]).status();
-        assert!(kill.expect("kill runs").success());
+        brotr_tests::signal(&self.child, signal).expect("it runs");
         let status = self.child.wait().expect("ended");
         (status.code(), began.elapsed())
     }

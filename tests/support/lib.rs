@@ -9,3 +9,14 @@ pub mod relay;
 
 pub use postgres::Postgres;
 pub use relay::{Fault, Script, ScriptedRelay};
+
+/// Sends a signal to a child, by its id: a bare Debian has no `kill` but the shell's own.
+///
+/// # Errors
+/// When the child is gone.
+pub fn signal(child: &std::process::Child, signal: rustix::process::Signal) -> std::io::Result<()> {
+    let id = rustix::process::Pid::from_child(child);
+    Ok(rustix::process::kill_process(id, signal)?)
+}
+
+pub use rustix::process::Signal;

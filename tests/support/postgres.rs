@@ -83,7 +83,9 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         // An immediate shutdown: the data goes with the directory.
-        let _ = Command::new("kill").args(["-QUIT", &self.server.id().to_string()]).status();
+        if crate::signal(&self.server, crate::Signal::QUIT).is_err() {
+            let _ = self.server.kill();
+        }
         let _ = self.server.wait();
     }
 }
