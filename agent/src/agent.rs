@@ -62,10 +62,8 @@ impl Agent {
     /// The directory whose disk the archive fills, where it is on this machine.
     #[must_use]
     pub fn archive_directory(&self) -> Option<&Path> {
-        self.config
-            .storage_url()
-            .strip_prefix("sqlite://")
-            .map(|path| Path::new(path).parent().unwrap_or(Path::new(".")))
+        let directory = self.config.sqlite_file()?.parent();
+        Some(directory.filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new(".")))
     }
 }
 

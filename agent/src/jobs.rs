@@ -6,18 +6,20 @@ use std::time::Duration;
 use anyhow::Result;
 use brotr_dvm::{Acceptance, Canonical, Dvm, JOB_KINDS};
 use brotr_storage::Job;
-use futures::FutureExt;
-use nostr::{Filter, Kind, RelayUrl, Timestamp};
-use nostr_sdk::RelayPoolNotification;
-use tokio::sync::Notify;
+use nostr::{Event, Filter, Kind, RelayMessage, RelayUrl, SubscriptionId, Timestamp};
+use nostr_sdk::{Relay, RelayPoolNotification, SubscribeOptions};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
 use crate::net::Address;
+use crate::net::session::clip;
 use crate::publish::{Publisher, Voice, outgoing, spelled};
 
+/// How often to see whether we are still subscribed.
+const SUBSCRIBED: Duration = Duration::from_secs(5);
 /// Jobs that another agent left in the table are looked for so often.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -34,39 +36,84 @@ pub fn dvm(agent: &Agent) -> Dvm {
 /// For ever: hears requests and keeps them; `work` is told of each.
 ///
 /// # Errors
-/// When the archive cannot be written or the subscription cannot be made.
+/// When the archive cannot be written or a relay's address cannot be used. Started again, it subscribes again, and the
+/// relays send what was missed.
 pub async fn listen(agent: Agent, voice: Voice, dvm: Arc<Dvm>, work: Arc<Notify>) -> Result<()> {
     let client = voice.client();
     let mut notifications = client.notifications();
-    let mut urls = Vec::new();
+    let mut relays = Vec::new();
     for address in agent.job_relays() {
         let url = RelayUrl::parse(address.as_str())?;
         client.add_relay(&url).await?;
-        client.connect_relay(&url).await?;
-        urls.push(url);
+        let relay = client.relay(&url).await?;
+        // One of an earlier start began at another time.
+        let _ = relay.unsubscribe(&subscription()).await;
+        relay.connect();
+        relays.push(relay);
+    }
+    let mut look = tokio::time::interval(SUBSCRIBED);
+    loop {
+        let message = tokio::select! {
+            notification = notifications.recv() => match notification {
+                Ok(RelayPoolNotification::Message { relay_url, message }) => (relay_url, message),
+                // Sent only once for an event, also when keeping it failed then: not to be relied upon.
+                Ok(RelayPoolNotification::Event { .. }) => continue,
+                Ok(RelayPoolNotification::Shutdown) => anyhow::bail!("the client was shut down"),
+                Err(RecvError::Lagged(n)) => anyhow::bail!("{n} messages came faster than they were kept"),
+                Err(RecvError::Closed) => anyhow::bail!("the client is gone"),
+            },
+            _ = look.tick() => {
+                for relay in &relays {
+                    subscribe(&agent, relay).await;
+                }
+                continue;
+            }
+        };
+        match message {
+            (_, RelayMessage::Event { subscription_id, event })
+                if *subscription_id == subscription() && event.verify().is_ok() =>
+            {
+                hear(&dvm, &event, &work).await?;
+            }
+            (url, RelayMessage::Closed { subscription_id, message }) if *subscription_id == subscription() => {
+                tracing::warn!(relay = %url, reason = clip(&message), "a relay ended our subscription to jobs");
+                if let Some(relay) = relays.iter().find(|relay| *relay.url() == url) {
+                    let _ = relay.unsubscribe(&subscription()).await;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The id of our subscription to requests.
+fn subscription() -> SubscriptionId {
+    SubscriptionId::new("jobs")
+}
+
+/// Subscribes where we are not, or no more: a relay was away, or it ended the subscription.
+async fn subscribe(agent: &Agent, relay: &Relay) {
+    if relay.subscription(&subscription()).await.is_some() {
+        return;
     }
     let since = now().saturating_sub(agent.config.dvm.max_age.as_secs()).max(0);
     let filter =
         Filter::new().kinds(JOB_KINDS.iter().copied().map(Kind::from)).since(Timestamp::from(since.cast_unsigned()));
-    client.subscribe_to(urls, filter, None).await?;
-    loop {
-        let event = match notifications.recv().await {
-            Ok(RelayPoolNotification::Event { event, .. }) => event,
-            Ok(RelayPoolNotification::Shutdown) => anyhow::bail!("the client was shut down"),
-            Ok(RelayPoolNotification::Message { .. }) => continue,
-            // Started again, we subscribe again, and the relays send what was missed.
-            Err(RecvError::Lagged(n)) => anyhow::bail!("{n} messages came faster than they were kept"),
-            Err(RecvError::Closed) => anyhow::bail!("the client is gone"),
-        };
-        match dvm.accept(&event, now()).await? {
-            Acceptance::New => {
-                Happening::JobReceived(event.id).tell();
-                work.notify_one();
-            }
-            Acceptance::Known => {}
-            Acceptance::Ignored(reason) => tracing::debug!(job = %event.id, reason, "left a request alone"),
-        }
+    if let Err(error) = relay.subscribe_with_id(subscription(), filter, SubscribeOptions::default()).await {
+        tracing::warn!(relay = %relay.url(), %error, "failed to subscribe to jobs, trying again");
     }
+}
+
+async fn hear(dvm: &Dvm, event: &Event, work: &Notify) -> Result<()> {
+    match dvm.accept(event, now()).await? {
+        Acceptance::New => {
+            Happening::JobReceived(event.id).tell();
+            work.notify_one();
+        }
+        Acceptance::Known => {}
+        Acceptance::Ignored(reason) => tracing::debug!(job = %event.id, reason, "left a request alone"),
+    }
+    Ok(())
 }
 
 /// For ever: does the jobs that were kept, several at a time.
@@ -77,11 +124,13 @@ pub async fn work(agent: Agent, publisher: Publisher, dvm: Arc<Dvm>, work: Arc<N
     // Begun before a restart, and not ended.
     agent.archive.put_back_jobs().await?;
     let mut working: JoinSet<Result<()>> = JoinSet::new();
+    let statements = Arc::new(Semaphore::new(agent.config.dvm.concurrency.max(1)));
     loop {
         while working.len() < agent.config.dvm.concurrency.max(1) {
             let Some(job) = agent.archive.take_job().await? else { break };
-            let (agent, publisher, dvm) = (agent.clone(), publisher.clone(), dvm.clone());
-            working.spawn(async move { answer(&agent, &publisher, &dvm, &job).await });
+            let (agent, publisher, dvm, statements) =
+                (agent.clone(), publisher.clone(), dvm.clone(), statements.clone());
+            working.spawn(async move { answer(&agent, &publisher, &dvm, statements, job).await });
         }
         tokio::select! {
             Some(ended) = working.join_next() => ended??,
@@ -92,7 +141,14 @@ pub async fn work(agent: Agent, publisher: Publisher, dvm: Arc<Dvm>, work: Arc<N
 }
 
 /// Does one job. Its end and its answer are written in one transaction.
-async fn answer(agent: &Agent, publisher: &Publisher, dvm: &Dvm, job: &Job) -> Result<()> {
+async fn answer(
+    agent: &Agent,
+    publisher: &Publisher,
+    dvm: &Arc<Dvm>,
+    statements: Arc<Semaphore>,
+    job: Job,
+) -> Result<()> {
+    let job = &job;
     let mut relays = spelled(&agent.own_relays());
     relays.extend(spelled(&agent.job_relays()));
     relays.extend(dvm.reply_relays(job));
@@ -100,7 +156,17 @@ async fn answer(agent: &Agent, publisher: &Publisher, dvm: &Dvm, job: &Job) -> R
     relays.dedup();
     publisher.publish_to(dvm.processing(job)?, &relays).await?;
     let deadline = agent.config.dvm.deadline.get();
-    let run = std::panic::AssertUnwindSafe(dvm.run(job)).catch_unwind();
+    // Should the deadline pass, the customer has an answer and the database goes on with the statement; it keeps its
+    // permit until then, so that jobs never hold more than so many connections.
+    let run = {
+        let (dvm, job) = (dvm.clone(), job.clone());
+        async move {
+            let _permit = statements.acquire_owned().await.expect("the semaphore is never closed");
+            dvm.run(&job).await
+        }
+    };
+    #[expect(clippy::disallowed_methods, reason = "it must outlive its deadline, and ends with its statement")]
+    let run = tokio::spawn(run);
     let answer = match tokio::time::timeout(deadline, run).await {
         Ok(Ok(answer)) => answer?,
         Ok(Err(_)) => dvm.failed(job, "the job failed here; this was recorded")?,

@@ -113,9 +113,15 @@ fn put_down(path: &Path, text: &str) -> Result<(), KeyError> {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(parent)?;
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        writeln!(file, "{text}")?;
-        file.sync_all()
+        // Written beside its place and then linked there: the file is whole or not there, and an existing one is
+        // never replaced.
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}", std::process::id()));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        let linked =
+            writeln!(file, "{text}").and_then(|()| file.sync_all()).and_then(|()| std::fs::hard_link(&beside, path));
+        std::fs::remove_file(&beside)?;
+        linked
     };
     write().map_err(|source| KeyError::Write { path: path.to_owned(), source })
 }

@@ -105,6 +105,7 @@ create table job (
 create index job_open on job (received_at) where status in ('received', 'working');
 
 create table outbox (
+    k         bigint primary key generated always as identity,
     event     bytea    not null,
     relay     text    not null,
     body      text    not null,
@@ -113,7 +114,8 @@ create table outbox (
     attempts  bigint not null default 0,
     sent_at   bigint,
     trouble   text,
-    primary key (event, relay)
+    slot      text,
+    unique (event, relay)
 );
 create index outbox_due on outbox (relay, due_at) where due_at is not null;
 

@@ -102,6 +102,7 @@ create table job (
 create index job_open on job (received_at) where status in ('received', 'working');
 
 create table outbox (
+    k         integer primary key autoincrement,
     event     blob    not null,
     relay     text    not null,
     body      text    not null,
@@ -110,7 +111,8 @@ create table outbox (
     attempts  integer not null default 0,
     sent_at   integer,
     trouble   text,
-    primary key (event, relay)
+    slot      text,
+    unique (event, relay)
 );
 create index outbox_due on outbox (relay, due_at) where due_at is not null;
 

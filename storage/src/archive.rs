@@ -104,6 +104,9 @@ pub trait Ledger: Send + Sync {
     /// Keeps how sending ended. A delay holds for everything that waits for the same relay.
     async fn delivered(&self, outgoing: &Outgoing, delivery: &Delivery, now: i64) -> Result<()>;
 
+    /// Forgets jobs that ended and events that were sent or refused before this time.
+    async fn prune(&self, before: i64) -> Result<u64>;
+
     /// Whether the database answers.
     async fn ping(&self) -> Result<()>;
 

@@ -90,7 +90,8 @@ macro_rules! ledger {
             now: i64,
         ) -> Result<i64, $crate::StorageError> {
             sqlx::query(
-                "insert into relay (url, network, discovered_at) values ($1, $2, $3) on conflict (url) do nothing",
+                "insert into relay (url, network, discovered_at, check_due_at, sync_due_at) values ($1, $2, $3, $3, $3) \
+                 on conflict (url) do nothing",
             )
             .bind(url)
             .bind(network.as_str())
@@ -108,9 +109,11 @@ macro_rules! ledger {
             batch: &$crate::Batch,
         ) -> Result<(), $crate::StorageError> {
             for claim in &batch.covered {
-                let (mut since, mut until) = (claim.interval.since, claim.interval.until);
-                let touching: Vec<(i64, i64)> = sqlx::query_as(
-                    "delete from coverage where relay = $1 and filter = $2 and method = $3 and since <= $4 and until >= $5 returning since, until",
+                let (mut since, mut until, mut proven_at) =
+                    (claim.interval.since, claim.interval.until, claim.proven_at);
+                let touching: Vec<(i64, i64, i64)> = sqlx::query_as(
+                    "delete from coverage where relay = $1 and filter = $2 and method = $3 and since <= $4 and until >= $5 \
+                     returning since, until, proven_at",
                 )
                 .bind(relay)
                 .bind(&batch.filter)
@@ -119,9 +122,11 @@ macro_rules! ledger {
                 .bind(since.saturating_sub(1))
                 .fetch_all(&mut *connection)
                 .await?;
-                for (s, u) in touching {
+                for (s, u, at) in touching {
                     since = since.min(s);
                     until = until.max(u);
+                    // Of a merged span only the oldest proof holds for all of it.
+                    proven_at = proven_at.min(at);
                 }
                 sqlx::query("insert into coverage (relay, filter, since, until, method, proven_at) values ($1, $2, $3, $4, $5, $6)")
                     .bind(relay)
@@ -129,7 +134,7 @@ macro_rules! ledger {
                     .bind(since)
                     .bind(until)
                     .bind(claim.method.as_str())
-                    .bind(claim.proven_at)
+                    .bind(proven_at)
                     .execute(&mut *connection)
                     .await?;
             }
@@ -214,12 +219,23 @@ macro_rules! ledger {
             now: i64,
         ) -> Result<(), $crate::StorageError> {
             for one in outgoing {
+                if let Some(slot) = &one.slot {
+                    // A newer version of what still waits takes its place.
+                    sqlx::query("delete from outbox where relay = $1 and slot = $2 and due_at is not null and event <> $3")
+                        .bind(&one.relay)
+                        .bind(slot)
+                        .bind(one.event.as_bytes().as_slice())
+                        .execute(&mut *connection)
+                        .await?;
+                }
                 sqlx::query(
-                    "insert into outbox (event, relay, body, queued_at, due_at) values ($1, $2, $3, $4, $4) on conflict (event, relay) do nothing",
+                    "insert into outbox (event, relay, body, slot, queued_at, due_at) values ($1, $2, $3, $4, $5, $5) \
+                     on conflict (event, relay) do nothing",
                 )
                 .bind(one.event.as_bytes().as_slice())
                 .bind(&one.relay)
                 .bind(&one.body)
+                .bind(&one.slot)
                 .bind(now)
                 .execute(&mut *connection)
                 .await?;
@@ -237,7 +253,8 @@ macro_rules! ledger {
                 let mut tx = self.begin().await?;
                 for (url, network) in relays {
                     let done = sqlx::query(
-                        "insert into relay (url, network, discovered_at) values ($1, $2, $3) on conflict (url) do nothing",
+                        "insert into relay (url, network, discovered_at, check_due_at, sync_due_at) values ($1, $2, $3, $3, $3) \
+                 on conflict (url) do nothing",
                     )
                     .bind(url)
                     .bind(network.as_str())
@@ -468,9 +485,9 @@ macro_rules! ledger {
             }
 
             async fn due_outgoing(&self, relay: &str, now: i64, limit: i64) -> Result<Vec<$crate::Outgoing>, $crate::StorageError> {
-                let rows: Vec<(Vec<u8>, String, String, i64)> = sqlx::query_as(
-                    "select event, relay, body, attempts from outbox where relay = $1 and due_at is not null and due_at <= $2 \
-                     order by queued_at, due_at limit $3",
+                let rows: Vec<(Vec<u8>, String, String, Option<String>, i64)> = sqlx::query_as(
+                    "select event, relay, body, slot, attempts from outbox where relay = $1 and due_at is not null and due_at <= $2 \
+                     order by k limit $3",
                 )
                 .bind(relay)
                 .bind(now)
@@ -478,8 +495,8 @@ macro_rules! ledger {
                 .fetch_all(self.reader())
                 .await?;
                 rows.into_iter()
-                    .map(|(event, relay, body, attempts)| {
-                        Ok($crate::Outgoing { event: $crate::ledger::event_id(&event)?, relay, body, attempts })
+                    .map(|(event, relay, body, slot, attempts)| {
+                        Ok($crate::Outgoing { event: $crate::ledger::event_id(&event)?, relay, body, slot, attempts })
                     })
                     .collect()
             }
@@ -516,6 +533,17 @@ macro_rules! ledger {
                 }
                 tx.commit().await?;
                 Ok(())
+            }
+
+            async fn prune(&self, before: i64) -> Result<u64, $crate::StorageError> {
+                let mut tx = self.begin().await?;
+                let sent = sqlx::query("delete from outbox where due_at is null and queued_at < $1")
+                    .bind(before)
+                    .execute(&mut *tx)
+                    .await?;
+                let jobs = sqlx::query("delete from job where ended_at < $1").bind(before).execute(&mut *tx).await?;
+                tx.commit().await?;
+                Ok(sent.rows_affected() + jobs.rows_affected())
             }
 
             async fn ping(&self) -> Result<(), $crate::StorageError> {

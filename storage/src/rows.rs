@@ -199,7 +199,7 @@ pub struct Covered {
     pub interval: Interval,
     /// How it was proven.
     pub method: Method,
-    /// When.
+    /// When; of a span merged from several, when the oldest of them was.
     pub proven_at: i64,
 }
 
@@ -292,6 +292,8 @@ pub struct Outgoing {
     pub relay: String,
     /// The event, as JSON.
     pub body: String,
+    /// What it is the newest version of, where it is replaceable: one that still waits is replaced by the next.
+    pub slot: Option<String>,
     /// How often sending was tried.
     pub attempts: i64,
 }

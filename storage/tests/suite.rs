@@ -270,6 +270,11 @@ async fn coverage_merges_and_takes_gaps_away(archive: Arc<dyn Archive>, _: Strin
         (span(75, 79), GapReason::DenseSecond),
     ];
     assert_eq!(gaps, wanted);
+    let later = Covered { interval: span(91, 95), method: Method::Paged, proven_at: 9 };
+    archive.store(&Batch { covered: vec![later], ..batch(vec![]) }).await.expect("stored");
+    let report = archive.coverage(Some(RELAY)).await.expect("a report").remove(0);
+    let last = report.covered.last().expect("merged");
+    assert_eq!((last.interval, last.proven_at), (span(80, 95), 7), "the whole of it was proven at 7");
     assert!(archive.coverage(Some("wss://unheard.example/")).await.expect("a report").is_empty());
 }
 
@@ -285,6 +290,11 @@ async fn relays_are_added_once_and_listed_in_pages(archive: Arc<dyn Archive>, _:
     assert_eq!(archive.relays(&rest).await.expect("listed").len(), 5);
     let tor = RelayQuery { networks: vec![Network::Tor], ..clear.clone() };
     assert_eq!(archive.relays(&tor).await.expect("listed").len(), 1);
+    let fresh = RelayQuery { check_due: Some(8), ..clear.clone() };
+    assert!(
+        archive.relays(&fresh).await.expect("listed").is_empty(),
+        "due when they were found, not before all others"
+    );
     archive.set_sync_due(&list[3].0, 100).await.expect("set");
     let due = RelayQuery { sync_due: Some(99), limit: 100, ..clear };
     assert_eq!(archive.relays(&due).await.expect("listed").len(), 24);
@@ -326,7 +336,7 @@ async fn checks_are_kept_by_content(archive: Arc<dyn Archive>, _: String) {
 }
 
 fn outgoing(id: nostr::EventId, relay: &str) -> Outgoing {
-    Outgoing { event: id, relay: relay.into(), body: "{}".into(), attempts: 0 }
+    Outgoing { event: id, relay: relay.into(), body: "{}".into(), slot: None, attempts: 0 }
 }
 
 async fn a_job_is_taken_and_ended_once(archive: Arc<dyn Archive>, _: String) {
@@ -379,6 +389,15 @@ async fn the_outbox_keeps_what_is_not_delivered(archive: Arc<dyn Archive>, _: St
     archive.delivered(&behind[0], &later, 61).await.expect("kept");
     archive.delivered(&list[2], &Delivery::Accepted, 61).await.expect("kept");
     assert_eq!(archive.due_relays(89).await.expect("due"), ["wss://quick.example/"]);
+    // A newer version takes the place of one that waits, and of nothing else.
+    let version = |n: usize| Outgoing { slot: Some("30166:d".into()), ..outgoing(ids[n], "wss://r.example/") };
+    archive.enqueue(&[version(0), outgoing(ids[2], "wss://r.example/")], 62).await.expect("queued");
+    archive.enqueue(&[version(1)], 63).await.expect("queued");
+    let waiting = archive.due_outgoing("wss://r.example/", 63, 9).await.expect("due");
+    assert_eq!(waiting.iter().map(|one| one.event).collect::<Vec<_>>(), [ids[2], ids[1]]);
+    // What is done with is forgotten, what waits is not.
+    assert_eq!(archive.prune(60).await.expect("pruned"), 3);
+    assert_eq!(archive.due_outgoing("wss://r.example/", 63, 9).await.expect("due").len(), 2);
     assert_eq!(archive.due_outgoing("wss://slow.example/", 90, 10).await.expect("due").len(), 2);
 }
 

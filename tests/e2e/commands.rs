@@ -117,8 +117,9 @@ fn what_is_imported_comes_out_again_and_bad_lines_are_named() {
     lines.push(lines[0].clone());
     lines.push(String::new());
     let file = place.write("events.jsonl", &lines.join("\n"));
-    let ran =
-        place.run(&["import", file.to_str().expect("text"), "--relay", "wss://seen.example", "--json"]).ok().json();
+    let ran = place.run(&["import", file.to_str().expect("text"), "--relay", "wss://seen.example", "--json"]);
+    assert_eq!(ran.status, 1, "not everything was taken");
+    let ran = ran.json();
     assert_eq!((&ran[0]["read"], &ran[0]["stored"], &ran[0]["known"]), (&json!(44), &json!(40), &json!(1)));
     let named: Vec<_> = ran[0]["rejected"].as_array().expect("a list").iter().map(|r| r["line"].as_i64()).collect();
     assert_eq!(named, [Some(11), Some(21), Some(31)]);
@@ -192,6 +193,9 @@ async fn a_check_reads_like_a_report() {
     }
     assert!(lines[1]["checks"]["open"]["reason"].as_str().expect("a reason").contains("failed to connect"));
     assert_eq!(relay.events().len(), 0, "a check leaves nothing behind");
+    assert_eq!(relay.counts.published.load(std::sync::atomic::Ordering::Relaxed), 2, "one ephemeral event each time");
+    place.run(&["check", &relay.url, "--no-write"]).ok();
+    assert_eq!(relay.counts.published.load(std::sync::atomic::Ordering::Relaxed), 2);
     assert!(!place.path().join("brotr-data").exists(), "here neither");
     let refused = place.run(&["check", "ws://10.0.0.1"]);
     assert!(refused.status == 2 && refused.stderr.contains("private address"), "{refused:?}");

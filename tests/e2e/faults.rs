@@ -80,7 +80,7 @@ fn table() -> Vec<Verdict> {
         v(Fault::Huge, false, 0, Some(GapReason::Disconnect), "disconnected"),
         v(Fault::Fragments, false, 0, Some(GapReason::Disconnect), "disconnected"),
         v(Fault::NoEose, false, 40, Some(GapReason::Timeout), "no answer in time"),
-        v(Fault::EoseFirst, true, 0, Some(GapReason::LateEvents), "events after EOSE"),
+        v(Fault::EoseFirst, true, 40, Some(GapReason::LateEvents), "events after EOSE"),
         v(Fault::Closed(String::new()), true, 20, Some(GapReason::Closed), "CLOSED"),
         v(Fault::Closed("auth-required: who are you?".into()), true, 20, Some(GapReason::Closed), "auth-required"),
         v(Fault::NoticeOnly, true, 0, Some(GapReason::Notice), "too many concurrent REQs"),

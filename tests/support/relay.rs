@@ -97,6 +97,8 @@ pub struct Counts {
     pub requests: AtomicUsize,
     /// EVENT messages sent.
     pub sent: AtomicUsize,
+    /// EVENT messages received.
+    pub published: AtomicUsize,
 }
 
 /// A relay on a port of 127.0.0.1; it ends when this is dropped.
@@ -205,6 +207,7 @@ impl House {
                     }
                 }
                 Ok(ClientMessage::Event(event)) => {
+                    self.counts.published.fetch_add(1, Ordering::Relaxed);
                     let (accepted, message) = match &self.script.refuses {
                         Some(reason) => (false, reason.clone()),
                         None if event.verify().is_err() => (false, "invalid: not verified".to_owned()),

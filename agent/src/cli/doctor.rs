@@ -56,7 +56,7 @@ async fn examine(config: &Config) -> Vec<Check> {
             bad("key", error, "name a readable key in identity.key_file, or move the file away to get a new one")
         }
     });
-    let sqlite = config.storage_url().strip_prefix("sqlite://").map(std::path::Path::new);
+    let sqlite = config.sqlite_file();
     if sqlite.is_some_and(|path| !path.exists()) {
         checks.push(good("database", "none yet; it is made by brotr run or brotr init"));
     } else {

@@ -124,16 +124,17 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     bar.finish_and_clear();
     archive.close().await;
     imported.rejected.sort_by_key(|r| r.line);
+    let rejected_total = imported.rejected_total;
     if shared.json {
         output::json(&imported)?;
     } else {
         for Rejected { line, reason } in &imported.rejected {
             eprintln!("line {line}: {reason}");
         }
-        let Imported { read, stored, known, rejected_total, .. } = imported;
+        let Imported { read, stored, known, .. } = imported;
         output::line(&format!("{read} read, {stored} new, {known} known, {rejected_total} rejected"))?;
     }
-    Ok(Done::Well)
+    Ok(Done::of(rejected_total == 0))
 }
 
 /// Reads to the end of a line that is too long, without keeping it.

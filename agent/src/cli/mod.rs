@@ -184,9 +184,10 @@ impl Shared {
     /// The archive, for commands that need nothing else. One that only reads makes no archive where there is none.
     async fn archive(&self, config: &Config, access: Access) -> Result<Arc<dyn Archive>> {
         if access == Access::Read
-            && let Some(path) = config.storage_url().strip_prefix("sqlite://")
-            && !std::path::Path::new(path).exists()
+            && let Some(path) = config.sqlite_file()
+            && !path.exists()
         {
+            let path = path.display();
             anyhow::bail!(
                 "there is no archive at {path}: start one with brotr run or brotr init, or name it by --config or --data-dir"
             );

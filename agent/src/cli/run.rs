@@ -25,7 +25,11 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         true => Some(http::bind(config.http.listen).await?.into_std()?),
         false => None,
     };
-    let agent = Agent::open(config).await?;
+    let agent = tokio::select! {
+        opened = Agent::open(config) => opened?,
+        _ = terminate.recv() => return Ok(Done::Well),
+        _ = interrupt.recv() => return Ok(Done::Well),
+    };
     greet(&agent, listener.as_ref());
 
     let mut supervisor = Supervisor::default();

@@ -14,6 +14,8 @@ use serde_yaml::Spanned;
 const PREFIX: &str = "BROTR_";
 /// Variables of this prefix that are no keys.
 const NOT_KEYS: &[&str] = &["BROTR_CONFIG"];
+/// Keys whose text is taken as it is.
+const SECRETS: &[&str] = &["identity.secret", "identity.passphrase"];
 /// A secret in a file is at most so long.
 const MAX_SECRET: u64 = 64 << 10;
 
@@ -32,15 +34,18 @@ pub(super) fn read<T: DeserializeOwned + JsonSchema>(
     let mut value = if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         Value::Object(Map::new())
     } else {
-        let node: Node = serde_yaml::from_str(text).map_err(|e| anyhow!("{name}: {e}"))?;
+        // Without the lines around an error: one of them may hold a secret.
+        let options = serde_yaml::options! { with_snippet: false };
+        let node: Node =
+            serde_yaml::from_str_with_options(text, options).map_err(|e| anyhow!("{name}: {}", first_line(&e)))?;
         node.into_value("", name, &mut origins)
     };
+    expand(&mut value, "", &environment, &origins)?;
     for (variable, text) in environment.iter().filter(|(v, _)| v.starts_with(PREFIX)) {
         if !NOT_KEYS.contains(&variable.as_str()) {
-            overlay(&mut value, &schema, variable, text, &mut origins)?;
+            overlay(&mut value, &schema, (variable, text), &environment, &mut origins)?;
         }
     }
-    expand(&mut value, "", &environment, &origins)?;
     refuse_unknown(&value, &schema, &schema, "", &origins)?;
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
@@ -147,7 +152,13 @@ impl<'de> Deserialize<'de> for Node {
 
 /// Puts `BROTR_SECTION__KEY` in its place. `BROTR_SECTION__KEY_FILE` names a file that holds the value, unless the
 /// section has a key of that very name.
-fn overlay(value: &mut Value, schema: &Value, variable: &str, text: &str, origins: &mut Origins) -> Result<()> {
+fn overlay(
+    value: &mut Value,
+    schema: &Value,
+    (variable, text): (&str, &str),
+    environment: &BTreeMap<String, String>,
+    origins: &mut Origins,
+) -> Result<()> {
     let path: Vec<String> = variable[PREFIX.len()..].to_lowercase().split("__").map(str::to_owned).collect();
     let known = |path: &[String]| {
         let mut at = schema;
@@ -161,7 +172,13 @@ fn overlay(value: &mut Value, schema: &Value, variable: &str, text: &str, origin
     };
     let mut path = path;
     let parsed = if known(&path) {
-        serde_yaml::from_str::<Value>(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+        let mut parsed = match is_text(&path, schema) {
+            // Taken as it is: a passphrase may look like anything.
+            true => Value::String(text.to_owned()),
+            false => serde_yaml::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
+        };
+        expand(&mut parsed, &path.join("."), environment, origins)?;
+        parsed
     } else {
         let stem = path.last().and_then(|key| key.strip_suffix("_file")).map(str::to_owned);
         if let (Some(stem), Some(last)) = (stem, path.last_mut()) {
@@ -204,6 +221,8 @@ fn expand(value: &mut Value, path: &str, environment: &BTreeMap<String, String>,
                 expand(item, &path, environment, origins)?;
             }
         }
+        // A secret may hold any characters.
+        Value::String(_) if SECRETS.contains(&path) => {}
         Value::String(text) if text.contains("${") => {
             let (mut out, mut rest) = (String::new(), text.as_str());
             while let Some((before, after)) = rest.split_once("${") {
@@ -231,6 +250,32 @@ fn expand(value: &mut Value, path: &str, environment: &BTreeMap<String, String>,
         _ => {}
     }
     Ok(())
+}
+
+/// An error's own words, without whatever is drawn below them.
+fn first_line(error: &impl fmt::Display) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+/// Whether a key holds a text and nothing else, but for null.
+fn is_text(path: &[String], root: &Value) -> bool {
+    fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
+        let reference = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#'));
+        reference.and_then(|r| root.pointer(r)).unwrap_or(schema)
+    }
+    let mut at = root;
+    for key in path {
+        match properties(at, root).and_then(|p| p.get(key)) {
+            Some(next) => at = next,
+            None => return false,
+        }
+    }
+    let parts = at.get("anyOf").and_then(Value::as_array).map_or_else(|| vec![at], |parts| parts.iter().collect());
+    parts.into_iter().map(|part| resolve(part, root)).all(|part| match &part["type"] {
+        Value::String(one) => one == "string" || one == "null",
+        Value::Array(types) => types.iter().all(|one| one == "string" || one == "null"),
+        _ => false,
+    })
 }
 
 /// The properties of an object schema, following one reference.

@@ -58,6 +58,9 @@ impl Config {
                 bail!("{name}: {key} is 0, and with that nothing would ever happen: give at least 1");
             }
         }
+        if config.dvm.max_age.as_secs() > 7 * 86_400 {
+            bail!("{name}: dvm.max_age is more than 7d, and longer than that ended jobs are not remembered");
+        }
         for filter in &config.synchronizer.filters {
             let filter =
                 brotr_storage::parse_filter(filter).with_context(|| format!("{name}: synchronizer.filters"))?;
@@ -96,6 +99,13 @@ impl Config {
         self.storage.url.as_deref().expect("settled when it was loaded")
     }
 
+    /// The file of the embedded database, where that is used.
+    #[must_use]
+    pub fn sqlite_file(&self) -> Option<&Path> {
+        let path = self.storage_url().strip_prefix("sqlite://")?;
+        Some(Path::new(path.split('?').next().unwrap_or(path)))
+    }
+
     /// The key file.
     #[must_use]
     pub fn key_file(&self) -> &Path {
@@ -112,15 +122,30 @@ impl Config {
     #[must_use]
     pub fn shown(&self) -> serde_json::Value {
         let mut value = serde_json::to_value(self).expect("a configuration always serializes");
-        if let Some(url) = self.storage.url.as_deref().and_then(|url| url::Url::parse(url).ok())
-            && url.password().is_some()
-        {
-            let mut url = url;
-            let _ = url.set_password(Some("********"));
-            value["storage"]["url"] = url.to_string().into();
+        if let Some(url) = &self.storage.url {
+            value["storage"]["url"] = without_password(url).into();
         }
         value
     }
+}
+
+/// A database URL for showing. One that cannot be read may hold a password anywhere.
+fn without_password(text: &str) -> String {
+    const HIDDEN: &str = "********";
+    if text.starts_with("sqlite:") {
+        return text.to_owned();
+    }
+    let Ok(mut url) = url::Url::parse(text) else { return HIDDEN.to_owned() };
+    if url.password().is_some() {
+        let _ = url.set_password(Some(HIDDEN));
+    }
+    if url.query().is_some() {
+        let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        let hide =
+            |(key, value): (String, String)| if key.contains("pass") { (key, HIDDEN.into()) } else { (key, value) };
+        url.query_pairs_mut().clear().extend_pairs(pairs.into_iter().map(hide));
+    }
+    url.to_string()
 }
 
 #[cfg(test)]
@@ -223,5 +248,39 @@ mod tests {
         let config = parse("version: 1\nstorage: { url: 'postgres://u:hunter2@h/db' }\nidentity: {secret: abc}\n");
         let shown = config.expect("right").shown().to_string();
         assert!(!shown.contains("hunter2") && !shown.contains("abc"), "{shown}");
+        for url in ["postgres://h/db?user=u&password=hunter2", "postgres://u:hun/hunter2@h/db"] {
+            assert!(!without_password(url).contains("hunter2"), "{url}");
+        }
+        assert_eq!(without_password("postgres://u@h/db"), "postgres://u@h/db");
+    }
+
+    #[test]
+    fn no_error_repeats_a_secret() {
+        for text in [
+            "version: 1\nidentity:\n  secret: hunter2\n  secret: hunter2\n",
+            "version: 1\nidentity:\n  passphrase: [hunter2]\n",
+            "version: 1\nidentity:\n  passphrase: {hunter2: 1}\n",
+            "version: 1\nidentity:\n  passphrase: hunter2\nmonitor: [\n",
+            "version: 1\nidentity:\n  passphrase: \"hunter2\nmonitor: {}\n",
+        ] {
+            let error = fails(text);
+            assert!(!error.contains("hunter2") && error.contains("brotr.yaml"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_passphrase_may_hold_anything() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("pass");
+        for odd in ["12345678", "pass #word", "correct: horse", "ab${cd}ef", "[x", "null", " spaces "] {
+            std::fs::write(&file, odd).expect("written");
+            let by_file = ("BROTR_IDENTITY__PASSPHRASE_FILE".to_owned(), file.to_str().expect("text").to_owned());
+            let by_name = ("BROTR_IDENTITY__PASSPHRASE".to_owned(), odd.to_owned());
+            for variable in [by_file, by_name] {
+                let config = Config::parse("", "f", std::iter::once(variable)).expect("right");
+                let passphrase = config.identity.passphrase.expect("set");
+                assert_eq!(secrecy::ExposeSecret::expose_secret(&passphrase.0), odd);
+            }
+        }
     }
 }

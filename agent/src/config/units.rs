@@ -108,9 +108,19 @@ impl JsonSchema for Size {
 }
 
 /// A text that is shown nowhere.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone)]
 pub struct Secret(pub SecretString);
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Serde's own errors would repeat the value.
+        match serde_json::Value::deserialize(deserializer) {
+            Ok(serde_json::Value::String(text)) => Ok(Self(text.into())),
+            Ok(serde_json::Value::Number(number)) => Ok(Self(number.to_string().into())),
+            _ => Err(D::Error::custom("a secret is a text: put it in quotes")),
+        }
+    }
+}
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -157,10 +157,9 @@ pub async fn check(dialer: &Arc<Dialer>, address: &Address, wanted: &[Check], wr
                 ("restricted_writes", Requirement::Writes),
                 ("min_pow_difficulty", Requirement::Pow),
             ];
-            // What was measured goes before what is claimed: a relay that took our event unasked asks for nothing.
-            let wrote = health.checks.get("write").is_some_and(|o| o.ok);
+            // That it took an ephemeral event does not disprove what it says of those that it would keep.
             for (field, requirement) in says {
-                if info.limitation(field) == Some(true) && !wrote {
+                if info.limitation(field) == Some(true) {
                     health.requires.insert(requirement);
                 }
             }
@@ -200,11 +199,8 @@ async fn talk(dialer: &Dialer, address: &Address, wanted: &[Check], write: &Writ
         let (outcome, relay) = match page.end {
             End::Eose => (Outcome::good(page.took.unwrap_or_else(|| began.elapsed())), true),
             End::Closed(reason) => {
-                talk.requires.extend(Requirement::of_refusal(&reason).map(|r| match r {
-                    // To read is what was refused here.
-                    Requirement::Writes => Requirement::Auth,
-                    other => other,
-                }));
+                // What was refused here is reading: of writing it says nothing.
+                talk.requires.extend(Requirement::of_refusal(&reason).filter(|r| *r != Requirement::Writes));
                 (Outcome::bad(format!("CLOSED: {reason}")), true)
             }
             End::Notice(text) => (Outcome::bad(format!("NOTICE: {text}")), true),

@@ -225,6 +225,8 @@ impl Dialer {
         let config = WebSocketConfig::default()
             .max_message_size(Some(most))
             .max_frame_size(Some(most))
+            // Pongs to a relay that pings and does not read are not piled up for it.
+            .max_write_buffer_size(4 << 20)
             .read_buffer_size(32 << 10);
         match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
             Ok((socket, _)) => Ok(socket),

@@ -23,6 +23,10 @@ const MAX_PAGE: u64 = 16 << 20;
 const NOTICE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long to wait for the pong that shows that nothing follows an EOSE.
 const FENCE: Duration = Duration::from_secs(2);
+/// How long an empty answer must be followed by silence.
+const SILENCE: Duration = Duration::from_millis(300);
+/// Events after EOSE that are kept for the next page; what is beyond is asked for again.
+const MAX_LATE: usize = 500;
 /// A request may take so many times its idle limit, however steadily it trickles.
 const STEADY: u32 = 10;
 
@@ -35,7 +39,7 @@ pub enum End {
     Closed(String),
     /// A NOTICE, and then nothing.
     Notice(String),
-    /// Nothing more within the time.
+    /// Nothing more within the time; or EOSE without an event, and no pong after it to show that none follows.
     Timeout,
     /// The connection ended.
     Disconnect(String),
@@ -54,8 +58,9 @@ pub struct Page {
     pub outside: usize,
     /// Whether `created_at` never rises from one event to the next.
     pub in_order: bool,
-    /// Events that came after EOSE, for this or the request before.
-    pub late: usize,
+    /// Sound events that came after EOSE, for this or the request before: new ones that a live subscription brings,
+    /// or the mark of a relay that sends EOSE first.
+    pub late: Vec<Event>,
     /// From the request to EOSE, where there was one.
     pub took: Option<Duration>,
     /// How it ended.
@@ -83,7 +88,7 @@ pub struct Session {
     /// The last subscription that ended with EOSE.
     ended: String,
     /// Events received for it afterwards and not yet reported.
-    late: usize,
+    late: Vec<Event>,
 }
 
 enum Said<'a> {
@@ -103,7 +108,7 @@ impl Session {
     pub async fn open(dialer: &Dialer, address: &Address) -> Result<Self, DialError> {
         let connection = dialer.dial(address).await?;
         let idle = dialer.limits().clearnet.request_timeout.get();
-        Ok(Self { connection, idle, subscriptions: 0, received: 0, ended: String::new(), late: 0 })
+        Ok(Self { connection, idle, subscriptions: 0, received: 0, ended: String::new(), late: Vec::new() })
     }
 
     /// How long opening took.
@@ -123,8 +128,15 @@ impl Session {
     pub async fn request(&mut self, filter: &Filter) -> Page {
         self.subscriptions += 1;
         let id = format!("b{}", self.subscriptions);
-        let mut page =
-            Page { events: vec![], transferred: 0, outside: 0, in_order: true, late: 0, took: None, end: End::Timeout };
+        let mut page = Page {
+            events: vec![],
+            transferred: 0,
+            outside: 0,
+            in_order: true,
+            late: vec![],
+            took: None,
+            end: End::Timeout,
+        };
         let most = filter.limit.unwrap_or(500).saturating_mul(SURPLUS).max(1_000);
         let (began, received) = (Instant::now(), self.received);
         let (mut idle_at, stop_at) = (began + self.idle, began + self.idle * STEADY);
@@ -155,14 +167,14 @@ impl Session {
                             break End::Overflow;
                         }
                     }
-                    Said::Event(sub, _) => self.late += usize::from(sub == self.ended),
+                    Said::Event(sub, json) => self.keep_late(&sub, json),
                     Said::Eose(sub) if sub == id => break End::Eose,
                     Said::Closed(sub, reason) if sub == id => break End::Closed(reason),
                     Said::Notice(text) => {
                         if page.transferred == 0 && notice.is_none() {
                             idle_at = idle_at.min(Instant::now() + NOTICE_PATIENCE);
                         }
-                        notice = Some(clip(text));
+                        notice = Some(clip(&text));
                     }
                     _ => {}
                 }
@@ -174,7 +186,10 @@ impl Session {
         if page.end == End::Eose {
             page.took = Some(began.elapsed());
             self.ended = id;
-            self.fence().await;
+            let empty = page.transferred == 0;
+            if !self.fence(empty).await && empty {
+                page.end = End::Timeout;
+            }
         }
         page.late = std::mem::take(&mut self.late);
         page
@@ -195,7 +210,7 @@ impl Session {
                     if let Said::Ok(about, accepted, reason) = parse(&text)
                         && about == id
                     {
-                        return if accepted { Verdict::Accepted } else { Verdict::Refused(clip(reason)) };
+                        return if accepted { Verdict::Accepted } else { Verdict::Refused(clip(&reason)) };
                     }
                 }
             }
@@ -209,28 +224,49 @@ impl Session {
 
     /// A relay that sends EOSE first and its events after it would look empty. What it sent before it saw our ping
     /// arrives before its pong, so a ping after EOSE brings such events to light at the price of a round trip.
-    async fn fence(&mut self) {
-        let until = Instant::now() + FENCE.min(self.idle);
+    ///
+    /// A page without any event claims most, so after its pong there is a moment's silence to be heard as well.
+    /// Whether the pong came.
+    async fn fence(&mut self, empty: bool) -> bool {
+        let mut until = Instant::now() + FENCE.min(self.idle);
         let mark = self.subscriptions.to_be_bytes().to_vec();
-        if self.connection.socket.send(Message::Ping(mark.clone().into())).await.is_err() {
-            return;
+        if self.send_message(Message::Ping(mark.clone().into())).await.is_err() {
+            return false;
         }
+        let mut pong = false;
         while let Ok(Some(Ok(message))) = timeout_at(until, self.connection.socket.next()).await {
             match message {
-                Message::Pong(said) if *said == *mark => return,
+                Message::Pong(said) if *said == *mark => {
+                    pong = true;
+                    if !empty {
+                        break;
+                    }
+                    until = Instant::now() + SILENCE;
+                }
                 Message::Text(text) => {
                     self.received += text.len() as u64;
-                    if let Said::Event(sub, _) = parse(&text) {
-                        self.late += usize::from(sub == self.ended);
+                    if let Said::Event(sub, json) = parse(&text) {
+                        self.keep_late(&sub, json);
                     }
                 }
                 _ => {}
             }
         }
+        pong
+    }
+
+    fn keep_late(&mut self, subscription: &str, json: &RawValue) {
+        if subscription == self.ended && self.late.len() < MAX_LATE {
+            self.late.extend(Event::from_json(json.get()).ok());
+        }
     }
 
     async fn send(&mut self, message: &serde_json::Value) -> Result<(), End> {
-        let send = self.connection.socket.send(Message::text(message.to_string()));
+        self.send_message(Message::text(message.to_string())).await
+    }
+
+    async fn send_message(&mut self, message: Message) -> Result<(), End> {
+        let send = self.connection.socket.send(message);
         match tokio::time::timeout(self.idle, send).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(End::Disconnect(error.to_string())),
@@ -248,7 +284,7 @@ impl Session {
                 }
                 Some(Ok(Message::Close(frame))) => {
                     let reason = frame.map(|f| f.reason.to_string()).filter(|r| !r.is_empty());
-                    return Err(End::Disconnect(clip(reason.unwrap_or_else(|| "closed by the relay".into()))));
+                    return Err(End::Disconnect(clip(reason.as_deref().unwrap_or("closed by the relay"))));
                 }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(End::Disconnect(error.to_string())),
@@ -258,13 +294,15 @@ impl Session {
     }
 }
 
-/// What a relay says goes into logs and the database: not more of it than a reader wants.
-fn clip(mut text: String) -> String {
-    if text.len() > 300 {
-        text.truncate(text.floor_char_boundary(300));
-        text.push('…');
+/// What a relay says goes to terminals, logs and the database: not more of it than a reader wants, and nothing that
+/// moves a cursor or that PostgreSQL cannot hold.
+#[must_use]
+pub fn clip(text: &str) -> String {
+    let mut clipped: String = text.chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if clipped.len() < text.len() && text.chars().count() > 300 {
+        clipped.push('…');
     }
-    text
+    clipped
 }
 
 fn parse(text: &str) -> Said<'_> {
@@ -282,7 +320,7 @@ fn parse(text: &str) -> Said<'_> {
         Some(match word(parts.first())?.as_ref() {
             "EVENT" => Said::Event(word(parts.get(1))?, parts.get(2)?),
             "EOSE" => Said::Eose(word(parts.get(1))?),
-            "CLOSED" => Said::Closed(word(parts.get(1))?, clip(text(2))),
+            "CLOSED" => Said::Closed(word(parts.get(1))?, clip(&text(2))),
             "NOTICE" => Said::Notice(text(1)),
             "OK" => Said::Ok(word(parts.get(1))?, parts.get(2)?.get() == "true", text(3)),
             _ => return None,

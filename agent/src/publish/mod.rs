@@ -75,7 +75,20 @@ impl Publisher {
 /// An event on its way to each of these relays.
 #[must_use]
 pub fn outgoing(event: &Event, relays: &[String]) -> Vec<Outgoing> {
-    let one = |relay: &String| Outgoing { event: event.id, relay: relay.clone(), body: event.as_json(), attempts: 0 };
+    let slot = if event.kind.is_replaceable() {
+        Some(event.kind.as_u16().to_string())
+    } else if event.kind.is_addressable() {
+        Some(format!("{}:{}", event.kind.as_u16(), event.tags.identifier().unwrap_or_default()))
+    } else {
+        None
+    };
+    let one = |relay: &String| Outgoing {
+        event: event.id,
+        relay: relay.clone(),
+        body: event.as_json(),
+        slot: slot.clone(),
+        attempts: 0,
+    };
     relays.iter().map(one).collect()
 }
 

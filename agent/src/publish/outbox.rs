@@ -15,8 +15,9 @@ use crate::net::Address;
 
 /// To one relay, so many in a row,
 const PAGE: i64 = 50;
-/// to so many relays at a time,
+/// to so many relays at a time, of which so many may be strangers',
 const RELAYS: usize = 16;
+const GUESTS: usize = 8;
 /// and looked at so often, for what was delayed.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -27,9 +28,13 @@ const LOOK: Duration = Duration::from_secs(2);
 pub async fn deliver(agent: Agent, publisher: Publisher, voice: Voice) -> Result<()> {
     let mut sending: JoinSet<(String, Result<()>)> = JoinSet::new();
     let mut busy = HashSet::new();
+    let own: HashSet<String> =
+        agent.own_relays().iter().chain(&agent.job_relays()).map(|a| a.as_str().to_owned()).collect();
     loop {
-        for relay in agent.archive.due_relays(now()).await? {
-            if busy.len() < RELAYS && busy.insert(relay.clone()) {
+        let (ours, guests): (Vec<_>, Vec<_>) =
+            agent.archive.due_relays(now()).await?.into_iter().partition(|relay| own.contains(relay));
+        for (relay, lanes) in ours.into_iter().map(|r| (r, RELAYS)).chain(guests.into_iter().map(|r| (r, GUESTS))) {
+            if busy.len() < lanes && busy.insert(relay.clone()) {
                 let (agent, voice) = (agent.clone(), voice.clone());
                 sending.spawn(async move {
                     let ended = to_relay(&agent, &voice, &relay).await;

@@ -1,5 +1,5 @@
 //! Who the agent is: profile (kind 0), relay list (10002), monitor announcement (10166), handler information (31990).
-//! Each is published when it changed, and once a day.
+//! Each is published when it changed, and once a day. What is done with is cleared away on the same rounds.
 
 use anyhow::Result;
 use brotr_dvm::Dvm;
@@ -10,6 +10,8 @@ use super::{Publisher, nip66, spelled};
 use crate::agent::{Agent, now};
 
 const A_DAY: i64 = 86_400;
+/// What was sent, and jobs that ended, are forgotten after so many seconds; requests that old are not taken.
+const KEPT: i64 = 8 * A_DAY;
 /// How often to look whether a day is over.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(600);
 
@@ -33,6 +35,7 @@ pub async fn announce(agent: Agent, publisher: Publisher, dvm: std::sync::Arc<Dv
             relays.dedup();
             publish(&agent, &publisher, dvm.announcement(&profile(&agent))?, &relays).await?;
         }
+        agent.archive.prune(now() - KEPT).await?;
         tokio::time::sleep(LOOK).await;
     }
 }

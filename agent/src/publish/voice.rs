@@ -1,8 +1,9 @@
 //! The agent's own connections, through rust-nostr's client: it answers NIP-42, reconnects, and keeps
 //! subscriptions. Everything it dials passes our guard.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use brotr_keys::Signer;
 use brotr_storage::Delivery;
@@ -10,6 +11,7 @@ use nostr::{Event, RelayUrl};
 use nostr_sdk::{Client, ClientOptions, RelayStatus};
 
 use crate::agent::{Agent, now};
+use crate::net::session::clip;
 use crate::net::transport::GuardedTransport;
 use crate::net::{Address, Dialer};
 
@@ -17,8 +19,8 @@ use crate::net::{Address, Dialer};
 const TRIES: i64 = 12;
 /// The longest wait between two tries, in seconds.
 const LONGEST_WAIT: i64 = 3_600;
-/// Relays that are not our own are let go when so many are connected.
-const MAX_GUESTS: usize = 32;
+/// A relay that is not our own is let go when nothing was sent to it for so long.
+const GUEST_STAYS: Duration = Duration::from_secs(120);
 
 /// The client that speaks as the agent.
 #[derive(Debug, Clone)]
@@ -26,6 +28,7 @@ pub struct Voice {
     client: Client,
     timeout: Duration,
     own: Vec<RelayUrl>,
+    guests: Arc<Mutex<HashMap<RelayUrl, Instant>>>,
 }
 
 impl Voice {
@@ -35,7 +38,7 @@ impl Voice {
         let client = client(&agent.signer, &agent.dialer);
         let own = agent.own_relays().into_iter().chain(agent.job_relays());
         let own = own.filter_map(|a| RelayUrl::parse(a.as_str()).ok()).collect();
-        Self { client, timeout: agent.config.network.clearnet.connect_timeout.get(), own }
+        Self { client, timeout: agent.config.network.clearnet.connect_timeout.get(), own, guests: Arc::default() }
     }
 
     /// The client itself, for subscriptions.
@@ -58,28 +61,31 @@ impl Voice {
 
     async fn send(&self, event: &Event, relay: &Address) -> Result<(), String> {
         let url = RelayUrl::parse(relay.as_str()).map_err(|e| e.to_string())?;
-        let failed = |e: nostr_sdk::client::Error| e.to_string();
+        let failed = |e: nostr_sdk::client::Error| clip(&e.to_string());
         self.client.add_relay(&url).await.map_err(failed)?;
-        let status = self.client.relay(&url).await.map_err(failed)?.status();
-        if status != RelayStatus::Connected {
-            self.client.try_connect_relay(&url, self.timeout).await.map_err(failed)?;
+        self.used(&url).await;
+        // By its own handle: the client's own way would hold a lock on all relays while this one is dialed.
+        let handle = self.client.relay(&url).await.map_err(failed)?;
+        let failed = |e: nostr_relay_pool::relay::Error| clip(&e.to_string());
+        if handle.status() != RelayStatus::Connected {
+            handle.try_connect(self.timeout).await.map_err(failed)?;
         }
-        let output = self.client.send_event_to([&url], event).await.map_err(failed)?;
-        self.let_guests_go(&url).await;
-        match output.failed.get(&url) {
-            Some(reason) => Err(reason.clone()),
-            None => Ok(()),
-        }
+        handle.send_event(event).await.map_err(failed)?;
+        Ok(())
     }
 
     /// Customers name relays of theirs; connections to them are not kept for ever.
-    async fn let_guests_go(&self, current: &RelayUrl) {
-        let relays = self.client.relays().await;
-        let guests: Vec<_> = relays.into_keys().filter(|url| url != current && !self.own.contains(url)).collect();
-        if guests.len() >= MAX_GUESTS {
-            for url in guests {
-                let _ = self.client.force_remove_relay(url).await;
-            }
+    async fn used(&self, url: &RelayUrl) {
+        if self.own.contains(url) {
+            return;
+        }
+        let idle: Vec<RelayUrl> = {
+            let mut guests = self.guests.lock().expect("no holder panics");
+            guests.insert(url.clone(), Instant::now());
+            guests.extract_if(|_, used| used.elapsed() > GUEST_STAYS).map(|(url, _)| url).collect()
+        };
+        for url in idle {
+            let _ = self.client.force_remove_relay(url).await;
         }
     }
 

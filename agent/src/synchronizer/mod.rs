@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use brotr_storage::{
-    Batch, Covered, Gap, GapReason, Interval, IntervalSet, Method, Relay, RelayQuery, RelayState, parse_filter,
+    Batch, Covered, DocumentType, Gap, GapReason, Interval, IntervalSet, Method, Relay, RelayQuery, RelayState,
+    parse_filter,
 };
 use nostr::{EventId, Filter, Timestamp};
 use serde::Serialize;
@@ -16,6 +17,7 @@ pub use pager::{Bounds, Pager, Proof};
 
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
+use crate::net::info::Info;
 use crate::net::{Address, End, Session};
 use crate::rounds::rounds;
 
@@ -24,6 +26,8 @@ const A_TURN: u64 = 200;
 /// After a failure a relay is left alone for at least so many seconds.
 const AFTER_FAILURE: i64 = 15 * 60;
 
+/// A second that was too dense for a page is tried again after so many seconds.
+const DENSE_REST: i64 = 86_400;
 /// How long to wait for somebody to make room on the disk.
 const DISK_WAIT: Duration = Duration::from_secs(30);
 
@@ -126,15 +130,19 @@ async fn walk(
     // The current second is not over.
     let Some(window) = Interval::new(config.since.0, now() - 1) else { return Ok(()) };
     let mut bounds = known_bounds(agent, address).await?;
+    let page_size = page_size(agent, address).await?;
     let reports = agent.archive.coverage(Some(address.as_str())).await?;
     let mut largest = 0;
     for filter in &config.filters {
         let filter = parse_filter(filter)?;
         let key = serde_json::to_string(&filter)?;
         let report = reports.iter().find(|report| report.filter == key);
-        let covered: IntervalSet = report.iter().flat_map(|r| &r.covered).map(|c| c.interval).collect();
+        // A second too dense for a page is not tried again at once: it would be the same.
+        let rests = |gap: &&Gap| gap.reason == GapReason::DenseSecond && gap.tried_at + DENSE_REST > now();
+        let dense = report.iter().flat_map(|r| r.gaps.iter().filter(rests)).map(|gap| gap.interval);
+        let covered: IntervalSet = report.iter().flat_map(|r| &r.covered).map(|c| c.interval).chain(dense).collect();
         for missing in covered.missing(window).into_iter().rev() {
-            let mut pager = Pager::new(missing, bounds.unwrap_or(Bounds::Outside), config.page_size, largest);
+            let mut pager = Pager::new(missing, bounds.unwrap_or(Bounds::Outside), page_size, largest);
             while let Some(asked) = pager.next(&filter) {
                 if most.is_some_and(|most| pass.requests >= most) || !room(agent) {
                     pass.unfinished = true;
@@ -157,6 +165,18 @@ async fn walk(
         }
     }
     Ok(())
+}
+
+/// What is asked for at a time: no more than the relay's document allows.
+async fn page_size(agent: &Agent, address: &Address) -> Result<usize> {
+    let wanted = agent.config.synchronizer.page_size;
+    let documents = agent.archive.documents(address.as_str()).await?;
+    let document = documents.into_iter().find(|document| document.kind == DocumentType::Nip11);
+    let most = document.and_then(|d| Info::parse(d.data.into_bytes()).ok()).and_then(|info| info.limit("max_limit"));
+    Ok(most
+        .and_then(|most| usize::try_from(most).ok())
+        .filter(|most| *most > 0)
+        .map_or(wanted, |most| most.min(wanted)))
 }
 
 const SERVICE: &str = "synchronizer";
@@ -204,9 +224,17 @@ async fn page(
     pass: &mut Pass,
 ) -> Result<Result<Option<(EventId, i64)>, String>> {
     let mut page = session.request(asked).await;
-    let checked = agent.ingest.check(std::mem::take(&mut page.events)).await?;
+    let mut checked = agent.ingest.check(std::mem::take(&mut page.events)).await?;
     let sound: Vec<_> = checked.sound().collect();
     let proof = pager.take(&page, &sound);
+    let mut rejected = page.transferred - sound.len();
+    if !page.late.is_empty() {
+        page.transferred += page.late.len();
+        let late = agent.ingest.check(std::mem::take(&mut page.late)).await?;
+        rejected += late.bad.len();
+        checked.new.extend(late.new);
+        checked.known.extend(late.known);
+    }
     let at = now();
     let known = checked.known_ids();
     let batch = Batch {
@@ -227,7 +255,6 @@ async fn page(
             .collect(),
     };
     let stored = agent.archive.store(&batch).await?;
-    let rejected = page.transferred - sound.len();
     pass.transferred += page.transferred as u64;
     pass.stored += stored.stored as u64;
     pass.known += stored.known as u64;

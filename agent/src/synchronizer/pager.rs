@@ -95,7 +95,9 @@ impl Pager {
             End::Notice(_) => Some(GapReason::Notice),
             End::Disconnect(_) => Some(GapReason::Disconnect),
             End::Overflow => Some(GapReason::Overflow),
-            End::Eose if page.late > 0 => Some(GapReason::LateEvents),
+            // After some events, others that follow are what a live subscription brings. After none they are the
+            // stored ones, and who knows how many.
+            End::Eose if page.transferred == 0 && !page.late.is_empty() => Some(GapReason::LateEvents),
             End::Eose if page.outside > 0 => Some(GapReason::FilterIgnored),
             End::Eose if !page.in_order => Some(GapReason::Disorder),
             End::Eose if sound.is_empty() && page.transferred > 0 => Some(GapReason::InvalidEvents),
@@ -172,14 +174,16 @@ mod tests {
                 found.truncate(found.len() / 2);
             }
             self.transferred += found.len();
-            let event = |(id, at): (EventId, i64)| {
-                let value = serde_json::json!({"id": id, "pubkey": "0".repeat(64), "created_at": at, "kind": 1,
-                    "tags": [], "content": "", "sig": "0".repeat(128)});
-                Event::from_json(&value.to_string()).expect("an event")
-            };
             let events: Vec<_> = found.into_iter().map(event).collect();
-            Page { transferred: events.len(), events, outside: 0, in_order: true, late: 0, took: None, end }
+            Page { transferred: events.len(), events, outside: 0, in_order: true, late: vec![], took: None, end }
         }
+    }
+
+    fn event((id, at): (EventId, i64)) -> Event {
+        let zeros = "0".repeat(64);
+        let value = serde_json::json!({"id": id, "pubkey": zeros, "created_at": at, "kind": 1, "tags": [],
+            "content": "", "sig": zeros.repeat(2)});
+        Event::from_json(&value.to_string()).expect("an event")
     }
 
     fn id(n: usize) -> EventId {
@@ -267,7 +271,7 @@ mod tests {
                 transferred: 0,
                 outside: 0,
                 in_order: true,
-                late: 0,
+                late: vec![],
                 took: None,
                 end: End::Eose,
             };
@@ -278,7 +282,7 @@ mod tests {
             assert_eq!(proof.covered, None);
             proof.gap.expect("a gap").1
         };
-        assert_eq!(page(|p| p.late = 1), GapReason::LateEvents);
+        assert_eq!(page(|p| p.late = vec![event((id(1), 1))]), GapReason::LateEvents);
         assert_eq!(page(|p| p.outside = 1), GapReason::FilterIgnored);
         assert_eq!(page(|p| p.in_order = false), GapReason::Disorder);
         assert_eq!(page(|p| p.transferred = 1), GapReason::InvalidEvents);
@@ -291,7 +295,7 @@ mod tests {
             transferred: 2_000,
             outside: 0,
             in_order: true,
-            late: 0,
+            late: vec![],
             took: None,
             end: End::Overflow,
         };

@@ -139,6 +139,7 @@ impl Events for PostgresArchive {
     }
 
     async fn store(&self, batch: &Batch) -> Result<Stored, StorageError> {
+        let _turn = self.turn.acquire().await.expect("the semaphore is never closed");
         let mut tx = self.begin().await?;
         sqlx::query("select pg_advisory_xact_lock($1)").bind(WRITER_LOCK).execute(&mut *tx).await?;
         let relay = match &batch.relay {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 
 use crate::ledger::ledger;
 use crate::{Archive, StorageError};
@@ -20,6 +20,8 @@ const WRITER_LOCK: i64 = 0x62_72_6f_74_72;
 #[derive(Debug)]
 pub struct PostgresArchive {
     pool: PgPool,
+    /// Writers of events take turns before they take a connection: those that wait would keep it from readers.
+    turn: tokio::sync::Semaphore,
 }
 
 impl PostgresArchive {
@@ -36,14 +38,20 @@ impl PostgresArchive {
             options.get_host(),
             options.get_port()
         );
+        // Once by itself: a pool would go on trying for as long as its callers wait.
+        let probe = PgConnection::connect_with(&options);
+        let probe =
+            tokio::time::timeout(Duration::from_secs(10), probe).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        let failed = |source| StorageError::Open { backend: "PostgreSQL", place: place.clone(), source };
+        let _ = probe.map_err(failed)?.close().await;
         let pool = PoolOptions::new()
             .max_connections(8)
-            .acquire_timeout(Duration::from_secs(10))
+            .acquire_timeout(Duration::from_secs(30))
             .connect_with(options)
             .await
-            .map_err(|source| StorageError::Open { backend: "PostgreSQL", place, source })?;
+            .map_err(failed)?;
         sqlx::migrate!("../migrations/postgres").run(&pool).await?;
-        Ok(Self { pool })
+        Ok(Self { pool, turn: tokio::sync::Semaphore::new(1) })
     }
 
     fn reader(&self) -> &PgPool {

@@ -5,12 +5,17 @@ mod events;
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::migrate::MigrateError;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::ledger::ledger;
 use crate::{Archive, StorageError};
+
+/// How often migrating is tried again, and after how long.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The archive in one SQLite file.
 #[derive(Debug)]
@@ -44,7 +49,7 @@ impl SqliteArchive {
             .connect_with(options.clone())
             .await
             .map_err(failed)?;
-        sqlx::migrate!("../migrations/sqlite").run(&writer).await?;
+        migrate(&writer).await?;
         let reader = PoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(60))
@@ -68,6 +73,19 @@ impl SqliteArchive {
         self.reader.close().await;
         self.writer.close().await;
     }
+}
+
+/// Brings the schema up to date. SQLite has no lock for the whole of it, so of two programs that start on a new file one
+/// may find a table made by the other; looking again, it finds the migration done.
+async fn migrate(writer: &SqlitePool) -> Result<(), StorageError> {
+    let migrator = sqlx::migrate!("../migrations/sqlite");
+    for _ in 0..TRIES {
+        match migrator.run(writer).await {
+            Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)) => tokio::time::sleep(PAUSE).await,
+            ended => return Ok(ended?),
+        }
+    }
+    Ok(migrator.run(writer).await?)
 }
 
 ledger!(SqliteArchive, SqliteConnection);
