@@ -231,3 +231,57 @@ impl<'de> Deserialize<'de> for Event {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_event_is_written_as_it_was_read(
+            content: String,
+            tags in prop::collection::vec(prop::collection::vec(any::<String>(), 0..4), 0..4),
+            created_at in 0..=i64::MAX,
+            kind: u16,
+            bytes in any::<[u8; 32]>(),
+        ) {
+            let sig = [bytes, bytes].concat().try_into().expect("64 bytes");
+            let id = EventId::from_byte_array(bytes);
+            let event = Event { id, pubkey: PublicKey::from_byte_array(bytes), created_at, kind, tags, content, sig };
+            prop_assert_eq!(Event::from_json(&event.to_json()), Ok(event));
+        }
+
+        #[test]
+        fn no_text_panics(text: String) {
+            let _ = Event::from_json(&text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_is_said_to_be_none() {
+        let good = serde_json::json!({"id": "0".repeat(64), "pubkey": "a".repeat(64), "created_at": 1, "kind": 1, "tags": [],
+            "content": "", "sig": "0".repeat(128)});
+        assert!(Event::from_json(&good.to_string()).is_ok());
+        for (field, value) in [
+            ("id", serde_json::json!("A".repeat(64))),
+            ("pubkey", serde_json::json!("0".repeat(63))),
+            ("created_at", serde_json::json!(-1)),
+            ("created_at", serde_json::json!(1.7e9)),
+            ("created_at", serde_json::json!(u64::MAX)),
+            ("kind", serde_json::json!(65_536)),
+            ("tags", serde_json::json!([[1]])),
+            ("tags", serde_json::json!([["a", null]])),
+            ("content", serde_json::json!(null)),
+        ] {
+            let mut bad = good.clone();
+            bad[field] = value;
+            assert!(matches!(Event::from_json(&bad.to_string()), Err(BadEvent::Malformed(_))), "{bad}");
+        }
+        let twice = good.to_string().replacen("{", r#"{"kind":2,"#, 1);
+        assert!(Event::from_json(&twice).is_err(), "a key that is there twice");
+        assert!(Event::from_json(r#"{"content":"\ud800"}"#).is_err(), "a lone surrogate");
+        assert_eq!(Event::from_json(&good.to_string()).expect("parsed").verify(), Err(BadEvent::Id));
+    }
+}

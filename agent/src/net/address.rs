@@ -205,7 +205,27 @@ fn canonical_path(path: &str) -> Result<String, BadAddress> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn no_text_panics_and_what_is_canonical_stays_so(
+            text in prop_oneof![
+                any::<String>(),
+                "[wW][sS]{1,2}://[a-z0-9.:@%/?#\\[\\]-]{0,40}",
+                "wss://[a-z]{1,8}\\.example(:[0-9]{1,6})?(/[a-zA-Z0-9%~._é -]{0,12}){0,3}",
+            ]
+        ) {
+            if let Ok(address) = Address::parse(&text, &Guard::default()) {
+                let again = Address::parse(address.as_str(), &Guard::default());
+                prop_assert_eq!(again.as_ref(), Ok(&address));
+                prop_assert!(!address.as_str().contains(char::is_whitespace) && address.port() != 0);
+            }
+        }
+    }
 
     #[test]
     fn one_spelling_for_each_relay() {

@@ -328,3 +328,39 @@ fn parse(text: &str) -> Said<'_> {
     };
     said().unwrap_or(Said::Other)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_a_relay_says_is_heard_without_a_panic(
+            text in prop_oneof![
+                any::<String>(),
+                r#"\[ ?"(EVENT|EOSE|CLOSED|NOTICE|OK)"(, ?("[a-z\\"]{0,4}"|\{[^}]{0,9}\}|null|true|[0-9]{1,4}|\[\])){0,4}\]?"#,
+            ]
+        ) {
+            let _ = parse(&text);
+            prop_assert!(!clip(&text).contains(char::is_control));
+        }
+    }
+
+    #[test]
+    fn what_a_relay_says_is_told_apart() {
+        assert!(
+            matches!(parse(r#"["EVENT","s",{"id":1}]"#), Said::Event(s, json) if s == "s" && json.get() == r#"{"id":1}"#)
+        );
+        assert!(matches!(parse(r#"[ "EOSE" , "\u0073" ]"#), Said::Eose(s) if s == "s"));
+        assert!(matches!(parse(r#"["CLOSED","s"]"#), Said::Closed(s, reason) if s == "s" && reason.is_empty()));
+        assert!(matches!(parse(r#"["OK","id",false,"pow: 20"]"#), Said::Ok(_, false, reason) if reason == "pow: 20"));
+        assert!(matches!(parse(r#"["NOTICE"]"#), Said::Notice(text) if text.is_empty()));
+        for other in ["", "[]", "{}", "[1]", r#"["EVENT","s"]"#, r#"["AUTH","x"]"#, r#"["EOSE","s"]x"#] {
+            assert!(matches!(parse(other), Said::Other), "{other}");
+        }
+        let deep = format!(r#"["EVENT","s",{}]"#, "[".repeat(100_000));
+        assert!(matches!(parse(&deep), Said::Other));
+    }
+}

@@ -1,0 +1,105 @@
+//! How fast events get into the archive, beside how fast this machine verifies signatures:
+//!
+//! ```sh
+//! cargo bench -p brotr --bench ingest
+//! ```
+//!
+//! One run makes signed events, verifies them on all cores and nothing else (the ceiling), and then takes them the way
+//! the synchronizer does, from JSON to the committed batch, on SQLite and on a throwaway PostgreSQL: once as new, and
+//! once with 95 % of them known. What counts is the ratio to the ceiling.
+
+#![expect(missing_docs, reason = "a program")]
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use brotr::ingest::Ingest;
+use brotr_storage::{Archive, Batch, Event, Network};
+use futures::StreamExt;
+use nostr::{EventBuilder, JsonUtil, Keys, Kind, Tag, Timestamp};
+
+const EVENTS: usize = 30_000;
+/// As many as a relay gives at a time.
+const PAGE: usize = 500;
+/// Pages under way at once, as from so many relays.
+const BESIDE: usize = 4;
+
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let lines = events(EVENTS, 0);
+    let mean = lines.iter().map(String::len).sum::<usize>() / lines.len();
+    let ceiling = ceiling(&lines, cores);
+    println!("{EVENTS} events of {mean} B mean JSON, {cores} cores");
+    println!("{:<28}{:>10} {:>8}", "", "events/s", "ratio");
+    println!("{:<28}{ceiling:>10.0} {:>8.2}", "verification alone", 1.0);
+    let dir = tempfile::tempdir()?;
+    let server = brotr_tests::Postgres::start()?;
+    for (name, url) in [
+        ("SQLite", format!("sqlite://{}", dir.path().join("brotr.db").display())),
+        ("PostgreSQL", server.database("bench")?),
+    ] {
+        let (new, bytes, known) = runtime.block_on(async {
+            let archive = brotr_storage::open(&url).await?;
+            let new = take(&archive, lines.clone()).await?;
+            let bytes = archive.stats().await?.disk_bytes / i64::try_from(EVENTS)?;
+            // One page in twenty is new.
+            let mut mixed = events(EVENTS / 20, 1);
+            mixed.extend_from_slice(&lines[..EVENTS - mixed.len()]);
+            let known = take(&archive, mixed).await?;
+            archive.close().await;
+            anyhow::Ok((new, bytes, known))
+        })?;
+        println!("{:<28}{new:>10.0} {:>8.2}   {bytes} B an event on disk", format!("{name}, new"), new / ceiling);
+        println!("{:<28}{known:>10.0} {:>8.2}", format!("{name}, 95 % known"), known / ceiling);
+    }
+    Ok(())
+}
+
+fn events(n: usize, seed: usize) -> Vec<String> {
+    let authors: Vec<Keys> = (0..200).map(|_| Keys::generate()).collect();
+    let kinds = [1, 1, 1, 7, 7, 6, 0, 30_023].map(Kind::from);
+    let one = |i: usize| {
+        let author = &authors[i % authors.len()];
+        let text = format!("event {i} of run {seed}: ") + &"what people write is seldom random ".repeat(4 + i % 23);
+        let signed = EventBuilder::new(kinds[i % kinds.len()], text)
+            .tag(Tag::public_key(authors[(i * 7) % authors.len()].public_key()))
+            .tag(Tag::hashtag(format!("topic{}", i % 500)))
+            .custom_created_at(Timestamp::from(1_600_000_000 + i as u64 * 3))
+            .sign_with_keys(author);
+        signed.expect("a fresh key signs").as_json()
+    };
+    (0..n).map(one).collect()
+}
+
+/// Events a second that this machine verifies on all cores, parsed before.
+fn ceiling(lines: &[String], cores: usize) -> f64 {
+    let parsed: Vec<Event> = lines.iter().map(|line| Event::from_json(line).expect("an event")).collect();
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for part in parsed.chunks(parsed.len().div_ceil(cores)) {
+            scope.spawn(move || part.iter().for_each(|event| drop(event.clone().verify().expect("signed"))));
+        }
+    });
+    lines.len() as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Events a second from JSON to the committed batch.
+async fn take(archive: &Arc<dyn Archive>, lines: Vec<String>) -> anyhow::Result<f64> {
+    let ingest = Ingest::new(archive.clone());
+    let began = Instant::now();
+    let pages = lines.chunks(PAGE).map(|page| {
+        let (archive, ingest) = (archive, &ingest);
+        async move {
+            let events = page.iter().map(|line| Event::from_json(line)).collect::<Result<Vec<_>, _>>()?;
+            let checked = ingest.check(events).await?;
+            let known = checked.known_ids();
+            let relay = Some(("wss://relay.example/".to_owned(), Network::Clearnet));
+            archive.store(&Batch { relay, events: checked.new, known, ..Batch::default() }).await?;
+            anyhow::Ok(())
+        }
+    });
+    let done: Vec<anyhow::Result<()>> = futures::stream::iter(pages).buffer_unordered(BESIDE).collect().await;
+    done.into_iter().collect::<anyhow::Result<()>>()?;
+    Ok(lines.len() as f64 / began.elapsed().as_secs_f64())
+}
