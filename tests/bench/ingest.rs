@@ -8,8 +8,6 @@
 //! the synchronizer does, from JSON to the committed batch, on SQLite and on a throwaway PostgreSQL: once as new, and
 //! once with 95 % of them known. What counts is the ratio to the ceiling.
 
-#![expect(missing_docs, reason = "a program")]
-
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -1,6 +1,6 @@
 //! Events and sightings in SQLite.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use async_trait::async_trait;
 use nostr::{EventId, Filter};
@@ -18,6 +18,8 @@ use crate::{Event, Events, StorageError};
 const COLUMNS: &str = "k, id, pubkey, created_at, kind, tags, content, sig";
 type Row = (i64, Vec<u8>, Vec<u8>, i64, i64, String, String, Vec<u8>);
 
+/// Rows of one insert.
+const ROWS_A_STATEMENT: usize = 250;
 /// Well under SQLite's 32,766 values a statement.
 const IDS_A_STATEMENT: usize = 5_000;
 
@@ -65,33 +67,63 @@ fn places(n: usize) -> String {
     (1..=n).map(|i| format!("${i}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The event's surrogate when it was not stored yet.
-async fn insert(connection: &mut SqliteConnection, event: &Event) -> Result<Option<i64>, StorageError> {
-    let k: Option<i64> = sqlx::query_scalar(
-        "insert into event (id, pubkey, created_at, kind, tags, content, sig) values ($1, $2, $3, $4, $5, $6, $7) \
-         on conflict (id) do nothing returning k",
-    )
-    .bind(event.id.as_bytes().as_slice())
-    .bind(event.pubkey.as_bytes().as_slice())
-    .bind(event.created_at)
-    .bind(i64::from(event.kind))
-    .bind(serde_json::to_string(&event.tags).expect("strings always serialize"))
-    .bind(&event.content)
-    .bind(event.sig.as_slice())
-    .fetch_optional(&mut *connection)
-    .await?;
-    if let Some(k) = k {
-        let keys: HashSet<i64> = event.indexed_tags().map(|(letter, value)| tag_key(letter, value)).collect();
-        for key in keys {
-            sqlx::query("insert into tag (key, created_at, event) values ($1, $2, $3)")
-                .bind(key)
+/// `($1, $2), ($3, $4), ...` for as many rows.
+fn rows(n: usize, columns: usize) -> String {
+    let row = |r: usize| {
+        let places: Vec<_> = (1..=columns).map(|c| format!("${}", r * columns + c)).collect();
+        format!("({})", places.join(", "))
+    };
+    (0..n).map(row).collect::<Vec<_>>().join(", ")
+}
+
+/// Stores those of the events that are not stored yet; says how many. Many rows go into one statement, since each
+/// statement is a trip to the connection's thread and back.
+async fn insert(connection: &mut SqliteConnection, events: &[&Event]) -> Result<usize, StorageError> {
+    let mut stored = 0;
+    for events in events.chunks(ROWS_A_STATEMENT) {
+        let sql = format!(
+            "insert into event (id, pubkey, created_at, kind, tags, content, sig) values {} \
+             on conflict (id) do nothing returning k, id",
+            rows(events.len(), 7)
+        );
+        let mut query = sqlx::query_as(AssertSqlSafe(sql));
+        for event in events {
+            query = query
+                .bind(event.id.as_bytes().as_slice())
+                .bind(event.pubkey.as_bytes().as_slice())
                 .bind(event.created_at)
-                .bind(k)
-                .execute(&mut *connection)
-                .await?;
+                .bind(i64::from(event.kind))
+                .bind(serde_json::to_string(&event.tags).expect("strings always serialize"))
+                .bind(&event.content)
+                .bind(event.sig.as_slice());
+        }
+        let new: Vec<(i64, Vec<u8>)> = query.fetch_all(&mut *connection).await?;
+        let new =
+            new.into_iter().map(|(k, id)| Ok((event_id(&id)?, k))).collect::<Result<HashMap<_, _>, StorageError>>()?;
+        stored += new.len();
+        let mut tags = Vec::new();
+        for event in events {
+            // Of an id that the list names twice, the first stands for both.
+            if let Some(k) = new.get(&event.id) {
+                let keys = event.indexed_tags().map(|(letter, value)| (tag_key(letter, value), event.created_at, *k));
+                tags.extend(keys);
+            }
+        }
+        tags.sort_unstable();
+        tags.dedup();
+        for tags in tags.chunks(ROWS_A_STATEMENT) {
+            let sql = format!(
+                "insert into tag (key, created_at, event) values {} on conflict do nothing",
+                rows(tags.len(), 3)
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for (key, created_at, k) in tags {
+                query = query.bind(key).bind(created_at).bind(k);
+            }
+            query.execute(&mut *connection).await?;
         }
     }
-    Ok(k)
+    Ok(stored)
 }
 
 #[async_trait]
@@ -116,25 +148,22 @@ impl Events for SqliteArchive {
             Some((url, network)) => Some(relay_key(&mut tx, url, *network, batch.seen_at).await?),
             None => None,
         };
-        let mut stored = Stored { stored: 0, known: batch.known.len() };
-        let mut sighted: Vec<EventId> = batch.known.clone();
-        for event in batch.events.iter().map(crate::Verified::event) {
-            match insert(&mut tx, event).await? {
-                Some(_) => stored.stored += 1,
-                None => stored.known += 1,
-            }
-            sighted.push(event.id);
-        }
+        let events: Vec<&Event> = batch.events.iter().map(crate::Verified::event).collect();
+        let new = insert(&mut tx, &events).await?;
+        let stored = Stored { stored: new, known: events.len() - new + batch.known.len() };
         if let Some(relay) = relay {
-            for id in sighted {
-                sqlx::query(
-                    "insert into sighting (event, relay, seen_at) select k, $2, $3 from event where id = $1 on conflict do nothing",
-                )
-                .bind(id.as_bytes().as_slice())
-                .bind(relay)
-                .bind(batch.seen_at)
-                .execute(&mut *tx)
-                .await?;
+            let sighted: Vec<EventId> =
+                events.iter().map(|event| event.id).chain(batch.known.iter().copied()).collect();
+            for ids in sighted.chunks(ROWS_A_STATEMENT) {
+                let sql = format!(
+                    "insert into sighting (event, relay, seen_at) select k, ${}, ${} from event where id in ({}) on conflict do nothing",
+                    ids.len() + 1,
+                    ids.len() + 2,
+                    places(ids.len())
+                );
+                let ids = ids.iter().map(|id| Arg::Bytes(id.to_bytes().to_vec()));
+                let args = ids.chain([Arg::Int(relay), Arg::Int(batch.seen_at)]).collect();
+                bind(sqlx::query(AssertSqlSafe(sql)), args).execute(&mut *tx).await?;
             }
             write_claims(&mut tx, relay, batch).await?;
         }

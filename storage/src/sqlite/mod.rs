@@ -46,7 +46,8 @@ impl SqliteArchive {
         let writer = PoolOptions::new()
             .max_connections(1)
             .acquire_timeout(Duration::from_secs(60))
-            .connect_with(options.clone())
+            // 64 MiB: the b-trees that events are spread over should not be read back for each batch.
+            .connect_with(options.clone().pragma("cache_size", "-65536"))
             .await
             .map_err(failed)?;
         migrate(&writer).await?;
