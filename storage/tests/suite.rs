@@ -47,6 +47,7 @@ suite!(
     statistics_count_what_is_there,
     the_public_shape_is_there,
     opening_again_keeps_everything,
+    a_newer_database_is_refused,
 );
 
 const RELAY: &str = "wss://relay.example/";
@@ -459,24 +460,7 @@ async fn the_public_shape_is_there(archive: Arc<dyn Archive>, url: String) {
         "select * from kind_counts_total",
         "select * from pubkey_counts_total",
     ];
-    // The shell and psql are what people have.
-    let shell = |sql: &str| {
-        let mut command = match url.strip_prefix("sqlite://") {
-            Some(path) => {
-                let mut command = std::process::Command::new("sqlite3");
-                command.args(["-batch", path]);
-                command
-            }
-            None => {
-                let mut command = std::process::Command::new("psql");
-                command.args(["-At", &url, "-c"]);
-                command
-            }
-        };
-        let output = command.arg(sql).output().expect("the shell runs");
-        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    };
+    let shell = |sql: &str| shell(&url, sql);
     for sql in statements {
         shell(sql);
     }
@@ -484,6 +468,25 @@ async fn the_public_shape_is_there(archive: Arc<dyn Archive>, url: String) {
     assert_eq!(shell("select tagvalues from events"), tagvalues);
     assert_eq!(shell("select content from events"), "seen");
     assert_eq!(shell("select relay_url, seen_at from events_relays"), format!("{RELAY}|1700000000"));
+}
+
+/// Runs a statement in the shell that people have: sqlite3 or psql.
+fn shell(url: &str, sql: &str) -> String {
+    let mut command = match url.strip_prefix("sqlite://") {
+        Some(path) => {
+            let mut command = std::process::Command::new("sqlite3");
+            command.args(["-batch", path]);
+            command
+        }
+        None => {
+            let mut command = std::process::Command::new("psql");
+            command.args(["-At", url, "-c"]);
+            command
+        }
+    };
+    let output = command.arg(sql).output().expect("the shell runs");
+    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 async fn opening_again_keeps_everything(archive: Arc<dyn Archive>, url: String) {
@@ -496,6 +499,17 @@ async fn opening_again_keeps_everything(archive: Arc<dyn Archive>, url: String) 
     assert_eq!(all(&again).await.len(), 1);
     assert_eq!(again.state("finder", "cursor", "events").await.expect("read").as_deref(), Some("42"));
     again.ping().await.expect("answers");
+}
+
+async fn a_newer_database_is_refused(archive: Arc<dyn Archive>, url: String) {
+    archive.close().await;
+    let columns = "description, installed_on, success, checksum, execution_time";
+    shell(
+        &url,
+        &format!("insert into _sqlx_migrations (version, {columns}) select 9999, {columns} from _sqlx_migrations"),
+    );
+    let error = open(&url).await.expect_err("newer").to_string();
+    assert!(error.contains("9999") && error.contains("upgrade brotr"), "{error}");
 }
 
 #[tokio::test]

@@ -13,10 +13,14 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::program::{Place, soon};
 
+fn house() -> RelayBuilder {
+    let limits = RateLimit { max_reqs: 1_000, notes_per_minute: 1_000_000 };
+    RelayBuilder::default().rate_limit(limits).max_filter_limit(500)
+}
+
 /// A relay of rust-nostr's on loopback, filled with events through its own front door.
 async fn relay(list: &[Event]) -> (LocalRelay, String) {
-    let limits = RateLimit { max_reqs: 1_000, notes_per_minute: 1_000_000 };
-    let relay = LocalRelay::new(RelayBuilder::default().rate_limit(limits).max_filter_limit(500));
+    let relay = LocalRelay::new(house());
     relay.run().await.expect("the relay runs");
     let url = relay.url().await.to_string();
     let mut client = Client::connect(&url).await;
@@ -286,6 +290,30 @@ async fn a_document_is_published_as_received_and_a_relay_that_is_down_is_not() {
     let listed = place.run(&["relays", "list", "--json"]).ok().json();
     let state = |url: &str| listed.iter().find(|r| r["url"] == url).expect("listed")["state"].clone();
     assert_eq!((state(down), state(&format!("{}/", refusing.url))), (json!("down"), json!("up")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_comes_back_is_heard_again() {
+    let (first, url) = relay(&[]).await;
+    let place = Place::with(&format!("identity: {{relays: [\"{url}\"]}}\ndvm: {{relays: [\"{url}\"]}}"));
+    let daemon = place.daemon();
+    let mut client = Client::connect(&url).await;
+    soon(20, "announcement", async || client.fetch(json!({"kinds": [31_990]})).await.pop()).await;
+    first.shutdown();
+    drop(first);
+    let port = url.trim_end_matches('/').rsplit(':').next().and_then(|p| p.parse().ok()).expect("a port");
+    let second = soon(10, "port", async || {
+        let relay = LocalRelay::new(house().port(port));
+        relay.run().await.is_ok().then_some(relay)
+    })
+    .await;
+    // It remembers nothing, and neither the subscription.
+    let mut client = Client::connect(&url).await;
+    let request = EventBuilder::new(Kind::from(5_400), "").sign_with_keys(&Keys::generate()).expect("signed");
+    client.publish(&request).await;
+    soon(45, "answer", async || client.fetch(json!({"kinds": [6_400], "#e": [request.id]})).await.pop()).await;
+    assert_eq!(daemon.end(Signal::TERM).0, Some(0));
+    second.shutdown();
 }
 
 #[tokio::test(flavor = "multi_thread")]
