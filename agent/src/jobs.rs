@@ -7,17 +7,21 @@ use anyhow::Result;
 use brotr_dvm::{Acceptance, Canonical, Dvm, JOB_KINDS};
 use brotr_storage::Job;
 use nostr::{Event, Filter, Kind, RelayMessage, RelayUrl, SubscriptionId, Timestamp};
-use nostr_sdk::{Relay, RelayPoolNotification, SubscribeOptions};
+use nostr_sdk::{Client, Relay, RelayPoolNotification, SubscribeOptions};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
 use crate::net::Address;
 use crate::net::session::clip;
-use crate::publish::{Publisher, Voice, outgoing, spelled};
+use crate::publish::{Publisher, client, outgoing, spelled};
 
+/// Requests that wait to be kept.
+const QUEUE: usize = 4_096;
+/// Stored requests that a relay is asked for, newest first.
+const REPLAY: usize = 1_000;
 /// How often to see whether we are still subscribed.
 const SUBSCRIBED: Duration = Duration::from_secs(5);
 /// Jobs that another agent left in the table are looked for so often.
@@ -35,47 +39,66 @@ pub fn dvm(agent: &Agent) -> Dvm {
 
 /// For ever: hears requests and keeps them; `work` is told of each.
 ///
+/// The client is of its own, connected to the job relays and nothing else: what strangers' relays send to the one that
+/// delivers answers does not reach this one.
+///
 /// # Errors
 /// When the archive cannot be written or a relay's address cannot be used. Started again, it subscribes again, and the
 /// relays send what was missed.
-pub async fn listen(agent: Agent, voice: Voice, dvm: Arc<Dvm>, work: Arc<Notify>) -> Result<()> {
-    let client = voice.client();
+pub async fn listen(agent: Agent, dvm: Arc<Dvm>, work: Arc<Notify>) -> Result<()> {
+    let client = client(&agent.signer, &agent.dialer);
+    let (queue, heard) = mpsc::channel(QUEUE);
+    // Hearing does not wait for keeping: what comes while the queue is full is asked for again.
+    let ended = tokio::select! {
+        ended = hear(&agent, &client, queue) => ended,
+        ended = keep(&dvm, heard, &work) => ended,
+    };
+    client.shutdown().await;
+    ended
+}
+
+async fn hear(agent: &Agent, client: &Client, queue: mpsc::Sender<Event>) -> Result<()> {
     let mut notifications = client.notifications();
     let mut relays = Vec::new();
     for address in agent.job_relays() {
         let url = RelayUrl::parse(address.as_str())?;
         client.add_relay(&url).await?;
         let relay = client.relay(&url).await?;
-        // One of an earlier start began at another time.
-        let _ = relay.unsubscribe(&subscription()).await;
         relay.connect();
         relays.push(relay);
     }
     let mut look = tokio::time::interval(SUBSCRIBED);
+    let mut missed = false;
     loop {
-        let message = tokio::select! {
+        let (url, message) = tokio::select! {
             notification = notifications.recv() => match notification {
                 Ok(RelayPoolNotification::Message { relay_url, message }) => (relay_url, message),
                 // Sent only once for an event, also when keeping it failed then: not to be relied upon.
                 Ok(RelayPoolNotification::Event { .. }) => continue,
                 Ok(RelayPoolNotification::Shutdown) => anyhow::bail!("the client was shut down"),
-                Err(RecvError::Lagged(n)) => anyhow::bail!("{n} messages came faster than they were kept"),
+                Err(RecvError::Lagged(_)) => {
+                    missed = true;
+                    continue;
+                }
                 Err(RecvError::Closed) => anyhow::bail!("the client is gone"),
             },
             _ = look.tick() => {
+                let drained = queue.capacity() == queue.max_capacity();
                 for relay in &relays {
-                    subscribe(&agent, relay).await;
+                    if missed && drained {
+                        let _ = relay.unsubscribe(&subscription()).await;
+                    }
+                    subscribe(agent, relay).await;
                 }
+                missed &= !drained;
                 continue;
             }
         };
         match message {
-            (_, RelayMessage::Event { subscription_id, event })
-                if *subscription_id == subscription() && event.verify().is_ok() =>
-            {
-                hear(&dvm, &event, &work).await?;
+            RelayMessage::Event { subscription_id, event } if *subscription_id == subscription() => {
+                missed |= queue.try_send(event.into_owned()).is_err();
             }
-            (url, RelayMessage::Closed { subscription_id, message }) if *subscription_id == subscription() => {
+            RelayMessage::Closed { subscription_id, message } if *subscription_id == subscription() => {
                 tracing::warn!(relay = %url, reason = clip(&message), "a relay ended our subscription to jobs");
                 if let Some(relay) = relays.iter().find(|relay| *relay.url() == url) {
                     let _ = relay.unsubscribe(&subscription()).await;
@@ -84,6 +107,23 @@ pub async fn listen(agent: Agent, voice: Voice, dvm: Arc<Dvm>, work: Arc<Notify>
             _ => {}
         }
     }
+}
+
+async fn keep(dvm: &Dvm, mut heard: mpsc::Receiver<Event>, work: &Notify) -> Result<()> {
+    while let Some(event) = heard.recv().await {
+        if event.verify().is_err() {
+            continue;
+        }
+        match dvm.accept(&event, now()).await? {
+            Acceptance::New => {
+                Happening::JobReceived(event.id).tell();
+                work.notify_one();
+            }
+            Acceptance::Known => {}
+            Acceptance::Ignored(reason) => tracing::debug!(job = %event.id, reason, "left a request alone"),
+        }
+    }
+    anyhow::bail!("nobody listens any more")
 }
 
 /// The id of our subscription to requests.
@@ -97,23 +137,13 @@ async fn subscribe(agent: &Agent, relay: &Relay) {
         return;
     }
     let since = now().saturating_sub(agent.config.dvm.max_age.as_secs()).max(0);
-    let filter =
-        Filter::new().kinds(JOB_KINDS.iter().copied().map(Kind::from)).since(Timestamp::from(since.cast_unsigned()));
+    let filter = Filter::new()
+        .kinds(JOB_KINDS.iter().copied().map(Kind::from))
+        .since(Timestamp::from(since.cast_unsigned()))
+        .limit(REPLAY);
     if let Err(error) = relay.subscribe_with_id(subscription(), filter, SubscribeOptions::default()).await {
         tracing::warn!(relay = %relay.url(), %error, "failed to subscribe to jobs, trying again");
     }
-}
-
-async fn hear(dvm: &Dvm, event: &Event, work: &Notify) -> Result<()> {
-    match dvm.accept(event, now()).await? {
-        Acceptance::New => {
-            Happening::JobReceived(event.id).tell();
-            work.notify_one();
-        }
-        Acceptance::Known => {}
-        Acceptance::Ignored(reason) => tracing::debug!(job = %event.id, reason, "left a request alone"),
-    }
-    Ok(())
 }
 
 /// For ever: does the jobs that were kept, several at a time.

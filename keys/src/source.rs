@@ -49,6 +49,9 @@ pub enum KeyError {
         /// Why.
         source: std::io::Error,
     },
+    /// There is a key already; keys are never replaced.
+    #[error("there is a key at {0} already: move it away first, if it is to be another")]
+    Exists(PathBuf),
     /// The text is none of the forms a key has.
     #[error("{0} holds no secret key: expected an nsec, 64 hex digits or an ncryptsec")]
     Malformed(String),
@@ -123,7 +126,10 @@ fn put_down(path: &Path, text: &str) -> Result<(), KeyError> {
         std::fs::remove_file(&beside)?;
         linked
     };
-    write().map_err(|source| KeyError::Write { path: path.to_owned(), source })
+    write().map_err(|source| match source.kind() {
+        std::io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
+        _ => KeyError::Write { path: path.to_owned(), source },
+    })
 }
 
 fn parse(text: &SecretString, place: &str, passphrase: Option<&SecretString>) -> Result<Signer, KeyError> {
@@ -162,7 +168,7 @@ mod tests {
         let made = write_new(&file, None).expect("written");
         assert_eq!(std::fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
         assert_eq!(load(&source).expect("readable").expect("there").public_key(), made.public_key());
-        assert!(matches!(write_new(&file, None), Err(KeyError::Write { .. })), "an existing key is left alone");
+        assert!(matches!(write_new(&file, None), Err(KeyError::Exists(_))), "an existing key is left alone");
     }
 
     #[test]

@@ -101,10 +101,10 @@ pub trait Ledger: Send + Sync {
     /// What is due to a relay, in the order in which it was queued.
     async fn due_outgoing(&self, relay: &str, now: i64, limit: i64) -> Result<Vec<Outgoing>>;
 
-    /// Keeps how sending ended. A delay holds for everything that waits for the same relay.
+    /// Keeps how sending ended. A delay is one of everything that waits for the same relay.
     async fn delivered(&self, outgoing: &Outgoing, delivery: &Delivery, now: i64) -> Result<()>;
 
-    /// Forgets jobs that ended and events that were sent or refused before this time.
+    /// Forgets jobs that ended before this time, and events that were queued before it, sent or not.
     async fn prune(&self, before: i64) -> Result<u64>;
 
     /// Whether the database answers.

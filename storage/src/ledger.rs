@@ -125,8 +125,7 @@ macro_rules! ledger {
                 for (s, u, at) in touching {
                     since = since.min(s);
                     until = until.max(u);
-                    // Of a merged span only the oldest proof holds for all of it.
-                    proven_at = proven_at.min(at);
+                    proven_at = proven_at.max(at);
                 }
                 sqlx::query("insert into coverage (relay, filter, since, until, method, proven_at) values ($1, $2, $3, $4, $5, $6)")
                     .bind(relay)
@@ -525,7 +524,7 @@ macro_rules! ledger {
                 .await?;
                 if let Some(due_at) = due_at {
                     // What holds up one event holds up those that wait behind it.
-                    sqlx::query("update outbox set due_at = $2 where relay = $1 and due_at < $2")
+                    sqlx::query("update outbox set due_at = $2, attempts = attempts + 1 where relay = $1 and due_at < $2")
                         .bind(&outgoing.relay)
                         .bind(due_at)
                         .execute(&mut *tx)
@@ -537,7 +536,7 @@ macro_rules! ledger {
 
             async fn prune(&self, before: i64) -> Result<u64, $crate::StorageError> {
                 let mut tx = self.begin().await?;
-                let sent = sqlx::query("delete from outbox where due_at is null and queued_at < $1")
+                let sent = sqlx::query("delete from outbox where queued_at < $1")
                     .bind(before)
                     .execute(&mut *tx)
                     .await?;

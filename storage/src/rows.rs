@@ -199,7 +199,7 @@ pub struct Covered {
     pub interval: Interval,
     /// How it was proven.
     pub method: Method,
-    /// When; of a span merged from several, when the oldest of them was.
+    /// When; of a span that grew, when its last part was.
     pub proven_at: i64,
 }
 

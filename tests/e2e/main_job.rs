@@ -88,7 +88,7 @@ fn config(url: &str, storage: &str) -> String {
     let storage = if storage.is_empty() { String::new() } else { format!("#storage {storage}\n") };
     format!(
         "{storage}identity: {{relays: [\"{url}\"], name: tester}}\ninitializer: {{seeds: [relays.txt]}}\n\
-         synchronizer: {{interval: 1s}}\nmonitor: {{interval: 1h}}\ndvm: {{relays: [\"{url}\"]}}"
+         synchronizer: {{interval: 1s, settle: 1s}}\nmonitor: {{interval: 1h}}\ndvm: {{relays: [\"{url}\"]}}"
     )
 }
 

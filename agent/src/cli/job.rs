@@ -6,12 +6,13 @@ use anyhow::{Context, Result, bail};
 use brotr_dvm::result_kind;
 use brotr_keys::Signer;
 use nostr::{Event, EventBuilder, Filter, Kind, PublicKey, RelayUrl, Tag, TagKind};
-use nostr_sdk::RelayPoolNotification;
+use nostr_sdk::{Client, RelayPoolNotification};
 use serde_json::json;
 
 use super::{Done, Shared, Usage, output};
 use crate::agent;
 use crate::net::Address;
+use crate::net::session::clip;
 use crate::publish::client;
 
 const FEEDBACK: Kind = Kind::Custom(7_000);
@@ -56,43 +57,53 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let request = signer.sign(request(&args, to, &relays)?)?;
 
     let client = client(&signer, &dialer);
-    for url in &relays {
+    let patience = config.network.clearnet.connect_timeout.get();
+    let done = tokio::time::timeout(args.timeout, ask(shared, &args, &client, (&relays, patience), to, &request)).await;
+    client.shutdown().await;
+    match done {
+        Ok(done) => done,
+        Err(_) => bail!("no result within {}", humantime::format_duration(args.timeout)),
+    }
+}
+
+/// Sends the request, and tells what comes until there is an end to it.
+async fn ask(
+    shared: &Shared,
+    args: &Args,
+    client: &Client,
+    (relays, patience): (&[RelayUrl], Duration),
+    to: Option<PublicKey>,
+    request: &Event,
+) -> Result<Done> {
+    for url in relays {
         client.add_relay(url).await?;
     }
-    let connected = client.try_connect(config.network.clearnet.connect_timeout.get()).await;
+    let connected = client.try_connect(patience).await;
     if connected.success.is_empty() {
-        let reasons: Vec<_> = connected.failed.iter().map(|(url, reason)| format!("{url}: {reason}")).collect();
+        let reasons: Vec<_> = connected.failed.iter().map(|(url, reason)| format!("{url}: {}", clip(reason))).collect();
         bail!("no relay could be reached: {}", reasons.join("; "));
     }
     let mut notifications = client.notifications();
     let answers = Filter::new().kinds([result_kind(args.kind), FEEDBACK]).event(request.id);
     client.subscribe(answers, None).await?;
-    let sent = client.send_event(&request).await?;
+    let sent = client.send_event(request).await?;
     if sent.success.is_empty() {
-        let reasons: Vec<_> = sent.failed.iter().map(|(url, reason)| format!("{url}: {reason}")).collect();
+        let reasons: Vec<_> = sent.failed.iter().map(|(url, reason)| format!("{url}: {}", clip(reason))).collect();
         bail!("no relay took the request: {}", reasons.join("; "));
     }
-    let wait = async {
-        loop {
-            let event = match notifications.recv().await {
-                Ok(RelayPoolNotification::Event { event, .. }) => event,
-                Ok(_) => continue,
-                Err(error) => bail!("the connection was lost: {error}"),
-            };
-            let about_it = event.tags.event_ids().any(|id| *id == request.id);
-            if !about_it || to.is_some_and(|to| to != event.pubkey) {
-                continue;
-            }
-            if let Some(done) = tell(shared, &event)? {
-                return Ok(done);
-            }
+    loop {
+        let event = match notifications.recv().await {
+            Ok(RelayPoolNotification::Event { event, .. }) => event,
+            Ok(_) => continue,
+            Err(error) => bail!("the connection was lost: {error}"),
+        };
+        let about_it = event.tags.event_ids().any(|id| *id == request.id);
+        if !about_it || to.is_some_and(|to| to != event.pubkey) {
+            continue;
         }
-    };
-    let done = tokio::time::timeout(args.timeout, wait).await;
-    client.shutdown().await;
-    match done {
-        Ok(done) => done,
-        Err(_) => bail!("no result within {}", humantime::format_duration(args.timeout)),
+        if let Some(done) = tell(shared, args.kind, &event)? {
+            return Ok(done);
+        }
     }
 }
 
@@ -119,13 +130,17 @@ fn request(args: &Args, to: Option<PublicKey>, relays: &[RelayUrl]) -> Result<Ev
 }
 
 /// Prints what came; how it ended, if it did.
-fn tell(shared: &Shared, event: &Event) -> Result<Option<Done>> {
+fn tell(shared: &Shared, kind: u16, event: &Event) -> Result<Option<Done>> {
     let value = |name: &str| event.tags.find(TagKind::custom(name)).and_then(|tag| tag.content());
+    // A relay may send what was not asked for.
+    if event.kind != FEEDBACK && event.kind != result_kind(kind) {
+        return Ok(None);
+    }
     if event.kind != FEEDBACK {
         if shared.json {
             output::json(&json!({"status": "success", "result": event}))?;
         } else {
-            output::line(&event.content)?;
+            output::line(&event.content.replace(|c: char| c.is_control() && c != '\n', " "))?;
         }
         return Ok(Some(Done::Well));
     }

@@ -71,10 +71,10 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     let seeks_jobs = agent.config.dvm.enabled && !agent.job_relays().is_empty();
     if seeks_jobs {
         let work = Arc::new(Notify::new());
-        let parts = (agent.clone(), voice.clone(), dvm.clone(), work.clone());
+        let parts = (agent.clone(), dvm.clone(), work.clone());
         supervisor.start("dvm-listener", move || {
-            let (agent, voice, dvm, work) = parts.clone();
-            jobs::listen(agent, voice, dvm, work)
+            let (agent, dvm, work) = parts.clone();
+            jobs::listen(agent, dvm, work)
         });
         let parts = (agent.clone(), publisher.clone(), dvm.clone(), work);
         supervisor.start("dvm-worker", move || {

@@ -11,8 +11,13 @@ use anyhow::{Context, Result, bail};
 pub use sections::*;
 pub use units::{Size, Span};
 
+use crate::net::{Address, Guard};
+
 /// The file that `brotr init` writes: every key with its default and a comment.
 pub const TEMPLATE: &str = include_str!("brotr.yaml");
+
+/// The most that a count may be set to.
+const MOST: usize = 100_000;
 
 /// The name that is looked for where no file is given.
 pub const FILE_NAME: &str = "brotr.yaml";
@@ -49,13 +54,39 @@ impl Config {
         }
         for (key, value) in [
             ("network.max_connections", config.network.max_connections),
+            ("network.dials_per_minute", config.network.dials_per_minute as usize),
             ("network.clearnet.max_connections", config.network.clearnet.max_connections),
             ("monitor.concurrency", config.monitor.concurrency),
             ("synchronizer.concurrency", config.synchronizer.concurrency),
             ("synchronizer.page_size", config.synchronizer.page_size),
+            ("dvm.concurrency", config.dvm.concurrency),
         ] {
-            if value == 0 {
-                bail!("{name}: {key} is 0, and with that nothing would ever happen: give at least 1");
+            if !(1..=MOST).contains(&value) {
+                bail!("{name}: {key} is {value}: give a number from 1 to {MOST}");
+            }
+        }
+        if config.network.max_message.as_u64() < 64 << 10 {
+            bail!(
+                "{name}: network.max_message is {}: events are larger than that, give at least 64 KiB",
+                config.network.max_message
+            );
+        }
+        let schemes = ["sqlite://", "postgres://", "postgresql://"];
+        if config.storage.url.as_ref().is_some_and(|url| !schemes.iter().any(|scheme| url.starts_with(scheme))) {
+            bail!("{name}: storage.url must start with sqlite:// or postgres://");
+        }
+        if config
+            .network
+            .contact
+            .as_ref()
+            .is_some_and(|contact| contact.chars().any(|c| !c.is_ascii() || c.is_control()))
+        {
+            bail!("{name}: network.contact is sent in a header: use plain ASCII on one line");
+        }
+        let guard = Guard::new(config.network.allow.clone());
+        for (key, list) in [("identity.relays", &config.identity.relays), ("dvm.relays", &config.dvm.relays)] {
+            for url in list {
+                Address::parse(url, &guard).with_context(|| format!("{name}: {key}: {url}"))?;
             }
         }
         if config.dvm.max_age.as_secs() > 7 * 86_400 {
@@ -203,6 +234,13 @@ mod tests {
             ("version: 1\nsynchronizer: { since: yesterday }\n", "synchronizer.since"),
             ("version: 1\nfinder: { sources: [{url: 'https://x.example', jmespath: '[['}] }\n", "jmespath"),
             ("version: 1\nmonitor: { concurrency: 0 }\n", "monitor.concurrency is 0"),
+            ("version: 1\nmonitor: { concurrency: 18446744073709551615 }\n", "monitor.concurrency is"),
+            ("version: 1\nnetwork: { dials_per_minute: 0 }\n", "network.dials_per_minute is 0"),
+            ("version: 1\nnetwork: { max_message: 0 B }\n", "network.max_message"),
+            ("version: 1\nnetwork: { contact: \"a\\nb\" }\n", "network.contact"),
+            ("version: 1\nstorage: { url: 'mysql://x' }\n", "storage.url"),
+            ("version: 1\nidentity: { relays: [junk] }\n", "identity.relays: junk"),
+            ("version: 1\ndvm: { relays: ['wss://10.0.0.1'] }\n", "private address"),
         ] {
             let error = fails(text);
             assert!(error.contains(wanted), "{text:?} gave {error}");

@@ -235,6 +235,8 @@ section! {
         filters: Vec<Value> = vec![json!({})],
         /// From when on: unix seconds or RFC 3339.
         since: Moment = Moment(0),
+        /// What is younger than this may still reach a relay: it is fetched, and asked for again.
+        settle: Span = Span::seconds(120),
         /// Events asked for at a time.
         page_size: usize = 500,
         /// Relays at a time.

@@ -41,12 +41,6 @@ impl Voice {
         Self { client, timeout: agent.config.network.clearnet.connect_timeout.get(), own, guests: Arc::default() }
     }
 
-    /// The client itself, for subscriptions.
-    #[must_use]
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
     /// Sends an event to a relay and waits for its OK. `attempts` is how often it was tried before.
     pub async fn say(&self, event: &Event, relay: &Address, attempts: i64) -> Delivery {
         match self.send(event, relay).await {

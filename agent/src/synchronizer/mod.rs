@@ -13,7 +13,7 @@ use brotr_storage::{
 use nostr::{EventId, Filter, Timestamp};
 use serde::Serialize;
 
-pub use pager::{Bounds, Pager, Proof};
+pub use pager::{Bounds, Pager, Proof, SMALLEST_CAP};
 
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
@@ -132,17 +132,19 @@ async fn walk(
     let mut bounds = known_bounds(agent, address).await?;
     let page_size = page_size(agent, address).await?;
     let reports = agent.archive.coverage(Some(address.as_str())).await?;
-    let mut largest = 0;
     for filter in &config.filters {
         let filter = parse_filter(filter)?;
         let key = serde_json::to_string(&filter)?;
         let report = reports.iter().find(|report| report.filter == key);
         // A second too dense for a page is not tried again at once: it would be the same.
-        let rests = |gap: &&Gap| gap.reason == GapReason::DenseSecond && gap.tried_at + DENSE_REST > now();
+        // Of a relay that gives fewer events than any we know of, it could never be told from a complete one.
+        let tiny = |gap: &Gap| gap.count.is_some_and(|n| n < SMALLEST_CAP as i64);
+        let rests =
+            |gap: &&Gap| gap.reason == GapReason::DenseSecond && (gap.tried_at + DENSE_REST > now() || tiny(gap));
         let dense = report.iter().flat_map(|r| r.gaps.iter().filter(rests)).map(|gap| gap.interval);
         let covered: IntervalSet = report.iter().flat_map(|r| &r.covered).map(|c| c.interval).chain(dense).collect();
         for missing in covered.missing(window).into_iter().rev() {
-            let mut pager = Pager::new(missing, bounds.unwrap_or(Bounds::Outside), page_size, largest);
+            let mut pager = Pager::new(missing, bounds.unwrap_or(Bounds::Outside), page_size);
             while let Some(asked) = pager.next(&filter) {
                 if most.is_some_and(|most| pass.requests >= most) || !room(agent) {
                     pass.unfinished = true;
@@ -161,7 +163,6 @@ async fn walk(
                 }
                 progress(pass);
             }
-            largest = pager.largest();
         }
     }
     Ok(())
@@ -227,6 +228,7 @@ async fn page(
     let mut checked = agent.ingest.check(std::mem::take(&mut page.events)).await?;
     let sound: Vec<_> = checked.sound().collect();
     let proof = pager.take(&page, &sound);
+    let settled = now() - agent.config.synchronizer.settle.as_secs();
     let mut rejected = page.transferred - sound.len();
     if !page.late.is_empty() {
         page.transferred += page.late.len();
@@ -245,6 +247,7 @@ async fn page(
         filter: key.to_owned(),
         covered: proof
             .covered
+            .and_then(|interval| Interval::new(interval.since, interval.until.min(settled)))
             .map(|interval| Covered { interval, method: Method::Paged, proven_at: at })
             .into_iter()
             .collect(),

@@ -15,8 +15,9 @@ use nostr::{EventId, Filter, Timestamp};
 
 use crate::net::{End, Page};
 
-/// No relay gives fewer events at a time than this, if it has more.
-const SMALLEST_CAP: usize = 10;
+/// No relay gives fewer events at a time than this, if it has more. Caps are not constant (some count bytes), so a page
+/// of as many may always have been cut off.
+pub const SMALLEST_CAP: usize = 10;
 
 /// Walks one window of time from its end to its beginning.
 #[derive(Debug)]
@@ -26,10 +27,9 @@ pub struct Pager {
     until: Option<i64>,
     bounds: Bounds,
     limit: usize,
-    /// The most events that this relay gave at a time.
-    largest: usize,
     /// Ids already taken of the second `until`.
     boundary: HashSet<EventId>,
+    pending: Option<Pending>,
 }
 
 /// Whether a relay counts the seconds `since` and `until` in.
@@ -51,10 +51,10 @@ pub struct Proof {
 }
 
 impl Pager {
-    /// A walk through a window by pages of `limit`, with a relay that gave at most `largest` events at a time so far.
+    /// A walk through a window by pages of `limit`.
     #[must_use]
-    pub fn new(window: Interval, bounds: Bounds, limit: usize, largest: usize) -> Self {
-        Self { since: window.since, until: Some(window.until), bounds, limit, largest, boundary: HashSet::new() }
+    pub fn new(window: Interval, bounds: Bounds, limit: usize) -> Self {
+        Self { since: window.since, until: Some(window.until), bounds, limit, boundary: HashSet::new(), pending: None }
     }
 
     /// What to ask next; `None` when the walk is over.
@@ -66,13 +66,9 @@ impl Pager {
             Bounds::Outside => 1,
         };
         let (since, until) = (self.since.saturating_sub(margin), self.until?.saturating_add(margin));
-        Some(filter.clone().since(second(since)).until(second(until)).limit(self.limit))
-    }
-
-    /// The most events that this relay gave at a time.
-    #[must_use]
-    pub fn largest(&self) -> usize {
-        self.largest
+        let filter = filter.clone().until(second(until)).limit(self.limit);
+        // There is nothing before zero, and no way to ask from before it.
+        Some(if since > 0 { filter.since(second(since)) } else { filter })
     }
 
     /// What is known of the relay's bounds from now on.
@@ -83,7 +79,6 @@ impl Pager {
     /// Takes what came: how the page ended, and ids and times of those of its events that are sound.
     pub fn take(&mut self, page: &Page, sound: &[(EventId, i64)]) -> Proof {
         let Some(until) = self.until else { return Proof::default() };
-        self.largest = self.largest.max(page.transferred);
         if page.end == End::Overflow && self.limit > SMALLEST_CAP {
             // Large events, or a relay that ignores the limit: a smaller page tells.
             self.limit = (self.limit / 8).max(SMALLEST_CAP);
@@ -106,30 +101,69 @@ impl Pager {
         if let Some(reason) = failed {
             self.until = None;
             let count = i64::try_from(page.transferred).ok();
+            let until = self.pending.take().map_or(until, |pending| pending.second);
             return Proof { covered: None, gap: Interval::new(self.since, until).map(|i| (i, reason, count)) };
         }
-        let transferred = page.transferred;
-        let full = transferred >= self.limit || (transferred >= self.largest && transferred >= SMALLEST_CAP);
         // What lies in the margin is welcome, and says nothing about the window.
         let inside: Vec<_> = sound.iter().filter(|(_, at)| self.since <= *at && *at <= until).collect();
         let oldest = inside.iter().map(|(_, at)| *at).min();
         if let Some(oldest) = oldest.filter(|oldest| *oldest < until) {
             self.boundary = inside.iter().filter(|(_, at)| *at == oldest).map(|(id, _)| *id).collect();
             self.until = Some(oldest);
-            return Proof { covered: Interval::new(oldest + 1, until), gap: None };
+            let gap = self.pending.take().map(Pending::gap);
+            return Proof { covered: Interval::new(oldest + 1, until), gap };
         }
-        // Nothing of the window came, or nothing but its last second.
-        self.boundary.extend(inside.iter().map(|(id, _)| *id));
-        if !full {
-            // Anything older would have been in the page.
-            self.until = None;
-            return Proof { covered: Interval::new(self.since, until), gap: None };
+        let full = page.transferred >= self.limit.min(SMALLEST_CAP);
+        if oldest.is_some() && until > self.since {
+            // Nothing but the last second. Whether the page was cut off shows in the next one: a relay that has
+            // older events would have gone on to them.
+            self.boundary.extend(inside.iter().map(|(id, _)| *id));
+            let seen = self.boundary.len();
+            self.boundary.clear();
+            self.until = Some(until - 1);
+            let before = self.pending.replace(Pending { second: until, seen, full });
+            return Proof { covered: None, gap: before.map(Pending::gap) };
         }
-        let count = i64::try_from(self.boundary.len()).ok();
-        self.boundary.clear();
-        self.until = (until > self.since).then(|| until - 1);
-        Proof { covered: None, gap: Interval::new(until, until).map(|i| (i, GapReason::DenseSecond, count)) }
+        let pending = self.pending.take();
+        if oldest.is_none() && full {
+            // The margin filled the page, and nothing shows what lies behind it.
+            self.until = (until > self.since).then(|| until - 1);
+            self.pending = Some(Pending { second: until, seen: 0, full });
+            return Proof { covered: None, gap: pending.map(Pending::gap) };
+        }
+        self.until = None;
+        match pending {
+            // There is nothing older, and the page before was not cut off.
+            Some(Pending { second, full: false, .. }) if oldest.is_none() => {
+                Proof { covered: Interval::new(self.since, second), gap: None }
+            }
+            None if !full => Proof { covered: Interval::new(self.since, until), gap: None },
+            None => Proof { covered: None, gap: Interval::new(self.since, until).map(|i| dense(i, inside.len())) },
+            Some(cut_off) if full => {
+                let whole = Interval::new(self.since, cut_off.second);
+                Proof { covered: None, gap: whole.map(|i| dense(i, inside.len())) }
+            }
+            Some(cut_off) => Proof { covered: Interval::new(self.since, until), gap: Some(cut_off.gap()) },
+        }
     }
+}
+
+/// A second that filled a page by itself, waiting for what the next page shows.
+#[derive(Debug)]
+struct Pending {
+    second: i64,
+    seen: usize,
+    full: bool,
+}
+
+impl Pending {
+    fn gap(self) -> (Interval, GapReason, Option<i64>) {
+        dense(Interval { since: self.second, until: self.second }, self.seen)
+    }
+}
+
+fn dense(interval: Interval, seen: usize) -> (Interval, GapReason, Option<i64>) {
+    (interval, GapReason::DenseSecond, i64::try_from(seen).ok())
 }
 
 #[cfg(test)]
@@ -146,6 +180,7 @@ mod tests {
         events: Vec<(EventId, i64)>,
         cap: usize,
         exclusive: bool,
+        uneven: bool,
         failures: Vec<u8>,
         asked: usize,
         transferred: usize,
@@ -153,14 +188,19 @@ mod tests {
 
     impl Model {
         fn answer(&mut self, filter: &Filter) -> Page {
-            let (since, until) = (filter.since.expect("asked").as_secs(), filter.until.expect("asked").as_secs());
+            let (since, until) = (filter.since.map(|t| t.as_secs()), filter.until.expect("asked").as_secs());
             let within = |at: i64| {
                 let at = at.cast_unsigned();
-                if self.exclusive { since < at && at < until } else { since <= at && at <= until }
+                let (after, before) = (since.is_none_or(|s| s < at), at < until);
+                let ends = !self.exclusive && (since == Some(at) || until == at);
+                (after && before) || (ends && since.is_none_or(|s| s <= at) && at <= until)
             };
             let mut found: Vec<_> = self.events.iter().filter(|(_, at)| within(*at)).copied().collect();
             found.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-            found.truncate(self.cap.min(filter.limit.expect("always asked")));
+            // A relay that counts bytes gives fewer events at one time than at another.
+            let cap =
+                if self.uneven && self.asked % 2 == 1 { self.cap.div_ceil(2).max(SMALLEST_CAP) } else { self.cap };
+            found.truncate(cap.min(filter.limit.expect("always asked")));
             let failure = self.failures.get(self.asked).copied().unwrap_or(0);
             self.asked += 1;
             let end = match failure {
@@ -200,14 +240,15 @@ mod tests {
             cap in SMALLEST_CAP..30,
             limit in SMALLEST_CAP..40,
             failures in prop::collection::vec(prop_oneof![12 => Just(0_u8), 1 => 1_u8..5], 0..60),
-            since in 1_i64..10,
+            since in 0_i64..10,
             exclusive: bool,
+            uneven: bool,
             bounds in prop_oneof![Just(Bounds::Inside), Just(Bounds::Outside)],
         ) {
             // A relay that leaves the bounds out is never taken for one that does not.
             let bounds = if exclusive { Bounds::Outside } else { bounds };
             let events: Vec<_> = seconds.iter().enumerate().map(|(n, at)| (id(n), *at)).collect();
-            let mut model = Model { events: events.clone(), cap, exclusive, failures, asked: 0, transferred: 0 };
+            let mut model = Model { events: events.clone(), cap, exclusive, uneven, failures, asked: 0, transferred: 0 };
             let mut taken = BTreeMap::new();
             let (mut covered, mut gaps) = (IntervalSet::default(), Vec::new());
             let window = Interval::new(since, 50).expect("in order");
@@ -215,7 +256,7 @@ mod tests {
             for _ in 0..3 {
                 gaps.clear();
                 for missing in covered.missing(window).into_iter().rev() {
-                    let mut pager = Pager::new(missing, bounds, limit, 0);
+                    let mut pager = Pager::new(missing, bounds, limit);
                     let mut steps = 0;
                     while let Some(filter) = pager.next(&Filter::new()) {
                         let page = model.answer(&filter);
@@ -249,8 +290,9 @@ mod tests {
     #[test]
     fn a_long_history_costs_two_requests_a_thousand_and_hardly_an_event_twice() {
         let events: Vec<_> = (0..100_000).map(|n| (id(n), 1_000 + (n as i64) * 7 / 3)).collect();
-        let mut model = Model { events, cap: 500, exclusive: false, failures: vec![], asked: 0, transferred: 0 };
-        let mut pager = Pager::new(Interval::new(0, 10_000_000).expect("in order"), Bounds::Inside, 500, 0);
+        let mut model =
+            Model { events, cap: 500, exclusive: false, uneven: false, failures: vec![], asked: 0, transferred: 0 };
+        let mut pager = Pager::new(Interval::new(0, 10_000_000).expect("in order"), Bounds::Inside, 500);
         let mut taken = HashSet::new();
         while let Some(filter) = pager.next(&Filter::new()) {
             let page = model.answer(&filter);
@@ -276,7 +318,7 @@ mod tests {
                 end: End::Eose,
             };
             change(&mut page);
-            let mut pager = Pager::new(Interval::new(0, 9).expect("in order"), Bounds::Inside, 500, 0);
+            let mut pager = Pager::new(Interval::new(0, 9).expect("in order"), Bounds::Inside, 500);
             let proof = pager.take(&page, &[]);
             assert_eq!(pager.next(&Filter::new()), None);
             assert_eq!(proof.covered, None);
@@ -299,7 +341,7 @@ mod tests {
             took: None,
             end: End::Overflow,
         };
-        let mut pager = Pager::new(Interval::new(0, 9).expect("in order"), Bounds::Inside, 500, 0);
+        let mut pager = Pager::new(Interval::new(0, 9).expect("in order"), Bounds::Inside, 500);
         let mut limits = Vec::new();
         while let Some(filter) = pager.next(&Filter::new()) {
             limits.push(filter.limit.expect("asked"));
