@@ -127,9 +127,14 @@ impl Pager {
         let pending = self.pending.take();
         if oldest.is_none() && full {
             // The margin filled the page, and nothing shows what lies behind it.
-            self.until = (until > self.since).then(|| until - 1);
-            self.pending = Some(Pending { second: until, seen: 0, full });
-            return Proof { covered: None, gap: pending.map(Pending::gap) };
+            if until > self.since {
+                self.until = Some(until - 1);
+                self.pending = Some(Pending { second: until, seen: 0, full });
+                return Proof { covered: None, gap: pending.map(Pending::gap) };
+            }
+            self.until = None;
+            let last = pending.map_or(until, |pending| pending.second);
+            return Proof { covered: None, gap: Interval::new(self.since, last).map(|i| dense(i, 0)) };
         }
         self.until = None;
         match pending {
