@@ -138,7 +138,8 @@ async fn walk(
         let report = reports.iter().find(|report| report.filter == key);
         // A second too dense for a page is not tried again at once: it would be the same.
         // Of a relay that gives fewer events than any we know of, it could never be told from a complete one.
-        let tiny = |gap: &Gap| gap.count.is_some_and(|n| n < SMALLEST_CAP as i64);
+        // A gap in which nothing was seen is one of a full margin, and worth another try.
+        let tiny = |gap: &Gap| gap.count.is_some_and(|n| (1..SMALLEST_CAP as i64).contains(&n));
         let rests =
             |gap: &&Gap| gap.reason == GapReason::DenseSecond && (gap.tried_at + DENSE_REST > now() || tiny(gap));
         let dense = report.iter().flat_map(|r| r.gaps.iter().filter(rests)).map(|gap| gap.interval);
