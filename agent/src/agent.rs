@@ -41,7 +41,7 @@ impl Agent {
             }
         };
         let dialer = dialer(&config, &signer)?;
-        let archive = brotr_storage::open(config.storage_url()).await?;
+        let archive = brotr_storage::open(config.storage_url(), config.archive_options()).await?;
         let ingest = Ingest::new(archive.clone());
         Ok(Self { config: Arc::new(config), archive, signer, dialer, ingest })
     }

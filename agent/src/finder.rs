@@ -7,7 +7,7 @@ use brotr_storage::Event;
 use serde::Serialize;
 
 use crate::agent::{Agent, now};
-use crate::config::Source;
+use crate::config::{Profile, Source};
 use crate::happening::Happening;
 use crate::initializer::{self, Sorted};
 use crate::net::{Address, Guard, http};
@@ -66,7 +66,7 @@ pub async fn pass(agent: &Agent, which: Sources) -> Result<Vec<Found>> {
             found.push(web(agent, source).await?);
         }
     }
-    if agent.config.finder.events {
+    if agent.config.finder.events && agent.config.profile == Profile::Bigbrotr {
         found.push(events(agent).await?);
     }
     Ok(found)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use brotr_dvm::{Acceptance, Answer, Dvm};
 use brotr_keys::Signer;
-use brotr_storage::{Archive, Batch, Event, JobStatus, Network};
+use brotr_storage::{Archive, Batch, Event, JobStatus, Network, Options};
 use nostr::{EventBuilder, JsonUtil, Kind, Tag, TagKind, Timestamp};
 
 const NOW: i64 = 1_700_000_000;
@@ -19,7 +19,9 @@ struct Desk {
 
 async fn desk() -> Desk {
     let dir = tempfile::tempdir().expect("a directory");
-    let archive = brotr_storage::open(&format!("sqlite://{}/db", dir.path().display())).await.expect("opened");
+    let archive = brotr_storage::open(&format!("sqlite://{}/db", dir.path().display()), Options::default())
+        .await
+        .expect("opened");
     let author = Signer::throwaway();
     let events = (0..10_u64).map(|i| {
         let builder = EventBuilder::new(Kind::from((i % 3) as u16), i.to_string()).tag(Tag::hashtag("x"));
@@ -27,7 +29,7 @@ async fn desk() -> Desk {
         Event::from(&event).verify().expect("verified")
     });
     let relay = Some(("wss://a.example/".to_owned(), Network::Clearnet));
-    archive.store(&Batch { relay, events: events.collect(), ..Batch::default() }).await.expect("stored");
+    archive.store(Batch { relay, events: events.collect(), ..Batch::default() }).await.expect("stored");
     let agent = Signer::throwaway();
     let canonical = Arc::new(|url: &str| match url.strip_prefix("wss://") {
         Some(_) => Ok(format!("{}/", url.trim_end_matches('/'))),

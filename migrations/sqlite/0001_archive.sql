@@ -10,35 +10,96 @@ create table relay (
     checked_at    integer,
     failures      integer not null default 0,
     check_due_at  integer not null default 0,
-    sync_due_at   integer not null default 0
+    sync_due_at   integer not null default 0,
+    events        integer not null default 0,
+    first_seen_at integer,
+    last_seen_at  integer
 );
 
+-- The archive as a whole, in one row: which profile it keeps, its totals, and the last number given to an event, which
+-- is never given again.
+create table archive (
+    one       integer primary key default 1 check (one = 1),
+    profile   text,
+    events    integer not null default 0,
+    pubkeys   integer not null default 0,
+    sightings integer not null default 0,
+    last_k    integer not null default 0
+);
+insert into archive default values;
+
+-- Totals are kept up in the transaction that changes them. `vanished_until`: the author asked all relays to forget what
+-- is dated up to then (NIP-62).
+create table author (
+    k              integer primary key,
+    pubkey         blob    not null unique,
+    events         integer not null default 0,
+    kinds          integer not null default 0,
+    vanished_until integer
+);
+create index author_vanished on author (vanished_until) where vanished_until is not null;
+
+create table kind (
+    kind    integer primary key,
+    events  integer not null,
+    pubkeys integer not null
+);
+
+-- Events in the order they were stored. `payload` holds tags and content (docs/DATABASE.md); `sig` is null where the
+-- profile keeps none.
 create table event (
-    k          integer primary key autoincrement,
+    k          integer primary key,
     id         blob    not null unique,
-    pubkey     blob    not null,
+    author     integer not null,
     created_at integer not null,
     kind       integer not null,
-    tags       text    not null,
-    content    text    not null,
-    sig        blob    not null
+    sig        blob,
+    payload    blob    not null
 );
-create index event_by_time   on event (created_at desc, id);
-create index event_by_author on event (pubkey, created_at desc);
-create index event_by_kind   on event (kind, created_at desc);
+create index event_by_time   on event (created_at, id);
+create index event_by_author on event (author, kind, created_at);
+create index event_by_kind   on event (kind, created_at);
 
 -- One row for each one-letter tag: `key` is 64 bits of the hash of its name and value.
 create table tag (
     key        integer not null,
     created_at integer not null,
-    event      integer not null references event (k) on delete cascade,
+    event      integer not null,
     primary key (key, created_at, event)
 ) without rowid;
-create index tag_by_event on tag (event);
+
+-- What a good relay would not give to clients, and from when on.
+create table hidden (
+    event  integer not null,
+    reason text    not null,
+    since  integer not null,
+    primary key (event, reason)
+) without rowid;
+
+-- The newest version of each replaceable or addressable event (NIP-01), and up to which date versions were deleted
+-- (NIP-09). `key` is 64 bits of the hash of author, kind and d tag.
+create table slot (
+    key           integer primary key,
+    event         integer,
+    created_at    integer,
+    id            blob,
+    deleted_until integer
+);
+
+-- What authors deleted by id, stored here or not: 64 bits of the hash of author and id.
+create table deletion (
+    key integer primary key
+);
+
+-- The dictionaries that payloads are compressed with, numbered from 1.
+create table dictionary (
+    n    integer primary key,
+    data blob    not null
+);
 
 create table sighting (
-    event   integer not null references event (k) on delete cascade,
-    relay   integer not null references relay (k),
+    event   integer not null,
+    relay   integer not null,
     seen_at integer not null,
     primary key (event, relay)
 ) without rowid;
@@ -118,13 +179,16 @@ create index outbox_due on outbox (relay, due_at) where due_at is not null;
 
 create view relays as select url, network, discovered_at, state, checked_at from relay;
 
+-- `event_tags`, `event_tagvalues` and `event_content` are functions of `brotr sql`; any other shell has them not, and
+-- can read `event_heads`.
 create view events as
-select id, pubkey, created_at, kind, tags,
-       (select json_group_array(json_extract(t.value, '$[0]') || ':' || json_extract(t.value, '$[1]'))
-          from json_each(event.tags) t
-         where length(json_extract(t.value, '$[0]')) = 1 and json_array_length(t.value) > 1) as tagvalues,
-       content, sig
-  from event;
+select event.id, author.pubkey, event.created_at, event.kind, event_tags(event.payload) as tags,
+       event_tagvalues(event.payload) as tagvalues, event_content(event.payload) as content, event.sig
+  from event join author on author.k = event.author;
+
+create view event_heads as
+select event.id, author.pubkey, event.created_at, event.kind, event.sig
+  from event join author on author.k = event.author;
 
 create view events_relays as
 select event.id as event_id, relay.url as relay_url, sighting.seen_at
@@ -143,18 +207,14 @@ select relay.url as relay_url, generated_at, type, document as metadata_id, rtt_
  where generated_at = (select max(generated_at) from metadata n where n.relay = m.relay and n.type = m.type);
 
 create view events_statistics as
-select count(*) as events, count(distinct pubkey) as pubkeys, count(distinct kind) as kinds,
-       min(created_at) as first_created_at, max(created_at) as last_created_at,
-       (select count(*) from sighting) as sightings
-  from event;
+select events, pubkeys, (select count(*) from kind where events > 0) as kinds,
+       (select min(created_at) from event) as first_created_at, (select max(created_at) from event) as last_created_at,
+       sightings
+  from archive;
 
 create view relays_statistics as
-select relay.url as relay_url, relay.network, relay.discovered_at, count(sighting.event) as events,
-       min(sighting.seen_at) as first_seen_at, max(sighting.seen_at) as last_seen_at
-  from relay left join sighting on sighting.relay = relay.k group by relay.k;
+select url as relay_url, network, discovered_at, events, first_seen_at, last_seen_at from relay;
 
-create view kind_counts_total as
-select kind, count(*) as events, count(distinct pubkey) as pubkeys from event group by kind;
+create view kind_counts_total as select kind, events, pubkeys from kind where events > 0;
 
-create view pubkey_counts_total as
-select pubkey, count(*) as events, count(distinct kind) as kinds from event group by pubkey;
+create view pubkey_counts_total as select pubkey, events, kinds from author where events > 0;

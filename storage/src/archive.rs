@@ -9,9 +9,63 @@ use crate::rows::{
     Batch, CheckRecord, CoverageReport, Cursor, Delivery, Document, Job, JobStatus, Network, Outgoing, Relay,
     RelayQuery, Stats, Stored,
 };
-use crate::{Event, StorageError};
+use crate::{Event, StorageError, View};
 
 type Result<T> = std::result::Result<T, StorageError>;
+
+/// What an archive keeps of an event. It is settled when the archive is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Everything that was signed.
+    #[default]
+    Bigbrotr,
+    /// Id, author, date, kind and tag values; neither the other tags nor content nor signature.
+    Lilbrotr,
+}
+
+impl Profile {
+    /// The word it is configured and stored as.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bigbrotr => "bigbrotr",
+            Self::Lilbrotr => "lilbrotr",
+        }
+    }
+
+    /// Whether an archive that keeps `kept` can be opened as this profile.
+    pub(crate) fn check(self, kept: &str) -> Result<()> {
+        let kept: Self = kept.parse()?;
+        if kept == self { Ok(()) } else { Err(StorageError::Profile { kept, asked: self }) }
+    }
+
+    /// Whether what was asked for can be had from this archive.
+    pub(crate) fn keeps_contents(self) -> Result<()> {
+        match self {
+            Self::Bigbrotr => Ok(()),
+            Self::Lilbrotr => Err(StorageError::NoContents),
+        }
+    }
+}
+
+impl std::str::FromStr for Profile {
+    type Err = StorageError;
+
+    fn from_str(word: &str) -> Result<Self> {
+        match word {
+            "bigbrotr" => Ok(Self::Bigbrotr),
+            "lilbrotr" => Ok(Self::Lilbrotr),
+            other => Err(StorageError::Damaged { what: "profile", detail: other.to_owned() }),
+        }
+    }
+}
+
+/// How an archive is opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// What it keeps.
+    pub profile: Profile,
+}
 
 /// Events and their sightings: what each backend does in its own way.
 #[async_trait]
@@ -20,18 +74,18 @@ pub trait Events: Send + Sync {
     async fn known(&self, ids: &[EventId]) -> Result<HashSet<EventId>>;
 
     /// Stores a batch in one transaction: events, sightings, coverage and gaps, or none of them.
-    async fn store(&self, batch: &Batch) -> Result<Stored>;
+    async fn store(&self, batch: Batch) -> Result<Stored>;
 
     /// One page of the events that a filter asks for, newest first, lowest id first within a second. The filter's
     /// own `limit` counts from its first page, so callers that page keep the count.
-    async fn page(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Vec<Event>>;
+    async fn page(&self, filter: &Filter, view: View, after: Option<Cursor>, limit: usize) -> Result<Vec<Event>>;
 
     /// How many distinct events any of these filters asks for, of those seen on any of these relays; with no relays,
     /// of all. `limit` plays no part (NIP-45).
-    async fn count(&self, filters: &[Filter], relays: &[String]) -> Result<u64>;
+    async fn count(&self, filters: &[Filter], view: View, relays: &[String]) -> Result<u64>;
 
     /// Ids and times of the events that a filter asks for, oldest first, for NIP-77.
-    async fn ids(&self, filter: &Filter) -> Result<Vec<(EventId, i64)>>;
+    async fn ids(&self, filter: &Filter, view: View) -> Result<Vec<(EventId, i64)>>;
 
     /// The relays that hold each of these events.
     async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>>;
@@ -40,10 +94,11 @@ pub trait Events: Send + Sync {
     /// commit to the next, so a reader that remembers it misses nothing.
     async fn stored_after(&self, after: i64, limit: i64) -> Result<Vec<(i64, Event)>>;
 
-    /// Removes the events that a filter asks for, with their sightings.
+    /// Removes the events that a filter asks for, with their sightings. What they deleted or replaced stays hidden,
+    /// unless everything is removed.
     async fn remove(&self, filter: &Filter) -> Result<()>;
 
-    /// The archive in numbers. Its cost grows with the number of events.
+    /// The archive in numbers.
     async fn stats(&self) -> Result<Stats>;
 }
 
@@ -114,8 +169,15 @@ pub trait Ledger: Send + Sync {
     async fn close(&self);
 }
 
+/// A row that a statement of somebody's own gave: column names first, then values. Binary values are hexadecimal text.
+pub type SqlRow = Vec<serde_json::Value>;
+
 /// The archive: [`Events`] and [`Ledger`] on one database.
+#[async_trait]
 pub trait Archive: Events + Ledger + std::fmt::Debug {
+    /// Runs a statement of somebody's own, which may only read, and sends its rows one by one.
+    async fn sql(&self, statement: &str, rows: tokio::sync::mpsc::Sender<SqlRow>) -> Result<()>;
+
     /// `SQLite` or `PostgreSQL`.
     fn backend(&self) -> &'static str;
 }

@@ -1,5 +1,7 @@
 //! What can go wrong in the archive.
 
+use crate::Profile;
+
 /// Why the archive could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -14,17 +16,60 @@ pub enum StorageError {
         /// A path, or host, port and database name.
         place: String,
         /// What the driver said.
-        source: sqlx::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A file could not be used.
+    #[error("failed to {doing} {place}: {source}")]
+    Io {
+        /// What was tried: `open`, `lock`.
+        doing: &'static str,
+        /// The path.
+        place: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Another process writes to the SQLite file.
+    #[error("the archive {0} is in use by another brotr: stop it first, or give this one another storage.url")]
+    Locked(String),
+    /// The archive was opened to be read.
+    #[error("the archive was opened to be read only")]
+    ReadOnly,
+    /// The archive is closed, or closing.
+    #[error("the archive is closed")]
+    Closed,
+    /// The archive keeps less, or more, than is asked for.
+    #[error(
+        "the archive was made with the profile {}, and the profile is now {}: set `profile: {}`, or name another storage.url",
+        kept.as_str(), asked.as_str(), kept.as_str()
+    )]
+    Profile {
+        /// What it was made with.
+        kept: Profile,
+        /// What was asked for.
+        asked: Profile,
+    },
+    /// Events were asked for, and the archive has only parts of them.
+    #[error(
+        "this archive keeps neither content nor tags nor signatures (profile lilbrotr): events can be counted, not given"
+    )]
+    NoContents,
     /// The schema could not be brought up to date.
     #[error("failed to migrate the database: {0}")]
-    Migrate(sqlx::migrate::MigrateError),
+    Migrate(Box<dyn std::error::Error + Send + Sync>),
     /// The database was written by a newer version of this program.
     #[error("the database has schema version {0}, which is newer than this program knows: upgrade brotr")]
     Newer(i64),
+    /// The database was written by an older version of this program, and was opened to be read only.
+    #[error(
+        "the database has schema version {0}, which is older than this program's: `brotr init` or `brotr run` migrates it"
+    )]
+    Older(i64),
     /// A statement failed.
     #[error("the database refused a statement: {0}")]
     Statement(#[from] sqlx::Error),
+    /// A statement failed.
+    #[error("the database refused a statement: {0}")]
+    Sqlite(#[from] rusqlite::Error),
     /// A stored row does not have the form this program writes.
     #[error("a stored {what} is damaged: {detail}")]
     Damaged {
@@ -33,6 +78,9 @@ pub enum StorageError {
         /// What was found.
         detail: String,
     },
+    /// An event was packed with a dictionary that another process has added since this one opened the archive.
+    #[error("an event needs compression dictionary {0}, which was not there when the archive was opened: try again")]
+    UnknownDictionary(usize),
     /// An input is outside what the archive can hold.
     #[error("{0}")]
     Unfit(String),
@@ -42,7 +90,7 @@ impl From<sqlx::migrate::MigrateError> for StorageError {
     fn from(error: sqlx::migrate::MigrateError) -> Self {
         match error {
             sqlx::migrate::MigrateError::VersionMissing(version) => Self::Newer(version),
-            other => Self::Migrate(other),
+            other => Self::Migrate(Box::new(other)),
         }
     }
 }

@@ -84,13 +84,7 @@ impl Event {
 
     /// The first value of each tag whose name is one letter: what a filter can ask for (NIP-01).
     pub fn indexed_tags(&self) -> impl Iterator<Item = (char, &str)> {
-        self.tags.iter().filter_map(|tag| {
-            let mut name = tag.first()?.chars();
-            match (name.next(), name.next()) {
-                (Some(letter), None) if letter.is_ascii_alphabetic() => Some((letter, tag.get(1)?.as_str())),
-                _ => None,
-            }
-        })
+        crate::filter::indexed(&self.tags)
     }
 }
 

@@ -68,6 +68,17 @@ pub fn matches(filter: &Filter, event: &Event) -> bool {
         })
 }
 
+/// The first value of each tag whose name is one letter: what a filter can ask for (NIP-01).
+pub(crate) fn indexed(tags: &[Vec<String>]) -> impl Iterator<Item = (char, &str)> {
+    tags.iter().filter_map(|tag| {
+        let mut name = tag.first()?.chars();
+        match (name.next(), name.next()) {
+            (Some(letter), None) if letter.is_ascii_alphabetic() => Some((letter, tag.get(1)?.as_str())),
+            _ => None,
+        }
+    })
+}
+
 /// The key under which one value of a one-letter tag is indexed: 64 bits of a hash, whatever the value's length.
 /// Two values share a key with odds of 2^-64, and rows found by key are compared in full before they leave.
 pub(crate) fn tag_key(letter: char, value: &str) -> i64 {

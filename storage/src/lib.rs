@@ -5,20 +5,25 @@
 //! network connection other than the one to its own database.
 
 mod archive;
+mod claims;
 mod coverage;
+mod database;
 mod error;
 mod event;
 mod filter;
 mod ledger;
 mod nostr_database;
+mod payload;
 mod postgres;
+mod prepare;
 mod rows;
 mod select;
 mod sqlite;
+mod view;
 
 use std::sync::Arc;
 
-pub use archive::{Archive, Events, Ledger};
+pub use archive::{Archive, Events, Ledger, Options, Profile, SqlRow};
 pub use coverage::{Interval, IntervalSet};
 pub use error::StorageError;
 pub use event::{BadEvent, Event, Identified, Verified};
@@ -27,18 +32,43 @@ pub use nostr_database::NostrArchive;
 pub use postgres::PostgresArchive;
 pub use rows::*;
 pub use sqlite::SqliteArchive;
+pub use view::View;
 
 /// Opens the archive that `url` names, creating and migrating its schema.
 ///
 /// `url` is `sqlite://PATH` or `postgres://...`.
 ///
 /// # Errors
-/// When the scheme is neither, the database cannot be reached, or its schema is newer than this program.
-pub async fn open(url: &str) -> Result<Arc<dyn Archive>, StorageError> {
+/// When the scheme is neither, the database cannot be reached, its schema is newer than this program, it keeps another
+/// profile, or another process writes to the SQLite file.
+pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Archive>, StorageError> {
+    Ok(match backend(url)? {
+        Backend::Sqlite => Arc::new(SqliteArchive::open(url, options).await?),
+        Backend::Postgres => Arc::new(PostgresArchive::open(url, options).await?),
+    })
+}
+
+/// Opens an archive that is there, to read it beside the process that writes to it.
+///
+/// # Errors
+/// As [`open`], and when the archive is not there or its schema is older than this program's.
+pub async fn open_to_read(url: &str, options: Options) -> Result<Arc<dyn Archive>, StorageError> {
+    Ok(match backend(url)? {
+        Backend::Sqlite => Arc::new(SqliteArchive::open_to_read(url).await?),
+        Backend::Postgres => Arc::new(PostgresArchive::open(url, options).await?),
+    })
+}
+
+enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+fn backend(url: &str) -> Result<Backend, StorageError> {
     if url.starts_with("sqlite:") {
-        Ok(Arc::new(SqliteArchive::open(url).await?))
+        Ok(Backend::Sqlite)
     } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-        Ok(Arc::new(PostgresArchive::open(url).await?))
+        Ok(Backend::Postgres)
     } else {
         Err(StorageError::Scheme)
     }

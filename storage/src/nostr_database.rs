@@ -8,8 +8,8 @@ use nostr_database::{
     Backend, DatabaseError, DatabaseEventStatus, Events, NostrDatabase, RejectedReason, SaveEventStatus,
 };
 
-use crate::Archive;
 use crate::rows::{Batch, Cursor};
+use crate::{Archive, View};
 
 /// How many events are read at a time.
 const PAGE: usize = 1_000;
@@ -39,7 +39,7 @@ impl NostrDatabase for NostrArchive {
                 return Ok(SaveEventStatus::Rejected(RejectedReason::Ephemeral));
             }
             let batch = Batch { events: vec![verified], ..Batch::default() };
-            match self.0.store(&batch).await.map_err(DatabaseError::backend)?.stored {
+            match self.0.store(batch).await.map_err(DatabaseError::backend)?.stored {
                 0 => Ok(SaveEventStatus::Rejected(RejectedReason::Duplicate)),
                 _ => Ok(SaveEventStatus::Success),
             }
@@ -60,7 +60,7 @@ impl NostrDatabase for NostrArchive {
     fn count(&self, filter: Filter) -> BoxedFuture<'_, Result<usize, DatabaseError>> {
         Box::pin(async move {
             let limit = filter.limit.unwrap_or(usize::MAX);
-            let count = self.0.count(&[filter], &[]).await.map_err(DatabaseError::backend)?;
+            let count = self.0.count(&[filter], View::All, &[]).await.map_err(DatabaseError::backend)?;
             Ok(usize::try_from(count).unwrap_or(usize::MAX).min(limit))
         })
     }
@@ -72,7 +72,7 @@ impl NostrDatabase for NostrArchive {
             let mut after = None;
             while left > 0 {
                 let asked = left.min(PAGE);
-                let page = self.0.page(&filter, after, asked).await.map_err(DatabaseError::backend)?;
+                let page = self.0.page(&filter, View::All, after, asked).await.map_err(DatabaseError::backend)?;
                 let Some(last) = page.last() else { break };
                 after = Some(Cursor { created_at: last.created_at, id: last.id });
                 left -= page.len();
@@ -88,7 +88,7 @@ impl NostrDatabase for NostrArchive {
 
     fn negentropy_items(&self, filter: Filter) -> BoxedFuture<'_, Result<Vec<(EventId, Timestamp)>, DatabaseError>> {
         Box::pin(async move {
-            let ids = self.0.ids(&filter).await.map_err(DatabaseError::backend)?;
+            let ids = self.0.ids(&filter, View::All).await.map_err(DatabaseError::backend)?;
             Ok(ids.into_iter().map(|(id, at)| (id, Timestamp::from(at.cast_unsigned()))).collect())
         })
     }

@@ -1,48 +1,60 @@
-//! A NIP-01 filter as the condition of a SELECT that both dialects read.
+//! A NIP-01 filter as the condition of a SELECT, in the words of either database.
 
 use nostr::Filter;
 
-use crate::Cursor;
+use crate::database::Value;
 use crate::filter::tag_key;
+use crate::{Cursor, View};
 
-/// A value to bind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Arg {
-    Int(i64),
-    Bytes(Vec<u8>),
-    Text(String),
+/// How a database says that an event has one of these tags.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Dialect {
+    Sqlite,
+    Postgres,
 }
 
 /// A condition on the table `event` with its values, numbered from `$1`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Condition {
+    dialect: Dialect,
     pub(crate) sql: String,
-    pub(crate) args: Vec<Arg>,
+    pub(crate) args: Vec<Value>,
 }
 
 impl Condition {
-    /// The events that `filter` asks for and that come after `cursor`.
-    pub(crate) fn of(filter: &Filter, after: Option<Cursor>) -> Self {
-        let mut condition = Self::default();
+    fn new(dialect: Dialect) -> Self {
+        Self { dialect, sql: String::new(), args: Vec::new() }
+    }
+
+    /// The events of a view that `filter` asks for and that come after `cursor`.
+    pub(crate) fn of(dialect: Dialect, filter: &Filter, view: View, after: Option<Cursor>) -> Self {
+        let mut condition = Self::new(dialect);
         condition.filter(filter);
+        condition.view(view);
         if let Some(cursor) = after {
-            let at = condition.bind(Arg::Int(cursor.created_at));
-            let id = condition.bind(Arg::Bytes(cursor.id.to_bytes().to_vec()));
+            let at = condition.bind(cursor.created_at);
+            let id = condition.bind(cursor.id.to_bytes().to_vec());
             let more = format!(" and created_at <= {at} and (created_at < {at} or id > {id})");
             condition.sql.push_str(&more);
         }
         condition
     }
 
-    /// The events that any of the filters asks for, seen on one of these relays unless there are none.
-    pub(crate) fn any(filters: &[Filter], relays: &[String]) -> Self {
-        let mut condition = Self::default();
+    /// The events of a view that any of the filters asks for, seen on one of these relays unless there are none.
+    pub(crate) fn any(dialect: Dialect, filters: &[Filter], view: View, relays: &[i64]) -> Self {
+        let mut condition = Self::new(dialect);
         if !relays.is_empty() {
-            let list = condition.list(relays.iter().map(|url| Arg::Text(url.clone())));
-            condition.sql = format!(
-                "exists (select 1 from sighting join relay on relay.k = sighting.relay \
-                 where sighting.event = event.k and relay.url in {list}) and "
-            );
+            let list = condition.list(relays.iter().copied());
+            condition.sql = match dialect {
+                Dialect::Sqlite => {
+                    format!("exists (select 1 from sighting s where s.event = event.k and s.relay in {list}) and ")
+                }
+                Dialect::Postgres => {
+                    format!(
+                        "exists (select 1 from sighting s where s.events @> array[event.k] and s.relay in {list}) and "
+                    )
+                }
+            };
         }
         condition.sql.push('(');
         for (n, filter) in filters.iter().enumerate() {
@@ -50,35 +62,45 @@ impl Condition {
             condition.filter(filter);
         }
         condition.sql.push_str(if filters.is_empty() { "1 = 0)" } else { "))" });
+        condition.view(view);
         condition
     }
 
-    fn bind(&mut self, arg: Arg) -> String {
-        self.args.push(arg);
+    fn bind(&mut self, value: impl Into<Value>) -> String {
+        self.args.push(value.into());
         format!("${}", self.args.len())
     }
 
-    fn list(&mut self, args: impl Iterator<Item = Arg>) -> String {
-        let places: Vec<_> = args.map(|arg| self.bind(arg)).collect();
+    fn list(&mut self, values: impl Iterator<Item = impl Into<Value>>) -> String {
+        let places: Vec<_> = values.map(|value| self.bind(value)).collect();
         // `in ()` is no SQL in PostgreSQL; an empty list asks for nothing.
         if places.is_empty() { "(null)".into() } else { format!("({})", places.join(", ")) }
+    }
+
+    fn view(&mut self, view: View) {
+        if let View::Client { now } = view {
+            let now = self.bind(now);
+            let shown =
+                format!(" and not exists (select 1 from hidden h where h.event = event.k and h.since <= {now})");
+            self.sql.push_str(&shown);
+        }
     }
 
     fn filter(&mut self, filter: &Filter) {
         let mut parts = vec!["1 = 1".to_owned()];
         if let Some(ids) = &filter.ids {
-            let list = self.list(ids.iter().map(|id| Arg::Bytes(id.to_bytes().to_vec())));
+            let list = self.list(ids.iter().map(|id| id.to_bytes().to_vec()));
             parts.push(format!("id in {list}"));
         }
         if let Some(authors) = &filter.authors {
-            let list = self.list(authors.iter().map(|key| Arg::Bytes(key.to_bytes().to_vec())));
-            parts.push(format!("pubkey in {list}"));
+            let list = self.list(authors.iter().map(|key| key.to_bytes().to_vec()));
+            parts.push(format!("author in (select k from author where pubkey in {list})"));
         }
         if let Some(kinds) = &filter.kinds {
-            let list = self.list(kinds.iter().map(|kind| Arg::Int(i64::from(kind.as_u16()))));
+            let list = self.list(kinds.iter().map(|kind| i64::from(kind.as_u16())));
             parts.push(format!("kind in {list}"));
         }
-        let second = |t: nostr::Timestamp| Arg::Int(i64::try_from(t.as_secs()).unwrap_or(i64::MAX));
+        let second = |t: nostr::Timestamp| i64::try_from(t.as_secs()).unwrap_or(i64::MAX);
         if let Some(since) = filter.since {
             parts.push(format!("created_at >= {}", self.bind(second(since))));
         }
@@ -86,8 +108,12 @@ impl Condition {
             parts.push(format!("created_at <= {}", self.bind(second(until))));
         }
         for (letter, values) in &filter.generic_tags {
-            let list = self.list(values.iter().map(|value| Arg::Int(tag_key(letter.as_char(), value))));
-            parts.push(format!("k in (select event from tag where key in {list})"));
+            let keys = self.list(values.iter().map(|value| tag_key(letter.as_char(), value)));
+            parts.push(match self.dialect {
+                Dialect::Sqlite => format!("k in (select event from tag where key in {keys})"),
+                Dialect::Postgres if values.is_empty() => "1 = 0".into(),
+                Dialect::Postgres => format!("tagkeys && array[{}]::bigint[]", &keys[1..keys.len() - 1]),
+            });
         }
         self.sql.push_str(&parts.join(" and "));
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use brotr::ingest::Ingest;
-use brotr_storage::{Archive, Batch, Event, Network};
+use brotr_storage::{Archive, Batch, Event, Network, Options};
 use futures::StreamExt;
 use nostr::{EventBuilder, JsonUtil, Keys, Kind, Tag, Timestamp};
 
@@ -20,7 +20,7 @@ const EVENTS: usize = 30_000;
 /// As many as a relay gives at a time.
 const PAGE: usize = 500;
 /// Pages under way at once, as from so many relays.
-const BESIDE: usize = 4;
+const BESIDE: usize = 32;
 
 fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -38,7 +38,7 @@ fn main() -> anyhow::Result<()> {
         ("PostgreSQL", server.database("bench")?),
     ] {
         let (new, bytes, known) = runtime.block_on(async {
-            let archive = brotr_storage::open(&url).await?;
+            let archive = brotr_storage::open(&url, Options::default()).await?;
             let new = take(&archive, lines.clone()).await?;
             let bytes = archive.stats().await?.disk_bytes / i64::try_from(EVENTS)?;
             // One page in twenty is new.
@@ -93,7 +93,7 @@ async fn take(archive: &Arc<dyn Archive>, lines: Vec<String>) -> anyhow::Result<
             let checked = ingest.check(events).await?;
             let known = checked.known_ids();
             let relay = Some(("wss://relay.example/".to_owned(), Network::Clearnet));
-            archive.store(&Batch { relay, events: checked.new, known, ..Batch::default() }).await?;
+            archive.store(Batch { relay, events: checked.new, known, ..Batch::default() }).await?;
             anyhow::Ok(())
         }
     });

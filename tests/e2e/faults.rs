@@ -8,7 +8,7 @@ use brotr::config::{Check, Config};
 use brotr::monitor::{WriteTest, check};
 use brotr::net::{Address, info};
 use brotr::synchronizer::{self, Pass};
-use brotr_storage::{CoverageReport, GapReason};
+use brotr_storage::{CoverageReport, GapReason, View};
 use brotr_tests::{Fault, Script, ScriptedRelay, events};
 use nostr::Filter;
 
@@ -46,7 +46,7 @@ impl Place {
     }
 
     async fn archived(&self) -> u64 {
-        self.agent.archive.count(&[Filter::new()], &[]).await.expect("counted")
+        self.agent.archive.count(&[Filter::new()], View::All, &[]).await.expect("counted")
     }
 }
 
@@ -144,7 +144,11 @@ async fn a_relay_that_leaves_the_bounds_out_loses_nothing() {
         let (pass, _) = place.pass(&relay).await;
         assert_eq!((pass.gaps, &pass.error), (0, &None), "{fault:?}: {pass:?}");
         let address = place.address(&relay).as_str().to_owned();
-        assert_eq!(place.agent.archive.count(&[Filter::new()], &[address]).await.expect("counted"), 2_100, "{fault:?}");
+        assert_eq!(
+            place.agent.archive.count(&[Filter::new()], View::All, &[address]).await.expect("counted"),
+            2_100,
+            "{fault:?}"
+        );
     }
 }
 

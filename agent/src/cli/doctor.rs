@@ -60,7 +60,7 @@ async fn examine(config: &Config) -> Vec<Check> {
     if sqlite.is_some_and(|path| !path.exists()) {
         checks.push(good("database", "none yet; it is made by brotr run or brotr init"));
     } else {
-        match brotr_storage::open(config.storage_url()).await {
+        match brotr_storage::open_to_read(config.storage_url(), config.archive_options()).await {
             Ok(archive) => {
                 match archive.stats().await {
                     Ok(stats) => {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
+use brotr_storage::View;
+
 use super::query::{Pages, parse};
 use super::{Access, Done, Shared, output};
 
@@ -30,7 +32,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         None => Box::new(BufWriter::new(std::io::stdout())),
     };
     let bar = output::progress(0, "exporting");
-    let mut pages = Pages::new(archive.as_ref(), filter);
+    let mut pages = Pages::new(archive.as_ref(), filter, View::All);
     while let Some(page) = pages.next().await? {
         for event in &page {
             writeln!(out, "{}", event.to_json())?;

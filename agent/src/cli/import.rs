@@ -115,7 +115,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
             lines.clear();
             let known = checked.known_ids();
             let batch = Batch { relay: relay.clone(), seen_at: now(), events: checked.new, known, ..Batch::default() };
-            let stored = archive.store(&batch).await?;
+            let stored = archive.store(batch).await?;
             imported.stored += stored.stored as u64;
             imported.known += stored.known as u64;
             bar.set_message(format!("{} new, {} known", imported.stored, imported.known));

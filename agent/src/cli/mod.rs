@@ -15,6 +15,7 @@ mod output;
 mod query;
 mod relays;
 mod run;
+mod sql;
 mod stats;
 mod sync;
 
@@ -77,6 +78,8 @@ enum Command {
     Export(export::Args),
     /// Ask a data vending machine (NIP-90) and print what it answers
     Job(job::Args),
+    /// Run an SQL statement that reads; the relations are described in docs/DATABASE.md
+    Sql(sql::Args),
     /// Print the archive in numbers
     Stats,
     /// Print what is proven complete, and what is not
@@ -156,6 +159,7 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Import(args) => import::main(shared, args).await,
         Command::Export(args) => export::main(shared, args).await,
         Command::Job(args) => job::main(shared, args).await,
+        Command::Sql(args) => sql::main(shared, args).await,
         Command::Stats => stats::main(shared).await,
         Command::Coverage(args) => coverage::main(shared, args).await,
         Command::Keys(command) => keys::main(shared, command),
@@ -183,8 +187,10 @@ impl Shared {
 
     /// The archive, for commands that need nothing else. One that only reads makes no archive where there is none.
     async fn archive(&self, config: &Config, access: Access) -> Result<Arc<dyn Archive>> {
-        if access == Access::Read
-            && let Some(path) = config.sqlite_file()
+        if access == Access::Write {
+            return Ok(brotr_storage::open(config.storage_url(), config.archive_options()).await?);
+        }
+        if let Some(path) = config.sqlite_file()
             && !path.exists()
         {
             let path = path.display();
@@ -192,7 +198,7 @@ impl Shared {
                 "there is no archive at {path}: start one with brotr run or brotr init, or name it by --config or --data-dir"
             );
         }
-        Ok(brotr_storage::open(config.storage_url()).await?)
+        Ok(brotr_storage::open_to_read(config.storage_url(), config.archive_options()).await?)
     }
 }
 

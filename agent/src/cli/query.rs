@@ -1,11 +1,12 @@
 //! `brotr query`
 
 use anyhow::{Context, Result};
-use brotr_storage::{Archive, Cursor, Event};
+use brotr_storage::{Archive, Cursor, Event, View};
 use nostr::Filter;
 use serde_json::{Value, json};
 
 use super::{Access, Done, Shared, Usage, output};
+use crate::agent::now;
 
 /// Events are read so many at a time.
 pub(super) const PAGE: usize = 200;
@@ -20,14 +21,18 @@ pub(super) struct Args {
     /// Print the relays that hold each event with it
     #[arg(long)]
     seen: bool,
+    /// Print also what a good relay would not give: replaced, deleted, expired, vanished, ephemeral and protected events
+    #[arg(long)]
+    all: bool,
 }
 
 pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let filter = parse(args.filter.as_deref())?;
     let config = shared.load()?;
     let archive = shared.archive(&config, Access::Read).await?;
+    let view = if args.all { View::All } else { View::Client { now: now() } };
     if args.count {
-        let count = archive.count(&[filter], &[]).await?;
+        let count = archive.count(&[filter], view, &[]).await?;
         if shared.json {
             output::json(&json!({"count": count}))?
         } else {
@@ -35,7 +40,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         }
         return Ok(Done::Well);
     }
-    let mut pages = Pages::new(archive.as_ref(), filter);
+    let mut pages = Pages::new(archive.as_ref(), filter, view);
     while let Some(page) = pages.next().await? {
         let ids: Vec<_> = page.iter().map(|event| event.id).collect();
         let mut holders = if args.seen { archive.holders(&ids).await? } else { Default::default() };
@@ -63,21 +68,22 @@ pub(super) fn parse(text: Option<&str>) -> Result<Filter> {
 pub(super) struct Pages<'a> {
     archive: &'a dyn Archive,
     filter: Filter,
+    view: View,
     after: Option<Cursor>,
     left: usize,
 }
 
 impl<'a> Pages<'a> {
-    pub(super) fn new(archive: &'a dyn Archive, filter: Filter) -> Self {
+    pub(super) fn new(archive: &'a dyn Archive, filter: Filter, view: View) -> Self {
         let left = filter.limit.unwrap_or(usize::MAX);
-        Self { archive, filter, after: None, left }
+        Self { archive, filter, view, after: None, left }
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Event>>> {
         if self.left == 0 {
             return Ok(None);
         }
-        let page = self.archive.page(&self.filter, self.after, PAGE.min(self.left)).await?;
+        let page = self.archive.page(&self.filter, self.view, self.after, PAGE.min(self.left)).await?;
         let Some(last) = page.last() else { return Ok(None) };
         self.after = Some(Cursor { created_at: last.created_at, id: last.id });
         self.left -= page.len();

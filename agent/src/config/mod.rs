@@ -124,6 +124,12 @@ impl Config {
         });
     }
 
+    /// How the archive is opened.
+    #[must_use]
+    pub fn archive_options(&self) -> brotr_storage::Options {
+        brotr_storage::Options { profile: self.profile.into() }
+    }
+
     /// The database's URL.
     #[must_use]
     pub fn storage_url(&self) -> &str {

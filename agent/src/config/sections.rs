@@ -65,6 +65,17 @@ section! {
 pub enum Profile {
     /// Everything, exactly as signed.
     Bigbrotr,
+    /// Id, author, date, kind and tag values.
+    Lilbrotr,
+}
+
+impl From<Profile> for brotr_storage::Profile {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Bigbrotr => Self::Bigbrotr,
+            Profile::Lilbrotr => Self::Lilbrotr,
+        }
+    }
 }
 
 /// How log lines look.

@@ -258,17 +258,18 @@ async fn page(
             .into_iter()
             .collect(),
     };
-    let stored = agent.archive.store(&batch).await?;
+    let gaps = batch.gaps.clone();
+    let stored = agent.archive.store(batch).await?;
     pass.transferred += page.transferred as u64;
     pass.stored += stored.stored as u64;
     pass.known += stored.known as u64;
     pass.rejected += rejected as u64;
     pass.requests += 1;
-    pass.gaps += batch.gaps.len() as u64;
+    pass.gaps += gaps.len() as u64;
     Happening::PageStored { relay: address.as_str(), stored, rejected }.tell();
     let failure = match page.end {
         End::Eose => {
-            let untrusted = batch.gaps.first().filter(|gap| gap.reason != GapReason::DenseSecond);
+            let untrusted = gaps.first().filter(|gap| gap.reason != GapReason::DenseSecond);
             untrusted.map(|gap| gap.reason.to_string())
         }
         End::Closed(reason) => Some(format!("CLOSED: {reason}")),
@@ -276,7 +277,7 @@ async fn page(
         End::Timeout => Some("no answer in time".into()),
         End::Disconnect(reason) => Some(format!("disconnected: {reason}")),
         // Either it goes on in smaller pages, or there is a gap.
-        End::Overflow => batch.gaps.first().map(|_| "it sends far more than is asked for".to_owned()),
+        End::Overflow => gaps.first().map(|_| "it sends far more than is asked for".to_owned()),
     };
     Ok(failure.map_or_else(|| Ok(sound.first().copied()), Err))
 }

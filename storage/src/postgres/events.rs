@@ -4,128 +4,47 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use async_trait::async_trait;
 use nostr::{EventId, Filter};
-use sqlx::postgres::PgArguments;
-use sqlx::query::{Query, QueryAs};
-use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, PgConnection, Postgres};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
-use super::{PostgresArchive, WRITER_LOCK, relay_key, write_claims};
-use crate::filter::{matches, tag_key};
+use super::store::{event_key, id_bytes};
+use super::{PostgresArchive, WRITER_LOCK, bind, store};
+use crate::archive::Profile;
+use crate::filter::matches;
 use crate::ledger::{event_id, public_key};
+use crate::payload::{pack_tags, unpack_tags};
+use crate::prepare::{PreparedBatch, tagvalues};
 use crate::rows::{Batch, Cursor, Stats, Stored};
-use crate::select::{Arg, Condition};
-use crate::{Event, Events, StorageError};
+use crate::select::{Condition, Dialect};
+use crate::{Event, Events, StorageError, View};
 
-const COLUMNS: &str = "k, id, pubkey, created_at, kind, tags, content, sig, exact";
-type Row = (i64, Vec<u8>, Vec<u8>, i64, i32, Json<Vec<Vec<String>>>, String, Vec<u8>, Option<Vec<u8>>);
+const COLUMNS: &str = "event.id, author.pubkey, event.created_at, event.kind, event.sig, event.tags, event.content";
+/// An arrival's number is followed by the place in it: so many events are at most stored together.
+const PLACES: i64 = 1 << 20;
+/// Events are removed so many at a time.
+const REMOVED: usize = 10_000;
 
-fn event(row: Row) -> Result<(i64, Event), StorageError> {
-    let (k, id, pubkey, created_at, kind, Json(tags), content, sig, exact) = row;
+fn event(row: &PgRow) -> Result<Event, StorageError> {
     let damaged = |detail: String| StorageError::Damaged { what: "event", detail };
-    if let Some(exact) = exact {
-        return Ok((k, serde_json::from_slice(&exact).map_err(|e| damaged(e.to_string()))?));
-    }
-    let event = Event {
-        id: event_id(&id)?,
-        pubkey: public_key(&pubkey)?,
-        created_at,
-        kind: u16::try_from(kind).map_err(|e| damaged(e.to_string()))?,
+    let sig: Option<&[u8]> = row.try_get(4)?;
+    let sig = sig.ok_or(StorageError::NoContents)?;
+    let (tags, exact) = unpack_tags(row.try_get(5)?)?;
+    Ok(Event {
+        id: event_id(row.try_get(0)?)?,
+        pubkey: public_key(row.try_get(1)?)?,
+        created_at: row.try_get(2)?,
+        kind: u16::try_from(row.try_get::<i32, _>(3)?).map_err(|e| damaged(e.to_string()))?,
         tags,
-        content,
+        content: if exact.is_empty() { row.try_get(6)? } else { exact },
         sig: sig.try_into().map_err(|_| damaged("a signature of the wrong length".into()))?,
-    };
-    Ok((k, event))
+    })
 }
 
-fn bind_rows<'q, R>(
-    mut query: QueryAs<'q, Postgres, R, PgArguments>,
-    args: Vec<Arg>,
-) -> QueryAs<'q, Postgres, R, PgArguments> {
-    for arg in args {
-        query = match arg {
-            Arg::Int(n) => query.bind(n),
-            Arg::Bytes(bytes) => query.bind(bytes),
-            Arg::Text(text) => query.bind(text),
-        };
+fn payload(profile: Profile, event: &Event) -> Vec<u8> {
+    match profile {
+        Profile::Bigbrotr => pack_tags(&event.tags, event.content.contains('\0').then_some(event.content.as_str())),
+        Profile::Lilbrotr => pack_tags(&tagvalues(event), None),
     }
-    query
-}
-
-fn bind(mut query: Query<'_, Postgres, PgArguments>, args: Vec<Arg>) -> Query<'_, Postgres, PgArguments> {
-    for arg in args {
-        query = match arg {
-            Arg::Int(n) => query.bind(n),
-            Arg::Bytes(bytes) => query.bind(bytes),
-            Arg::Text(text) => query.bind(text),
-        };
-    }
-    query
-}
-
-/// PostgreSQL's text and jsonb cannot hold NUL; what people see instead is U+FFFD.
-fn without_nul(text: &str) -> String {
-    text.replace('\0', "\u{FFFD}")
-}
-
-fn id_bytes<'a>(ids: impl IntoIterator<Item = &'a EventId>) -> Vec<Vec<u8>> {
-    ids.into_iter().map(|id| id.to_bytes().to_vec()).collect()
-}
-
-/// Stores those of the events that are not stored yet; gives their ids and surrogates.
-async fn insert(connection: &mut PgConnection, events: &[&Event]) -> Result<HashMap<EventId, i64>, StorageError> {
-    let (mut ids, mut pubkeys, mut times, mut kinds) = (vec![], vec![], vec![], vec![]);
-    let (mut tags, mut contents, mut sigs, mut exact) = (vec![], vec![], vec![], vec![]);
-    for event in events {
-        let nul = event.content.contains('\0') || event.tags.iter().flatten().any(|value| value.contains('\0'));
-        ids.push(event.id.to_bytes().to_vec());
-        pubkeys.push(event.pubkey.to_bytes().to_vec());
-        times.push(event.created_at);
-        kinds.push(i32::from(event.kind));
-        tags.push(Json(if nul {
-            event.tags.iter().map(|tag| tag.iter().map(|value| without_nul(value)).collect()).collect()
-        } else {
-            event.tags.clone()
-        }));
-        contents.push(if nul { without_nul(&event.content) } else { event.content.clone() });
-        sigs.push(event.sig.to_vec());
-        exact.push(nul.then(|| event.to_json().into_bytes()));
-    }
-    let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
-        "insert into event (id, pubkey, created_at, kind, tags, content, sig, exact) \
-         select * from unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::int[], $5::jsonb[], $6::text[], $7::bytea[], $8::bytea[]) \
-         on conflict (id) do nothing returning k, id",
-    )
-    .bind(ids)
-    .bind(pubkeys)
-    .bind(times)
-    .bind(kinds)
-    .bind(tags)
-    .bind(contents)
-    .bind(sigs)
-    .bind(exact)
-    .fetch_all(&mut *connection)
-    .await?;
-    let new =
-        rows.into_iter().map(|(k, id)| Ok((event_id(&id)?, k))).collect::<Result<HashMap<_, _>, StorageError>>()?;
-    let (mut keys, mut times, mut ks) = (vec![], vec![], vec![]);
-    for event in events {
-        let Some(k) = new.get(&event.id) else { continue };
-        let distinct: HashSet<i64> = event.indexed_tags().map(|(letter, value)| tag_key(letter, value)).collect();
-        for key in distinct {
-            keys.push(key);
-            times.push(event.created_at);
-            ks.push(*k);
-        }
-    }
-    sqlx::query(
-        "insert into tag (key, created_at, event) select * from unnest($1::bigint[], $2::bigint[], $3::bigint[])",
-    )
-    .bind(keys)
-    .bind(times)
-    .bind(ks)
-    .execute(connection)
-    .await?;
-    Ok(new)
 }
 
 #[async_trait]
@@ -138,64 +57,58 @@ impl Events for PostgresArchive {
         rows.iter().map(|id| event_id(id)).collect()
     }
 
-    async fn store(&self, batch: &Batch) -> Result<Stored, StorageError> {
-        let _turn = self.turn.acquire().await.expect("the semaphore is never closed");
-        let mut tx = self.begin().await?;
-        sqlx::query("select pg_advisory_xact_lock($1)").bind(WRITER_LOCK).execute(&mut *tx).await?;
-        let relay = match &batch.relay {
-            Some((url, network)) => Some(relay_key(&mut tx, url, *network, batch.seen_at).await?),
-            None => None,
-        };
-        // One statement may not meet an id twice.
-        let mut ids = HashSet::new();
-        let events: Vec<_> = batch.events.iter().map(crate::Verified::event).filter(|e| ids.insert(e.id)).collect();
-        let new = insert(&mut tx, &events).await?;
-        if let Some(relay) = relay {
-            ids.extend(&batch.known);
-            sqlx::query(
-                "insert into sighting (event, relay, seen_at) select k, $2, $3 from event where id = any($1) on conflict do nothing",
-            )
-            .bind(id_bytes(&ids))
-            .bind(relay)
-            .bind(batch.seen_at)
-            .execute(&mut *tx)
-            .await?;
-            write_claims(&mut tx, relay, batch).await?;
-        }
-        tx.commit().await?;
-        Ok(Stored { stored: new.len(), known: batch.events.len() - new.len() + batch.known.len() })
+    async fn store(&self, batch: Batch) -> Result<Stored, StorageError> {
+        let profile = self.options.profile;
+        let prepare = move || PreparedBatch::new(batch, |event| payload(profile, event));
+        let batch = tokio::task::spawn_blocking(prepare).await.map_err(|_| StorageError::Closed)?;
+        let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
+        store::store(self.pool.begin().await?, &batch, profile).await
     }
 
-    async fn page(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Vec<Event>, StorageError> {
-        let condition = Condition::of(filter, after);
-        let sql =
-            format!("select {COLUMNS} from event where {} order by created_at desc, id limit {limit}", condition.sql);
-        let rows: Vec<Row> =
-            bind_rows(sqlx::query_as(AssertSqlSafe(sql)), condition.args).fetch_all(&self.pool).await?;
-        let mut events = rows.into_iter().map(|row| Ok(event(row)?.1)).collect::<Result<Vec<_>, StorageError>>()?;
+    async fn page(
+        &self,
+        filter: &Filter,
+        view: View,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Vec<Event>, StorageError> {
+        self.options.profile.keeps_contents()?;
+        let Condition { sql, args, .. } = Condition::of(Dialect::Postgres, filter, view, after);
+        let sql = format!(
+            "select {COLUMNS} from (select * from event where {sql} order by created_at desc, id limit {limit}) event \
+             join author on author.k = event.author order by event.created_at desc, event.id"
+        );
+        // Planned for these values: a plan for any values would not know a rare tag from one that half of all have.
+        let query = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false);
+        let rows = query.fetch_all(&self.pool).await?;
+        let mut events = rows.iter().map(event).collect::<Result<Vec<_>, StorageError>>()?;
         events.retain(|event| matches(filter, event));
         Ok(events)
     }
 
-    async fn count(&self, filters: &[Filter], relays: &[String]) -> Result<u64, StorageError> {
-        let condition = Condition::any(filters, relays);
-        let sql = format!("select count(*) from event where {}", condition.sql);
-        let (n,): (i64,) = bind_rows(sqlx::query_as(AssertSqlSafe(sql)), condition.args).fetch_one(&self.pool).await?;
-        Ok(n.cast_unsigned())
+    async fn count(&self, filters: &[Filter], view: View, relays: &[String]) -> Result<u64, StorageError> {
+        let keys: Vec<i64> =
+            sqlx::query_scalar("select k from relay where url = any($1)").bind(relays).fetch_all(&self.pool).await?;
+        if keys.is_empty() && !relays.is_empty() {
+            return Ok(0);
+        }
+        let Condition { sql, args, .. } = Condition::any(Dialect::Postgres, filters, view, &keys);
+        let sql = format!("select count(*) from event where {sql}");
+        let row = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_one(&self.pool).await?;
+        Ok(row.try_get::<i64, _>(0)?.cast_unsigned())
     }
 
-    async fn ids(&self, filter: &Filter) -> Result<Vec<(EventId, i64)>, StorageError> {
-        let condition = Condition::of(filter, None);
-        let sql = format!("select id, created_at from event where {} order by created_at, id", condition.sql);
-        let rows: Vec<(Vec<u8>, i64)> =
-            bind_rows(sqlx::query_as(AssertSqlSafe(sql)), condition.args).fetch_all(&self.pool).await?;
-        rows.into_iter().map(|(id, at)| Ok((event_id(&id)?, at))).collect()
+    async fn ids(&self, filter: &Filter, view: View) -> Result<Vec<(EventId, i64)>, StorageError> {
+        let Condition { sql, args, .. } = Condition::of(Dialect::Postgres, filter, view, None);
+        let sql = format!("select id, created_at from event where {sql} order by created_at, id");
+        let rows = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_all(&self.pool).await?;
+        rows.iter().map(|row| Ok((event_id(row.try_get(0)?)?, row.try_get(1)?))).collect()
     }
 
     async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
         let rows: Vec<(Vec<u8>, String)> = sqlx::query_as(
-            "select event.id, relay.url from event join sighting on sighting.event = event.k join relay on relay.k = sighting.relay \
-             where event.id = any($1) order by relay.url",
+            "select event.id, relay.url from event join sighting on sighting.events @> array[event.k] \
+             join relay on relay.k = sighting.relay where event.id = any($1) order by relay.url",
         )
         .bind(id_bytes(ids))
         .fetch_all(&self.pool)
@@ -208,31 +121,49 @@ impl Events for PostgresArchive {
     }
 
     async fn stored_after(&self, after: i64, limit: i64) -> Result<Vec<(i64, Event)>, StorageError> {
-        let sql = format!("select {COLUMNS} from event where k > $1 order by k limit $2");
-        let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql)).bind(after).bind(limit).fetch_all(&self.pool).await?;
-        rows.into_iter().map(event).collect()
+        self.options.profile.keeps_contents()?;
+        let sql = format!(
+            "select {COLUMNS}, at.n from (select n * $3 + place as n, k from arrival, unnest(events) with ordinality as e (k, place) \
+             where n >= $1 / $3 and n * $3 + place > $1 order by 1 limit $2) at \
+             join event on event.id >= int8send(at.k) and event.id <= int8send(at.k) || decode(repeat('ff', 24), 'hex') \
+             join author on author.k = event.author order by at.n"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql)).bind(after).bind(limit).bind(PLACES).fetch_all(&self.pool).await?;
+        rows.iter().map(|row| Ok((row.try_get(7)?, event(row)?))).collect()
     }
 
     async fn remove(&self, filter: &Filter) -> Result<(), StorageError> {
-        let condition = Condition::of(filter, None);
-        let sql = format!("delete from event where {}", condition.sql);
-        bind(sqlx::query(AssertSqlSafe(sql)), condition.args).execute(&self.pool).await?;
-        Ok(())
+        let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
+        let mut tx = self.pool.begin().await?;
+        sqlx::query("select pg_advisory_xact_lock($1)").bind(WRITER_LOCK).execute(&mut *tx).await?;
+        if filter.is_empty() {
+            sqlx::raw_sql(
+                "delete from event; delete from arrival; delete from sighting; delete from hidden; delete from slot; delete from deletion; \
+                 delete from kind; delete from author; update relay set events = 0, first_seen_at = null, last_seen_at = null; \
+                 update archive set events = 0, pubkeys = 0, sightings = 0;",
+            )
+            .execute(&mut *tx)
+            .await?;
+        } else {
+            while remove(&mut tx, filter).await? == REMOVED {}
+        }
+        Ok(tx.commit().await?)
     }
 
     async fn stats(&self) -> Result<Stats, StorageError> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *tx).await?;
         let (events, pubkeys, sightings): (i64, i64, i64) =
-            sqlx::query_as("select events, pubkeys, sightings from events_statistics").fetch_one(&self.pool).await?;
+            sqlx::query_as("select events, pubkeys, sightings from archive").fetch_one(&mut *tx).await?;
         let relays: Vec<(String, i64)> =
-            sqlx::query_as("select state, count(*) from relay group by state").fetch_all(&self.pool).await?;
+            sqlx::query_as("select state, count(*) from relay group by state").fetch_all(&mut *tx).await?;
         let kinds: Vec<(i64, i64)> =
-            sqlx::query_as("select kind::bigint, events from kind_counts_total").fetch_all(&self.pool).await?;
+            sqlx::query_as("select kind::bigint, events from kind_counts_total").fetch_all(&mut *tx).await?;
         let jobs: Vec<(String, i64)> =
-            sqlx::query_as("select status, count(*) from job group by status").fetch_all(&self.pool).await?;
+            sqlx::query_as("select status, count(*) from job group by status").fetch_all(&mut *tx).await?;
         let outbox =
-            sqlx::query_scalar("select count(*) from outbox where due_at is not null").fetch_one(&self.pool).await?;
-        let disk_bytes =
-            sqlx::query_scalar("select pg_database_size(current_database())").fetch_one(&self.pool).await?;
+            sqlx::query_scalar("select count(*) from outbox where due_at is not null").fetch_one(&mut *tx).await?;
+        let disk_bytes = sqlx::query_scalar("select pg_database_size(current_database())").fetch_one(&mut *tx).await?;
         Ok(Stats {
             events,
             sightings,
@@ -244,4 +175,56 @@ impl Events for PostgresArchive {
             disk_bytes,
         })
     }
+}
+
+/// Removes some of what a filter asks for, and takes it out of the totals; says how many were removed.
+async fn remove(connection: &mut PgConnection, filter: &Filter) -> Result<usize, StorageError> {
+    let Condition { sql, args, .. } = Condition::of(Dialect::Postgres, filter, View::All, None);
+    let sql = format!(
+        "delete from event where id in (select id from event where {sql} limit {REMOVED}) returning id, author, kind"
+    );
+    let rows = bind(sqlx::query(AssertSqlSafe(sql)), args).fetch_all(&mut *connection).await?;
+    let mut ks = Vec::with_capacity(rows.len());
+    let mut pairs = HashMap::<(i32, i32), i64>::new();
+    for row in &rows {
+        ks.push(event_key(&event_id(row.try_get(0)?)?));
+        *pairs.entry((row.try_get(1)?, row.try_get(2)?)).or_default() += 1;
+    }
+    let (mut authors, mut kinds, mut counts) = (vec![], vec![], vec![]);
+    for ((author, kind), n) in pairs {
+        authors.push(author);
+        kinds.push(kind);
+        counts.push(n);
+    }
+    sqlx::query("delete from hidden where event = any($1)").bind(&ks).execute(&mut *connection).await?;
+    sqlx::query(
+        "with old as (select ctid, events from sighting where events && $1::bigint[]), \
+         cut as (update sighting s set events = array(select k from unnest(s.events) k where k <> all($1)) from old \
+             where s.ctid = old.ctid returning s.relay, cardinality(old.events) - cardinality(s.events) as n), \
+         of_relay as (update relay set events = relay.events - c.n \
+             from (select relay, sum(n)::bigint as n from cut group by relay) c where relay.k = c.relay) \
+         update archive set sightings = sightings - coalesce((select sum(n) from cut), 0)::bigint",
+    )
+    .bind(&ks)
+    .execute(&mut *connection)
+    .await?;
+    // A pair is gone if nothing of it is left.
+    sqlx::query(
+        "with pair as (select author, kind, n, \
+             (not exists (select 1 from event e where e.author = p.author and e.kind = p.kind))::int as last \
+             from unnest($1::int[], $2::int[], $3::bigint[]) as p (author, kind, n)), \
+         of_author as (update author set events = events - s.n, kinds = kinds - s.last \
+             from (select author, sum(n)::bigint as n, sum(last)::bigint as last from pair group by author) s where author.k = s.author \
+             returning events = 0 as gone), \
+         of_kind as (update kind set events = events - s.n, pubkeys = pubkeys - s.last \
+             from (select kind, sum(n)::bigint as n, sum(last)::bigint as last from pair group by kind) s where kind.kind = s.kind) \
+         update archive set events = events - $4, pubkeys = pubkeys - (select count(*) from of_author where gone)",
+    )
+    .bind(authors)
+    .bind(kinds)
+    .bind(counts)
+    .bind(i64::try_from(rows.len()).unwrap_or(i64::MAX))
+    .execute(connection)
+    .await?;
+    Ok(rows.len())
 }

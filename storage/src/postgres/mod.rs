@@ -1,25 +1,32 @@
 //! The archive on a PostgreSQL server, 15 or later.
 
 mod events;
+mod store;
 
 use std::str::FromStr;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use futures::TryStreamExt;
 use sqlx::pool::PoolOptions;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Column, Connection, PgConnection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
+use tokio::sync::mpsc;
 
-use crate::ledger::ledger;
+use crate::archive::{Options, SqlRow};
+use crate::database::{Database, Row, Transaction, Value};
 use crate::{Archive, StorageError};
 
-/// The advisory lock that makes writers take turns, so that events are numbered in the order they become visible.
-/// The number is "brotr" in ASCII.
+/// The advisory lock that makes writers take turns, so that what is stored is numbered in the order it becomes
+/// visible. The number is "brotr" in ASCII.
 const WRITER_LOCK: i64 = 0x62_72_6f_74_72;
 
 /// The archive in a PostgreSQL database.
 #[derive(Debug)]
 pub struct PostgresArchive {
     pool: PgPool,
+    options: Options,
     /// Writers of events take turns before they take a connection: those that wait would keep it from readers.
     turn: tokio::sync::Semaphore,
 }
@@ -29,9 +36,11 @@ impl PostgresArchive {
     ///
     /// # Errors
     /// When the server cannot be reached or refuses, or the schema is newer than this program.
-    pub async fn open(url: &str) -> Result<Self, StorageError> {
-        let unreadable = |source| StorageError::Open { backend: "PostgreSQL", place: "of that url".into(), source };
-        let options = PgConnectOptions::from_str(url).map_err(unreadable)?.application_name("brotr");
+    pub async fn open(url: &str, archive: Options) -> Result<Self, StorageError> {
+        let open = |place: String| {
+            move |source: sqlx::Error| StorageError::Open { backend: "PostgreSQL", place, source: source.into() }
+        };
+        let options = PgConnectOptions::from_str(url).map_err(open("of that url".into()))?.application_name("brotr");
         let place = format!(
             "{} at {}:{}",
             options.get_database().unwrap_or("(default)"),
@@ -42,34 +51,115 @@ impl PostgresArchive {
         let probe = PgConnection::connect_with(&options);
         let probe =
             tokio::time::timeout(Duration::from_secs(10), probe).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
-        let failed = |source| StorageError::Open { backend: "PostgreSQL", place: place.clone(), source };
-        let _ = probe.map_err(failed)?.close().await;
+        let _ = probe.map_err(open(place.clone()))?.close().await;
         let pool = PoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(30))
             .connect_with(options)
             .await
-            .map_err(failed)?;
+            .map_err(open(place))?;
         sqlx::migrate!("../migrations/postgres").run(&pool).await?;
-        Ok(Self { pool, turn: tokio::sync::Semaphore::new(1) })
+        sqlx::query("update archive set profile = $1 where profile is null")
+            .bind(archive.profile.as_str())
+            .execute(&pool)
+            .await?;
+        let kept: String = sqlx::query_scalar("select profile from archive").fetch_one(&pool).await?;
+        archive.profile.check(&kept)?;
+        Ok(Self { pool, options: archive, turn: tokio::sync::Semaphore::new(1) })
+    }
+}
+
+fn bind(mut query: Query<'_, Postgres, PgArguments>, args: Vec<Value>) -> Query<'_, Postgres, PgArguments> {
+    for arg in args {
+        query = match arg {
+            Value::Int(n) => query.bind(n),
+            Value::Text(text) => query.bind(text),
+            Value::Bytes(bytes) => query.bind(bytes),
+        };
+    }
+    query
+}
+
+fn row(row: &PgRow) -> Result<Row, StorageError> {
+    let value = |place: usize| {
+        Ok(match row.column(place).type_info().name() {
+            "INT8" => Value::Int(row.try_get(place)?),
+            "INT4" => Value::Int(row.try_get::<Option<i32>, _>(place)?.map(i64::from)),
+            "BYTEA" => Value::Bytes(row.try_get(place)?),
+            _ => Value::Text(row.try_get(place)?),
+        })
+    };
+    Ok(Row((0..row.len()).map(value).collect::<Result<_, sqlx::Error>>()?))
+}
+
+struct PostgresTransaction(sqlx::Transaction<'static, Postgres>);
+
+#[async_trait]
+impl Transaction for PostgresTransaction {
+    async fn execute(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64, StorageError> {
+        Ok(bind(sqlx::query(sql), args).execute(&mut *self.0).await?.rows_affected())
     }
 
-    fn reader(&self) -> &PgPool {
-        &self.pool
+    async fn rows(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, StorageError> {
+        bind(sqlx::query(sql), args).fetch_all(&mut *self.0).await?.iter().map(row).collect()
     }
 
-    async fn begin(&self) -> Result<Transaction<'static, Postgres>, StorageError> {
-        Ok(self.pool.begin().await?)
+    async fn commit(self: Box<Self>) -> Result<(), StorageError> {
+        Ok(self.0.commit().await?)
+    }
+}
+
+#[async_trait]
+impl Database for PostgresArchive {
+    async fn rows(&self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, StorageError> {
+        bind(sqlx::query(sql), args).fetch_all(&self.pool).await?.iter().map(row).collect()
     }
 
-    async fn close_pools(&self) {
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StorageError> {
+        Ok(Box::new(PostgresTransaction(self.pool.begin().await?)))
+    }
+
+    async fn shut(&self) {
         self.pool.close().await;
     }
 }
 
-ledger!(PostgresArchive, PgConnection);
+/// What simple statements give is text; numbers are made numbers again.
+fn shown(row: &PgRow, place: usize) -> Result<serde_json::Value, sqlx::Error> {
+    let raw = row.try_get_raw(place)?;
+    if raw.is_null() {
+        return Ok(serde_json::Value::Null);
+    }
+    let name = raw.type_info().name().to_owned();
+    let text = raw.as_str().map_err(sqlx::Error::Decode)?;
+    Ok(match name.as_str() {
+        "INT2" | "INT4" | "INT8" => text.parse::<i64>().map_or_else(|_| text.into(), Into::into),
+        "BOOL" => (text == "t").into(),
+        "BYTEA" => text.strip_prefix("\\x").unwrap_or(text).into(),
+        _ => text.into(),
+    })
+}
 
+#[async_trait]
 impl Archive for PostgresArchive {
+    async fn sql(&self, statement: &str, rows: mpsc::Sender<SqlRow>) -> Result<(), StorageError> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query("set transaction read only").execute(&mut *tx).await?;
+        let mut found = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).fetch(&mut *tx);
+        let mut named = false;
+        while let Some(row) = found.try_next().await? {
+            if !named {
+                let _ = rows.send(row.columns().iter().map(|column| column.name().into()).collect()).await;
+                named = true;
+            }
+            let row = (0..row.len()).map(|place| shown(&row, place)).collect::<Result<SqlRow, _>>()?;
+            if rows.send(row).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn backend(&self) -> &'static str {
         "PostgreSQL"
     }

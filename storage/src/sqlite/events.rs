@@ -1,260 +1,335 @@
 //! Events and sightings in SQLite.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use async_trait::async_trait;
 use nostr::{EventId, Filter};
-use sqlx::query::{Query, QueryAs};
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
-use super::{SqliteArchive, relay_key, write_claims};
-use crate::filter::{matches, tag_key};
+use super::connection::SqliteTransaction;
+use super::{SqliteArchive, load_dictionaries, scan};
+use crate::filter::{indexed, matches, tag_key};
 use crate::ledger::{event_id, public_key};
+use crate::payload::Codec;
 use crate::rows::{Batch, Cursor, Stats, Stored};
-use crate::select::{Arg, Condition};
-use crate::{Event, Events, StorageError};
+use crate::select::{Condition, Dialect};
+use crate::{Event, Events, StorageError, View};
 
-const COLUMNS: &str = "k, id, pubkey, created_at, kind, tags, content, sig";
-type Row = (i64, Vec<u8>, Vec<u8>, i64, i64, String, String, Vec<u8>);
+/// Events are removed so many at a time.
+const REMOVED: usize = 10_000;
+const COLUMNS: &str = "event.k, event.id, author.pubkey, event.created_at, event.kind, event.sig, event.payload";
 
-/// Rows of one insert.
-const ROWS_A_STATEMENT: usize = 250;
-/// Well under SQLite's 32,766 values a statement.
-const IDS_A_STATEMENT: usize = 5_000;
-
-fn event((k, id, pubkey, created_at, kind, tags, content, sig): Row) -> Result<(i64, Event), StorageError> {
-    let damaged = |detail: String| StorageError::Damaged { what: "event", detail };
+fn event(row: &Row<'_>, codec: &Codec) -> Result<(i64, Event), StorageError> {
+    let damaged = |detail: &str| StorageError::Damaged { what: "event", detail: detail.to_owned() };
+    let blob = |place| Ok::<_, StorageError>(row.get_ref(place)?.as_blob().map_err(rusqlite::Error::from)?);
+    let sig = row.get_ref(5)?.as_blob_or_null().map_err(rusqlite::Error::from)?.ok_or(StorageError::NoContents)?;
+    let (tags, content) = codec.unpack(blob(6)?)?;
     let event = Event {
-        id: event_id(&id)?,
-        pubkey: public_key(&pubkey)?,
-        created_at,
-        kind: u16::try_from(kind).map_err(|e| damaged(e.to_string()))?,
-        tags: serde_json::from_str(&tags).map_err(|e| damaged(e.to_string()))?,
+        id: event_id(blob(1)?)?,
+        pubkey: public_key(blob(2)?)?,
+        created_at: row.get(3)?,
+        kind: row.get(4)?,
+        tags,
         content,
-        sig: sig.try_into().map_err(|_| damaged("a signature of the wrong length".into()))?,
+        sig: sig.try_into().map_err(|_| damaged("a signature of the wrong length"))?,
     };
-    Ok((k, event))
+    Ok((row.get(0)?, event))
 }
 
-fn bind_rows<'q, R>(
-    mut query: QueryAs<'q, Sqlite, R, SqliteArguments>,
-    args: Vec<Arg>,
-) -> QueryAs<'q, Sqlite, R, SqliteArguments> {
-    for arg in args {
-        query = match arg {
-            Arg::Int(n) => query.bind(n),
-            Arg::Bytes(bytes) => query.bind(bytes),
-            Arg::Text(text) => query.bind(text),
-        };
+impl SqliteArchive {
+    /// Reads events; once more if another process has meanwhile added a dictionary.
+    async fn read_events<T: Send + 'static>(
+        &self,
+        read: impl Fn(&Connection, &Codec) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        self.options.profile.keeps_contents()?;
+        let codec = self.codec.clone();
+        self.readers
+            .read(move |connection| match read(connection, &codec) {
+                Err(StorageError::UnknownDictionary(_)) => {
+                    load_dictionaries(connection, &codec)?;
+                    read(connection, &codec)
+                }
+                result => result,
+            })
+            .await
     }
-    query
-}
-
-fn bind(mut query: Query<'_, Sqlite, SqliteArguments>, args: Vec<Arg>) -> Query<'_, Sqlite, SqliteArguments> {
-    for arg in args {
-        query = match arg {
-            Arg::Int(n) => query.bind(n),
-            Arg::Bytes(bytes) => query.bind(bytes),
-            Arg::Text(text) => query.bind(text),
-        };
-    }
-    query
-}
-
-/// `$1, $2, ...` for as many values.
-fn places(n: usize) -> String {
-    (1..=n).map(|i| format!("${i}")).collect::<Vec<_>>().join(", ")
-}
-
-/// `($1, $2), ($3, $4), ...` for as many rows.
-fn rows(n: usize, columns: usize) -> String {
-    let row = |r: usize| {
-        let places: Vec<_> = (1..=columns).map(|c| format!("${}", r * columns + c)).collect();
-        format!("({})", places.join(", "))
-    };
-    (0..n).map(row).collect::<Vec<_>>().join(", ")
-}
-
-/// Stores those of the events that are not stored yet; says how many. Many rows go into one statement, since each
-/// statement is a trip to the connection's thread and back.
-async fn insert(connection: &mut SqliteConnection, events: &[&Event]) -> Result<usize, StorageError> {
-    let mut stored = 0;
-    for events in events.chunks(ROWS_A_STATEMENT) {
-        let sql = format!(
-            "insert into event (id, pubkey, created_at, kind, tags, content, sig) values {} \
-             on conflict (id) do nothing returning k, id",
-            rows(events.len(), 7)
-        );
-        let mut query = sqlx::query_as(AssertSqlSafe(sql));
-        for event in events {
-            query = query
-                .bind(event.id.as_bytes().as_slice())
-                .bind(event.pubkey.as_bytes().as_slice())
-                .bind(event.created_at)
-                .bind(i64::from(event.kind))
-                .bind(serde_json::to_string(&event.tags).expect("strings always serialize"))
-                .bind(&event.content)
-                .bind(event.sig.as_slice());
-        }
-        let new: Vec<(i64, Vec<u8>)> = query.fetch_all(&mut *connection).await?;
-        let new =
-            new.into_iter().map(|(k, id)| Ok((event_id(&id)?, k))).collect::<Result<HashMap<_, _>, StorageError>>()?;
-        stored += new.len();
-        let mut tags = Vec::new();
-        for event in events {
-            // Of an id that the list names twice, the first stands for both.
-            if let Some(k) = new.get(&event.id) {
-                let keys = event.indexed_tags().map(|(letter, value)| (tag_key(letter, value), event.created_at, *k));
-                tags.extend(keys);
-            }
-        }
-        tags.sort_unstable();
-        tags.dedup();
-        for tags in tags.chunks(ROWS_A_STATEMENT) {
-            let sql = format!(
-                "insert into tag (key, created_at, event) values {} on conflict do nothing",
-                rows(tags.len(), 3)
-            );
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for (key, created_at, k) in tags {
-                query = query.bind(key).bind(created_at).bind(k);
-            }
-            query.execute(&mut *connection).await?;
-        }
-    }
-    Ok(stored)
 }
 
 #[async_trait]
 impl Events for SqliteArchive {
     async fn known(&self, ids: &[EventId]) -> Result<HashSet<EventId>, StorageError> {
-        let mut known = HashSet::new();
-        for ids in ids.chunks(IDS_A_STATEMENT) {
-            let sql = format!("select id from event where id in ({})", places(ids.len()));
-            let args = ids.iter().map(|id| Arg::Bytes(id.to_bytes().to_vec())).collect();
-            let rows: Vec<(Vec<u8>,)> =
-                bind_rows(sqlx::query_as(AssertSqlSafe(sql)), args).fetch_all(&self.reader).await?;
-            for (id,) in rows {
-                known.insert(event_id(&id)?);
+        let mut ids = ids.to_vec();
+        self.readers
+            .read(move |connection| {
+                // Sorted, they walk through the index once.
+                ids.sort_unstable();
+                let mut find = connection.prepare_cached("select 1 from event where id = ?1")?;
+                let mut known = HashSet::with_capacity(ids.len());
+                for id in ids {
+                    if find.exists([id.as_bytes()])? {
+                        known.insert(id);
+                    }
+                }
+                Ok(known)
+            })
+            .await
+    }
+
+    async fn store(&self, batch: Batch) -> Result<Stored, StorageError> {
+        self.writer()?.queue.store(batch).await
+    }
+
+    async fn page(
+        &self,
+        filter: &Filter,
+        view: View,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Vec<Event>, StorageError> {
+        let filter = filter.clone();
+        self.read_events(move |connection, codec| {
+            let sql = format!("select {COLUMNS} from event join author on author.k = event.author where event.k = ?1");
+            let hits = scan::newest(connection, &filter, view, after, limit)?;
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut events = Vec::with_capacity(hits.len());
+            for k in hits {
+                let mut rows = statement.query([k])?;
+                if let Some(row) = rows.next()? {
+                    events.push(event(row, codec)?.1);
+                }
             }
-        }
-        Ok(known)
+            events.retain(|event| matches(&filter, event));
+            Ok(events)
+        })
+        .await
     }
 
-    async fn store(&self, batch: &Batch) -> Result<Stored, StorageError> {
-        let mut tx = self.begin().await?;
-        let relay = match &batch.relay {
-            Some((url, network)) => Some(relay_key(&mut tx, url, *network, batch.seen_at).await?),
-            None => None,
-        };
-        let events: Vec<&Event> = batch.events.iter().map(crate::Verified::event).collect();
-        let new = insert(&mut tx, &events).await?;
-        let stored = Stored { stored: new, known: events.len() - new + batch.known.len() };
-        if let Some(relay) = relay {
-            let sighted: Vec<EventId> =
-                events.iter().map(|event| event.id).chain(batch.known.iter().copied()).collect();
-            for ids in sighted.chunks(ROWS_A_STATEMENT) {
-                let sql = format!(
-                    "insert into sighting (event, relay, seen_at) select k, ${}, ${} from event where id in ({}) on conflict do nothing",
-                    ids.len() + 1,
-                    ids.len() + 2,
-                    places(ids.len())
-                );
-                let ids = ids.iter().map(|id| Arg::Bytes(id.to_bytes().to_vec()));
-                let args = ids.chain([Arg::Int(relay), Arg::Int(batch.seen_at)]).collect();
-                bind(sqlx::query(AssertSqlSafe(sql)), args).execute(&mut *tx).await?;
-            }
-            write_claims(&mut tx, relay, batch).await?;
-        }
-        tx.commit().await?;
-        Ok(stored)
+    async fn count(&self, filters: &[Filter], view: View, relays: &[String]) -> Result<u64, StorageError> {
+        let (filters, relays) = (filters.to_vec(), relays.to_vec());
+        self.readers
+            .read(move |connection| {
+                let tx = connection.unchecked_transaction()?;
+                let mut find = tx.prepare_cached("select k from relay where url = ?1")?;
+                let found = relays.iter().map(|url| find.query_row([url], |row| row.get(0)).optional());
+                let keys = found.filter_map(Result::transpose).collect::<rusqlite::Result<Vec<i64>>>()?;
+                if keys.is_empty() && !relays.is_empty() {
+                    return Ok(0);
+                }
+                drop(find);
+                let all = match total(&tx, &filters, &keys)? {
+                    Some(total) => total,
+                    None => {
+                        let Condition { sql, args, .. } = Condition::any(Dialect::Sqlite, &filters, View::All, &keys);
+                        let sql = format!("select count(*) from event where {}", sql.replace('$', "?"));
+                        tx.prepare(&sql)?.query_row(params_from_iter(args), |row| row.get(0))?
+                    }
+                };
+                // What is hidden is little beside what is there: it is taken away, not left out.
+                let hidden: i64 = match view {
+                    View::All => 0,
+                    View::Client { now } => {
+                        let Condition { sql, args, .. } = Condition::any(Dialect::Sqlite, &filters, View::All, &keys);
+                        let sql = format!(
+                            "select count(*) from event where k in (select event from hidden where since <= {now}) and {}",
+                            sql.replace('$', "?")
+                        );
+                        tx.prepare(&sql)?.query_row(params_from_iter(args), |row| row.get(0))?
+                    }
+                };
+                Ok((all - hidden).cast_unsigned())
+            })
+            .await
     }
 
-    async fn page(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Vec<Event>, StorageError> {
-        let condition = Condition::of(filter, after);
-        let sql =
-            format!("select {COLUMNS} from event where {} order by created_at desc, id limit {limit}", condition.sql);
-        let rows: Vec<Row> =
-            bind_rows(sqlx::query_as(AssertSqlSafe(sql)), condition.args).fetch_all(&self.reader).await?;
-        let mut events = rows.into_iter().map(|row| Ok(event(row)?.1)).collect::<Result<Vec<_>, StorageError>>()?;
-        events.retain(|event| matches(filter, event));
-        Ok(events)
-    }
-
-    async fn count(&self, filters: &[Filter], relays: &[String]) -> Result<u64, StorageError> {
-        let condition = Condition::any(filters, relays);
-        let sql = format!("select count(*) from event where {}", condition.sql);
-        let (n,): (i64,) =
-            bind_rows(sqlx::query_as(AssertSqlSafe(sql)), condition.args).fetch_one(&self.reader).await?;
-        Ok(n.cast_unsigned())
-    }
-
-    async fn ids(&self, filter: &Filter) -> Result<Vec<(EventId, i64)>, StorageError> {
-        let condition = Condition::of(filter, None);
-        let sql = format!("select id, created_at from event where {} order by created_at, id", condition.sql);
-        let rows: Vec<(Vec<u8>, i64)> =
-            bind_rows(sqlx::query_as(AssertSqlSafe(sql)), condition.args).fetch_all(&self.reader).await?;
-        rows.into_iter().map(|(id, at)| Ok((event_id(&id)?, at))).collect()
+    async fn ids(&self, filter: &Filter, view: View) -> Result<Vec<(EventId, i64)>, StorageError> {
+        let condition = Condition::of(Dialect::Sqlite, filter, view, None);
+        self.readers
+            .read(move |connection| {
+                let sql = format!("select id, created_at from event where {} order by created_at, id", condition.sql);
+                let mut statement = connection.prepare(&sql.replace('$', "?"))?;
+                let mut rows = statement.query(params_from_iter(condition.args))?;
+                let mut ids = Vec::new();
+                while let Some(row) = rows.next()? {
+                    let id = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+                    ids.push((event_id(id)?, row.get(1)?));
+                }
+                Ok(ids)
+            })
+            .await
     }
 
     async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
-        let mut holders = BTreeMap::<EventId, Vec<String>>::new();
-        for ids in ids.chunks(IDS_A_STATEMENT) {
-            let sql = format!(
-                "select event.id, relay.url from event join sighting on sighting.event = event.k join relay on relay.k = sighting.relay \
-                 where event.id in ({}) order by relay.url",
-                places(ids.len())
-            );
-            let args = ids.iter().map(|id| Arg::Bytes(id.to_bytes().to_vec())).collect();
-            let rows: Vec<(Vec<u8>, String)> =
-                bind_rows(sqlx::query_as(AssertSqlSafe(sql)), args).fetch_all(&self.reader).await?;
-            for (id, url) in rows {
-                holders.entry(event_id(&id)?).or_default().push(url);
-            }
-        }
-        Ok(holders)
+        let ids: BTreeSet<EventId> = ids.iter().copied().collect();
+        self.readers
+            .read(move |connection| {
+                let mut statement = connection.prepare_cached(
+                    "select relay.url from event join sighting on sighting.event = event.k join relay on relay.k = sighting.relay \
+                     where event.id = ?1 order by relay.url",
+                )?;
+                let mut holders = BTreeMap::new();
+                for id in ids {
+                    let urls = statement.query_map([id.as_bytes()], |row| row.get(0))?;
+                    let urls = urls.collect::<rusqlite::Result<Vec<String>>>()?;
+                    if !urls.is_empty() {
+                        holders.insert(id, urls);
+                    }
+                }
+                Ok(holders)
+            })
+            .await
     }
 
     async fn stored_after(&self, after: i64, limit: i64) -> Result<Vec<(i64, Event)>, StorageError> {
-        let sql = format!("select {COLUMNS} from event where k > $1 order by k limit $2");
-        let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql)).bind(after).bind(limit).fetch_all(&self.reader).await?;
-        rows.into_iter().map(event).collect()
+        self.read_events(move |connection, codec| {
+            let sql = format!(
+                "select {COLUMNS} from event join author on author.k = event.author where event.k > ?1 order by event.k limit ?2"
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([after, limit])?;
+            let mut events = Vec::new();
+            while let Some(row) = rows.next()? {
+                events.push(event(row, codec)?);
+            }
+            Ok(events)
+        })
+        .await
     }
 
     async fn remove(&self, filter: &Filter) -> Result<(), StorageError> {
-        let condition = Condition::of(filter, None);
-        let sql = format!("delete from event where {}", condition.sql);
-        let mut tx = self.begin().await?;
-        bind(sqlx::query(AssertSqlSafe(sql)), condition.args).execute(&mut *tx).await?;
-        tx.commit().await?;
-        Ok(())
+        let connection = self.writer()?.connection.clone();
+        let tx = SqliteTransaction::begin(&connection).await?;
+        let (filter, codec) = (filter.clone(), self.codec.clone());
+        let run = move || {
+            remove(tx.connection()?, &filter, &codec)?;
+            tx.commit_here()?;
+            connection.forget();
+            Ok(())
+        };
+        tokio::task::spawn_blocking(run).await.map_err(|_| StorageError::Closed)?
     }
 
     async fn stats(&self) -> Result<Stats, StorageError> {
-        let (events, pubkeys, sightings): (i64, i64, i64) =
-            sqlx::query_as("select events, pubkeys, sightings from events_statistics").fetch_one(&self.reader).await?;
-        let relays: Vec<(String, i64)> =
-            sqlx::query_as("select state, count(*) from relay group by state").fetch_all(&self.reader).await?;
-        let kinds: Vec<(i64, i64)> =
-            sqlx::query_as("select kind, events from kind_counts_total").fetch_all(&self.reader).await?;
-        let jobs: Vec<(String, i64)> =
-            sqlx::query_as("select status, count(*) from job group by status").fetch_all(&self.reader).await?;
-        let outbox =
-            sqlx::query_scalar("select count(*) from outbox where due_at is not null").fetch_one(&self.reader).await?;
-        let disk_bytes =
-            sqlx::query_scalar("select page_count * page_size from pragma_page_count(), pragma_page_size()")
-                .fetch_one(&self.reader)
-                .await?;
-        Ok(Stats {
-            events,
-            sightings,
-            pubkeys,
-            relays: relays.into_iter().collect(),
-            kinds: kinds.into_iter().collect(),
-            jobs: jobs.into_iter().collect(),
-            outbox,
-            disk_bytes,
-        })
+        let stats = |connection: &Connection| {
+            let tx = connection.unchecked_transaction()?;
+            let pairs = |sql| {
+                let mut statement = tx.prepare_cached(sql)?;
+                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                rows.collect::<rusqlite::Result<BTreeMap<String, i64>>>()
+            };
+            let (events, pubkeys, sightings) =
+                tx.query_row("select events, pubkeys, sightings from archive", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })?;
+            let mut kinds = tx.prepare_cached("select kind, events from kind_counts_total")?;
+            let kinds = kinds.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(Stats {
+                events,
+                sightings,
+                pubkeys,
+                relays: pairs("select state, count(*) from relay group by state")?,
+                kinds: kinds.collect::<rusqlite::Result<_>>()?,
+                jobs: pairs("select status, count(*) from job group by status")?,
+                outbox: tx.query_row("select count(*) from outbox where due_at is not null", [], |row| row.get(0))?,
+                disk_bytes: tx.query_row(
+                    "select page_count * page_size from pragma_page_count(), pragma_page_size()",
+                    [],
+                    |row| row.get(0),
+                )?,
+            })
+        };
+        self.readers.read(stats).await
     }
+}
+
+/// How many events there are, where the totals say so.
+fn total(connection: &Connection, filters: &[Filter], relays: &[i64]) -> Result<Option<i64>, StorageError> {
+    let [filter] = filters else { return Ok(None) };
+    let bare = relays.is_empty()
+        && filter.ids.is_none()
+        && filter.generic_tags.is_empty()
+        && filter.since.is_none()
+        && filter.until.is_none();
+    match (&filter.authors, &filter.kinds) {
+        (None, None) if bare => Ok(Some(connection.query_row("select events from archive", [], |row| row.get(0))?)),
+        (None, Some(kinds)) if bare => {
+            let mut find = connection.prepare_cached("select events from kind where kind = ?1")?;
+            let found = kinds.iter().map(|kind| find.query_row([kind.as_u16()], |row| row.get::<_, i64>(0)).optional());
+            Ok(Some(found.map(|n| n.map(Option::unwrap_or_default)).sum::<rusqlite::Result<i64>>()?))
+        }
+        (Some(authors), None) if bare => {
+            let mut find = connection.prepare_cached("select events from author where pubkey = ?1")?;
+            let found =
+                authors.iter().map(|key| find.query_row([key.as_bytes()], |row| row.get::<_, i64>(0)).optional());
+            Ok(Some(found.map(|n| n.map(Option::unwrap_or_default)).sum::<rusqlite::Result<i64>>()?))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Removes what a filter asks for, and takes it out of the totals.
+fn remove(connection: &Connection, filter: &Filter, codec: &Codec) -> Result<(), StorageError> {
+    if !filter.is_empty() {
+        while remove_some(connection, filter, codec)? == REMOVED {}
+    } else {
+        connection.execute_batch(
+            "delete from event; delete from tag; delete from sighting; delete from hidden; delete from slot; delete from deletion; \
+             delete from kind; update author set events = 0, kinds = 0, vanished_until = null; update relay set events = 0, first_seen_at = null, last_seen_at = null; \
+             update archive set events = 0, pubkeys = 0, sightings = 0;",
+        )?;
+    }
+    Ok(())
+}
+
+/// Removes some of what a filter asks for; says how many were removed.
+fn remove_some(connection: &Connection, filter: &Filter, codec: &Codec) -> Result<usize, StorageError> {
+    let Condition { sql, args, .. } = Condition::of(Dialect::Sqlite, filter, View::All, None);
+    let sql = format!(
+        "select k, author, kind, created_at, payload from event where {} limit {REMOVED}",
+        sql.replace('$', "?")
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params_from_iter(args), |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+    })?;
+    let rows: Vec<(i64, i64, i64, i64, Vec<u8>)> = rows.collect::<rusqlite::Result<_>>()?;
+    let mut pairs = BTreeMap::<(i64, i64), i64>::new();
+    let mut relays = HashMap::<i64, i64>::new();
+    let mut sightings = connection.prepare_cached("delete from sighting where event = ?1 returning relay")?;
+    let mut tag = connection.prepare_cached("delete from tag where key = ?1 and created_at = ?2 and event = ?3")?;
+    let mut hidden = connection.prepare_cached("delete from hidden where event = ?1")?;
+    let mut event = connection.prepare_cached("delete from event where k = ?1")?;
+    for (k, author, kind, created_at, payload) in &rows {
+        for relay in sightings.query_map([k], |row| row.get(0))? {
+            *relays.entry(relay?).or_default() += 1;
+        }
+        let (tags, _) = codec.unpack(payload)?;
+        for (letter, value) in indexed(&tags) {
+            tag.execute(params![tag_key(letter, value), created_at, k])?;
+        }
+        hidden.execute([k])?;
+        event.execute([k])?;
+        *pairs.entry((*author, *kind)).or_default() += 1;
+    }
+    let mut left = connection.prepare_cached("select 1 from event where author = ?1 and kind = ?2 limit 1")?;
+    let mut of_author = connection
+        .prepare_cached("update author set events = events - ?2, kinds = kinds - ?3 where k = ?1 returning events")?;
+    let mut of_kind =
+        connection.prepare_cached("update kind set events = events - ?2, pubkeys = pubkeys - ?3 where kind = ?1")?;
+    let mut gone = 0;
+    for ((author, kind), n) in &pairs {
+        let last = i64::from(!left.exists([author, kind])?);
+        let events: i64 = of_author.query_row([*author, *n, last], |row| row.get(0))?;
+        gone += i64::from(events == 0);
+        of_kind.execute([*kind, *n, last])?;
+    }
+    let mut of_relay = connection.prepare_cached("update relay set events = events - ?2 where k = ?1")?;
+    for (relay, n) in &relays {
+        of_relay.execute([relay, n])?;
+    }
+    connection.execute(
+        "update archive set events = events - ?1, pubkeys = pubkeys - ?2, sightings = sightings - ?3",
+        params![rows.len(), gone, relays.values().sum::<i64>()],
+    )?;
+    Ok(rows.len())
 }

@@ -1,97 +1,203 @@
 //! The embedded archive: one file, one writer connection, as many readers as there are askers.
 
+mod connection;
 mod events;
+mod functions;
+mod scan;
+mod writer;
 
-use std::str::FromStr;
-use std::time::Duration;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use sqlx::migrate::MigrateError;
-use sqlx::pool::PoolOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use async_trait::async_trait;
+use rusqlite::{Connection, OpenFlags};
 
-use crate::ledger::ledger;
+use crate::archive::{Options, SqlRow};
+use crate::database::{Database, Row, Transaction, Value};
+use crate::payload::Codec;
 use crate::{Archive, StorageError};
+use connection::{Readers, SqliteTransaction, WriterConnection};
 
-/// How often migrating is tried again, and after how long.
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(200);
+/// The schema's migrations, in order; the file's `user_version` says how many of them it has.
+const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/0001_archive.sql")];
+/// Twice SQLite's own: half as many pages are written for the same events.
+const PAGE_SIZE: u32 = 8192;
+/// So much of the b-trees that events are spread over is kept by the writer, in KiB.
+const WRITER_CACHE_KIB: u32 = 128 << 10;
+/// The write-ahead log is folded into the file when it has so many pages: 128 MiB.
+const CHECKPOINT_PAGES: u32 = 16_384;
 
 /// The archive in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteArchive {
-    reader: SqlitePool,
-    writer: SqlitePool,
+    codec: Arc<Codec>,
+    options: Options,
+    readers: Arc<Readers>,
+    writer: Option<Writer>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    connection: WriterConnection,
+    queue: writer::Queue,
+    /// Held as long as this process may write. The system lets it go when the process ends, however it ends.
+    lock: std::sync::Mutex<Option<File>>,
+}
+
+fn failed(path: &Path) -> impl FnOnce(rusqlite::Error) -> StorageError {
+    let place = path.display().to_string();
+    move |source| StorageError::Open { backend: "SQLite", place, source: source.into() }
+}
+
+/// The file that a `sqlite:` URL names.
+fn file(url: &str) -> PathBuf {
+    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
+    PathBuf::from(path.split_once('?').map_or(path, |(path, _)| path))
 }
 
 impl SqliteArchive {
     /// Opens the file that `url` names, creating it and its directory, and migrates its schema.
     ///
     /// # Errors
-    /// When the file cannot be made or read, is no SQLite database, or is newer than this program.
-    pub async fn open(url: &str) -> Result<Self, StorageError> {
-        let options = SqliteConnectOptions::from_str(url)
-            .map_err(|source| StorageError::Open { backend: "SQLite", place: url.to_owned(), source })?
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // With WAL a killed process loses nothing; a power cut may take the last transactions, never the file.
-            .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(Duration::from_secs(30))
-            .foreign_keys(true);
-        let path = options.get_filename().to_owned();
-        let failed = |source| StorageError::Open { backend: "SQLite", place: path.display().to_string(), source };
+    /// When the file cannot be made or read, is no SQLite database, is newer than this program, or another process
+    /// writes to it.
+    pub async fn open(url: &str, options: Options) -> Result<Self, StorageError> {
+        let path = file(url);
+        tokio::task::spawn_blocking(move || Self::open_file(path, options)).await.expect("opening does not panic")
+    }
+
+    /// Opens a file that is there, to read it beside the process that writes to it.
+    ///
+    /// # Errors
+    /// When the file is not there or has another schema than this program's.
+    pub async fn open_to_read(url: &str) -> Result<Self, StorageError> {
+        let path = file(url);
+        let open = move || {
+            let codec = Arc::new(Codec::default());
+            let connection =
+                connection::open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, &codec).map_err(failed(&path))?;
+            let version = schema_version(&connection).map_err(failed(&path))?;
+            match usize::try_from(version).ok().map(|version| version.cmp(&MIGRATIONS.len())) {
+                Some(std::cmp::Ordering::Equal) => {}
+                Some(std::cmp::Ordering::Less) => return Err(StorageError::Older(version)),
+                _ => return Err(StorageError::Newer(version)),
+            }
+            load_dictionaries(&connection, &codec).map_err(failed(&path))?;
+            let profile: Option<String> =
+                connection.query_row("select profile from archive", [], |row| row.get(0)).map_err(failed(&path))?;
+            let options = Options { profile: profile.as_deref().unwrap_or_default().parse()?, ..Options::default() };
+            let readers = Arc::new(Readers::new(path, codec.clone()));
+            Ok(Self { codec, options, readers, writer: None })
+        };
+        tokio::task::spawn_blocking(open).await.expect("opening does not panic")
+    }
+
+    fn open_file(path: PathBuf, options: Options) -> Result<Self, StorageError> {
+        let io = |source| StorageError::Io { doing: "open", place: path.display().to_string(), source };
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            std::fs::create_dir_all(parent).map_err(|e| failed(sqlx::Error::Io(e)))?;
+            std::fs::create_dir_all(parent).map_err(io)?;
         }
-        let writer = PoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(Duration::from_secs(60))
-            // 64 MiB: the b-trees that events are spread over should not be read back for each batch.
-            .connect_with(options.clone().pragma("cache_size", "-65536"))
-            .await
-            .map_err(failed)?;
-        migrate(&writer).await?;
-        let reader = PoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(Duration::from_secs(60))
-            .connect_with(options.read_only(true).create_if_missing(false))
-            .await
-            .map_err(failed)?;
-        Ok(Self { reader, writer })
+        let lock = lock(&path)?;
+        let codec = Arc::new(Codec::default());
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut connection = connection::open(&path, flags, &codec).map_err(failed(&path))?;
+        connection
+            .execute_batch(&format!(
+                // With WAL a killed process loses nothing; a power cut may take the last transactions, never the file.
+                "pragma page_size = {PAGE_SIZE}; pragma journal_mode = wal; pragma synchronous = normal; \
+                 pragma cache_size = -{WRITER_CACHE_KIB}; pragma wal_autocheckpoint = {CHECKPOINT_PAGES}; \
+                 pragma journal_size_limit = 0;"
+            ))
+            .map_err(failed(&path))?;
+        migrate(&mut connection, &path)?;
+        connection::settle_profile(&connection, options.profile).map_err(failed(&path))??;
+        load_dictionaries(&connection, &codec).map_err(failed(&path))?;
+        let readers = Arc::new(Readers::new(path, codec.clone()));
+        let connection = WriterConnection::new(connection);
+        let queue = writer::Queue::start(connection.clone(), codec.clone(), options);
+        let writer = Writer { connection, queue, lock: std::sync::Mutex::new(Some(lock)) };
+        Ok(Self { codec, options, readers, writer: Some(writer) })
     }
 
-    fn reader(&self) -> &SqlitePool {
-        &self.reader
-    }
-
-    /// A transaction that holds the write lock from its start: a lock taken later would not wait for another
-    /// process but fail.
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StorageError> {
-        Ok(self.writer.begin_with("begin immediate").await?)
-    }
-
-    async fn close_pools(&self) {
-        self.reader.close().await;
-        self.writer.close().await;
+    fn writer(&self) -> Result<&Writer, StorageError> {
+        self.writer.as_ref().ok_or(StorageError::ReadOnly)
     }
 }
 
-/// Brings the schema up to date. SQLite has no lock for the whole of it, so of two programs that start on a new file one
-/// may find a table made by the other; looking again, it finds the migration done.
-async fn migrate(writer: &SqlitePool) -> Result<(), StorageError> {
-    let migrator = sqlx::migrate!("../migrations/sqlite");
-    for _ in 0..TRIES {
-        match migrator.run(writer).await {
-            Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)) => tokio::time::sleep(PAUSE).await,
-            ended => return Ok(ended?),
-        }
+/// Takes the lock that lets one process write: SQLite itself would let two take turns, each with its own view of
+/// what it wrote last.
+fn lock(path: &Path) -> Result<File, StorageError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let place = path.display().to_string();
+    let io = |source| StorageError::Io { doing: "lock", place: place.clone(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(name).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StorageError::Locked(place)),
+        Err(std::fs::TryLockError::Error(error)) => Err(io(error)),
     }
-    Ok(migrator.run(writer).await?)
 }
 
-ledger!(SqliteArchive, SqliteConnection);
+fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("pragma user_version", [], |row| row.get(0))
+}
 
+/// Brings the schema up to date, each migration in a transaction of its own.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StorageError> {
+    let version = schema_version(connection).map_err(failed(path))?;
+    let done = usize::try_from(version).ok().filter(|done| *done <= MIGRATIONS.len());
+    let done = done.ok_or(StorageError::Newer(version))?;
+    for (n, migration) in MIGRATIONS.iter().enumerate().skip(done) {
+        let run = |connection: &mut Connection| {
+            let tx = connection.transaction()?;
+            tx.execute_batch(migration)?;
+            tx.pragma_update(None, "user_version", n + 1)?;
+            tx.commit()
+        };
+        run(connection).map_err(|source| StorageError::Migrate(Box::new(source)))?;
+    }
+    Ok(())
+}
+
+/// Loads the dictionaries that this process does not have yet.
+fn load_dictionaries(connection: &Connection, codec: &Codec) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare("select data from dictionary where n > ?1 order by n")?;
+    let rows = statement.query_map([codec.dictionaries()], |row| row.get::<_, Vec<u8>>(0))?;
+    for data in rows.collect::<Result<Vec<_>, _>>()? {
+        codec.add_dictionary(&data);
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Database for SqliteArchive {
+    async fn rows(&self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, StorageError> {
+        self.readers.read(move |connection| Ok(connection::rows(connection, sql, &args)?)).await
+    }
+
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StorageError> {
+        Ok(Box::new(SqliteTransaction::begin(&self.writer()?.connection).await?))
+    }
+
+    async fn shut(&self) {
+        if let Some(writer) = &self.writer {
+            writer.queue.end().await;
+            writer.connection.close().await;
+            writer.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        }
+        self.readers.close();
+    }
+}
+
+#[async_trait]
 impl Archive for SqliteArchive {
+    async fn sql(&self, statement: &str, rows: tokio::sync::mpsc::Sender<SqlRow>) -> Result<(), StorageError> {
+        let statement = statement.to_owned();
+        self.readers.read(move |connection| functions::run(connection, &statement, &rows)).await
+    }
+
     fn backend(&self) -> &'static str {
         "SQLite"
     }

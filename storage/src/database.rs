@@ -1,0 +1,106 @@
+//! What both databases can do alike: statements with values, rows of values, transactions.
+//!
+//! The hot paths speak to each database in its own way; everything that both read alike is written once over this.
+
+use async_trait::async_trait;
+
+use crate::StorageError;
+
+type Result<T> = std::result::Result<T, StorageError>;
+
+/// A value to bind or a value that was read. Each is typed though it be null, since PostgreSQL asks for that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Value {
+    Int(Option<i64>),
+    Text(Option<String>),
+    Bytes(Option<Vec<u8>>),
+}
+
+macro_rules! value_from {
+    ($($type:ty => $variant:ident($value:ident) $made:expr),+ $(,)?) => {
+        $(impl From<$type> for Value {
+            fn from($value: $type) -> Self { Self::$variant($made) }
+        })+
+    };
+}
+value_from! {
+    i64 => Int(n) Some(n),
+    Option<i64> => Int(n) n,
+    &str => Text(text) Some(text.to_owned()),
+    String => Text(text) Some(text),
+    &String => Text(text) Some(text.clone()),
+    Option<String> => Text(text) text,
+    Option<&str> => Text(text) text.map(str::to_owned),
+    Vec<u8> => Bytes(bytes) Some(bytes),
+    &[u8] => Bytes(bytes) Some(bytes.to_vec()),
+}
+
+/// The values of a statement, in the order of `$1`, `$2`, ...
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { vec![$($crate::database::Value::from($value)),*] };
+}
+pub(crate) use args;
+
+/// A row that was read.
+#[derive(Debug)]
+pub(crate) struct Row(pub(crate) Vec<Value>);
+
+impl Row {
+    fn wrong(&self, place: usize) -> StorageError {
+        StorageError::Damaged { what: "row", detail: format!("column {place} holds {:?}", self.0.get(place)) }
+    }
+
+    pub(crate) fn opt_int(&self, place: usize) -> Result<Option<i64>> {
+        match self.0.get(place) {
+            Some(Value::Int(n)) => Ok(*n),
+            // A null read from SQLite has no type.
+            Some(Value::Text(None) | Value::Bytes(None)) => Ok(None),
+            _ => Err(self.wrong(place)),
+        }
+    }
+
+    pub(crate) fn opt_text(&self, place: usize) -> Result<Option<String>> {
+        match self.0.get(place) {
+            Some(Value::Text(text)) => Ok(text.clone()),
+            Some(Value::Int(None) | Value::Bytes(None)) => Ok(None),
+            _ => Err(self.wrong(place)),
+        }
+    }
+
+    pub(crate) fn int(&self, place: usize) -> Result<i64> {
+        self.opt_int(place)?.ok_or_else(|| self.wrong(place))
+    }
+
+    pub(crate) fn text(&self, place: usize) -> Result<String> {
+        self.opt_text(place)?.ok_or_else(|| self.wrong(place))
+    }
+
+    pub(crate) fn bytes(&self, place: usize) -> Result<Vec<u8>> {
+        match self.0.get(place) {
+            Some(Value::Bytes(Some(bytes))) => Ok(bytes.clone()),
+            _ => Err(self.wrong(place)),
+        }
+    }
+}
+
+/// An open transaction. Dropped without a commit, it is rolled back.
+#[async_trait]
+pub(crate) trait Transaction: Send {
+    /// Runs a statement; says how many rows it changed.
+    async fn execute(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64>;
+    /// Runs a statement and reads its rows.
+    async fn rows(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>>;
+    /// Makes what was done last.
+    async fn commit(self: Box<Self>) -> Result<()>;
+}
+
+/// A database that can be read and, one transaction at a time, written.
+#[async_trait]
+pub(crate) trait Database: Send + Sync {
+    /// Reads rows, outside of any transaction.
+    async fn rows(&self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>>;
+    /// Begins a transaction that may write.
+    async fn begin(&self) -> Result<Box<dyn Transaction>>;
+    /// Lets what is open end, and closes.
+    async fn shut(&self);
+}

@@ -1,0 +1,387 @@
+//! Storing a batch in PostgreSQL: one statement for each table, whatever the number of events.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use nostr::{EventId, PublicKey};
+use sqlx::{PgConnection, Postgres};
+
+use super::{PostgresTransaction, WRITER_LOCK};
+use crate::archive::Profile;
+use crate::filter::tag_key;
+use crate::ledger::{event_id, public_key, relay_key};
+use crate::prepare::{Prepared, PreparedBatch};
+use crate::rows::Stored;
+use crate::view::{Scene, Slot};
+use crate::{StorageError, claims};
+
+/// So many rows of sightings are read to learn which events were seen before.
+const OVERLAPPING: i64 = 64;
+
+type Result<T> = std::result::Result<T, StorageError>;
+
+/// The number of an event: the first 64 bits of its id.
+pub(super) fn event_key(id: &EventId) -> i64 {
+    i64::from_be_bytes(id.as_bytes()[..8].try_into().expect("an id has 32 bytes"))
+}
+
+pub(super) fn id_bytes<'a>(ids: impl IntoIterator<Item = &'a EventId>) -> Vec<&'a [u8]> {
+    ids.into_iter().map(|id| id.as_bytes().as_slice()).collect()
+}
+
+/// PostgreSQL's text cannot hold NUL; what people see instead is U+FFFD.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{FFFD}")
+}
+
+/// Writes a batch in a transaction that is committed only if all of it was written.
+pub(super) async fn store(
+    tx: sqlx::Transaction<'static, Postgres>,
+    batch: &PreparedBatch,
+    profile: Profile,
+) -> Result<Stored> {
+    let mut tx = PostgresTransaction(tx);
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(WRITER_LOCK).execute(&mut *tx.0).await?;
+    let relay = match batch.relay() {
+        Some((url, network)) => Some(relay_key(&mut tx, url, network, batch.rest.seen_at).await?),
+        None => None,
+    };
+    // One statement may not meet an id twice.
+    let mut ids = HashSet::new();
+    let events: Vec<&Prepared> = batch.events.iter().filter(|p| ids.insert(p.event.id)).collect();
+    let authors = authors(&mut tx.0, &events).await?;
+    let new = insert(&mut tx.0, &events, &authors, profile).await?;
+    let mut sighted = 0;
+    if let Some(relay) = relay {
+        sighted = sight(&mut tx.0, relay, &events, batch).await?;
+        claims::write(&mut tx, relay, &batch.rest).await?;
+    }
+    if !new.is_empty() {
+        totals(&mut tx.0, &new, &authors).await?;
+        hide(&mut tx.0, &new).await?;
+        let ks: Vec<i64> = new.iter().map(|p| event_key(&p.event.id)).collect();
+        sqlx::query("insert into arrival (events) values ($1)").bind(ks).execute(&mut *tx.0).await?;
+    }
+    if sighted > 0 {
+        sqlx::query("update archive set sightings = sightings + $1").bind(sighted).execute(&mut *tx.0).await?;
+    }
+    tx.0.commit().await?;
+    Ok(Stored { stored: new.len(), known: batch.events.len() - new.len() + batch.rest.known.len() })
+}
+
+/// The numbers of the authors, who are added when not known.
+async fn authors(connection: &mut PgConnection, events: &[&Prepared]) -> Result<HashMap<PublicKey, i32>> {
+    let keys: BTreeSet<&[u8]> = events.iter().map(|p| p.event.pubkey.as_bytes().as_slice()).collect();
+    let keys: Vec<&[u8]> = keys.into_iter().collect();
+    let rows: Vec<(Vec<u8>, i32)> = sqlx::query_as("select pubkey, k from author where pubkey = any($1)")
+        .bind(&keys)
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut known = HashMap::with_capacity(keys.len());
+    for (key, k) in rows {
+        known.insert(public_key(&key)?, k);
+    }
+    if known.len() < keys.len() {
+        let rows: Vec<(Vec<u8>, i32)> = sqlx::query_as(
+            "insert into author (pubkey) select key from unnest($1::bytea[]) key where not exists \
+             (select 1 from author where pubkey = key) on conflict (pubkey) do nothing returning pubkey, k",
+        )
+        .bind(&keys)
+        .fetch_all(&mut *connection)
+        .await?;
+        for (key, k) in rows {
+            known.insert(public_key(&key)?, k);
+        }
+    }
+    Ok(known)
+}
+
+/// Stores those of the events that are not stored yet; gives them.
+async fn insert<'a>(
+    connection: &mut PgConnection,
+    events: &[&'a Prepared],
+    authors: &HashMap<PublicKey, i32>,
+    profile: Profile,
+) -> Result<Vec<&'a Prepared>> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Newest first, as the indexes are ordered.
+    let mut events = events.to_vec();
+    events.sort_by_key(|p| std::cmp::Reverse(p.event.created_at));
+    let n = events.len();
+    let (mut ks, mut times, mut numbers, mut kinds) =
+        (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));
+    let (mut ids, mut sigs, mut tags, mut contents, mut keys) = (
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+    );
+    for prepared in &events {
+        let event = &prepared.event;
+        ks.push(event_key(&event.id));
+        times.push(event.created_at);
+        numbers.push(authors[&event.pubkey]);
+        kinds.push(i32::from(event.kind));
+        ids.push(event.id.as_bytes().as_slice());
+        sigs.push((profile == Profile::Bigbrotr).then_some(event.sig.as_slice()));
+        tags.push(prepared.payload.as_slice());
+        contents.push(match profile {
+            Profile::Lilbrotr => std::borrow::Cow::Borrowed(""),
+            Profile::Bigbrotr if event.content.contains('\0') => without_nul(&event.content).into(),
+            Profile::Bigbrotr => event.content.as_str().into(),
+        });
+        // A column of arrays cannot be bound: arrays of arrays are rectangular.
+        keys.push(format!("{{{}}}", prepared.tags.iter().map(i64::to_string).collect::<Vec<_>>().join(",")));
+    }
+    let contents: Vec<&str> = contents.iter().map(AsRef::as_ref).collect();
+    let new: Vec<Vec<u8>> = sqlx::query_scalar(
+        "insert into event (k, created_at, author, kind, id, sig, tags, content, tagkeys) \
+         select k, created_at, author, kind, id, sig, tags, content, tagkeys::bigint[] \
+         from unnest($1::bigint[], $2::bigint[], $3::int[], $4::int[], $5::bytea[], $6::bytea[], $7::bytea[], $8::text[], $9::text[]) \
+         as row (k, created_at, author, kind, id, sig, tags, content, tagkeys) \
+         on conflict do nothing returning id",
+    )
+    .bind(ks)
+    .bind(times)
+    .bind(numbers)
+    .bind(kinds)
+    .bind(ids)
+    .bind(sigs)
+    .bind(tags)
+    .bind(contents)
+    .bind(keys)
+    .fetch_all(connection)
+    .await?;
+    let new = new.iter().map(|id| event_id(id)).collect::<Result<HashSet<_>>>()?;
+    events.retain(|p| new.contains(&p.event.id));
+    Ok(events)
+}
+
+/// Keeps what the relay was seen to hold; says how many of these sightings are new.
+async fn sight(connection: &mut PgConnection, relay: i64, events: &[&Prepared], batch: &PreparedBatch) -> Result<i64> {
+    let mut seen: BTreeMap<i64, i64> = events.iter().map(|p| (event_key(&p.event.id), p.event.created_at)).collect();
+    if !batch.rest.known.is_empty() {
+        // An id that was removed since it was known has nothing to be sighted.
+        let rows: Vec<(i64, i64)> = sqlx::query_as("select k, created_at from event where id = any($1)")
+            .bind(id_bytes(&batch.rest.known))
+            .fetch_all(&mut *connection)
+            .await?;
+        seen.extend(rows);
+    }
+    let (Some(since), Some(until)) = (seen.values().min().copied(), seen.values().max().copied()) else {
+        return Ok(0);
+    };
+    // What was seen here before is in rows of the same time: none, as a rule, and a few where a span is read again. Only a
+    // relay that gives its events in no order has so many that each event is better looked up.
+    let overlapping: i64 = sqlx::query_scalar(
+        "select count(*) from (select 1 from sighting where relay = $1 and until >= $2 and since <= $3 limit $4) s",
+    )
+    .bind(relay)
+    .bind(since)
+    .bind(until)
+    .bind(OVERLAPPING + 1)
+    .fetch_one(&mut *connection)
+    .await?;
+    let mut ks: Vec<i64> = seen.into_keys().collect();
+    if overlapping > 0 {
+        let sql = if overlapping <= OVERLAPPING {
+            "select k from sighting, unnest(events) k where relay = $2 and until >= $3 and since <= $4 and k = any($1)"
+        } else {
+            "select k from unnest($1::bigint[]) k where exists \
+             (select 1 from sighting where events @> array[k] and relay = $2 and until >= $3 and since <= $4)"
+        };
+        let old: Vec<i64> =
+            sqlx::query_scalar(sql).bind(&ks).bind(relay).bind(since).bind(until).fetch_all(&mut *connection).await?;
+        let old: HashSet<i64> = old.into_iter().collect();
+        ks.retain(|k| !old.contains(k));
+    }
+    if ks.is_empty() {
+        return Ok(0);
+    }
+    let n = i64::try_from(ks.len()).unwrap_or(i64::MAX);
+    sqlx::query("insert into sighting (relay, seen_at, since, until, events) values ($1, $2, $3, $4, $5)")
+        .bind(relay)
+        .bind(batch.rest.seen_at)
+        .bind(since)
+        .bind(until)
+        .bind(ks)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "update relay set events = events + $2, first_seen_at = least(first_seen_at, $3), last_seen_at = greatest(last_seen_at, $3) \
+         where k = $1",
+    )
+    .bind(relay)
+    .bind(n)
+    .bind(batch.rest.seen_at)
+    .execute(connection)
+    .await?;
+    Ok(n)
+}
+
+/// Adds what is new to the totals of its author and kind, and of the archive.
+async fn totals(connection: &mut PgConnection, new: &[&Prepared], authors: &HashMap<PublicKey, i32>) -> Result<()> {
+    let mut pairs = BTreeMap::<(i32, i32), i64>::new();
+    for prepared in new {
+        *pairs.entry((authors[&prepared.event.pubkey], i32::from(prepared.event.kind))).or_default() += 1;
+    }
+    let (mut of, mut kinds, mut counts) = (vec![], vec![], vec![]);
+    for ((author, kind), n) in pairs {
+        of.push(author);
+        kinds.push(kind);
+        counts.push(n);
+    }
+    // A pair is new if all that is there came with this batch.
+    sqlx::query(
+        "with pair as (select author, kind, n, \
+             ((select count(*) from (select 1 from event e where e.author = p.author and e.kind = p.kind limit p.n + 1) there) = p.n)::int as first \
+             from unnest($1::int[], $2::int[], $3::bigint[]) as p (author, kind, n)), \
+         of_author as (update author set events = events + s.n, kinds = kinds + s.first \
+             from (select author, sum(n)::bigint as n, sum(first)::bigint as first from pair group by author) s where author.k = s.author \
+             returning author.events = s.n as appeared), \
+         of_kind as (insert into kind (kind, events, pubkeys) select kind, sum(n)::bigint, sum(first)::bigint from pair group by kind \
+             on conflict (kind) do update set events = kind.events + excluded.events, pubkeys = kind.pubkeys + excluded.pubkeys) \
+         update archive set events = events + $4, pubkeys = pubkeys + (select count(*) from of_author where appeared)",
+    )
+    .bind(of)
+    .bind(kinds)
+    .bind(counts)
+    .bind(i64::try_from(new.len()).unwrap_or(i64::MAX))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Marks what the new events hide, and those of them that are hidden.
+async fn hide(connection: &mut PgConnection, new: &[&Prepared]) -> Result<()> {
+    let mut scene = Scene::default();
+    let mut deletes = Vec::new();
+    for Prepared { event, marks, .. } in new {
+        deletes.extend(marks.deletes.iter().map(|(id, key)| (*id, *key, event.pubkey)));
+        if marks.vanishes {
+            vanish(connection, &event.pubkey, event.created_at).await?;
+        }
+    }
+    if !deletes.is_empty() {
+        let keys: Vec<i64> = deletes.iter().map(|(_, key, _)| *key).collect();
+        sqlx::query("insert into deletion (key) select unnest($1::bigint[]) on conflict do nothing")
+            .bind(keys)
+            .execute(&mut *connection)
+            .await?;
+        let targets: Vec<i64> = sqlx::query_scalar(
+            "select e.k from unnest($1::bytea[], $2::bytea[]) as d (id, author) join event e on e.id = d.id \
+             join author a on a.k = e.author and a.pubkey = d.author where e.kind not in (5, 62)",
+        )
+        .bind(id_bytes(deletes.iter().map(|(id, _, _)| id)))
+        .bind(deletes.iter().map(|(_, _, author)| author.as_bytes().as_slice()).collect::<Vec<_>>())
+        .fetch_all(&mut *connection)
+        .await?;
+        scene.hidden.extend(targets.into_iter().map(|k| (k, "deleted", 0)));
+    }
+    let keys: Vec<i64> = new.iter().filter_map(|p| p.marks.deletion).collect();
+    let deleted: Vec<i64> = sqlx::query_scalar("select key from deletion where key = any($1)")
+        .bind(keys)
+        .fetch_all(&mut *connection)
+        .await?;
+    scene.deletions = deleted.into_iter().collect();
+    let companions: HashSet<&[u8]> =
+        new.iter().flat_map(|p| p.marks.vanishes_with.iter().map(|key| key.as_bytes().as_slice())).collect();
+    let vanished: Vec<(Vec<u8>, i64)> = sqlx::query_as(
+        "select pubkey, vanished_until from author where vanished_until is not null and pubkey = any($1)",
+    )
+    .bind(companions.into_iter().collect::<Vec<_>>())
+    .fetch_all(&mut *connection)
+    .await?;
+    for (key, until) in vanished {
+        scene.vanished.insert(public_key(&key)?, until);
+    }
+    let slots: HashSet<i64> = new.iter().flat_map(|p| p.marks.slot.iter().chain(&p.marks.clears)).copied().collect();
+    if !slots.is_empty() {
+        type SlotRow = (i64, Option<i64>, Option<i64>, Option<Vec<u8>>, Option<i64>);
+        let rows: Vec<SlotRow> =
+            sqlx::query_as("select key, event, created_at, id, deleted_until from slot where key = any($1)")
+                .bind(slots.into_iter().collect::<Vec<_>>())
+                .fetch_all(&mut *connection)
+                .await?;
+        for (key, k, created_at, id, deleted_until) in rows {
+            let newest = match (k, created_at, id) {
+                (Some(k), Some(created_at), Some(id)) => Some((k, created_at, event_id(&id)?)),
+                _ => None,
+            };
+            scene.slots.insert(key, Slot { newest, deleted_until });
+        }
+    }
+    // Deletions come first, whatever the order of arrival.
+    let mut new = new.to_vec();
+    new.sort_by_key(|p| p.marks.clears.is_empty());
+    for prepared in new {
+        scene.take(event_key(&prepared.event.id), &prepared.marks);
+    }
+    write_scene(connection, scene).await
+}
+
+async fn write_scene(connection: &mut PgConnection, mut scene: Scene) -> Result<()> {
+    if !scene.changed.is_empty() {
+        let (mut keys, mut ks, mut times, mut ids, mut until) = (vec![], vec![], vec![], vec![], vec![]);
+        for key in &scene.changed {
+            let slot = scene.slots.remove(key).unwrap_or_default();
+            keys.push(*key);
+            ks.push(slot.newest.map(|(k, _, _)| k));
+            times.push(slot.newest.map(|(_, created_at, _)| created_at));
+            ids.push(slot.newest.map(|(_, _, id)| id.to_bytes().to_vec()));
+            until.push(slot.deleted_until);
+        }
+        sqlx::query(
+            "insert into slot (key, event, created_at, id, deleted_until) \
+             select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bigint[]) on conflict (key) do update \
+             set event = excluded.event, created_at = excluded.created_at, id = excluded.id, deleted_until = excluded.deleted_until",
+        )
+        .bind(keys)
+        .bind(ks)
+        .bind(times)
+        .bind(ids)
+        .bind(until)
+        .execute(&mut *connection)
+        .await?;
+    }
+    if !scene.hidden.is_empty() {
+        let (mut ks, mut reasons, mut since) = (vec![], vec![], vec![]);
+        for (k, reason, from) in scene.hidden {
+            ks.push(k);
+            reasons.push(reason);
+            since.push(from);
+        }
+        sqlx::query(
+            "insert into hidden (event, reason, since) select * from unnest($1::bigint[], $2::text[], $3::bigint[]) on conflict do nothing",
+        )
+        .bind(ks)
+        .bind(reasons)
+        .bind(since)
+        .execute(connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Hides everything by an author, and every gift to them, up to a date (NIP-62).
+async fn vanish(connection: &mut PgConnection, author: &PublicKey, until: i64) -> Result<()> {
+    let key = author.as_bytes().as_slice();
+    sqlx::query("update author set vanished_until = greatest(vanished_until, $2) where pubkey = $1")
+        .bind(key)
+        .bind(until)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "insert into hidden (event, reason, since) select e.k, 'vanished', 0 from event e \
+         where e.created_at <= $2 and (e.kind <> 62 and e.author = (select k from author where pubkey = $1) \
+         or e.kind = 1059 and e.tagkeys @> array[$3::bigint]) on conflict do nothing",
+    )
+    .bind(key)
+    .bind(until)
+    .bind(tag_key('p', &author.to_hex()))
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! What can be done to a batch before it meets the database, on any core.
+
+use crate::filter::{indexed, tag_key};
+use crate::rows::{Batch, Network};
+use crate::view::Marks;
+use crate::{Event, Verified};
+
+/// A new event, ready to be written.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) event: Event,
+    /// The form that the backend stores tags and content in.
+    pub(crate) payload: Vec<u8>,
+    /// The keys of its indexed tags, each once.
+    pub(crate) tags: Vec<i64>,
+    pub(crate) marks: Marks,
+}
+
+impl Prepared {
+    pub(crate) fn new(verified: Verified, payload: impl Fn(&Event) -> Vec<u8>) -> Self {
+        let event = verified.into_event();
+        let mut tags: Vec<i64> = indexed(&event.tags).map(|(letter, value)| tag_key(letter, value)).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        let marks = Marks::of(&event);
+        let payload = payload(&event);
+        Self { event, payload, tags, marks }
+    }
+}
+
+/// A batch, ready to be written. `rest` has no events.
+#[derive(Debug)]
+pub(crate) struct PreparedBatch {
+    pub(crate) events: Vec<Prepared>,
+    pub(crate) rest: Batch,
+}
+
+impl PreparedBatch {
+    pub(crate) fn new(mut batch: Batch, payload: impl Fn(&Event) -> Vec<u8>) -> Self {
+        let events = std::mem::take(&mut batch.events);
+        let events = events.into_iter().map(|verified| Prepared::new(verified, &payload)).collect();
+        Self { events, rest: batch }
+    }
+
+    pub(crate) fn relay(&self) -> Option<(&str, Network)> {
+        self.rest.relay.as_ref().map(|(url, network)| (url.as_str(), *network))
+    }
+}
+
+/// The tags that are left of an event in an archive that keeps no contents: name and value of the indexed ones.
+pub(crate) fn tagvalues(event: &Event) -> Vec<Vec<String>> {
+    indexed(&event.tags).map(|(letter, value)| vec![letter.to_string(), value.to_owned()]).collect()
+}

@@ -1,0 +1,210 @@
+//! Connections to the file: a pool of readers, and the one that writes.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags, ToSql, params_from_iter};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
+
+use super::functions;
+use crate::StorageError;
+use crate::archive::Profile;
+use crate::database::{Row, Transaction, Value};
+use crate::payload::Codec;
+
+/// Readers at a time.
+const READERS: usize = 8;
+/// Statements that a connection keeps prepared.
+const STATEMENTS: usize = 64;
+/// How long a statement waits for a lock of another process: a checkpoint, or somebody's shell.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// Opens the file and makes our functions known.
+pub(super) fn open(path: &Path, flags: OpenFlags, codec: &Arc<Codec>) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    functions::register(&connection, codec)?;
+    Ok(connection)
+}
+
+/// Writes the profile into a new archive; an archive of another profile is refused.
+pub(super) fn settle_profile(connection: &Connection, profile: Profile) -> rusqlite::Result<Result<(), StorageError>> {
+    connection.execute("update archive set profile = ?1 where profile is null", [profile.as_str()])?;
+    let kept: String = connection.query_row("select profile from archive", [], |row| row.get(0))?;
+    Ok(profile.check(&kept))
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        match self {
+            Self::Int(n) => n.to_sql(),
+            Self::Text(text) => text.to_sql(),
+            Self::Bytes(bytes) => bytes.to_sql(),
+        }
+    }
+}
+
+impl Value {
+    fn of(value: ValueRef<'_>) -> rusqlite::Result<Self> {
+        Ok(match value {
+            ValueRef::Null => Self::Int(None),
+            ValueRef::Integer(n) => Self::Int(Some(n)),
+            ValueRef::Text(_) => Self::Text(Some(value.as_str()?.to_owned())),
+            ValueRef::Blob(bytes) => Self::Bytes(Some(bytes.to_vec())),
+            ValueRef::Real(_) => return Err(rusqlite::Error::InvalidQuery),
+        })
+    }
+}
+
+/// SQLite reads `?1` where both databases' statements say `$1`.
+fn placed(sql: &str) -> String {
+    sql.replace('$', "?")
+}
+
+/// Runs a statement and reads its rows.
+pub(super) fn rows(connection: &Connection, sql: &str, args: &[Value]) -> rusqlite::Result<Vec<Row>> {
+    let mut statement = connection.prepare_cached(&placed(sql))?;
+    let columns = statement.column_count();
+    let mut rows = statement.query(params_from_iter(args))?;
+    let mut read = Vec::new();
+    while let Some(row) = rows.next()? {
+        let values = (0..columns).map(|place| Value::of(row.get_ref(place)?)).collect::<rusqlite::Result<_>>()?;
+        read.push(Row(values));
+    }
+    Ok(read)
+}
+
+/// The connections that read.
+#[derive(Debug)]
+pub(super) struct Readers {
+    path: PathBuf,
+    codec: Arc<Codec>,
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    pub(super) fn new(path: PathBuf, codec: Arc<Codec>) -> Self {
+        Self { path, codec, idle: Mutex::default(), permits: Arc::new(Semaphore::new(READERS)) }
+    }
+
+    /// Reads on a thread that may wait.
+    pub(super) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| StorageError::Closed)?;
+        let readers = self.clone();
+        let run = move || {
+            let _permit = permit;
+            let idle = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = match idle {
+                Some(connection) => connection,
+                None => open(&readers.path, OpenFlags::SQLITE_OPEN_READ_ONLY, &readers.codec)?,
+            };
+            let result = read(&connection);
+            if !readers.permits.is_closed() {
+                readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            }
+            result
+        };
+        tokio::task::spawn_blocking(run).await.map_err(|_| StorageError::Closed)?
+    }
+
+    pub(super) fn close(&self) {
+        self.permits.close();
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// The one connection that writes; nothing once it is closed.
+#[derive(Debug, Clone)]
+pub(super) struct WriterConnection {
+    connection: Arc<AsyncMutex<Option<Connection>>>,
+    /// What the writer's thread remembers of authors is no longer true.
+    forget: Arc<AtomicBool>,
+}
+
+impl WriterConnection {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection: Arc::new(AsyncMutex::new(Some(connection))), forget: Arc::default() }
+    }
+
+    /// Waits for those that write, and closes.
+    pub(super) async fn close(&self) {
+        self.connection.lock().await.take();
+    }
+
+    /// Says that authors were changed by another hand than the writer's.
+    pub(super) fn forget(&self) {
+        self.forget.store(true, Ordering::Release);
+    }
+
+    /// Whether that was said since it was last asked.
+    pub(super) fn is_to_forget(&self) -> bool {
+        self.forget.swap(false, Ordering::AcqRel)
+    }
+
+    /// Waits for the connection, on a thread that may wait, and begins.
+    pub(super) fn begin_here(&self) -> Result<SqliteTransaction, StorageError> {
+        SqliteTransaction::on(self.connection.clone().blocking_lock_owned())
+    }
+}
+
+/// A transaction that holds the write lock from its start: a lock taken later would not wait but fail.
+///
+/// Its statements run where they are called: they are short, and what is long runs on the writer's own thread.
+#[derive(Debug)]
+pub(super) struct SqliteTransaction(OwnedMutexGuard<Option<Connection>>);
+
+impl SqliteTransaction {
+    fn on(guard: OwnedMutexGuard<Option<Connection>>) -> Result<Self, StorageError> {
+        let this = Self(guard);
+        this.connection()?.execute_batch("begin immediate")?;
+        Ok(this)
+    }
+
+    pub(super) async fn begin(writer: &WriterConnection) -> Result<Self, StorageError> {
+        Self::on(writer.connection.clone().lock_owned().await)
+    }
+
+    pub(super) fn connection(&self) -> Result<&Connection, StorageError> {
+        self.0.as_ref().ok_or(StorageError::Closed)
+    }
+
+    pub(super) fn commit_here(self) -> Result<(), StorageError> {
+        Ok(self.connection()?.execute_batch("commit")?)
+    }
+}
+
+impl Drop for SqliteTransaction {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.as_ref()
+            && !connection.is_autocommit()
+            && let Err(error) = connection.execute_batch("rollback")
+        {
+            tracing::error!(%error, "failed to roll back");
+        }
+    }
+}
+
+#[async_trait]
+impl Transaction for SqliteTransaction {
+    async fn execute(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64, StorageError> {
+        let mut statement = self.connection()?.prepare_cached(&placed(sql))?;
+        Ok(statement.execute(params_from_iter(&args))? as u64)
+    }
+
+    async fn rows(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, StorageError> {
+        Ok(rows(self.connection()?, sql, &args)?)
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StorageError> {
+        self.commit_here()
+    }
+}

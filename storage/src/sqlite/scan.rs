@@ -1,0 +1,250 @@
+//! The newest events that a filter asks for.
+//!
+//! A filter is answered from a few ranges of one index, each read newest first: one for each author and kind, tag value
+//! or kind. What is too old to be among the newest ends a range, so that a thousand ranges cost a thousand looks.
+
+use std::collections::{BinaryHeap, HashSet};
+
+use nostr::{EventId, Filter};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Rows, params};
+
+use crate::filter::tag_key;
+use crate::ledger::event_id;
+use crate::{Cursor, StorageError, View};
+
+/// How many rows are counted of a tag to learn whether it is rarer than the authors.
+const LOOK: i64 = 2_000;
+
+/// A hit, of which the greatest is the first to go: the oldest, and within a second the highest id.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Hit {
+    age: std::cmp::Reverse<i64>,
+    id: EventId,
+    k: i64,
+}
+
+/// What is left to be checked of an event that a range holds.
+struct Rest {
+    authors: Option<HashSet<i64>>,
+    kinds: Option<HashSet<i64>>,
+    tags: Vec<Vec<i64>>,
+    after: Option<Cursor>,
+    view: View,
+}
+
+/// The numbers of the newest events, in order; at most `limit`.
+pub(super) fn newest(
+    connection: &Connection,
+    filter: &Filter,
+    view: View,
+    after: Option<Cursor>,
+    limit: usize,
+) -> Result<Vec<i64>, StorageError> {
+    let second = |t: nostr::Timestamp| i64::try_from(t.as_secs()).unwrap_or(i64::MAX);
+    let since = filter.since.map_or(0, second);
+    let mut until = filter.until.map_or(i64::MAX, second);
+    if let Some(cursor) = after {
+        until = until.min(cursor.created_at);
+    }
+    let kinds: Option<Vec<i64>> = filter.kinds.as_ref().map(|k| k.iter().map(|k| i64::from(k.as_u16())).collect());
+    let authors = match &filter.authors {
+        Some(keys) => {
+            let mut find = connection.prepare_cached("select k, events from author where pubkey = ?1")?;
+            let found = keys
+                .iter()
+                .map(|key| find.query_row([key.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?))).optional());
+            Some(found.filter_map(Result::transpose).collect::<rusqlite::Result<Vec<(i64, i64)>>>()?)
+        }
+        None => None,
+    };
+    let tags: Vec<Vec<i64>> = filter
+        .generic_tags
+        .iter()
+        .map(|(letter, values)| values.iter().map(|value| tag_key(letter.as_char(), value)).collect())
+        .collect();
+    let nothing = limit == 0
+        || since > until
+        || filter.ids.as_ref().is_some_and(|ids| ids.is_empty())
+        || kinds.as_ref().is_some_and(Vec::is_empty)
+        || authors.as_ref().is_some_and(Vec::is_empty)
+        || tags.iter().any(Vec::is_empty);
+    if nothing {
+        return Ok(Vec::new());
+    }
+    let rarest = rarest(connection, &tags, authors.as_deref())?;
+    let numbers: Option<Vec<i64>> = authors.map(|authors| authors.into_iter().map(|(k, _)| k).collect());
+    let rest = Rest {
+        authors: numbers.as_ref().map(|list| list.iter().copied().collect()),
+        kinds: kinds.as_ref().map(|list| list.iter().copied().collect()),
+        tags,
+        after,
+        view,
+    };
+    let mut scan = Scan::new(connection, rest, since, until, limit)?;
+    if let Some(ids) = &filter.ids {
+        let mut statement = connection.prepare_cached(
+            "select k, created_at, id, author, kind from event where id = ?1 and created_at >= ?2 and created_at <= ?3",
+        )?;
+        for id in ids {
+            scan.range(&mut statement, |s, since, until| s.query(params![id.as_bytes(), since, until]))?;
+        }
+    } else if let Some(place) = rarest {
+        let mut statement = connection.prepare_cached(
+            "select e.k, e.created_at, e.id, e.author, e.kind from tag t join event e on e.k = t.event \
+             where t.key = ?1 and t.created_at >= ?2 and t.created_at <= ?3 order by t.created_at desc",
+        )?;
+        for key in std::mem::take(&mut scan.rest.tags[place]) {
+            scan.range(&mut statement, |s, since, until| s.query(params![key, since, until]))?;
+        }
+    } else if let Some(authors) = numbers {
+        let mut statement = connection.prepare_cached(
+            "select k, created_at, id, author, kind from event where author = ?1 and kind = ?4 and created_at >= ?2 and created_at <= ?3 \
+             order by created_at desc",
+        )?;
+        for author in authors {
+            for kind in kinds.clone().map_or_else(|| kinds_of(connection, author), Ok)? {
+                scan.range(&mut statement, |s, since, until| s.query(params![author, since, until, kind]))?;
+            }
+        }
+    } else if let Some(kinds) = kinds {
+        let mut statement = connection.prepare_cached(
+            "select k, created_at, id, author, kind from event where kind = ?1 and created_at >= ?2 and created_at <= ?3 \
+             order by created_at desc",
+        )?;
+        for kind in kinds {
+            scan.range(&mut statement, |s, since, until| s.query(params![kind, since, until]))?;
+        }
+    } else {
+        let mut statement = connection.prepare_cached(
+            "select k, created_at, id, author, kind from event where created_at >= ?1 and created_at <= ?2 \
+             order by created_at desc",
+        )?;
+        scan.range(&mut statement, |s, since, until| s.query(params![since, until]))?;
+    }
+    Ok(scan.hits.into_sorted_vec().into_iter().map(|hit| hit.k).collect())
+}
+
+/// Which of the tags to read, if any: the one with the fewest rows, unless the authors have fewer.
+fn rarest(
+    connection: &Connection,
+    tags: &[Vec<i64>],
+    authors: Option<&[(i64, i64)]>,
+) -> Result<Option<usize>, StorageError> {
+    if tags.len() + usize::from(authors.is_some()) < 2 {
+        return Ok((!tags.is_empty()).then_some(0));
+    }
+    let mut count = connection.prepare_cached("select count(*) from (select 1 from tag where key = ?1 limit ?2)")?;
+    let mut best = (authors.map_or(i64::MAX, |list| list.iter().map(|(_, events)| events).sum()), None);
+    for (place, keys) in tags.iter().enumerate() {
+        let mut rows = 0;
+        for key in keys {
+            rows += count.query_row([*key, LOOK], |row| row.get::<_, i64>(0))?;
+            if rows >= best.0 {
+                break;
+            }
+        }
+        if rows < best.0 {
+            best = (rows, Some(place));
+        }
+    }
+    Ok(best.1)
+}
+
+/// The kinds that an author has, each found by a look into the index.
+fn kinds_of(connection: &Connection, author: i64) -> rusqlite::Result<Vec<i64>> {
+    let mut next = connection.prepare_cached("select min(kind) from event where author = ?1 and kind > ?2")?;
+    let mut kinds = Vec::new();
+    while let Some(kind) =
+        next.query_row([author, kinds.last().copied().unwrap_or(-1)], |row| row.get::<_, Option<i64>>(0))?
+    {
+        kinds.push(kind);
+    }
+    Ok(kinds)
+}
+
+struct Scan<'c> {
+    rest: Rest,
+    since: i64,
+    until: i64,
+    limit: usize,
+    hits: BinaryHeap<Hit>,
+    /// Events that were met, where ranges can share some.
+    met: HashSet<i64>,
+    has_tag: CachedStatement<'c>,
+    is_hidden: CachedStatement<'c>,
+}
+
+impl<'c> Scan<'c> {
+    fn new(connection: &'c Connection, rest: Rest, since: i64, until: i64, limit: usize) -> rusqlite::Result<Self> {
+        Ok(Self {
+            rest,
+            since,
+            until,
+            limit,
+            hits: BinaryHeap::new(),
+            met: HashSet::new(),
+            has_tag: connection
+                .prepare_cached("select 1 from tag where key = ?1 and created_at = ?2 and event = ?3")?,
+            is_hidden: connection.prepare_cached("select 1 from hidden where event = ?1 and since <= ?2 limit 1")?,
+        })
+    }
+
+    /// Reads one range until what follows is too old to count.
+    fn range(
+        &mut self,
+        statement: &mut CachedStatement<'_>,
+        read: impl for<'s> FnOnce(&'s mut CachedStatement<'_>, i64, i64) -> rusqlite::Result<Rows<'s>>,
+    ) -> Result<(), StorageError> {
+        let since = if self.hits.len() < self.limit { self.since } else { self.oldest() };
+        let mut rows = read(statement, since, self.until)?;
+        while let Some(row) = rows.next()? {
+            let created_at = row.get(1)?;
+            if self.hits.len() == self.limit && created_at < self.oldest() {
+                break;
+            }
+            if let Some(hit) = self.hit(row, created_at)? {
+                self.hits.push(hit);
+                if self.hits.len() > self.limit {
+                    self.hits.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The date of the oldest hit, once there are as many as are wanted.
+    fn oldest(&self) -> i64 {
+        self.hits.peek().map_or(0, |hit| hit.age.0)
+    }
+
+    fn hit(&mut self, row: &Row<'_>, created_at: i64) -> Result<Option<Hit>, StorageError> {
+        let k = row.get(0)?;
+        let id = event_id(row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?)?;
+        let rest = &self.rest;
+        let after = rest.after.is_none_or(|cursor| created_at < cursor.created_at || id > cursor.id);
+        if !after
+            || rest.authors.as_ref().is_some_and(|list| row.get(3).is_ok_and(|author: i64| !list.contains(&author)))
+            || rest.kinds.as_ref().is_some_and(|list| row.get(4).is_ok_and(|kind: i64| !list.contains(&kind)))
+        {
+            return Ok(None);
+        }
+        for keys in rest.tags.iter().filter(|keys| !keys.is_empty()) {
+            let mut found = false;
+            for key in keys {
+                found = self.has_tag.exists(params![key, created_at, k])?;
+                if found {
+                    break;
+                }
+            }
+            if !found {
+                return Ok(None);
+            }
+        }
+        if let View::Client { now } = rest.view
+            && self.is_hidden.exists(params![k, now])?
+        {
+            return Ok(None);
+        }
+        Ok(self.met.insert(k).then_some(Hit { age: std::cmp::Reverse(created_at), id, k }))
+    }
+}

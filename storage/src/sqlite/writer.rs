@@ -1,0 +1,464 @@
+//! The one thread that stores events. Batches that wait while it writes are written together: sorted, they meet each
+//! page of the b-trees once, and share one commit.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use nostr::PublicKey;
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::{mpsc, oneshot};
+
+use super::connection::WriterConnection;
+use crate::archive::{Options, Profile};
+use crate::filter::tag_key;
+use crate::ledger::{event_id, public_key, relay_key};
+use crate::payload::{self, Codec};
+use crate::prepare::{Prepared, PreparedBatch, tagvalues};
+use crate::rows::{Batch, Stored};
+use crate::view::{Scene, Slot};
+use crate::{StorageError, claims};
+
+/// Batches that may wait. Who brings one more waits for room.
+const WAITING: usize = 64;
+/// Batches are written together up to so many events and sightings.
+const GROUP: usize = 16_384;
+/// Authors whose numbers are remembered, 64 bytes each.
+const AUTHORS: usize = 200_000;
+/// Events from which the dictionary is trained, once there are so many.
+const TRAIN_AT: i64 = 2_000;
+const SAMPLES: i64 = 4_000;
+
+type Answer = Result<Stored, StorageError>;
+type Request = (PreparedBatch, oneshot::Sender<Answer>);
+
+/// What waits to be written.
+#[derive(Debug)]
+pub(super) struct Queue {
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    ended: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
+    codec: Arc<Codec>,
+    profile: Profile,
+}
+
+impl Queue {
+    /// Starts the thread. It ends with the queue.
+    pub(super) fn start(connection: WriterConnection, codec: Arc<Codec>, options: Options) -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let (end, ended) = oneshot::channel();
+        let mut thread = Writer { connection, codec: codec.clone(), options, authors: HashMap::new(), vanished: None };
+        let run = move || {
+            thread.run(receiver);
+            let _ = end.send(());
+        };
+        std::thread::Builder::new().name("brotr-archive".into()).spawn(run).expect("a thread starts");
+        Self {
+            requests: Mutex::new(Some(sender)),
+            ended: tokio::sync::Mutex::new(Some(ended)),
+            codec,
+            profile: options.profile,
+        }
+    }
+
+    /// Prepares a batch on a thread of the caller's runtime and waits until it is committed.
+    pub(super) async fn store(&self, batch: Batch) -> Answer {
+        let sender = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sender = sender.ok_or(StorageError::Closed)?;
+        let (codec, profile) = (self.codec.clone(), self.profile);
+        let prepare = move || {
+            PreparedBatch::new(batch, |event| match profile {
+                Profile::Bigbrotr => codec.pack(&event.tags, &event.content),
+                Profile::Lilbrotr => codec.pack(&tagvalues(event), ""),
+            })
+        };
+        let prepared = tokio::task::spawn_blocking(prepare).await.map_err(|_| StorageError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        sender.send((prepared, answer)).await.map_err(|_| StorageError::Closed)?;
+        answered.await.map_err(|_| StorageError::Closed)?
+    }
+
+    /// Lets what waits be written, and ends the thread.
+    pub(super) async fn end(&self) {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ended) = self.ended.lock().await.take() {
+            let _ = ended.await;
+        }
+    }
+}
+
+/// The state of the thread: what it remembers of what is committed.
+struct Writer {
+    connection: WriterConnection,
+    codec: Arc<Codec>,
+    options: Options,
+    authors: HashMap<PublicKey, i64>,
+    vanished: Option<HashMap<PublicKey, i64>>,
+}
+
+impl Writer {
+    fn run(&mut self, mut requests: mpsc::Receiver<Request>) {
+        while let Some(first) = requests.blocking_recv() {
+            let size = |(batch, _): &Request| batch.events.len() + batch.rest.known.len();
+            let mut total = size(&first);
+            let mut group = vec![first];
+            while total < GROUP
+                && let Ok(next) = requests.try_recv()
+            {
+                total += size(&next);
+                group.push(next);
+            }
+            let (batches, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+            match self.write(&batches) {
+                Ok(stored) => {
+                    answers.into_iter().zip(stored).for_each(|(answer, stored)| drop(answer.send(Ok(stored))))
+                }
+                // Of a group that cannot be written together, each has its own chance and its own error.
+                Err(error) => {
+                    tracing::debug!(%error, batches = batches.len(), "failed to write a group");
+                    for (batch, answer) in batches.iter().zip(answers) {
+                        let alone = self.write(std::slice::from_ref(batch));
+                        drop(answer.send(alone.map(|stored| stored[0])));
+                    }
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, batches: &[PreparedBatch]) -> Result<Vec<Stored>, StorageError> {
+        let result = self.write_group(batches);
+        if result.is_err() {
+            // What was remembered may have been rolled back.
+            self.authors.clear();
+            self.vanished = None;
+        }
+        result
+    }
+
+    fn write_group(&mut self, batches: &[PreparedBatch]) -> Result<Vec<Stored>, StorageError> {
+        let mut tx = self.connection.begin_here()?;
+        if self.connection.is_to_forget() {
+            self.vanished = None;
+        }
+        let mut group = Group::begin(tx.connection()?)?;
+        let mut stored = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let relay = match batch.relay() {
+                Some((url, network)) => Some(ready(relay_key(&mut tx, url, network, batch.rest.seen_at))?),
+                None => None,
+            };
+            stored.push(group.insert(tx.connection()?, self, batch, relay)?);
+            if let Some(relay) = relay {
+                ready(claims::write(&mut tx, relay, &batch.rest))?;
+            }
+        }
+        let connection = tx.connection()?;
+        group.write_sightings(connection)?;
+        group.write_tags(connection)?;
+        group.write_totals(connection)?;
+        group.hide(connection, self)?;
+        group.end(connection)?;
+        let dictionary = self.train(connection, group.last_k)?;
+        tx.commit_here()?;
+        if let Some(dictionary) = dictionary {
+            self.codec.add_dictionary(&dictionary);
+        }
+        Ok(stored)
+    }
+
+    /// The number of an author, who is added when not known.
+    fn author(&mut self, connection: &Connection, pubkey: &PublicKey) -> rusqlite::Result<i64> {
+        if let Some(k) = self.authors.get(pubkey) {
+            return Ok(*k);
+        }
+        let mut find = connection.prepare_cached("select k from author where pubkey = ?1")?;
+        let k = match find.query_row([pubkey.as_bytes()], |row| row.get(0)).optional()? {
+            Some(k) => k,
+            None => {
+                connection.prepare_cached("insert into author (pubkey) values (?1)")?.execute([pubkey.as_bytes()])?;
+                connection.last_insert_rowid()
+            }
+        };
+        if self.authors.len() >= AUTHORS {
+            self.authors.clear();
+        }
+        self.authors.insert(*pubkey, k);
+        Ok(k)
+    }
+
+    fn vanished(&mut self, connection: &Connection) -> Result<&mut HashMap<PublicKey, i64>, StorageError> {
+        if self.vanished.is_none() {
+            let mut statement =
+                connection.prepare("select pubkey, vanished_until from author where vanished_until is not null")?;
+            let rows = statement.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))?;
+            let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            let known = rows.iter().map(|(key, until)| Ok((public_key(key)?, *until)));
+            self.vanished = Some(known.collect::<Result<_, StorageError>>()?);
+        }
+        Ok(self.vanished.get_or_insert_default())
+    }
+
+    /// Trains the archive's dictionary once it has enough to learn from, and writes it.
+    fn train(&self, connection: &Connection, events: i64) -> Result<Option<Vec<u8>>, StorageError> {
+        if self.codec.dictionaries() > 0 || events < TRAIN_AT {
+            return Ok(None);
+        }
+        let mut statement = connection.prepare("select payload from event order by k desc limit ?1")?;
+        let payloads = statement.query_map([SAMPLES], |row| row.get::<_, Vec<u8>>(0))?;
+        let payloads = payloads.collect::<rusqlite::Result<Vec<_>>>()?;
+        let samples = payloads.iter().map(|payload| self.codec.unpack(payload)).collect::<Result<Vec<_>, _>>()?;
+        let Some(dictionary) = payload::train(&samples) else { return Ok(None) };
+        connection.execute("insert into dictionary (n, data) values (1, ?1)", [&dictionary])?;
+        Ok(Some(dictionary))
+    }
+}
+
+/// The outcome of a future that has nothing to wait for: this thread's own statements.
+fn ready<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => unreachable!("a statement on this connection does not wait"),
+    }
+}
+
+/// What one commit does, gathered so that each table is met once and in its own order.
+struct Group<'a> {
+    last_k: i64,
+    /// New events with their numbers.
+    new: Vec<(i64, &'a Prepared)>,
+    tags: Vec<(i64, i64, i64)>,
+    /// Event, relay, time.
+    sightings: Vec<(i64, i64, i64)>,
+    /// New events of each author and kind.
+    pairs: BTreeMap<(i64, u16), i64>,
+    sighted: i64,
+    new_authors: i64,
+}
+
+impl<'a> Group<'a> {
+    fn begin(connection: &Connection) -> rusqlite::Result<Self> {
+        let last_k = connection.prepare_cached("select last_k from archive")?.query_row([], |row| row.get(0))?;
+        Ok(Self {
+            last_k,
+            new: vec![],
+            tags: vec![],
+            sightings: vec![],
+            pairs: BTreeMap::new(),
+            sighted: 0,
+            new_authors: 0,
+        })
+    }
+
+    fn insert(
+        &mut self,
+        connection: &Connection,
+        writer: &mut Writer,
+        batch: &'a PreparedBatch,
+        relay: Option<i64>,
+    ) -> Result<Stored, StorageError> {
+        let mut insert = connection.prepare_cached(
+            "insert into event (k, id, author, created_at, kind, sig, payload) values (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+             on conflict (id) do nothing",
+        )?;
+        let mut find = connection.prepare_cached("select k from event where id = ?1")?;
+        let mut result = Stored { stored: 0, known: batch.rest.known.len() };
+        for prepared in &batch.events {
+            let event = &prepared.event;
+            let author = writer.author(connection, &event.pubkey)?;
+            let sig = (writer.options.profile == Profile::Bigbrotr).then_some(event.sig.as_slice());
+            let k = self.last_k + 1;
+            let id = event.id.as_bytes().as_slice();
+            let row = params![k, id, author, event.created_at, event.kind, sig, prepared.payload];
+            let k = if insert.execute(row)? == 1 {
+                self.last_k = k;
+                self.new.push((k, prepared));
+                self.tags.extend(prepared.tags.iter().map(|key| (*key, event.created_at, k)));
+                *self.pairs.entry((author, event.kind)).or_default() += 1;
+                result.stored += 1;
+                k
+            } else {
+                result.known += 1;
+                find.query_row([id], |row| row.get(0))?
+            };
+            self.sightings.extend(relay.map(|relay| (k, relay, batch.rest.seen_at)));
+        }
+        if let Some(relay) = relay {
+            for id in &batch.rest.known {
+                // An id that was removed since it was known has nothing to be sighted.
+                if let Some(k) = find.query_row([id.as_bytes()], |row| row.get(0)).optional()? {
+                    self.sightings.push((k, relay, batch.rest.seen_at));
+                }
+            }
+        }
+        Ok(result)
+    }
+
+    fn write_sightings(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        // Stable, so that of two sightings of one event by one relay the first one counts.
+        self.sightings.sort_by_key(|(event, relay, _)| (*event, *relay));
+        let mut insert =
+            connection.prepare_cached("insert or ignore into sighting (event, relay, seen_at) values (?1, ?2, ?3)")?;
+        let mut relays = BTreeMap::<i64, (i64, i64, i64)>::new();
+        for (event, relay, seen_at) in &self.sightings {
+            if insert.execute(params![event, relay, seen_at])? == 1 {
+                let (n, first, last) = relays.entry(*relay).or_insert((0, *seen_at, *seen_at));
+                *n += 1;
+                *first = (*first).min(*seen_at);
+                *last = (*last).max(*seen_at);
+                self.sighted += 1;
+            }
+        }
+        let mut update = connection.prepare_cached(
+            "update relay set events = events + ?2, first_seen_at = min(coalesce(first_seen_at, ?3), ?3), \
+             last_seen_at = max(coalesce(last_seen_at, ?4), ?4) where k = ?1",
+        )?;
+        for (relay, (n, first, last)) in relays {
+            update.execute(params![relay, n, first, last])?;
+        }
+        Ok(())
+    }
+
+    fn write_tags(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.tags.sort_unstable();
+        let mut insert = connection.prepare_cached("insert into tag (key, created_at, event) values (?1, ?2, ?3)")?;
+        for tag in &self.tags {
+            insert.execute(*tag)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what is new to the totals of its author and kind.
+    fn write_totals(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut count = connection
+            .prepare_cached("select count(*) from (select 1 from event where author = ?1 and kind = ?2 limit ?3)")?;
+        let mut authors = BTreeMap::<i64, (i64, i64)>::new();
+        let mut kinds = BTreeMap::<u16, (i64, i64)>::new();
+        for ((author, kind), n) in &self.pairs {
+            // The pair is new if all that is there came with this group.
+            let there: i64 = count.query_row(params![author, kind, n + 1], |row| row.get(0))?;
+            let first = i64::from(there == *n);
+            let totals = authors.entry(*author).or_default();
+            *totals = (totals.0 + n, totals.1 + first);
+            let totals = kinds.entry(*kind).or_default();
+            *totals = (totals.0 + n, totals.1 + first);
+        }
+        let mut update = connection.prepare_cached(
+            "update author set events = events + ?2, kinds = kinds + ?3 where k = ?1 returning events",
+        )?;
+        for (author, (events, pairs)) in authors {
+            let there: i64 = update.query_row(params![author, events, pairs], |row| row.get(0))?;
+            self.new_authors += i64::from(there == events);
+        }
+        let mut upsert = connection.prepare_cached(
+            "insert into kind (kind, events, pubkeys) values (?1, ?2, ?3) on conflict (kind) do update \
+             set events = events + excluded.events, pubkeys = pubkeys + excluded.pubkeys",
+        )?;
+        for (kind, (events, pairs)) in kinds {
+            upsert.execute(params![kind, events, pairs])?;
+        }
+        Ok(())
+    }
+
+    /// Marks what the new events hide, and those of them that are hidden.
+    fn hide(&mut self, connection: &Connection, writer: &mut Writer) -> Result<(), StorageError> {
+        let mut scene = Scene::default();
+        let mut delete = connection.prepare_cached("insert or ignore into deletion (key) values (?1)")?;
+        let mut target = connection.prepare_cached(
+            "select e.k from event e join author a on a.k = e.author where e.id = ?1 and a.pubkey = ?2 and e.kind not in (5, 62)",
+        )?;
+        for (_, prepared) in &self.new {
+            let (event, marks) = (&prepared.event, &prepared.marks);
+            for (id, key) in &marks.deletes {
+                delete.execute([key])?;
+                scene.deletions.insert(*key);
+                let found = target.query_row(params![id.as_bytes(), event.pubkey.as_bytes()], |row| row.get(0));
+                scene.hidden.extend(found.optional()?.map(|k: i64| (k, "deleted", 0)));
+            }
+            if marks.vanishes {
+                vanish(connection, &event.pubkey, event.created_at)?;
+                let until = writer.vanished(connection)?.entry(event.pubkey).or_insert(event.created_at);
+                *until = (*until).max(event.created_at);
+            }
+        }
+        scene.vanished.clone_from(writer.vanished(connection)?);
+        if connection.prepare_cached("select 1 from deletion limit 1")?.exists([])? {
+            let mut deleted = connection.prepare_cached("select 1 from deletion where key = ?1")?;
+            for key in self.new.iter().filter_map(|(_, prepared)| prepared.marks.deletion) {
+                if deleted.exists([key])? {
+                    scene.deletions.insert(key);
+                }
+            }
+        }
+        let slots: HashSet<i64> =
+            self.new.iter().flat_map(|(_, p)| p.marks.slot.iter().chain(&p.marks.clears)).copied().collect();
+        let mut read =
+            connection.prepare_cached("select event, created_at, id, deleted_until from slot where key = ?1")?;
+        for key in slots {
+            let row = read.query_row([key], |row| {
+                let newest: (Option<i64>, Option<i64>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok((newest, row.get(3)?))
+            });
+            if let Some((newest, deleted_until)) = row.optional()? {
+                let newest = match newest {
+                    (Some(k), Some(created_at), Some(id)) => Some((k, created_at, event_id(&id)?)),
+                    _ => None,
+                };
+                scene.slots.insert(key, Slot { newest, deleted_until });
+            }
+        }
+        // Deletions come first, whatever the order of arrival.
+        self.new.sort_by_key(|(_, prepared)| prepared.marks.clears.is_empty());
+        for (k, prepared) in &self.new {
+            scene.take(*k, &prepared.marks);
+        }
+        let mut write = connection.prepare_cached(
+            "insert into slot (key, event, created_at, id, deleted_until) values (?1, ?2, ?3, ?4, ?5) on conflict (key) do update \
+             set event = excluded.event, created_at = excluded.created_at, id = excluded.id, deleted_until = excluded.deleted_until",
+        )?;
+        for key in &scene.changed {
+            let slot = scene.slots.remove(key).unwrap_or_default();
+            let (k, created_at, id) = match slot.newest {
+                Some((k, created_at, id)) => (Some(k), Some(created_at), Some(id.to_bytes().to_vec())),
+                None => (None, None, None),
+            };
+            write.execute(params![key, k, created_at, id, slot.deleted_until])?;
+        }
+        let mut hide =
+            connection.prepare_cached("insert or ignore into hidden (event, reason, since) values (?1, ?2, ?3)")?;
+        scene.hidden.sort_unstable();
+        for row in &scene.hidden {
+            hide.execute(*row)?;
+        }
+        Ok(())
+    }
+
+    fn end(&self, connection: &Connection) -> rusqlite::Result<()> {
+        connection
+            .prepare_cached(
+                "update archive set events = events + ?1, sightings = sightings + ?2, pubkeys = pubkeys + ?3, last_k = ?4",
+            )?
+            .execute(params![self.new.len(), self.sighted, self.new_authors, self.last_k])?;
+        Ok(())
+    }
+}
+
+/// Hides everything by an author, and every gift to them, up to a date (NIP-62).
+fn vanish(connection: &Connection, author: &PublicKey, until: i64) -> rusqlite::Result<()> {
+    let key = author.as_bytes();
+    connection
+        .prepare_cached("update author set vanished_until = max(coalesce(vanished_until, 0), ?2) where pubkey = ?1")?
+        .execute(params![key, until])?;
+    connection
+        .prepare_cached(
+            "insert or ignore into hidden (event, reason, since) select e.k, 'vanished', 0 from event e \
+             where e.author = (select k from author where pubkey = ?1) and e.created_at <= ?2 and e.kind <> 62",
+        )?
+        .execute(params![key, until])?;
+    connection
+        .prepare_cached(
+            "insert or ignore into hidden (event, reason, since) select e.k, 'vanished', 0 \
+             from tag t join event e on e.k = t.event where t.key = ?1 and t.created_at <= ?2 and e.kind = 1059",
+        )?
+        .execute(params![tag_key('p', &author.to_hex()), until])?;
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! What a good relay would give to clients: not what is replaced, deleted, expired, vanished, ephemeral or protected.
+//!
+//! The archive keeps everything that was signed. When an event arrives it is decided once what it hides and what
+//! hides it, so that a query has only to leave out what is marked. The backends look up what the decision needs.
+
+use std::collections::{HashMap, HashSet};
+
+use nostr::{EventId, PublicKey};
+use sha2::{Digest, Sha256};
+
+use crate::Event;
+
+/// Which events a query is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// Everything that was signed.
+    All,
+    /// What a good relay would give to a client at this time, in unix seconds.
+    Client {
+        /// The time.
+        now: i64,
+    },
+}
+
+const DELETION: u16 = 5;
+const VANISH: u16 = 62;
+const GIFT_WRAP: u16 = 1059;
+
+fn key(parts: &[&[u8]]) -> i64 {
+    let hash = parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize();
+    i64::from_be_bytes(hash[..8].try_into().expect("a hash has 32 bytes"))
+}
+
+fn slot_key(author: &PublicKey, kind: u16, d: &str) -> i64 {
+    key(&[author.as_bytes(), &kind.to_be_bytes(), d.as_bytes()])
+}
+
+fn deletion_key(author: &PublicKey, id: &EventId) -> i64 {
+    key(&[author.as_bytes(), id.as_bytes()])
+}
+
+fn is_replaceable(kind: u16) -> bool {
+    matches!(kind, 0 | 3 | 10_000..20_000)
+}
+
+fn is_addressable(kind: u16) -> bool {
+    matches!(kind, 30_000..40_000)
+}
+
+/// The first value of the first tag of this name; empty if the tag has none.
+fn first<'a>(event: &'a Event, name: &str) -> Option<&'a str> {
+    let tag = event.tags.iter().find(|tag| tag.first().is_some_and(|n| n == name))?;
+    Some(tag.get(1).map_or("", String::as_str))
+}
+
+fn values<'a>(event: &'a Event, name: &'a str) -> impl Iterator<Item = &'a str> {
+    event
+        .tags
+        .iter()
+        .filter(move |tag| tag.first().is_some_and(|n| n == name))
+        .filter_map(|tag| Some(tag.get(1)?.as_str()))
+}
+
+/// What matters of an event for what it hides and what hides it.
+#[derive(Debug)]
+pub(crate) struct Marks {
+    pub(crate) id: EventId,
+    pub(crate) created_at: i64,
+    /// Reasons that lie in the event itself, and from when they hold.
+    own: Vec<(&'static str, i64)>,
+    /// The slot of which it is a version.
+    pub(crate) slot: Option<i64>,
+    /// What a deletion of it would be kept under; nothing if it cannot be deleted.
+    pub(crate) deletion: Option<i64>,
+    /// Ids that it deletes, and what the deletions are kept under.
+    pub(crate) deletes: Vec<(EventId, i64)>,
+    /// Slots whose versions up to its own date it deletes.
+    pub(crate) clears: Vec<i64>,
+    /// It asks all relays to forget its author.
+    pub(crate) vanishes: bool,
+    /// Whoever of these vanishes takes it along: its author and, of a gift wrap, the recipients.
+    pub(crate) vanishes_with: Vec<PublicKey>,
+}
+
+impl Marks {
+    pub(crate) fn of(event: &Event) -> Self {
+        let mut own = Vec::new();
+        if matches!(event.kind, 20_000..30_000) {
+            own.push(("ephemeral", 0));
+        }
+        if event.tags.iter().any(|tag| tag.first().is_some_and(|name| name == "-")) {
+            own.push(("protected", 0));
+        }
+        if let Some(at) = first(event, "expiration").and_then(|at| at.parse().ok()) {
+            own.push(("expired", at));
+        }
+        let slot = if is_replaceable(event.kind) {
+            Some(slot_key(&event.pubkey, event.kind, ""))
+        } else if is_addressable(event.kind) {
+            Some(slot_key(&event.pubkey, event.kind, first(event, "d").unwrap_or_default()))
+        } else {
+            None
+        };
+        let mut marks = Self {
+            id: event.id,
+            created_at: event.created_at,
+            own,
+            slot,
+            deletion: None,
+            deletes: vec![],
+            clears: vec![],
+            vanishes: false,
+            vanishes_with: vec![],
+        };
+        match event.kind {
+            VANISH => {
+                marks.vanishes = values(event, "relay").any(|relay| relay == "ALL_RELAYS");
+                return marks;
+            }
+            DELETION => {
+                let ids = values(event, "e").filter_map(|id| EventId::from_hex(id).ok());
+                marks.deletes = ids.map(|id| (id, deletion_key(&event.pubkey, &id))).collect();
+                marks.clears = values(event, "a").filter_map(|address| cleared(address, &event.pubkey)).collect();
+            }
+            GIFT_WRAP => {
+                marks.vanishes_with = values(event, "p").filter_map(|key| PublicKey::from_hex(key).ok()).collect();
+                marks.deletion = Some(deletion_key(&event.pubkey, &event.id));
+            }
+            _ => marks.deletion = Some(deletion_key(&event.pubkey, &event.id)),
+        }
+        marks.vanishes_with.push(event.pubkey);
+        marks
+    }
+}
+
+/// The slot that an `a` tag of a deletion by this author names: `kind:pubkey:d`. Nobody deletes what is another's.
+fn cleared(address: &str, author: &PublicKey) -> Option<i64> {
+    let mut parts = address.splitn(3, ':');
+    let kind: u16 = parts.next()?.parse().ok()?;
+    let owner = PublicKey::from_hex(parts.next()?).ok()?;
+    let d = parts.next().unwrap_or_default();
+    let named = if is_replaceable(kind) { d.is_empty() } else { is_addressable(kind) };
+    (named && owner == *author).then(|| slot_key(author, kind, d))
+}
+
+/// The newest version of a replaceable or addressable event.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Slot {
+    /// Its number, date and id; nothing if only deletions are known.
+    pub(crate) newest: Option<(i64, i64, EventId)>,
+    /// Versions up to this date are deleted.
+    pub(crate) deleted_until: Option<i64>,
+}
+
+/// What is known, of what the new events touch, before and after them.
+#[derive(Debug, Default)]
+pub(crate) struct Scene {
+    /// Slots by key.
+    pub(crate) slots: HashMap<i64, Slot>,
+    /// Deletions by key.
+    pub(crate) deletions: HashSet<i64>,
+    /// Until when who vanished.
+    pub(crate) vanished: HashMap<PublicKey, i64>,
+    /// The slots that were changed.
+    pub(crate) changed: HashSet<i64>,
+    /// What is to be hidden, why and from when on.
+    pub(crate) hidden: Vec<(i64, &'static str, i64)>,
+}
+
+impl Scene {
+    /// Takes in one new event, numbered `k`. Deletions among the new events are taken in before the others.
+    pub(crate) fn take(&mut self, k: i64, marks: &Marks) {
+        self.hidden.extend(marks.own.iter().map(|(reason, since)| (k, *reason, *since)));
+        for key in &marks.clears {
+            let slot = self.slots.entry(*key).or_default();
+            slot.deleted_until = slot.deleted_until.max(Some(marks.created_at));
+            self.changed.insert(*key);
+            if let Some((newest, created_at, _)) = slot.newest
+                && created_at <= marks.created_at
+            {
+                self.hidden.push((newest, "deleted", 0));
+            }
+        }
+        if let Some(key) = marks.slot {
+            let slot = self.slots.entry(key).or_default();
+            if slot.deleted_until.is_some_and(|until| marks.created_at <= until) {
+                self.hidden.push((k, "deleted", 0));
+            }
+            match slot.newest {
+                // The later one counts, and of one second the lower id.
+                Some((_, created_at, id)) if (created_at, marks.id) > (marks.created_at, id) => {
+                    self.hidden.push((k, "replaced", 0));
+                }
+                older => {
+                    // One that was removed and comes back replaces nothing.
+                    let older = older.filter(|(_, _, id)| *id != marks.id);
+                    self.hidden.extend(older.map(|(older, _, _)| (older, "replaced", 0)));
+                    slot.newest = Some((k, marks.created_at, marks.id));
+                    self.changed.insert(key);
+                }
+            }
+        }
+        if marks.deletion.is_some_and(|key| self.deletions.contains(&key)) {
+            self.hidden.push((k, "deleted", 0));
+        }
+        if marks.vanishes_with.iter().filter_map(|who| self.vanished.get(who)).any(|until| marks.created_at <= *until) {
+            self.hidden.push((k, "vanished", 0));
+        }
+    }
+}
