@@ -56,16 +56,17 @@ create table event (
     sig        blob,
     payload    blob    not null
 );
-create index event_by_time   on event (created_at, id);
-create index event_by_author on event (author, kind, created_at);
-create index event_by_kind   on event (kind, created_at);
+-- Relays give events newest first, and an index that grows at its end is a full one.
+create index event_by_time   on event (created_at desc, id);
+create index event_by_author on event (author, kind, created_at desc);
+create index event_by_kind   on event (kind, created_at desc);
 
 -- One row for each one-letter tag: `key` is 64 bits of the hash of its name and value.
 create table tag (
     key        integer not null,
     created_at integer not null,
     event      integer not null,
-    primary key (key, created_at, event)
+    primary key (key, created_at desc, event)
 ) without rowid;
 
 -- What a good relay would not give to clients, and from when on.

@@ -3,14 +3,19 @@
 //! This type is our own because the archive must give back what any client can sign: `nostr::Event` refuses an
 //! empty inner tag (`[[]]`), which NIP-01 allows.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{LazyLock, PoisonError, RwLock};
 
-use nostr::secp256k1::Message;
 use nostr::secp256k1::schnorr::Signature;
+use nostr::secp256k1::{Message, XOnlyPublicKey};
 use nostr::{EventId, PublicKey, SECP256K1};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
+
+/// Keys that are kept ready to verify with, 100 bytes each.
+const READY_KEYS: usize = 50_000;
 
 /// A parsed event (NIP-01) whose id and signature are claims, not yet checked.
 #[derive(Clone, PartialEq, Eq)]
@@ -65,7 +70,10 @@ impl Event {
     /// # Errors
     /// [`BadEvent::Id`] when it is not the claimed one.
     pub fn identify(self) -> Result<Identified, BadEvent> {
-        let preimage = (0, self.pubkey.to_hex(), self.created_at, self.kind, &self.tags, &self.content);
+        let mut author = [0; 64];
+        hex::encode_to_slice(self.pubkey.as_bytes(), &mut author).expect("a key has 32 bytes");
+        let author = str::from_utf8(&author).expect("hexadecimal is ASCII");
+        let preimage = (0, author, self.created_at, self.kind, &self.tags, &self.content);
         let preimage = serde_json::to_vec(&preimage).expect("strings and numbers always serialize");
         if Sha256::digest(&preimage).as_slice() == self.id.as_bytes() {
             Ok(Identified(self))
@@ -110,7 +118,7 @@ impl Identified {
     /// # Errors
     /// [`BadEvent::Signature`].
     pub fn verify(self) -> Result<Verified, BadEvent> {
-        let key = self.0.pubkey.xonly().map_err(|_| BadEvent::Signature)?;
+        let key = author_key(&self.0.pubkey).ok_or(BadEvent::Signature)?;
         let sig = Signature::from_slice(&self.0.sig).map_err(|_| BadEvent::Signature)?;
         let message = Message::from_digest(self.0.id.to_bytes());
         match SECP256K1.verify_schnorr(&sig, &message, &key) {
@@ -118,6 +126,22 @@ impl Identified {
             Err(_) => Err(BadEvent::Signature),
         }
     }
+}
+
+/// The author's key, made ready to verify with: finding the point of a key is a tenth of verifying, and relays give
+/// many events of one author.
+fn author_key(pubkey: &PublicKey) -> Option<XOnlyPublicKey> {
+    static READY: LazyLock<RwLock<HashMap<PublicKey, XOnlyPublicKey>>> = LazyLock::new(RwLock::default);
+    if let Some(key) = READY.read().unwrap_or_else(PoisonError::into_inner).get(pubkey) {
+        return Some(*key);
+    }
+    let key = pubkey.xonly().ok()?;
+    let mut ready = READY.write().unwrap_or_else(PoisonError::into_inner);
+    if ready.len() >= READY_KEYS {
+        ready.clear();
+    }
+    ready.insert(*pubkey, key);
+    Some(key)
 }
 
 /// An event whose id and signature were checked: the only thing the archive stores.

@@ -1,14 +1,16 @@
 //! Events and sightings in PostgreSQL.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use nostr::{EventId, Filter};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use tokio::sync::oneshot;
 
 use super::store::{event_key, id_bytes};
-use super::{PostgresArchive, WRITER_LOCK, bind, store};
+use super::{PostgresArchive, bind, store};
 use crate::archive::Profile;
 use crate::filter::matches;
 use crate::ledger::{event_id, public_key};
@@ -21,6 +23,8 @@ use crate::{Event, Events, StorageError, View};
 const COLUMNS: &str = "event.id, author.pubkey, event.created_at, event.kind, event.sig, event.tags, event.content";
 /// An arrival's number is followed by the place in it: so many events are at most stored together.
 const PLACES: i64 = 1 << 20;
+/// Batches are written together up to so many events and sightings.
+const GROUP: usize = 8_192;
 /// Events are removed so many at a time.
 const REMOVED: usize = 10_000;
 
@@ -47,11 +51,62 @@ fn payload(profile: Profile, event: &Event) -> Vec<u8> {
     }
 }
 
+impl PostgresArchive {
+    /// Queues a batch and waits for the turn to write. Who has it writes all that is queued, in one transaction; the others
+    /// find theirs written when their turn comes.
+    async fn store_in_turn(&self, batch: Arc<PreparedBatch>) -> Result<Stored, StorageError> {
+        loop {
+            let (answer, mut answered) = oneshot::channel();
+            self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back((batch.clone(), answer));
+            let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
+            loop {
+                match answered.try_recv() {
+                    Ok(stored) => return stored,
+                    // Whoever had taken it gave up. Writing it again does no harm, should it be written already.
+                    Err(oneshot::error::TryRecvError::Closed) => break,
+                    Err(oneshot::error::TryRecvError::Empty) => self.store_group().await,
+                }
+            }
+        }
+    }
+
+    async fn store_group(&self) {
+        let (mut batches, mut answers, mut total) = (Vec::new(), Vec::new(), 0);
+        {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            while total < GROUP
+                && let Some((batch, answer)) = queue.pop_front()
+            {
+                total += batch.events.len() + batch.rest.known.len();
+                batches.push(batch);
+                answers.push(answer);
+            }
+        }
+        match self.write(&batches).await {
+            Ok(stored) => answers.into_iter().zip(stored).for_each(|(answer, stored)| drop(answer.send(Ok(stored)))),
+            // Of a group that cannot be written together, each has its own chance and its own error.
+            Err(error) => {
+                tracing::debug!(%error, batches = batches.len(), "failed to write a group");
+                for (batch, answer) in batches.iter().zip(answers) {
+                    let alone = self.write(std::slice::from_ref(batch)).await;
+                    drop(answer.send(alone.map(|stored| stored[0])));
+                }
+            }
+        }
+    }
+
+    async fn write(&self, batches: &[Arc<PreparedBatch>]) -> Result<Vec<Stored>, StorageError> {
+        store::store(self.pool.begin().await?, batches, self.options.profile).await
+    }
+}
+
 #[async_trait]
 impl Events for PostgresArchive {
     async fn known(&self, ids: &[EventId]) -> Result<HashSet<EventId>, StorageError> {
         let rows: Vec<Vec<u8>> = sqlx::query_scalar("select id from event where id = any($1)")
             .bind(id_bytes(ids))
+            // Planned for the table as it is now, not as it was when it was empty.
+            .persistent(false)
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(|id| event_id(id)).collect()
@@ -61,8 +116,7 @@ impl Events for PostgresArchive {
         let profile = self.options.profile;
         let prepare = move || PreparedBatch::new(batch, |event| payload(profile, event));
         let batch = tokio::task::spawn_blocking(prepare).await.map_err(|_| StorageError::Closed)?;
-        let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
-        store::store(self.pool.begin().await?, &batch, profile).await
+        self.store_in_turn(Arc::new(batch)).await
     }
 
     async fn page(
@@ -135,7 +189,7 @@ impl Events for PostgresArchive {
     async fn remove(&self, filter: &Filter) -> Result<(), StorageError> {
         let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
         let mut tx = self.pool.begin().await?;
-        sqlx::query("select pg_advisory_xact_lock($1)").bind(WRITER_LOCK).execute(&mut *tx).await?;
+        store::lock(&mut tx).await?;
         if filter.is_empty() {
             sqlx::raw_sql(
                 "delete from event; delete from arrival; delete from sighting; delete from hidden; delete from slot; delete from deletion; \

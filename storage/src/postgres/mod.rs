@@ -3,7 +3,9 @@
 mod events;
 mod store;
 
+use std::collections::VecDeque;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,11 +13,13 @@ use futures::TryStreamExt;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Column, Connection, PgConnection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
+use sqlx::{AssertSqlSafe, Column, Connection, Executor, PgConnection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
 use tokio::sync::mpsc;
 
 use crate::archive::{Options, SqlRow};
 use crate::database::{Database, Row, Transaction, Value};
+use crate::prepare::PreparedBatch;
+use crate::rows::Stored;
 use crate::{Archive, StorageError};
 
 /// The advisory lock that makes writers take turns, so that what is stored is numbered in the order it becomes
@@ -29,7 +33,11 @@ pub struct PostgresArchive {
     options: Options,
     /// Writers of events take turns before they take a connection: those that wait would keep it from readers.
     turn: tokio::sync::Semaphore,
+    /// What waits to be written, with whom to tell.
+    queue: std::sync::Mutex<VecDeque<Waiting>>,
 }
+
+type Waiting = (Arc<PreparedBatch>, tokio::sync::oneshot::Sender<Result<Stored, StorageError>>);
 
 impl PostgresArchive {
     /// Connects to the database that `url` names and migrates its schema.
@@ -55,6 +63,14 @@ impl PostgresArchive {
         let pool = PoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(30))
+            // Our statements look up what they are given: to read all of a table is never right, though it may seem so of one
+            // that was empty when the statement was planned; and they end long before they would be compiled.
+            .after_connect(|connection: &mut PgConnection, _| {
+                Box::pin(async move {
+                    connection.execute("set enable_seqscan = off; set jit = off").await?;
+                    Ok(())
+                })
+            })
             .connect_with(options)
             .await
             .map_err(open(place))?;
@@ -65,7 +81,7 @@ impl PostgresArchive {
             .await?;
         let kept: String = sqlx::query_scalar("select profile from archive").fetch_one(&pool).await?;
         archive.profile.check(&kept)?;
-        Ok(Self { pool, options: archive, turn: tokio::sync::Semaphore::new(1) })
+        Ok(Self { pool, options: archive, turn: tokio::sync::Semaphore::new(1), queue: Default::default() })
     }
 }
 
@@ -144,7 +160,9 @@ fn shown(row: &PgRow, place: usize) -> Result<serde_json::Value, sqlx::Error> {
 impl Archive for PostgresArchive {
     async fn sql(&self, statement: &str, rows: mpsc::Sender<SqlRow>) -> Result<(), StorageError> {
         let mut tx = self.pool.begin().await?;
-        sqlx::query("set transaction read only").execute(&mut *tx).await?;
+        sqlx::raw_sql("set transaction read only; set local enable_seqscan = on; set local jit = on")
+            .execute(&mut *tx)
+            .await?;
         let mut found = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).fetch(&mut *tx);
         let mut named = false;
         while let Some(row) = found.try_next().await? {

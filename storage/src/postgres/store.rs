@@ -1,6 +1,7 @@
 //! Storing a batch in PostgreSQL: one statement for each table, whatever the number of events.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use nostr::{EventId, PublicKey};
 use sqlx::{PgConnection, Postgres};
@@ -16,6 +17,9 @@ use crate::{StorageError, claims};
 
 /// So many rows of sightings are read to learn which events were seen before.
 const OVERLAPPING: i64 = 64;
+
+/// Sightings of one row: two rows of so many fill a page.
+const ROW: usize = 500;
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -33,27 +37,53 @@ fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{FFFD}")
 }
 
-/// Writes a batch in a transaction that is committed only if all of it was written.
+/// Waits for the turn to write. What is joined here is a list of ours with a table: by a look-up for each, never by reading
+/// the table.
+pub(super) async fn lock(connection: &mut PgConnection) -> Result<()> {
+    sqlx::query(
+        "select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), pg_advisory_xact_lock($1)",
+    )
+    .bind(WRITER_LOCK)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Writes batches in one transaction, which is committed only if all of them were written; says what became of each.
 pub(super) async fn store(
     tx: sqlx::Transaction<'static, Postgres>,
-    batch: &PreparedBatch,
+    batches: &[Arc<PreparedBatch>],
     profile: Profile,
-) -> Result<Stored> {
+) -> Result<Vec<Stored>> {
     let mut tx = PostgresTransaction(tx);
-    sqlx::query("select pg_advisory_xact_lock($1)").bind(WRITER_LOCK).execute(&mut *tx.0).await?;
-    let relay = match batch.relay() {
-        Some((url, network)) => Some(relay_key(&mut tx, url, network, batch.rest.seen_at).await?),
-        None => None,
-    };
-    // One statement may not meet an id twice.
-    let mut ids = HashSet::new();
-    let events: Vec<&Prepared> = batch.events.iter().filter(|p| ids.insert(p.event.id)).collect();
+    lock(&mut tx.0).await?;
+    // One statement may not meet an id twice; of two the first one counts.
+    let mut firsts = HashMap::new();
+    let mut events = Vec::new();
+    for (place, batch) in batches.iter().enumerate() {
+        for prepared in &batch.events {
+            firsts.entry(prepared.event.id).or_insert_with(|| {
+                events.push(prepared);
+                place
+            });
+        }
+    }
     let authors = authors(&mut tx.0, &events).await?;
     let new = insert(&mut tx.0, &events, &authors, profile).await?;
+    let mut stored: Vec<Stored> =
+        batches.iter().map(|batch| Stored { stored: 0, known: batch.events.len() + batch.rest.known.len() }).collect();
+    for prepared in &new {
+        let stored = &mut stored[firsts[&prepared.event.id]];
+        stored.stored += 1;
+        stored.known -= 1;
+    }
     let mut sighted = 0;
-    if let Some(relay) = relay {
-        sighted = sight(&mut tx.0, relay, &events, batch).await?;
-        claims::write(&mut tx, relay, &batch.rest).await?;
+    for batch in batches {
+        if let Some((url, network)) = batch.relay() {
+            let relay = relay_key(&mut tx, url, network, batch.rest.seen_at).await?;
+            sighted += sight(&mut tx.0, relay, batch).await?;
+            claims::write(&mut tx, relay, &batch.rest).await?;
+        }
     }
     if !new.is_empty() {
         totals(&mut tx.0, &new, &authors).await?;
@@ -65,7 +95,7 @@ pub(super) async fn store(
         sqlx::query("update archive set sightings = sightings + $1").bind(sighted).execute(&mut *tx.0).await?;
     }
     tx.0.commit().await?;
-    Ok(Stored { stored: new.len(), known: batch.events.len() - new.len() + batch.rest.known.len() })
+    Ok(stored)
 }
 
 /// The numbers of the authors, who are added when not known.
@@ -160,8 +190,9 @@ async fn insert<'a>(
 }
 
 /// Keeps what the relay was seen to hold; says how many of these sightings are new.
-async fn sight(connection: &mut PgConnection, relay: i64, events: &[&Prepared], batch: &PreparedBatch) -> Result<i64> {
-    let mut seen: BTreeMap<i64, i64> = events.iter().map(|p| (event_key(&p.event.id), p.event.created_at)).collect();
+async fn sight(connection: &mut PgConnection, relay: i64, batch: &PreparedBatch) -> Result<i64> {
+    let mut seen: BTreeMap<i64, i64> =
+        batch.events.iter().map(|p| (event_key(&p.event.id), p.event.created_at)).collect();
     if !batch.rest.known.is_empty() {
         // An id that was removed since it was known has nothing to be sighted.
         let rows: Vec<(i64, i64)> = sqlx::query_as("select k, created_at from event where id = any($1)")
@@ -201,14 +232,16 @@ async fn sight(connection: &mut PgConnection, relay: i64, events: &[&Prepared], 
         return Ok(0);
     }
     let n = i64::try_from(ks.len()).unwrap_or(i64::MAX);
-    sqlx::query("insert into sighting (relay, seen_at, since, until, events) values ($1, $2, $3, $4, $5)")
-        .bind(relay)
-        .bind(batch.rest.seen_at)
-        .bind(since)
-        .bind(until)
-        .bind(ks)
-        .execute(&mut *connection)
-        .await?;
+    for part in ks.chunks(ROW) {
+        sqlx::query("insert into sighting (relay, seen_at, since, until, events) values ($1, $2, $3, $4, $5)")
+            .bind(relay)
+            .bind(batch.rest.seen_at)
+            .bind(since)
+            .bind(until)
+            .bind(part)
+            .execute(&mut *connection)
+            .await?;
+    }
     sqlx::query(
         "update relay set events = events + $2, first_seen_at = least(first_seen_at, $3), last_seen_at = greatest(last_seen_at, $3) \
          where k = $1",

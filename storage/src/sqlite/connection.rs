@@ -126,7 +126,7 @@ impl Readers {
 #[derive(Debug, Clone)]
 pub(super) struct WriterConnection {
     connection: Arc<AsyncMutex<Option<Connection>>>,
-    /// What the writer's thread remembers of authors is no longer true.
+    /// What the writer's thread remembers is no longer true.
     forget: Arc<AtomicBool>,
 }
 
@@ -140,7 +140,7 @@ impl WriterConnection {
         self.connection.lock().await.take();
     }
 
-    /// Says that authors were changed by another hand than the writer's.
+    /// Says that events and authors are about to be changed by another hand than the writer's.
     pub(super) fn forget(&self) {
         self.forget.store(true, Ordering::Release);
     }

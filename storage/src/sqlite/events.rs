@@ -202,9 +202,8 @@ impl Events for SqliteArchive {
         let (filter, codec) = (filter.clone(), self.codec.clone());
         let run = move || {
             remove(tx.connection()?, &filter, &codec)?;
-            tx.commit_here()?;
             connection.forget();
-            Ok(())
+            tx.commit_here()
         };
         tokio::task::spawn_blocking(run).await.map_err(|_| StorageError::Closed)?
     }

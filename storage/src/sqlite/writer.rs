@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use nostr::PublicKey;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -24,8 +25,11 @@ use crate::{StorageError, claims};
 const WAITING: usize = 64;
 /// Batches are written together up to so many events and sightings.
 const GROUP: usize = 16_384;
-/// Authors whose numbers are remembered, 64 bytes each.
-const AUTHORS: usize = 200_000;
+/// Under load a group waits so long for more to write together: a commit costs by the pages it touches.
+const LINGER: Duration = Duration::from_millis(50);
+const LINGER_BELOW: usize = 8_192;
+/// Authors whose numbers are remembered, 64 bytes each, and pairs of author and kind that have events, 32 bytes each.
+const REMEMBERED: usize = 200_000;
 /// Events from which the dictionary is trained, once there are so many.
 const TRAIN_AT: i64 = 2_000;
 const SAMPLES: i64 = 4_000;
@@ -47,7 +51,14 @@ impl Queue {
     pub(super) fn start(connection: WriterConnection, codec: Arc<Codec>, options: Options) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         let (end, ended) = oneshot::channel();
-        let mut thread = Writer { connection, codec: codec.clone(), options, authors: HashMap::new(), vanished: None };
+        let mut thread = Writer {
+            connection,
+            codec: codec.clone(),
+            options,
+            authors: HashMap::new(),
+            pairs: HashSet::new(),
+            vanished: None,
+        };
         let run = move || {
             thread.run(receiver);
             let _ = end.send(());
@@ -93,21 +104,31 @@ struct Writer {
     codec: Arc<Codec>,
     options: Options,
     authors: HashMap<PublicKey, i64>,
+    pairs: HashSet<(i64, u16)>,
     vanished: Option<HashMap<PublicKey, i64>>,
 }
 
 impl Writer {
     fn run(&mut self, mut requests: mpsc::Receiver<Request>) {
+        let size = |(batch, _): &Request| batch.events.len() + batch.rest.known.len();
+        let mut loaded = false;
         while let Some(first) = requests.blocking_recv() {
-            let size = |(batch, _): &Request| batch.events.len() + batch.rest.known.len();
             let mut total = size(&first);
             let mut group = vec![first];
-            while total < GROUP
-                && let Ok(next) = requests.try_recv()
-            {
-                total += size(&next);
-                group.push(next);
+            let linger = Instant::now() + LINGER;
+            while total < GROUP {
+                match requests.try_recv() {
+                    Ok(next) => {
+                        total += size(&next);
+                        group.push(next);
+                    }
+                    Err(_) if loaded && total < LINGER_BELOW && Instant::now() < linger => {
+                        std::thread::sleep(LINGER / 50)
+                    }
+                    Err(_) => break,
+                }
             }
+            loaded = group.len() > 1;
             let (batches, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
             match self.write(&batches) {
                 Ok(stored) => {
@@ -129,16 +150,21 @@ impl Writer {
         let result = self.write_group(batches);
         if result.is_err() {
             // What was remembered may have been rolled back.
-            self.authors.clear();
-            self.vanished = None;
+            self.forget();
         }
         result
+    }
+
+    fn forget(&mut self) {
+        self.authors.clear();
+        self.pairs.clear();
+        self.vanished = None;
     }
 
     fn write_group(&mut self, batches: &[PreparedBatch]) -> Result<Vec<Stored>, StorageError> {
         let mut tx = self.connection.begin_here()?;
         if self.connection.is_to_forget() {
-            self.vanished = None;
+            self.forget();
         }
         let mut group = Group::begin(tx.connection()?)?;
         let mut stored = Vec::with_capacity(batches.len());
@@ -155,7 +181,7 @@ impl Writer {
         let connection = tx.connection()?;
         group.write_sightings(connection)?;
         group.write_tags(connection)?;
-        group.write_totals(connection)?;
+        group.write_totals(connection, &mut self.pairs)?;
         group.hide(connection, self)?;
         group.end(connection)?;
         let dictionary = self.train(connection, group.last_k)?;
@@ -179,7 +205,7 @@ impl Writer {
                 connection.last_insert_rowid()
             }
         };
-        if self.authors.len() >= AUTHORS {
+        if self.authors.len() >= REMEMBERED {
             self.authors.clear();
         }
         self.authors.insert(*pubkey, k);
@@ -328,15 +354,19 @@ impl<'a> Group<'a> {
     }
 
     /// Adds what is new to the totals of its author and kind.
-    fn write_totals(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    fn write_totals(&mut self, connection: &Connection, known: &mut HashSet<(i64, u16)>) -> rusqlite::Result<()> {
+        if known.len() + self.pairs.len() > REMEMBERED {
+            known.clear();
+        }
         let mut count = connection
             .prepare_cached("select count(*) from (select 1 from event where author = ?1 and kind = ?2 limit ?3)")?;
         let mut authors = BTreeMap::<i64, (i64, i64)>::new();
         let mut kinds = BTreeMap::<u16, (i64, i64)>::new();
         for ((author, kind), n) in &self.pairs {
             // The pair is new if all that is there came with this group.
-            let there: i64 = count.query_row(params![author, kind, n + 1], |row| row.get(0))?;
-            let first = i64::from(there == *n);
+            let first = known.insert((*author, *kind))
+                && count.query_row(params![author, kind, n + 1], |row| row.get::<_, i64>(0))? == *n;
+            let first = i64::from(first);
             let totals = authors.entry(*author).or_default();
             *totals = (totals.0 + n, totals.1 + first);
             let totals = kinds.entry(*kind).or_default();
