@@ -22,7 +22,9 @@ create table archive (
     profile   text,
     events    bigint  not null default 0,
     pubkeys   bigint  not null default 0,
-    sightings bigint  not null default 0
+    sightings bigint  not null default 0,
+    -- 1 if the text of events is indexed in `search`.
+    search    integer not null default 0
 ) with (fillfactor = 50);
 insert into archive default values;
 
@@ -68,6 +70,13 @@ create table arrival (
     n      bigint   primary key generated always as identity,
     events bigint[] not null
 );
+
+-- The text of kinds 0, 1 and 30023 (NIP-50).
+create table search (
+    event    bigint   primary key,
+    document tsvector not null
+);
+create index search_by_text on search using gin (document);
 
 -- What a good relay would not give to clients, and from when on.
 create table hidden (

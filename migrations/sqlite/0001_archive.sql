@@ -24,6 +24,8 @@ create table archive (
     events    integer not null default 0,
     pubkeys   integer not null default 0,
     sightings integer not null default 0,
+    -- 1 if the text of events is indexed in `search`.
+    search    integer not null default 0,
     last_k    integer not null default 0
 );
 insert into archive default values;
@@ -68,6 +70,9 @@ create table tag (
     event      integer not null,
     primary key (key, created_at desc, event)
 ) without rowid;
+
+-- The text of kinds 0, 1 and 30023, by event (NIP-50).
+create virtual table search using fts5(text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2');
 
 -- What a good relay would not give to clients, and from when on.
 create table hidden (

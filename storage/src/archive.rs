@@ -65,6 +65,19 @@ impl std::str::FromStr for Profile {
 pub struct Options {
     /// What it keeps.
     pub profile: Profile,
+    /// Whether the text of kinds 0, 1 and 30023 is indexed (NIP-50). Turning it on indexes what is there.
+    pub search: bool,
+}
+
+impl Options {
+    /// Whether what is searched for can be found in this archive.
+    pub(crate) fn can_search(self, filters: &[Filter]) -> Result<()> {
+        if filters.iter().all(|filter| filter.search.is_none()) {
+            return Ok(());
+        }
+        self.profile.keeps_contents()?;
+        if self.search { Ok(()) } else { Err(StorageError::NoSearch) }
+    }
 }
 
 /// Events and their sightings: what each backend does in its own way.

@@ -53,6 +53,11 @@ pub enum StorageError {
         "this archive keeps neither content nor tags nor signatures (profile lilbrotr): events can be counted, not given"
     )]
     NoContents,
+    /// A search was asked for, and there is no index of the text.
+    #[error(
+        "this archive has no full-text index: leave `search` out, or set storage.search: true and start brotr run once"
+    )]
+    NoSearch,
     /// The schema could not be brought up to date.
     #[error("failed to migrate the database: {0}")]
     Migrate(Box<dyn std::error::Error + Send + Sync>),

@@ -22,9 +22,6 @@ pub enum FilterError {
     /// More than [`MAX_FILTER_VALUES`] values.
     #[error("a filter may hold {MAX_FILTER_VALUES} values, this one has {0}")]
     TooLarge(usize),
-    /// NIP-50 needs a full-text index, which this archive does not have.
-    #[error("this archive has no full-text index: leave `search` out")]
-    Search,
 }
 
 /// Parses one NIP-01 filter, strictly: an unknown key is an error, not silence.
@@ -41,8 +38,7 @@ pub fn parse_filter(value: &serde_json::Value) -> Result<Filter, FilterError> {
         let tag =
             matches!((chars.next(), chars.next(), chars.next()), (Some('#'), Some(c), None) if c.is_ascii_alphabetic());
         match key.as_str() {
-            "search" => return Err(FilterError::Search),
-            "ids" | "authors" | "kinds" | "since" | "until" | "limit" => {}
+            "search" | "ids" | "authors" | "kinds" | "since" | "until" | "limit" => {}
             _ if tag => {}
             _ => return Err(FilterError::UnknownKey(key.clone())),
         }
@@ -77,6 +73,37 @@ pub(crate) fn indexed(tags: &[Vec<String>]) -> impl Iterator<Item = (char, &str)
             _ => None,
         }
     })
+}
+
+/// The kinds whose text can be searched.
+pub(crate) const SEARCHED: [u16; 3] = [0, 1, 30_023];
+/// So much of an event's text is indexed, in bytes.
+const MAX_SEARCHED: usize = 256 << 10;
+
+/// The text by which an event is found: its content, and the title and summary of an article.
+pub(crate) fn searchable(kind: u16, tags: &[Vec<String>], content: &str) -> Option<String> {
+    SEARCHED.contains(&kind).then(|| {
+        let mut text = String::with_capacity(content.len());
+        for tag in tags {
+            if let [name, value, ..] = tag.as_slice()
+                && matches!(name.as_str(), "title" | "summary")
+            {
+                text.push_str(value);
+                text.push('\n');
+            }
+        }
+        text.push_str(content);
+        let end = (0..=MAX_SEARCHED.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.replace('\0', " ")
+    })
+}
+
+/// The words of a search (NIP-50). Its extensions, such as `language:en`, are left out: the standard has relays ignore
+/// those they do not support.
+pub(crate) fn words(search: &str) -> Vec<&str> {
+    const EXTENSIONS: [&str; 5] = ["include:", "domain:", "language:", "sentiment:", "nsfw:"];
+    search.split_whitespace().filter(|word| !EXTENSIONS.iter().any(|extension| word.starts_with(extension))).collect()
 }
 
 /// The key under which one value of a one-letter tag is indexed: 64 bits of a hash, whatever the value's length.

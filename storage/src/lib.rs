@@ -55,7 +55,7 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Archive>, Stora
 pub async fn open_to_read(url: &str, options: Options) -> Result<Arc<dyn Archive>, StorageError> {
     Ok(match backend(url)? {
         Backend::Sqlite => Arc::new(SqliteArchive::open_to_read(url).await?),
-        Backend::Postgres => Arc::new(PostgresArchive::open(url, options).await?),
+        Backend::Postgres => Arc::new(PostgresArchive::open_to_read(url, options).await?),
     })
 }
 

@@ -1,6 +1,7 @@
 //! What can be done to a batch before it meets the database, on any core.
 
-use crate::filter::{indexed, tag_key};
+use crate::archive::Options;
+use crate::filter::{indexed, searchable, tag_key};
 use crate::rows::{Batch, Network};
 use crate::view::Marks;
 use crate::{Event, Verified};
@@ -14,17 +15,20 @@ pub(crate) struct Prepared {
     /// The keys of its indexed tags, each once.
     pub(crate) tags: Vec<i64>,
     pub(crate) marks: Marks,
+    /// Its text, where that is to be indexed.
+    pub(crate) text: Option<String>,
 }
 
 impl Prepared {
-    pub(crate) fn new(verified: Verified, payload: impl Fn(&Event) -> Vec<u8>) -> Self {
+    pub(crate) fn new(verified: Verified, options: Options, payload: impl Fn(&Event) -> Vec<u8>) -> Self {
         let event = verified.into_event();
         let mut tags: Vec<i64> = indexed(&event.tags).map(|(letter, value)| tag_key(letter, value)).collect();
         tags.sort_unstable();
         tags.dedup();
         let marks = Marks::of(&event);
         let payload = payload(&event);
-        Self { event, payload, tags, marks }
+        let text = options.search.then(|| searchable(event.kind, &event.tags, &event.content)).flatten();
+        Self { event, payload, tags, marks, text }
     }
 }
 
@@ -36,9 +40,9 @@ pub(crate) struct PreparedBatch {
 }
 
 impl PreparedBatch {
-    pub(crate) fn new(mut batch: Batch, payload: impl Fn(&Event) -> Vec<u8>) -> Self {
+    pub(crate) fn new(mut batch: Batch, options: Options, payload: impl Fn(&Event) -> Vec<u8>) -> Self {
         let events = std::mem::take(&mut batch.events);
-        let events = events.into_iter().map(|verified| Prepared::new(verified, &payload)).collect();
+        let events = events.into_iter().map(|verified| Prepared::new(verified, options, &payload)).collect();
         Self { events, rest: batch }
     }
 

@@ -3,8 +3,13 @@
 use nostr::Filter;
 
 use crate::database::Value;
-use crate::filter::tag_key;
+use crate::filter::{tag_key, words};
 use crate::{Cursor, View};
+
+/// Words as FTS5 reads them: each a string of its own, all of them asked for.
+pub(crate) fn fts5(words: &[&str]) -> String {
+    words.iter().map(|word| format!("\"{}\"", word.replace('"', "\"\""))).collect::<Vec<_>>().join(" ")
+}
 
 /// How a database says that an event has one of these tags.
 #[derive(Debug, Clone, Copy)]
@@ -106,6 +111,19 @@ impl Condition {
         }
         if let Some(until) = filter.until {
             parts.push(format!("created_at <= {}", self.bind(second(until))));
+        }
+        if let Some(search) = &filter.search {
+            let words = words(search);
+            parts.push(match self.dialect {
+                _ if words.is_empty() => "1 = 1".into(),
+                Dialect::Sqlite => {
+                    format!("k in (select rowid from search where search match {})", self.bind(fts5(&words)))
+                }
+                Dialect::Postgres => format!(
+                    "k in (select event from search where document @@ plainto_tsquery('simple', {}))",
+                    self.bind(words.join(" "))
+                ),
+            });
         }
         for (letter, values) in &filter.generic_tags {
             let keys = self.list(values.iter().map(|value| tag_key(letter.as_char(), value)));

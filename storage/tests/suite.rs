@@ -44,6 +44,8 @@ suite!(
     checks_are_kept_by_content,
     a_job_is_taken_and_ended_once,
     the_outbox_keeps_what_is_not_delivered,
+    text_is_found_where_it_is_indexed,
+    lilbrotr_keeps_what_can_be_counted,
     rust_nostr_can_stand_on_it,
     statistics_count_what_is_there,
     the_public_shape_is_there,
@@ -590,6 +592,85 @@ async fn the_outbox_keeps_what_is_not_delivered(archive: Arc<dyn Archive>, _: St
     assert_eq!(archive.due_outgoing("wss://r.example/", 63, 9).await.expect("due").len(), 2);
     let slow = archive.due_outgoing("wss://slow.example/", 90, 10).await.expect("due");
     assert_eq!(slow.iter().map(|one| one.attempts).collect::<Vec<_>>(), [1, 1]);
+}
+
+async fn text_is_found_where_it_is_indexed(archive: Arc<dyn Archive>, url: String) {
+    let keys = Keys::generate();
+    let of = |kind: u16, content: &str, at: i64, tags: Vec<Vec<String>>| {
+        let tags = tags.into_iter().map(|t| Tag::parse(t).expect("a tag"));
+        let builder = EventBuilder::new(Kind::from(kind), content).tags(tags);
+        let builder = builder.custom_created_at(Timestamp::from(at.cast_unsigned()));
+        Event::from(&builder.sign_with_keys(&keys).expect("signed")).verify().expect("verified")
+    };
+    let search = |text: &str| Filter::new().search(text);
+    let title = vec![vec!["d".to_owned(), "x".to_owned()], vec!["title".to_owned(), "On \"relays\"".to_owned()]];
+    let first = vec![of(1, "Good MORNING, relays and \0 friends", 1, vec![]), of(7, "morning", 2, vec![])];
+    archive.store(batch(first)).await.expect("stored");
+    let error = archive.count(&[search("morning")], View::All, &[]).await.expect_err("no index yet").to_string();
+    assert!(error.contains("storage.search"), "{error}");
+    archive.close().await;
+    drop(archive);
+    // What was there before is indexed too.
+    let archive = open(&url, Options { search: true, ..Options::default() }).await.expect("opened again");
+    let second = vec![of(0, r#"{"name":"morning star"}"#, 3, vec![]), of(30_023, "a long read", 4, title)];
+    archive.store(batch(second)).await.expect("stored");
+    let find = async |archive: &Arc<dyn Archive>, text: &str| {
+        let page = archive.page(&search(text), View::All, None, 10).await.expect("a page");
+        let count = archive.count(&[search(text)], View::All, &[]).await.expect("a count");
+        assert_eq!(count, page.len() as u64, "{text}");
+        page.iter().map(|e| e.created_at).collect::<Vec<_>>()
+    };
+    let table: [(&str, &[i64]); 8] = [
+        ("morning", &[3, 1]),
+        ("MORNING good", &[1]),
+        ("morning evening", &[]),
+        ("relays", &[4, 1]),
+        ("long read language:en", &[4]),
+        ("\"relays\" OR", &[]),
+        ("friends", &[1]),
+        ("*", &[]),
+    ];
+    for (text, wanted) in table {
+        assert_eq!(find(&archive, text).await, wanted, "{text}");
+    }
+    let narrow = search("relays").kind(Kind::TextNote).author(keys.public_key());
+    assert_eq!(archive.page(&narrow, View::All, None, 10).await.expect("a page").len(), 1);
+    archive.remove(&Filter::new().kind(Kind::TextNote)).await.expect("removed");
+    assert_eq!(find(&archive, "relays").await, [4]);
+    archive.close().await;
+    let read = open_to_read(&url, Options::default()).await.expect("opened to read");
+    assert_eq!(find(&read, "relays").await, [4]);
+    read.close().await;
+}
+
+async fn lilbrotr_keeps_what_can_be_counted(archive: Arc<dyn Archive>, url: String) {
+    archive.close().await;
+    let lil = Options { profile: Profile::Lilbrotr, search: true };
+    let error = open(&url, lil).await.expect_err("another profile").to_string();
+    assert!(error.contains("bigbrotr") && error.contains("lilbrotr"), "{error}");
+    // As it would be made.
+    if url.starts_with("sqlite:") {
+        shell(&url, "update archive set profile = 'lilbrotr'");
+    } else {
+        shell(&url, "update archive set profile = null");
+    }
+    let archive = open(&url, lil).await.expect("opened");
+    let one = event("a secret", vec![vec!["t", "x", "more"], vec!["long", "y"]], 3);
+    archive.store(batch(vec![one.clone()])).await.expect("stored");
+    let tagged = Filter::new().hashtag("x");
+    assert_eq!(archive.count(std::slice::from_ref(&tagged), View::All, &[]).await.expect("counted"), 1);
+    assert_eq!(archive.ids(&tagged, View::All).await.expect("ids"), [(one.event().id, 3)]);
+    let error = archive.page(&tagged, View::All, None, 1).await.expect_err("nothing to give").to_string();
+    assert!(error.contains("lilbrotr"), "{error}");
+    let searched = [Filter::new().search("secret")];
+    let error = archive.count(&searched, View::All, &[]).await.expect_err("no text").to_string();
+    assert!(error.contains("lilbrotr"), "{error}");
+    let row = sql_rows(&archive, "select content, sig, tagvalues, tags from events").await.remove(0);
+    assert_eq!((row[0].as_str(), row[1].is_null()), (Some(""), true));
+    assert!(row[2].as_str().is_some_and(|values| values.contains("t:x")), "{row:?}");
+    assert!(row[3].as_str().is_some_and(|tags| !tags.contains("more") && !tags.contains("long")), "{row:?}");
+    archive.remove(&tagged).await.expect("removed");
+    assert_eq!(archive.stats().await.expect("stats").events, 0);
 }
 
 async fn rust_nostr_can_stand_on_it(archive: Arc<dyn Archive>, _: String) {

@@ -47,7 +47,7 @@ fn verify(lines: &[String]) -> Vec<Verified> {
 }
 
 async fn weigh(url: &str, profile: Profile, events: &[Verified]) -> anyhow::Result<()> {
-    let archive = brotr_storage::open(url, Options { profile, ..Options::default() }).await?;
+    let archive = brotr_storage::open(url, Options { profile, search: false }).await?;
     let mut dice = Dice::new(3);
     let mut held: Vec<Vec<usize>> = vec![Vec::new(); RELAYS];
     for i in 0..events.len() {

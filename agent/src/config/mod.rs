@@ -127,7 +127,7 @@ impl Config {
     /// How the archive is opened.
     #[must_use]
     pub fn archive_options(&self) -> brotr_storage::Options {
-        brotr_storage::Options { profile: self.profile.into() }
+        brotr_storage::Options { profile: self.profile.into(), search: self.storage.search }
     }
 
     /// The database's URL.

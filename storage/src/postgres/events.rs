@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::store::{event_key, id_bytes};
 use super::{PostgresArchive, bind, store};
 use crate::archive::Profile;
-use crate::filter::matches;
+use crate::filter::{matches, searchable};
 use crate::ledger::{event_id, public_key};
 use crate::payload::{pack_tags, unpack_tags};
 use crate::prepare::{PreparedBatch, tagvalues};
@@ -95,6 +95,40 @@ impl PostgresArchive {
         }
     }
 
+    /// Makes or empties the full-text index, if it is not as the options say.
+    pub(super) async fn settle_search(&self, search: bool) -> Result<(), StorageError> {
+        let wanted = search && self.options.profile == Profile::Bigbrotr;
+        let mut tx = self.pool.begin().await?;
+        store::lock(&mut tx).await?;
+        let there: i32 = sqlx::query_scalar("select search from archive").fetch_one(&mut *tx).await?;
+        if wanted == (there == 1) {
+            return Ok(());
+        }
+        sqlx::query("delete from search").execute(&mut *tx).await?;
+        let (mut after, mut done) = (Vec::new(), !wanted);
+        while !done {
+            let rows: Vec<(Vec<u8>, i32, Vec<u8>, String)> = sqlx::query_as(
+                "select id, kind, tags, content from event where kind in (0, 1, 30023) and id > $1 order by id limit 5000",
+            )
+            .bind(&after)
+            .fetch_all(&mut *tx)
+            .await?;
+            done = rows.is_empty();
+            let mut texts = Vec::with_capacity(rows.len());
+            for (id, kind, tags, content) in rows {
+                let (tags, _) = unpack_tags(&tags)?;
+                let text = searchable(u16::try_from(kind).unwrap_or(u16::MAX), &tags, &content);
+                if let Some(text) = text {
+                    texts.push((event_key(&event_id(&id)?), text));
+                }
+                after = id;
+            }
+            store::write_text(&mut tx, texts.into_iter()).await?;
+        }
+        sqlx::query("update archive set search = $1").bind(i32::from(wanted)).execute(&mut *tx).await?;
+        Ok(tx.commit().await?)
+    }
+
     async fn write(&self, batches: &[Arc<PreparedBatch>]) -> Result<Vec<Stored>, StorageError> {
         store::store(self.pool.begin().await?, batches, self.options.profile).await
     }
@@ -113,8 +147,8 @@ impl Events for PostgresArchive {
     }
 
     async fn store(&self, batch: Batch) -> Result<Stored, StorageError> {
-        let profile = self.options.profile;
-        let prepare = move || PreparedBatch::new(batch, |event| payload(profile, event));
+        let options = self.options;
+        let prepare = move || PreparedBatch::new(batch, options, |event| payload(options.profile, event));
         let batch = tokio::task::spawn_blocking(prepare).await.map_err(|_| StorageError::Closed)?;
         self.store_in_turn(Arc::new(batch)).await
     }
@@ -126,6 +160,7 @@ impl Events for PostgresArchive {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Vec<Event>, StorageError> {
+        self.options.can_search(std::slice::from_ref(filter))?;
         self.options.profile.keeps_contents()?;
         let Condition { sql, args, .. } = Condition::of(Dialect::Postgres, filter, view, after);
         let sql = format!(
@@ -141,6 +176,7 @@ impl Events for PostgresArchive {
     }
 
     async fn count(&self, filters: &[Filter], view: View, relays: &[String]) -> Result<u64, StorageError> {
+        self.options.can_search(filters)?;
         let keys: Vec<i64> =
             sqlx::query_scalar("select k from relay where url = any($1)").bind(relays).fetch_all(&self.pool).await?;
         if keys.is_empty() && !relays.is_empty() {
@@ -153,6 +189,7 @@ impl Events for PostgresArchive {
     }
 
     async fn ids(&self, filter: &Filter, view: View) -> Result<Vec<(EventId, i64)>, StorageError> {
+        self.options.can_search(std::slice::from_ref(filter))?;
         let Condition { sql, args, .. } = Condition::of(Dialect::Postgres, filter, view, None);
         let sql = format!("select id, created_at from event where {sql} order by created_at, id");
         let rows = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_all(&self.pool).await?;
@@ -192,7 +229,7 @@ impl Events for PostgresArchive {
         store::lock(&mut tx).await?;
         if filter.is_empty() {
             sqlx::raw_sql(
-                "delete from event; delete from arrival; delete from sighting; delete from hidden; delete from slot; delete from deletion; \
+                "delete from search; delete from event; delete from arrival; delete from sighting; delete from hidden; delete from slot; delete from deletion; \
                  delete from kind; delete from author; update relay set events = 0, first_seen_at = null, last_seen_at = null; \
                  update archive set events = 0, pubkeys = 0, sightings = 0;",
             )
@@ -251,6 +288,7 @@ async fn remove(connection: &mut PgConnection, filter: &Filter) -> Result<usize,
         counts.push(n);
     }
     sqlx::query("delete from hidden where event = any($1)").bind(&ks).execute(&mut *connection).await?;
+    sqlx::query("delete from search where event = any($1)").bind(&ks).execute(&mut *connection).await?;
     sqlx::query(
         "with old as (select ctid, events from sighting where events && $1::bigint[]), \
          cut as (update sighting s set events = array(select k from unnest(s.events) k where k <> all($1)) from old \

@@ -45,6 +45,16 @@ impl PostgresArchive {
     /// # Errors
     /// When the server cannot be reached or refuses, or the schema is newer than this program.
     pub async fn open(url: &str, archive: Options) -> Result<Self, StorageError> {
+        let this = Self::open_to_read(url, archive).await?;
+        this.settle_search(archive.search).await?;
+        Ok(Self { options: archive, ..this })
+    }
+
+    /// The same, leaving the full-text index as it is.
+    ///
+    /// # Errors
+    /// As [`PostgresArchive::open`].
+    pub async fn open_to_read(url: &str, archive: Options) -> Result<Self, StorageError> {
         let open = |place: String| {
             move |source: sqlx::Error| StorageError::Open { backend: "PostgreSQL", place, source: source.into() }
         };
@@ -79,9 +89,15 @@ impl PostgresArchive {
             .bind(archive.profile.as_str())
             .execute(&pool)
             .await?;
-        let kept: String = sqlx::query_scalar("select profile from archive").fetch_one(&pool).await?;
+        let (kept, search): (String, i32) =
+            sqlx::query_as("select profile, search from archive").fetch_one(&pool).await?;
         archive.profile.check(&kept)?;
-        Ok(Self { pool, options: archive, turn: tokio::sync::Semaphore::new(1), queue: Default::default() })
+        Ok(Self {
+            pool,
+            options: Options { search: search == 1, ..archive },
+            turn: tokio::sync::Semaphore::new(1),
+            queue: Default::default(),
+        })
     }
 }
 

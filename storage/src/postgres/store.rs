@@ -88,6 +88,8 @@ pub(super) async fn store(
     if !new.is_empty() {
         totals(&mut tx.0, &new, &authors).await?;
         hide(&mut tx.0, &new).await?;
+        let texts = new.iter().filter_map(|p| Some((event_key(&p.event.id), p.text.as_deref()?)));
+        write_text(&mut tx.0, texts).await?;
         let ks: Vec<i64> = new.iter().map(|p| event_key(&p.event.id)).collect();
         sqlx::query("insert into arrival (events) values ($1)").bind(ks).execute(&mut *tx.0).await?;
     }
@@ -96,6 +98,25 @@ pub(super) async fn store(
     }
     tx.0.commit().await?;
     Ok(stored)
+}
+
+/// Indexes texts by event.
+pub(super) async fn write_text<T: Into<String>>(
+    connection: &mut PgConnection,
+    texts: impl Iterator<Item = (i64, T)>,
+) -> Result<()> {
+    let (ks, texts): (Vec<i64>, Vec<String>) = texts.map(|(k, text)| (k, text.into())).unzip();
+    if !ks.is_empty() {
+        sqlx::query(
+            "insert into search (event, document) select k, to_tsvector('simple', text) \
+             from unnest($1::bigint[], $2::text[]) as t (k, text) on conflict do nothing",
+        )
+        .bind(ks)
+        .bind(texts)
+        .execute(connection)
+        .await?;
+    }
+    Ok(())
 }
 
 /// The numbers of the authors, who are added when not known.

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::connection::SqliteTransaction;
 use super::{SqliteArchive, load_dictionaries, scan};
-use crate::filter::{indexed, matches, tag_key};
+use crate::archive::{Options, Profile};
+use crate::filter::{SEARCHED, indexed, matches, searchable, tag_key};
 use crate::ledger::{event_id, public_key};
 use crate::payload::Codec;
 use crate::rows::{Batch, Cursor, Stats, Stored};
@@ -37,6 +38,10 @@ fn event(row: &Row<'_>, codec: &Codec) -> Result<(i64, Event), StorageError> {
 }
 
 impl SqliteArchive {
+    fn can_search(&self, filters: &[Filter]) -> Result<(), StorageError> {
+        self.options.can_search(filters)
+    }
+
     /// Reads events; once more if another process has meanwhile added a dictionary.
     async fn read_events<T: Send + 'static>(
         &self,
@@ -87,6 +92,7 @@ impl Events for SqliteArchive {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Vec<Event>, StorageError> {
+        self.can_search(std::slice::from_ref(filter))?;
         let filter = filter.clone();
         self.read_events(move |connection, codec| {
             let sql = format!("select {COLUMNS} from event join author on author.k = event.author where event.k = ?1");
@@ -106,6 +112,7 @@ impl Events for SqliteArchive {
     }
 
     async fn count(&self, filters: &[Filter], view: View, relays: &[String]) -> Result<u64, StorageError> {
+        self.can_search(filters)?;
         let (filters, relays) = (filters.to_vec(), relays.to_vec());
         self.readers
             .read(move |connection| {
@@ -143,6 +150,7 @@ impl Events for SqliteArchive {
     }
 
     async fn ids(&self, filter: &Filter, view: View) -> Result<Vec<(EventId, i64)>, StorageError> {
+        self.can_search(std::slice::from_ref(filter))?;
         let condition = Condition::of(Dialect::Sqlite, filter, view, None);
         self.readers
             .read(move |connection| {
@@ -246,6 +254,7 @@ fn total(connection: &Connection, filters: &[Filter], relays: &[i64]) -> Result<
     let [filter] = filters else { return Ok(None) };
     let bare = relays.is_empty()
         && filter.ids.is_none()
+        && filter.search.is_none()
         && filter.generic_tags.is_empty()
         && filter.since.is_none()
         && filter.until.is_none();
@@ -272,7 +281,7 @@ fn remove(connection: &Connection, filter: &Filter, codec: &Codec) -> Result<(),
         while remove_some(connection, filter, codec)? == REMOVED {}
     } else {
         connection.execute_batch(
-            "delete from event; delete from tag; delete from sighting; delete from hidden; delete from slot; delete from deletion; \
+            "insert into search (search) values ('delete-all'); delete from event; delete from tag; delete from sighting; delete from hidden; delete from slot; delete from deletion; \
              delete from kind; update author set events = 0, kinds = 0, vanished_until = null; update relay set events = 0, first_seen_at = null, last_seen_at = null; \
              update archive set events = 0, pubkeys = 0, sightings = 0;",
         )?;
@@ -298,6 +307,7 @@ fn remove_some(connection: &Connection, filter: &Filter, codec: &Codec) -> Resul
     let mut tag = connection.prepare_cached("delete from tag where key = ?1 and created_at = ?2 and event = ?3")?;
     let mut hidden = connection.prepare_cached("delete from hidden where event = ?1")?;
     let mut event = connection.prepare_cached("delete from event where k = ?1")?;
+    let mut text = connection.prepare_cached("delete from search where rowid = ?1")?;
     for (k, author, kind, created_at, payload) in &rows {
         for relay in sightings.query_map([k], |row| row.get(0))? {
             *relays.entry(relay?).or_default() += 1;
@@ -307,6 +317,9 @@ fn remove_some(connection: &Connection, filter: &Filter, codec: &Codec) -> Resul
             tag.execute(params![tag_key(letter, value), created_at, k])?;
         }
         hidden.execute([k])?;
+        if SEARCHED.iter().any(|searched| i64::from(*searched) == *kind) {
+            text.execute([k])?;
+        }
         event.execute([k])?;
         *pairs.entry((*author, *kind)).or_default() += 1;
     }
@@ -331,4 +344,28 @@ fn remove_some(connection: &Connection, filter: &Filter, codec: &Codec) -> Resul
         params![rows.len(), gone, relays.values().sum::<i64>()],
     )?;
     Ok(rows.len())
+}
+
+/// Makes or empties the full-text index, if it is not as the options say.
+pub(super) fn settle_search(connection: &mut Connection, options: Options, codec: &Codec) -> Result<(), StorageError> {
+    let tx = connection.transaction()?;
+    let wanted = options.search && options.profile == Profile::Bigbrotr;
+    let there: bool = tx.query_row("select search from archive", [], |row| row.get(0))?;
+    if wanted == there {
+        return Ok(());
+    }
+    tx.execute("insert into search (search) values ('delete-all')", [])?;
+    if wanted {
+        let mut insert = tx.prepare("insert into search (rowid, text) values (?1, ?2)")?;
+        let mut events = tx.prepare("select k, kind, payload from event where kind in (0, 1, 30023) order by k")?;
+        let mut rows = events.query([])?;
+        while let Some(row) = rows.next()? {
+            let (tags, content) = codec.unpack(row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?)?;
+            if let Some(text) = searchable(row.get(1)?, &tags, &content) {
+                insert.execute(params![row.get::<_, i64>(0)?, text])?;
+            }
+        }
+    }
+    tx.execute("update archive set search = ?1", [wanted])?;
+    Ok(tx.commit()?)
 }

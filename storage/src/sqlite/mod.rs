@@ -84,9 +84,10 @@ impl SqliteArchive {
                 _ => return Err(StorageError::Newer(version)),
             }
             load_dictionaries(&connection, &codec).map_err(failed(&path))?;
-            let profile: Option<String> =
-                connection.query_row("select profile from archive", [], |row| row.get(0)).map_err(failed(&path))?;
-            let options = Options { profile: profile.as_deref().unwrap_or_default().parse()?, ..Options::default() };
+            let (profile, search): (Option<String>, bool) = connection
+                .query_row("select profile, search from archive", [], |row| Ok((row.get(0)?, row.get(1)?)))
+                .map_err(failed(&path))?;
+            let options = Options { profile: profile.as_deref().unwrap_or_default().parse()?, search };
             let readers = Arc::new(Readers::new(path, codec.clone()));
             Ok(Self { codec, options, readers, writer: None })
         };
@@ -113,6 +114,7 @@ impl SqliteArchive {
         migrate(&mut connection, &path)?;
         connection::settle_profile(&connection, options.profile).map_err(failed(&path))??;
         load_dictionaries(&connection, &codec).map_err(failed(&path))?;
+        events::settle_search(&mut connection, options, &codec)?;
         let readers = Arc::new(Readers::new(path, codec.clone()));
         let connection = WriterConnection::new(connection);
         let queue = writer::Queue::start(connection.clone(), codec.clone(), options);

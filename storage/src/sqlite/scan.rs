@@ -3,13 +3,14 @@
 //! A filter is answered from a few ranges of one index, each read newest first: one for each author and kind, tag value
 //! or kind. What is too old to be among the newest ends a range, so that a thousand ranges cost a thousand looks.
 
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BTreeSet, BinaryHeap, HashSet};
 
 use nostr::{EventId, Filter};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Rows, params};
 
-use crate::filter::tag_key;
+use crate::filter::{tag_key, words};
 use crate::ledger::event_id;
+use crate::select::fts5;
 use crate::{Cursor, StorageError, View};
 
 /// How many rows are counted of a tag to learn whether it is rarer than the authors.
@@ -25,6 +26,7 @@ struct Hit {
 
 /// What is left to be checked of an event that a range holds.
 struct Rest {
+    ids: Option<BTreeSet<EventId>>,
     authors: Option<HashSet<i64>>,
     kinds: Option<HashSet<i64>>,
     tags: Vec<Vec<i64>>,
@@ -74,6 +76,7 @@ pub(super) fn newest(
     let rarest = rarest(connection, &tags, authors.as_deref())?;
     let numbers: Option<Vec<i64>> = authors.map(|authors| authors.into_iter().map(|(k, _)| k).collect());
     let rest = Rest {
+        ids: None,
         authors: numbers.as_ref().map(|list| list.iter().copied().collect()),
         kinds: kinds.as_ref().map(|list| list.iter().copied().collect()),
         tags,
@@ -81,7 +84,16 @@ pub(super) fn newest(
         view,
     };
     let mut scan = Scan::new(connection, rest, since, until, limit)?;
-    if let Some(ids) = &filter.ids {
+    let words = filter.search.as_deref().map(words).unwrap_or_default();
+    if !words.is_empty() {
+        scan.rest.ids.clone_from(&filter.ids);
+        let words = fts5(&words);
+        let mut statement = connection.prepare_cached(
+            "select k, created_at, id, author, kind from event where k in (select rowid from search where search match ?1) \
+             and created_at >= ?2 and created_at <= ?3 order by created_at desc",
+        )?;
+        scan.range(&mut statement, |s, since, until| s.query(params![words, since, until]))?;
+    } else if let Some(ids) = &filter.ids {
         let mut statement = connection.prepare_cached(
             "select k, created_at, id, author, kind from event where id = ?1 and created_at >= ?2 and created_at <= ?3",
         )?;
@@ -223,6 +235,7 @@ impl<'c> Scan<'c> {
         let rest = &self.rest;
         let after = rest.after.is_none_or(|cursor| created_at < cursor.created_at || id > cursor.id);
         if !after
+            || rest.ids.as_ref().is_some_and(|list| !list.contains(&id))
             || rest.authors.as_ref().is_some_and(|list| row.get(3).is_ok_and(|author: i64| !list.contains(&author)))
             || rest.kinds.as_ref().is_some_and(|list| row.get(4).is_ok_and(|kind: i64| !list.contains(&kind)))
         {

@@ -43,7 +43,7 @@ pub(super) struct Queue {
     requests: Mutex<Option<mpsc::Sender<Request>>>,
     ended: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
     codec: Arc<Codec>,
-    profile: Profile,
+    options: Options,
 }
 
 impl Queue {
@@ -64,21 +64,16 @@ impl Queue {
             let _ = end.send(());
         };
         std::thread::Builder::new().name("brotr-archive".into()).spawn(run).expect("a thread starts");
-        Self {
-            requests: Mutex::new(Some(sender)),
-            ended: tokio::sync::Mutex::new(Some(ended)),
-            codec,
-            profile: options.profile,
-        }
+        Self { requests: Mutex::new(Some(sender)), ended: tokio::sync::Mutex::new(Some(ended)), codec, options }
     }
 
     /// Prepares a batch on a thread of the caller's runtime and waits until it is committed.
     pub(super) async fn store(&self, batch: Batch) -> Answer {
         let sender = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let sender = sender.ok_or(StorageError::Closed)?;
-        let (codec, profile) = (self.codec.clone(), self.profile);
+        let (codec, options) = (self.codec.clone(), self.options);
         let prepare = move || {
-            PreparedBatch::new(batch, |event| match profile {
+            PreparedBatch::new(batch, options, |event| match options.profile {
                 Profile::Bigbrotr => codec.pack(&event.tags, &event.content),
                 Profile::Lilbrotr => codec.pack(&tagvalues(event), ""),
             })
@@ -181,6 +176,7 @@ impl Writer {
         let connection = tx.connection()?;
         group.write_sightings(connection)?;
         group.write_tags(connection)?;
+        group.write_text(connection)?;
         group.write_totals(connection, &mut self.pairs)?;
         group.hide(connection, self)?;
         group.end(connection)?;
@@ -349,6 +345,16 @@ impl<'a> Group<'a> {
         let mut insert = connection.prepare_cached("insert into tag (key, created_at, event) values (?1, ?2, ?3)")?;
         for tag in &self.tags {
             insert.execute(*tag)?;
+        }
+        Ok(())
+    }
+
+    fn write_text(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut insert = connection.prepare_cached("insert into search (rowid, text) values (?1, ?2)")?;
+        for (k, prepared) in &self.new {
+            if let Some(text) = &prepared.text {
+                insert.execute(params![k, text])?;
+            }
         }
         Ok(())
     }
