@@ -83,10 +83,11 @@ impl Options {
 /// Events and their sightings: what each backend does in its own way.
 #[async_trait]
 pub trait Events: Send + Sync {
-    /// Which of these ids are stored.
+    /// Which of these ids are stored. Waits while the database is away.
     async fn known(&self, ids: &[EventId]) -> Result<HashSet<EventId>>;
 
-    /// Stores a batch in one transaction: events, sightings, coverage and gaps, or none of them.
+    /// Stores a batch in one transaction: events, sightings, coverage and gaps, or none of them. Waits while the disk is
+    /// full or the database away, and says so in the log.
     async fn store(&self, batch: Batch) -> Result<Stored>;
 
     /// One page of the events that a filter asks for, newest first, lowest id first within a second. The filter's

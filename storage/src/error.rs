@@ -91,6 +91,25 @@ pub enum StorageError {
     Unfit(String),
 }
 
+impl StorageError {
+    /// Whether the same may succeed later: the server is away or starting, the disk is full, a lock is held.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
+        match self {
+            Self::Statement(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_)) => true,
+            // Classes 08, 40, 53 and 57P: connection, serialization, resources, an operator's doing.
+            Self::Statement(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| ["08", "40", "53", "57P"].iter().any(|class| code.starts_with(class)))
+            }
+            Self::Sqlite(error) => error
+                .sqlite_error_code()
+                .is_some_and(|code| matches!(code, DatabaseBusy | DatabaseLocked | DiskFull | SystemIoFailure)),
+            _ => false,
+        }
+    }
+}
+
 impl From<sqlx::migrate::MigrateError> for StorageError {
     fn from(error: sqlx::migrate::MigrateError) -> Self {
         match error {

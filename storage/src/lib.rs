@@ -13,6 +13,7 @@ mod event;
 mod filter;
 mod ledger;
 mod nostr_database;
+mod patience;
 mod payload;
 mod postgres;
 mod prepare;

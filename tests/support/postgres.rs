@@ -33,22 +33,38 @@ impl Postgres {
             .context("failed to run initdb")?;
         ensure!(init.status.success(), "initdb failed: {}", String::from_utf8_lossy(&init.stderr));
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let log = std::fs::File::create(dir.path().join("log"))?;
-        let server = as_server(&bin.join("postgres"))
+        let server = Self::spawn(dir.path(), port)?;
+        let mut this = Self { server, port, dir };
+        this.wait()?;
+        Ok(this)
+    }
+
+    fn spawn(dir: &Path, port: u16) -> anyhow::Result<Child> {
+        let log = std::fs::File::create(dir.join("log"))?;
+        as_server(&programs()?.join("postgres"))
             .arg("-D")
-            .arg(&data)
+            .arg(dir.join("data"))
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200"])
             .args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"])
             .args(["-p", &port.to_string()])
-            .current_dir(dir.path())
+            .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .context("failed to start postgres")?;
-        let mut this = Self { server, port, dir };
-        this.wait()?;
-        Ok(this)
+            .context("failed to start postgres")
+    }
+
+    /// Ends the server as an operator would, breaking its connections, and starts it again after `pause`.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub fn restart(&mut self, pause: Duration) -> anyhow::Result<()> {
+        crate::signal(&self.server, crate::Signal::INT)?;
+        self.server.wait()?;
+        std::thread::sleep(pause);
+        self.server = Self::spawn(self.dir.path(), self.port)?;
+        self.wait()
     }
 
     fn wait(&mut self) -> anyhow::Result<()> {

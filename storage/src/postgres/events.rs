@@ -14,6 +14,7 @@ use super::{PostgresArchive, bind, store};
 use crate::archive::Profile;
 use crate::filter::{matches, searchable};
 use crate::ledger::{event_id, public_key};
+use crate::patience::Patience;
 use crate::payload::{pack_tags, unpack_tags};
 use crate::prepare::{PreparedBatch, tagvalues};
 use crate::rows::{Batch, Cursor, Stats, Stored};
@@ -137,12 +138,17 @@ impl PostgresArchive {
 #[async_trait]
 impl Events for PostgresArchive {
     async fn known(&self, ids: &[EventId]) -> Result<HashSet<EventId>, StorageError> {
-        let rows: Vec<Vec<u8>> = sqlx::query_scalar("select id from event where id = any($1)")
-            .bind(id_bytes(ids))
-            // Planned for the table as it is now, not as it was when it was empty.
-            .persistent(false)
-            .fetch_all(&self.pool)
-            .await?;
+        let mut patience = Patience::with("look for known events");
+        let rows: Vec<Vec<u8>> = loop {
+            let found = sqlx::query_scalar("select id from event where id = any($1)")
+                .bind(id_bytes(ids))
+                .fetch_all(&self.pool)
+                .await;
+            match found {
+                Ok(rows) => break rows,
+                Err(error) => patience.wait(error.into()).await?,
+            }
+        };
         rows.iter().map(|id| event_id(id)).collect()
     }
 
@@ -150,7 +156,14 @@ impl Events for PostgresArchive {
         let options = self.options;
         let prepare = move || PreparedBatch::new(batch, options, |event| payload(options.profile, event));
         let batch = tokio::task::spawn_blocking(prepare).await.map_err(|_| StorageError::Closed)?;
-        self.store_in_turn(Arc::new(batch)).await
+        let batch = Arc::new(batch);
+        let mut patience = Patience::with("store events");
+        loop {
+            match self.store_in_turn(batch.clone()).await {
+                Err(error) => patience.wait(error).await?,
+                stored => return stored,
+            }
+        }
     }
 
     async fn page(

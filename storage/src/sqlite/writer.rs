@@ -15,6 +15,7 @@ use super::connection::WriterConnection;
 use crate::archive::{Options, Profile};
 use crate::filter::tag_key;
 use crate::ledger::{event_id, public_key, relay_key};
+use crate::patience::Patience;
 use crate::payload::{self, Codec};
 use crate::prepare::{Prepared, PreparedBatch, tagvalues};
 use crate::rows::{Batch, Stored};
@@ -35,7 +36,7 @@ const TRAIN_AT: i64 = 2_000;
 const SAMPLES: i64 = 4_000;
 
 type Answer = Result<Stored, StorageError>;
-type Request = (PreparedBatch, oneshot::Sender<Answer>);
+type Request = (Arc<PreparedBatch>, oneshot::Sender<Answer>);
 
 /// What waits to be written.
 #[derive(Debug)]
@@ -79,9 +80,16 @@ impl Queue {
             })
         };
         let prepared = tokio::task::spawn_blocking(prepare).await.map_err(|_| StorageError::Closed)?;
-        let (answer, answered) = oneshot::channel();
-        sender.send((prepared, answer)).await.map_err(|_| StorageError::Closed)?;
-        answered.await.map_err(|_| StorageError::Closed)?
+        let prepared = Arc::new(prepared);
+        let mut patience = Patience::with("store events");
+        loop {
+            let (answer, answered) = oneshot::channel();
+            sender.send((prepared.clone(), answer)).await.map_err(|_| StorageError::Closed)?;
+            match answered.await.map_err(|_| StorageError::Closed)? {
+                Ok(stored) => return Ok(stored),
+                Err(error) => patience.wait(error).await?,
+            }
+        }
     }
 
     /// Lets what waits be written, and ends the thread.
@@ -141,7 +149,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, batches: &[PreparedBatch]) -> Result<Vec<Stored>, StorageError> {
+    fn write(&mut self, batches: &[Arc<PreparedBatch>]) -> Result<Vec<Stored>, StorageError> {
         let result = self.write_group(batches);
         if result.is_err() {
             // What was remembered may have been rolled back.
@@ -156,7 +164,7 @@ impl Writer {
         self.vanished = None;
     }
 
-    fn write_group(&mut self, batches: &[PreparedBatch]) -> Result<Vec<Stored>, StorageError> {
+    fn write_group(&mut self, batches: &[Arc<PreparedBatch>]) -> Result<Vec<Stored>, StorageError> {
         let mut tx = self.connection.begin_here()?;
         if self.connection.is_to_forget() {
             self.forget();
