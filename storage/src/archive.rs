@@ -1,10 +1,12 @@
 //! What the rest of the agent may ask of the archive.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 
 use async_trait::async_trait;
 use nostr::{EventId, Filter};
 
+use crate::backup::Counts;
 use crate::rows::{
     Batch, CheckRecord, CoverageReport, Cursor, Delivery, Document, Job, JobStatus, Network, Outgoing, Relay,
     RelayQuery, Stats, Stored,
@@ -189,6 +191,10 @@ pub type SqlRow = Vec<serde_json::Value>;
 /// The archive: [`Events`] and [`Ledger`] on one database.
 #[async_trait]
 pub trait Archive: Events + Ledger + std::fmt::Debug {
+    /// Writes all of the archive, as it is at one moment, to a file that is not there yet, and looks the file through.
+    /// The key is not in it.
+    async fn backup(&self, target: &Path) -> Result<Counts>;
+
     /// Runs a statement of somebody's own, which may only read, and sends its rows one by one.
     async fn sql(&self, statement: &str, rows: tokio::sync::mpsc::Sender<SqlRow>) -> Result<()>;
 

@@ -53,6 +53,25 @@ pub enum StorageError {
         "this archive keeps neither content nor tags nor signatures (profile lilbrotr): events can be counted, not given"
     )]
     NoContents,
+    /// There is something where a file or an archive is to be made.
+    #[error("{0} is there already: nothing is written over it")]
+    Occupied(String),
+    /// A file is not a backup, or not a whole one.
+    #[error("{place} is no backup that can be used: {detail}")]
+    NoBackup {
+        /// The path.
+        place: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// One of PostgreSQL's own programs failed.
+    #[error("failed to run {program}: {detail}")]
+    Tool {
+        /// `pg_dump` or `pg_restore`.
+        program: &'static str,
+        /// What it said.
+        detail: String,
+    },
     /// A search was asked for, and there is no index of the text.
     #[error(
         "this archive has no full-text index: leave `search` out, or set storage.search: true and start brotr run once"

@@ -5,6 +5,7 @@
 //! network connection other than the one to its own database.
 
 mod archive;
+mod backup;
 mod claims;
 mod coverage;
 mod database;
@@ -22,9 +23,11 @@ mod select;
 mod sqlite;
 mod view;
 
+use std::path::Path;
 use std::sync::Arc;
 
 pub use archive::{Archive, Events, Ledger, Options, Profile, SqlRow};
+pub use backup::Counts;
 pub use coverage::{Interval, IntervalSet};
 pub use error::StorageError;
 pub use event::{BadEvent, Event, Identified, Verified};
@@ -58,6 +61,21 @@ pub async fn open_to_read(url: &str, options: Options) -> Result<Arc<dyn Archive
         Backend::Sqlite => Arc::new(SqliteArchive::open_to_read(url).await?),
         Backend::Postgres => Arc::new(PostgresArchive::open_to_read(url, options).await?),
     })
+}
+
+/// Makes the archive that `url` names out of a backup of the same backend. Nothing may be there yet.
+///
+/// # Errors
+/// When something is there, or the file is no whole backup.
+pub async fn restore(url: &str, backup: &Path) -> Result<Counts, StorageError> {
+    match backend(url)? {
+        Backend::Sqlite => {
+            let (url, backup) = (url.to_owned(), backup.to_owned());
+            let restore = move || sqlite::restore(&url, &backup);
+            tokio::task::spawn_blocking(restore).await.map_err(|_| StorageError::Closed)?
+        }
+        Backend::Postgres => postgres::restore(url, backup).await,
+    }
 }
 
 enum Backend {

@@ -52,6 +52,7 @@ suite!(
     statistics_count_what_is_there,
     the_public_shape_is_there,
     opening_again_keeps_everything,
+    a_backup_holds_what_the_archive_holds,
     a_newer_database_is_refused,
 );
 
@@ -797,6 +798,41 @@ async fn opening_again_keeps_everything(archive: Arc<dyn Archive>, url: String) 
     assert_eq!(all(&again).await.len(), 1);
     assert_eq!(again.state("finder", "cursor", "events").await.expect("read").as_deref(), Some("42"));
     again.ping().await.expect("answers");
+}
+
+async fn a_backup_holds_what_the_archive_holds(archive: Arc<dyn Archive>, url: String) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("backup");
+    let events: Vec<_> = (0..300).map(|i| event(&format!("{i} \0"), vec![vec!["t", "x"]], i)).collect();
+    archive.store(batch(events[..200].to_vec())).await.expect("stored");
+    // Others write meanwhile.
+    let (made, stored) = tokio::join!(archive.backup(&file), archive.store(batch(events[200..].to_vec())));
+    stored.expect("stored");
+    let counts = made.expect("written");
+    assert!(counts.events == 200 || counts.events == 300, "{counts:?}");
+    let again = archive.backup(&file).await.expect_err("there already").to_string();
+    assert!(again.contains("is there already"), "{again}");
+    let second = dir.path().join("second");
+    let counts = archive.backup(&second).await.expect("written");
+    assert_eq!(counts, Counts { events: 300, sightings: 300, relays: 1 });
+    let target = if url.starts_with("sqlite:") {
+        format!("sqlite://{}", dir.path().join("restored/brotr.db").display())
+    } else {
+        shell(&url, "create database restored");
+        url.replace("a_backup_holds_what_the_archive_holds", "restored")
+    };
+    let broken = dir.path().join("broken");
+    let bytes = std::fs::read(&second).expect("read");
+    std::fs::write(&broken, &bytes[..bytes.len() / 2]).expect("written");
+    restore(&target, &broken).await.expect_err("half of it");
+    assert_eq!(restore(&target, &second).await.expect("restored"), counts);
+    restore(&target, &second).await.expect_err("no second time");
+    let restored = open(&target, Options::default()).await.expect("opened");
+    assert_eq!(all(&restored).await, all(&archive).await);
+    assert_eq!(restored.coverage(None).await.expect("coverage"), archive.coverage(None).await.expect("coverage"));
+    restored.store(batch(vec![event("it goes on", vec![], 5)])).await.expect("stored");
+    exact::exact(&restored).await;
+    restored.close().await;
 }
 
 async fn a_newer_database_is_refused(archive: Arc<dyn Archive>, url: String) {

@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+mod backup;
 mod check;
 mod config;
 mod coverage;
@@ -78,6 +79,10 @@ enum Command {
     Export(export::Args),
     /// Ask a data vending machine (NIP-90) and print what it answers
     Job(job::Args),
+    /// Write all of the archive to a file, beside a running daemon; the key is not in it
+    Backup(backup::Args),
+    /// Make the archive out of a backup, where there is none
+    Restore(backup::Args),
     /// Run an SQL statement that reads; the relations are described in docs/DATABASE.md
     Sql(sql::Args),
     /// Print the archive in numbers
@@ -159,6 +164,8 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Import(args) => import::main(shared, args).await,
         Command::Export(args) => export::main(shared, args).await,
         Command::Job(args) => job::main(shared, args).await,
+        Command::Backup(args) => backup::backup(shared, args).await,
+        Command::Restore(args) => backup::restore(shared, args).await,
         Command::Sql(args) => sql::main(shared, args).await,
         Command::Stats => stats::main(shared).await,
         Command::Coverage(args) => coverage::main(shared, args).await,

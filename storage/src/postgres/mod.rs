@@ -1,9 +1,11 @@
 //! The archive on a PostgreSQL server, 15 or later.
 
+mod backup;
 mod events;
 mod store;
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use sqlx::{AssertSqlSafe, Column, Connection, Executor, PgConnection, PgPool, Po
 use tokio::sync::mpsc;
 
 use crate::archive::{Options, SqlRow};
+use crate::backup::Counts;
 use crate::database::{Database, Row, Transaction, Value};
 use crate::prepare::PreparedBatch;
 use crate::rows::Stored;
@@ -26,9 +29,11 @@ use crate::{Archive, StorageError};
 /// visible. The number is "brotr" in ASCII.
 const WRITER_LOCK: i64 = 0x62_72_6f_74_72;
 
+pub(crate) use backup::restore;
+
 /// The archive in a PostgreSQL database.
-#[derive(Debug)]
 pub struct PostgresArchive {
+    url: String,
     pool: PgPool,
     options: Options,
     /// Writers of events take turns before they take a connection: those that wait would keep it from readers.
@@ -38,6 +43,13 @@ pub struct PostgresArchive {
 }
 
 type Waiting = (Arc<PreparedBatch>, tokio::sync::oneshot::Sender<Result<Stored, StorageError>>);
+
+impl std::fmt::Debug for PostgresArchive {
+    /// Without the URL, which may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresArchive").field("options", &self.options).finish_non_exhaustive()
+    }
+}
 
 impl PostgresArchive {
     /// Connects to the database that `url` names and migrates its schema.
@@ -93,6 +105,7 @@ impl PostgresArchive {
             sqlx::query_as("select profile, search from archive").fetch_one(&pool).await?;
         archive.profile.check(&kept)?;
         Ok(Self {
+            url: url.to_owned(),
             pool,
             options: Options { search: search == 1, ..archive },
             turn: tokio::sync::Semaphore::new(1),
@@ -174,6 +187,10 @@ fn shown(row: &PgRow, place: usize) -> Result<serde_json::Value, sqlx::Error> {
 
 #[async_trait]
 impl Archive for PostgresArchive {
+    async fn backup(&self, target: &Path) -> Result<Counts, StorageError> {
+        self.dump(target).await
+    }
+
     async fn sql(&self, statement: &str, rows: mpsc::Sender<SqlRow>) -> Result<(), StorageError> {
         let mut tx = self.pool.begin().await?;
         sqlx::raw_sql("set transaction read only; set local enable_seqscan = on; set local jit = on")

@@ -1,5 +1,6 @@
 //! The embedded archive: one file, one writer connection, as many readers as there are askers.
 
+mod backup;
 mod connection;
 mod events;
 mod functions;
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::archive::{Options, SqlRow};
+use crate::backup::Counts;
 use crate::database::{Database, Row, Transaction, Value};
 use crate::payload::Codec;
 use crate::{Archive, StorageError};
@@ -27,6 +29,8 @@ const PAGE_SIZE: u32 = 8192;
 const WRITER_CACHE_KIB: u32 = 128 << 10;
 /// The write-ahead log is folded into the file when it has so many pages: 128 MiB.
 const CHECKPOINT_PAGES: u32 = 16_384;
+
+pub(crate) use backup::restore;
 
 /// The archive in one SQLite file.
 #[derive(Debug)]
@@ -195,6 +199,11 @@ impl Database for SqliteArchive {
 
 #[async_trait]
 impl Archive for SqliteArchive {
+    async fn backup(&self, target: &Path) -> Result<Counts, StorageError> {
+        let target = target.to_owned();
+        self.readers.read(move |connection| backup::write(connection, &target)).await
+    }
+
     async fn sql(&self, statement: &str, rows: tokio::sync::mpsc::Sender<SqlRow>) -> Result<(), StorageError> {
         let statement = statement.to_owned();
         self.readers.read(move |connection| functions::run(connection, &statement, &rows)).await

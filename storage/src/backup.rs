@@ -1,0 +1,47 @@
+//! Backups: what both backends' have in common.
+
+use std::path::{Path, PathBuf};
+
+use crate::StorageError;
+
+/// What a backup holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Distinct events.
+    pub events: i64,
+    /// Pairs of event and relay.
+    pub sightings: i64,
+    /// Relays.
+    pub relays: i64,
+}
+
+fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StorageError {
+    let place = path.display().to_string();
+    move |source| StorageError::Io { doing, place, source }
+}
+
+/// The name under which a file is written until it is whole. What an interrupted backup left there is removed; a file
+/// that has the final name is not touched.
+pub(crate) fn unfinished(target: &Path) -> Result<PathBuf, StorageError> {
+    if target.exists() {
+        return Err(StorageError::Occupied(target.display().to_string()));
+    }
+    let mut name = target.as_os_str().to_owned();
+    name.push(".part");
+    let part = PathBuf::from(name);
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("remove", &part)(error)),
+        _ => Ok(part),
+    }
+}
+
+/// Gives a whole file its name, once it is on the disk.
+pub(crate) fn place(part: &Path, target: &Path) -> Result<(), StorageError> {
+    let sync = |path: &Path| std::fs::File::open(path).and_then(|file| file.sync_all());
+    sync(part).map_err(io("write", part))?;
+    std::fs::rename(part, target).map_err(io("write", target))?;
+    if let Some(parent) = target.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        sync(parent).map_err(io("write", parent))?;
+    }
+    Ok(())
+}

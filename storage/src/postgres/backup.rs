@@ -1,0 +1,70 @@
+//! The archive as a dump of PostgreSQL's own tools, which must be installed beside brotr.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Stdio;
+
+use sqlx::{Connection, PgConnection};
+use tokio::process::Command;
+
+use super::PostgresArchive;
+use crate::StorageError;
+use crate::archive::Events;
+use crate::backup::{Counts, place, unfinished};
+
+/// Runs one of PostgreSQL's programs.
+async fn run(program: &'static str, url: Option<&str>, args: &[&OsStr]) -> Result<(), StorageError> {
+    let failed = |detail: String| StorageError::Tool { program, detail };
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+    if let Some(url) = url {
+        // The password goes by the environment: anyone can read the arguments of a process.
+        let mut url = url::Url::parse(url).map_err(|e| failed(e.to_string()))?;
+        if let Some(password) = url.password() {
+            let password = percent_encoding::percent_decode_str(password).decode_utf8_lossy().into_owned();
+            command.env("PGPASSWORD", password);
+            url.set_password(None).map_err(|()| failed("the storage url cannot be taken apart".into()))?;
+        }
+        command.arg("--dbname").arg(url.as_str());
+    }
+    let output = command.output().await.map_err(|e| failed(format!("{e}: is postgresql-client installed?")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failed(String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect()))
+}
+
+impl PostgresArchive {
+    pub(super) async fn dump(&self, target: &Path) -> Result<Counts, StorageError> {
+        let stats = self.stats().await?;
+        let part = unfinished(target)?;
+        let to = [
+            OsStr::new("--format=custom"),
+            "--no-owner".as_ref(),
+            "--no-privileges".as_ref(),
+            "--file".as_ref(),
+            part.as_os_str(),
+        ];
+        run("pg_dump", Some(&self.url), &to).await?;
+        run("pg_restore", None, &[OsStr::new("--file=/dev/null"), part.as_os_str()]).await?;
+        place(&part, target)?;
+        Ok(Counts { events: stats.events, sightings: stats.sightings, relays: stats.relays.values().sum() })
+    }
+}
+
+/// Fills an empty database from a dump.
+pub(crate) async fn restore(url: &str, copy: &Path) -> Result<Counts, StorageError> {
+    let mut connection = PgConnection::connect(url).await?;
+    let there: Option<String> =
+        sqlx::query_scalar("select to_regclass('archive')::text").fetch_one(&mut connection).await?;
+    if there.is_some() {
+        return Err(StorageError::Occupied("the database of storage.url".into()));
+    }
+    let how = ["--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges"].map(OsStr::new);
+    run("pg_restore", Some(url), &[&how, [copy.as_os_str()].as_slice()].concat()).await?;
+    let (events, sightings, relays) =
+        sqlx::query_as("select events, sightings, (select count(*) from relay) from archive")
+            .fetch_one(&mut connection)
+            .await?;
+    Ok(Counts { events, sightings, relays })
+}

@@ -1,0 +1,68 @@
+//! The archive as one file of its own, written beside the running one and put in place when it has been looked through.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{MIGRATIONS, connection, file, lock, schema_version};
+use crate::StorageError;
+use crate::backup::{Counts, place, unfinished};
+
+/// Writes a copy as it is at this moment, whoever writes meanwhile.
+pub(super) fn write(source: &Connection, target: &Path) -> Result<Counts, StorageError> {
+    let part = unfinished(target)?;
+    let name = part.to_str().ok_or_else(|| StorageError::Unfit(format!("{} is not UTF-8", part.display())))?;
+    source.execute("vacuum into ?1", [name])?;
+    let counts = look_through(&part)?;
+    place(&part, target)?;
+    Ok(counts)
+}
+
+/// Reads all of a copy; gives what it holds.
+fn look_through(path: &Path) -> Result<Counts, StorageError> {
+    let what = |detail: String| StorageError::NoBackup { place: path.display().to_string(), detail };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let copy = connection::open(path, flags, &std::sync::Arc::default()).map_err(|e| what(e.to_string()))?;
+    let version = schema_version(&copy).map_err(|e| what(e.to_string()))?;
+    match usize::try_from(version) {
+        Ok(1..) if version <= MIGRATIONS.len() as i64 => {}
+        Ok(0) | Err(_) => return Err(what("it is no archive of brotr's".into())),
+        Ok(_) => return Err(StorageError::Newer(version)),
+    }
+    let found: String =
+        copy.query_row("pragma integrity_check(1)", [], |row| row.get(0)).map_err(|e| what(e.to_string()))?;
+    if found != "ok" {
+        return Err(what(found));
+    }
+    let counts = copy
+        .query_row(
+            "select events, sightings, (select count(*) from relay), (select count(*) from event) from archive",
+            [],
+            |row| {
+                Ok((Counts { events: row.get(0)?, sightings: row.get(1)?, relays: row.get(2)? }, row.get::<_, i64>(3)?))
+            },
+        )
+        .map_err(|e| what(e.to_string()))?;
+    match counts {
+        (counts, there) if counts.events == there => Ok(counts),
+        (counts, there) => Err(what(format!("it holds {there} events and says {}", counts.events))),
+    }
+}
+
+/// Puts a copy where the archive is to be, which must not be there.
+pub(crate) fn restore(url: &str, copy: &Path) -> Result<Counts, StorageError> {
+    let target = file(url);
+    if target.exists() {
+        return Err(StorageError::Occupied(target.display().to_string()));
+    }
+    let counts = look_through(copy)?;
+    let io = |source| StorageError::Io { doing: "restore to", place: target.display().to_string(), source };
+    if let Some(parent) = target.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(io)?;
+    }
+    let _lock = lock(&target)?;
+    let part = unfinished(&target)?;
+    std::fs::copy(copy, &part).map_err(io)?;
+    place(&part, &target)?;
+    Ok(counts)
+}
