@@ -33,10 +33,10 @@ fn main() -> anyhow::Result<()> {
     mixed.extend_from_slice(&lines[..EVENTS - mixed.len()]);
     let only = std::env::args().nth(1).filter(|arg| !arg.starts_with('-')).unwrap_or_default();
     let mean = lines.iter().map(String::len).sum::<usize>() / lines.len();
-    let ceiling = ceiling(&lines, cores);
+    let first = ceiling(&lines, cores);
     println!("{EVENTS} events of {mean} B mean JSON, {cores} cores");
     println!("{:<28}{:>10} {:>8}", "", "events/s", "ratio");
-    println!("{:<28}{ceiling:>10.0} {:>8.2}", "verification alone", 1.0);
+    println!("{:<28}{first:>10.0} {:>8.2}", "verification alone", 1.0);
     let dir = tempfile::tempdir()?;
     let server = brotr_tests::Postgres::start()?;
     for (name, url) in [
@@ -46,6 +46,8 @@ fn main() -> anyhow::Result<()> {
         if !name.contains(&only) {
             continue;
         }
+        // Machines are not always equally fast: the ceiling is measured before and after.
+        let before = ceiling(&lines, cores);
         let (new, bytes, known, again) = runtime.block_on(async {
             let archive = brotr_storage::open(&url, Options::default()).await?;
             let new = take(&archive, lines.clone(), "wss://first.example/").await?;
@@ -56,6 +58,8 @@ fn main() -> anyhow::Result<()> {
             archive.close().await;
             anyhow::Ok((new, bytes, known, again))
         })?;
+        let ceiling = f64::midpoint(before, ceiling(&lines, cores));
+        println!("{:<28}{ceiling:>10.0} {:>8.2}", "verification alone", 1.0);
         println!("{:<28}{new:>10.0} {:>8.2}   {bytes} B an event on disk", format!("{name}, new"), new / ceiling);
         println!("{:<28}{known:>10.0} {:>8.2}", format!("{name}, 95 % known"), known / ceiling);
         println!("{:<28}{again:>10.0} {:>8.2}", format!("{name}, read again"), again / ceiling);

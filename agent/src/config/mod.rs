@@ -101,6 +101,9 @@ impl Config {
                 );
             }
         }
+        if config.backup.keep == 0 {
+            bail!("{name}: backup.keep must be 1 or more: turn backups off by backup.enabled");
+        }
         for source in &config.finder.sources {
             jmespath::compile(&source.jmespath)
                 .with_context(|| format!("{name}: finder.sources: the jmespath of {}", source.url))?;
@@ -115,6 +118,7 @@ impl Config {
             Some(path) => Some(base.join(path)),
             None => Some(data_dir.join("agent.key")),
         };
+        self.backup.directory = self.backup.directory.as_ref().map(|path| base.join(path));
         self.storage.url = Some(match self.storage.url.as_deref() {
             None => format!("sqlite://{}", data_dir.join("brotr.db").display()),
             Some(url) => match url.strip_prefix("sqlite://") {
@@ -128,6 +132,12 @@ impl Config {
     #[must_use]
     pub fn archive_options(&self) -> brotr_storage::Options {
         brotr_storage::Options { profile: self.profile.into(), search: self.storage.search }
+    }
+
+    /// Where backups are kept.
+    #[must_use]
+    pub fn backup_directory(&self) -> PathBuf {
+        self.backup.directory.clone().unwrap_or_else(|| self.data_dir.join("backups"))
     }
 
     /// The database's URL.

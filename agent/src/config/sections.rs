@@ -56,6 +56,8 @@ section! {
         dvm: Dvm = Dvm::default(),
         /// Health and metrics.
         http: Http = Http::default(),
+        /// Backups made while the daemon runs.
+        backup: Backup = Backup::default(),
     }
 }
 
@@ -174,6 +176,20 @@ section! {
         request_timeout: Span = Span::seconds(20),
         /// Connections at a time.
         max_connections: usize = 128,
+    }
+}
+
+section! {
+    /// Backups made while the daemon runs.
+    Backup {
+        /// Whether any are made.
+        enabled: bool = false,
+        /// How often.
+        interval: Span = Span::seconds(86_400),
+        /// How many are kept.
+        keep: usize = 7,
+        /// Where; `backups` in the data directory when not set.
+        directory: Option<PathBuf> = None,
     }
 }
 

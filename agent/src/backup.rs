@@ -1,0 +1,84 @@
+//! The backups that are made while the daemon runs: one an interval, the newest few kept.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+
+use crate::agent::{Agent, now};
+
+/// What our backups' names begin with; other files in the directory are nobody's business.
+const PREFIX: &str = "brotr-";
+
+/// For ever: makes a backup when the newest is older than the interval, and removes the oldest of more than are kept.
+///
+/// # Errors
+/// When the directory cannot be used or a backup cannot be written.
+pub async fn run(agent: Agent) -> Result<()> {
+    let config = &agent.config.backup;
+    let directory = agent.config.backup_directory();
+    std::fs::create_dir_all(&directory).with_context(|| format!("failed to make {}", directory.display()))?;
+    loop {
+        let age = newest_age(&directory)?;
+        let interval = config.interval.get();
+        if let Some(rest) = age.and_then(|age| interval.checked_sub(age)).filter(|rest| !rest.is_zero()) {
+            // In steps, since a clock may be set.
+            tokio::time::sleep(rest.min(Duration::from_secs(600))).await;
+            continue;
+        }
+        let file = directory.join(format!(
+            "{PREFIX}{}.{}",
+            now(),
+            if agent.archive.backend() == "SQLite" { "db" } else { "dump" }
+        ));
+        let began = std::time::Instant::now();
+        let counts = agent.archive.backup(&file).await?;
+        tracing::info!(file = %file.display(), events = counts.events, took = ?began.elapsed(), "backed up");
+        for old in ours(&directory)?.into_iter().rev().skip(config.keep) {
+            std::fs::remove_file(&old).with_context(|| format!("failed to remove {}", old.display()))?;
+        }
+    }
+}
+
+/// Our whole backups, oldest first.
+fn ours(directory: &Path) -> Result<Vec<PathBuf>> {
+    let read = || format!("failed to read {}", directory.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).with_context(read)? {
+        let path = entry.with_context(read)?.path();
+        let at = path.file_name().and_then(|name| name.to_str()).and_then(made_at);
+        files.extend(at.map(|at| (at, path)));
+    }
+    files.sort();
+    Ok(files.into_iter().map(|(_, path)| path).collect())
+}
+
+/// When a backup of this name was made.
+fn made_at(name: &str) -> Option<i64> {
+    let (at, kind) = name.strip_prefix(PREFIX)?.split_once('.')?;
+    matches!(kind, "db" | "dump").then_some(())?;
+    at.parse().ok()
+}
+
+fn newest_age(directory: &Path) -> Result<Option<Duration>> {
+    let Some(newest) = ours(directory)?.pop() else { return Ok(None) };
+    let modified = newest.metadata().and_then(|file| file.modified());
+    let modified = modified.with_context(|| format!("failed to look at {}", newest.display()))?;
+    Ok(Some(SystemTime::now().duration_since(modified).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_backups_of_ours_count() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for name in ["brotr-20.db", "brotr-3.dump", "brotr-30.db.part", "brotr-x.db", "other-1.db", "brotr-4"] {
+            std::fs::write(dir.path().join(name), "").expect("written");
+        }
+        let names: Vec<_> =
+            ours(dir.path()).expect("read").into_iter().map(|p| p.file_name().map(ToOwned::to_owned)).collect();
+        assert_eq!(names, [Some("brotr-3.dump".into()), Some("brotr-20.db".into())]);
+    }
+}
