@@ -222,7 +222,10 @@ fn an_archive_is_backed_up_beside_the_daemon_and_restored_elsewhere() {
     let import = place.run_with(&["import", "--json"], &lines.join("\n"), &[]).ok().json();
     assert_eq!(import[0]["stored"], 40);
     let daemon = place.daemon();
-    daemon.http();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !daemon.log().contains("is running") && std::time::Instant::now() < end {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
     let second = place.run(&["import", "-"]);
     assert!(second.status == 1 && second.stderr.contains("in use by another brotr"), "{second:?}");
     let directory = place.path().join("brotr-data/backups");
@@ -230,7 +233,6 @@ fn an_archive_is_backed_up_beside_the_daemon_and_restored_elsewhere() {
         let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
         entries.map(|e| e.file_name().into_string().expect("UTF-8")).filter(|n| n.ends_with(".db")).collect::<Vec<_>>()
     };
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let mut seen = std::collections::BTreeSet::new();
     while seen.len() < 4 && std::time::Instant::now() < end {
         seen.extend(backups());
