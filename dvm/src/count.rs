@@ -4,7 +4,7 @@
 //! that is no JSON is a tag value, and events that carry it in a one-letter tag are counted. `relay` parameters
 //! narrow the count to events seen on those relays.
 
-use brotr_storage::{Archive, View, parse_filter};
+use brotr_storage::{Archive, StorageError, View, parse_filter};
 use nostr::{Alphabet, Filter, SingleLetterTag};
 use serde_json::Value;
 
@@ -42,11 +42,14 @@ pub(crate) async fn run(
         .map(|url| canonical(url).map_err(|reason| JobError::Wrong(format!("relay {url:?}: {reason}"))))
         .collect::<Result<Vec<_>, _>>()?;
     let view = View::Client { now: i64::try_from(nostr::Timestamp::now().as_secs()).unwrap_or(i64::MAX) };
-    let count = archive.count(&filters, view, &relays).await.map_err(|error| {
-        tracing::error!(%error, "failed to count for a job");
-        JobError::Internal
-    })?;
-    Ok(count.to_string())
+    match archive.count(&filters, view, &relays).await {
+        Ok(count) => Ok(count.to_string()),
+        Err(error @ (StorageError::NoSearch | StorageError::NoContents)) => Err(JobError::Wrong(error.to_string())),
+        Err(error) => {
+            tracing::error!(%error, "failed to count for a job");
+            Err(JobError::Internal)
+        }
+    }
 }
 
 fn filters(request: &JobRequest) -> Result<Vec<Filter>, JobError> {

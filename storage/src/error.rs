@@ -74,7 +74,7 @@ pub enum StorageError {
     },
     /// A search was asked for, and there is no index of the text.
     #[error(
-        "this archive has no full-text index: leave `search` out, or set storage.search: true and start brotr run once"
+        "this archive has no full-text index: leave `search` out; its operator can set storage.search: true"
     )]
     NoSearch,
     /// The schema could not be brought up to date.

@@ -26,7 +26,7 @@ const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/0001_arc
 /// Twice SQLite's own: half as many pages are written for the same events.
 const PAGE_SIZE: u32 = 8192;
 /// So much of the b-trees that events are spread over is kept by the writer, in KiB.
-const WRITER_CACHE_KIB: u32 = 128 << 10;
+const WRITER_CACHE_KIB: u32 = 64 << 10;
 /// The write-ahead log is folded into the file when it has so many pages: 128 MiB.
 const CHECKPOINT_PAGES: u32 = 16_384;
 
@@ -190,6 +190,8 @@ impl Database for SqliteArchive {
     async fn shut(&self) {
         if let Some(writer) = &self.writer {
             writer.queue.end().await;
+            // The last connection to close folds the write-ahead log into the file, and a reader could not.
+            self.readers.close();
             writer.connection.close().await;
             writer.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         }
