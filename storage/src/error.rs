@@ -73,9 +73,7 @@ pub enum StorageError {
         detail: String,
     },
     /// A search was asked for, and there is no index of the text.
-    #[error(
-        "this archive has no full-text index: leave `search` out; its operator can set storage.search: true"
-    )]
+    #[error("this archive has no full-text index: leave `search` out; its operator can set storage.search: true")]
     NoSearch,
     /// The schema could not be brought up to date.
     #[error("failed to migrate the database: {0}")]
