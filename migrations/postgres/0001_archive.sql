@@ -62,8 +62,9 @@ create table event (
 create index event_by_time   on event (created_at desc);
 create index event_by_author on event (author, kind, created_at desc);
 create index event_by_kind   on event (kind, created_at desc);
--- 64 bits of the hash of name and value of each one-letter tag.
-create index event_by_tag    on event using gin (tagkeys);
+-- 64 bits of the hash of name and value of each one-letter tag. What is new waits in a list that each look-up reads whole:
+-- a short one, in KiB.
+create index event_by_tag    on event using gin (tagkeys) with (gin_pending_list_limit = 256);
 
 -- What was stored together, in the order in which it became visible.
 create table arrival (
@@ -113,7 +114,7 @@ create table sighting (
 -- Nothing makes these smaller, and put apart they would take more room.
 alter table sighting alter column events set storage plain;
 create index sighting_by_relay on sighting (relay, until);
-create index sighting_by_event on sighting using gin (events);
+create index sighting_by_event on sighting using gin (events) with (gin_pending_list_limit = 256);
 
 create table coverage (
     relay     bigint not null references relay (k),
