@@ -57,6 +57,13 @@ pub enum Happening<'a> {
         /// Bytes that must be.
         floor: u64,
     },
+    /// Events were removed.
+    Forgotten {
+        /// How many.
+        removed: u64,
+        /// By which rule.
+        why: &'a str,
+    },
     /// Sending an event of ours ended.
     Delivered {
         /// The relay.
@@ -120,6 +127,12 @@ impl Happening<'_> {
             }
             Self::DiskLow { free, floor } => {
                 warn!(free, floor, "archiving pauses: less free disk than storage.min_free");
+            }
+            Self::Forgotten { removed, why } => {
+                counter!("brotr_events_removed_total").increment(*removed);
+                if *removed > 0 {
+                    info!(removed, why, "removed events");
+                }
             }
             Self::Delivered { relay, delivery } => {
                 let outcome = match delivery {

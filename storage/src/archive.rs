@@ -110,9 +110,12 @@ pub trait Events: Send + Sync {
     /// commit to the next, so a reader that remembers it misses nothing.
     async fn stored_after(&self, after: i64, limit: i64) -> Result<Vec<(i64, Event)>>;
 
-    /// Removes the events that a filter asks for, with their sightings. What they deleted or replaced stays hidden,
-    /// unless everything is removed.
-    async fn remove(&self, filter: &Filter) -> Result<()>;
+    /// Removes the events that a filter asks for, with their sightings, oldest first and at most `most`; says how many.
+    /// What they deleted or replaced stays hidden. Done in portions, each a transaction between which others may write.
+    async fn remove(&self, filter: &Filter, most: u64) -> Result<u64>;
+
+    /// Removes all events, with everything they hid, in one transaction.
+    async fn clear(&self) -> Result<()>;
 
     /// The archive in numbers.
     async fn stats(&self) -> Result<Stats>;

@@ -94,10 +94,13 @@ impl NostrDatabase for NostrArchive {
     }
 
     fn delete(&self, filter: Filter) -> BoxedFuture<'_, Result<(), DatabaseError>> {
-        Box::pin(async move { self.0.remove(&filter).await.map_err(DatabaseError::backend) })
+        Box::pin(async move {
+            self.0.remove(&filter, u64::MAX).await.map_err(DatabaseError::backend)?;
+            Ok(())
+        })
     }
 
     fn wipe(&self) -> BoxedFuture<'_, Result<(), DatabaseError>> {
-        self.delete(Filter::new())
+        Box::pin(async move { self.0.clear().await.map_err(DatabaseError::backend) })
     }
 }

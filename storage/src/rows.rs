@@ -333,4 +333,6 @@ pub struct Stats {
     pub outbox: i64,
     /// The size of the database on disk.
     pub disk_bytes: i64,
+    /// So much of it is free to be written again, where the database says so (SQLite).
+    pub free_bytes: Option<i64>,
 }

@@ -76,10 +76,21 @@ impl Condition {
         format!("${}", self.args.len())
     }
 
-    fn list(&mut self, values: impl Iterator<Item = impl Into<Value>>) -> String {
+    pub(crate) fn list(&mut self, values: impl Iterator<Item = impl Into<Value>>) -> String {
         let places: Vec<_> = values.map(|value| self.bind(value)).collect();
         // `in ()` is no SQL in PostgreSQL; an empty list asks for nothing.
         if places.is_empty() { "(null)".into() } else { format!("({})", places.join(", ")) }
+    }
+
+    /// That what a table calls `k` is not hidden: as a look-up for each row that is met, not as a join.
+    pub(crate) fn shown(&mut self, table: &str, view: View) -> String {
+        match view {
+            View::All => "true".into(),
+            View::Client { now } => {
+                let now = self.bind(now);
+                format!("(select h.event from hidden h where h.event = {table}.k and h.since <= {now} limit 1) is null")
+            }
+        }
     }
 
     fn view(&mut self, view: View) {

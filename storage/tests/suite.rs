@@ -192,7 +192,7 @@ async fn any_filter_finds_what_a_naive_one_finds(archive: Arc<dyn Archive>, _: S
             TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) });
         runner.run(&worlds(), |(events, filters)| {
             handle.block_on(async {
-                archive.remove(&Filter::new()).await.expect("emptied");
+                archive.clear().await.expect("emptied");
                 archive.store(batch(events.clone())).await.expect("stored");
                 // Of two signatures for one id the first one counts.
                 let mut world: BTreeMap<_, _> =
@@ -342,7 +342,7 @@ async fn clients_see_what_a_good_relay_would_give(archive: Arc<dyn Archive>, _: 
         let worlds = (worlds, prop::option::weighted(0.3, 0..12_u64));
         runner.run(&worlds, |((specs, cut, order, now), removed)| {
             handle.block_on(async {
-                archive.remove(&Filter::new()).await.expect("emptied");
+                archive.clear().await.expect("emptied");
                 let mut events = world(&keys, &specs);
                 // They arrive in any order, in two batches from two relays, some twice.
                 for index in &order {
@@ -381,7 +381,7 @@ async fn clients_see_what_a_good_relay_would_give(archive: Arc<dyn Archive>, _: 
                 }
                 if let Some(until) = removed {
                     let filter = Filter::new().until(Timestamp::from(until));
-                    archive.remove(&filter).await.expect("removed");
+                    archive.remove(&filter, u64::MAX).await.expect("removed");
                     distinct.retain(|_, e| !naive(&filter, e));
                     all.retain(|e| !naive(&filter, e));
                     let left = |list: &[Verified]| {
@@ -638,7 +638,7 @@ async fn text_is_found_where_it_is_indexed(archive: Arc<dyn Archive>, url: Strin
     }
     let narrow = search("relays").kind(Kind::TextNote).author(keys.public_key());
     assert_eq!(archive.page(&narrow, View::All, None, 10).await.expect("a page").len(), 1);
-    archive.remove(&Filter::new().kind(Kind::TextNote)).await.expect("removed");
+    archive.remove(&Filter::new().kind(Kind::TextNote), u64::MAX).await.expect("removed");
     assert_eq!(find(&archive, "relays").await, [4]);
     archive.close().await;
     let read = open_to_read(&url, Options::default()).await.expect("opened to read");
@@ -672,7 +672,7 @@ async fn lilbrotr_keeps_what_can_be_counted(archive: Arc<dyn Archive>, url: Stri
     assert_eq!((row[0].as_str(), row[1].is_null()), (Some(""), true));
     assert!(row[2].as_str().is_some_and(|values| values.contains("t:x")), "{row:?}");
     assert!(row[3].as_str().is_some_and(|tags| !tags.contains("more") && !tags.contains("long")), "{row:?}");
-    archive.remove(&tagged).await.expect("removed");
+    archive.remove(&tagged, u64::MAX).await.expect("removed");
     assert_eq!(archive.stats().await.expect("stats").events, 0);
 }
 

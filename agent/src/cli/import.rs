@@ -6,17 +6,21 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use brotr_storage::{Batch, Event};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
+use tokio::sync::mpsc;
 
 use super::{Access, Done, Shared, Usage, output};
 use crate::agent::now;
 use crate::ingest::Ingest;
 use crate::net::{Address, Guard};
 
-/// Events are stored so many at a time,
-const BATCH: usize = 1_000;
-/// or so many bytes,
-const BATCH_BYTES: usize = 16 << 20;
+/// So many events are stored at a time,
+const BATCH: usize = 500;
+/// or what so many bytes hold;
+const BATCH_BYTES: u64 = 4 << 20;
+/// and so many batches are under way at once.
+const BESIDE: usize = 32;
 /// A line may be so long.
 const MAX_LINE: u64 = 8 << 20;
 /// So many bad lines are named; all are counted.
@@ -47,10 +51,10 @@ struct Rejected {
 }
 
 impl Imported {
-    fn reject(&mut self, line: u64, reason: impl ToString) {
+    fn reject(&mut self, line: u64, reason: String) {
         self.rejected_total += 1;
         if self.rejected.len() < NAMED {
-            self.rejected.push(Rejected { line, reason: reason.to_string() });
+            self.rejected.push(Rejected { line, reason });
         }
     }
 }
@@ -65,7 +69,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         }
         None => None,
     };
-    let (mut input, size): (Box<dyn BufRead>, u64) = match args.file.filter(|path| path.as_os_str() != "-") {
+    let (input, size): (Box<dyn BufRead + Send>, u64) = match args.file.filter(|path| path.as_os_str() != "-") {
         Some(path) => {
             let file = File::open(&path).with_context(|| format!("failed to open {}", path.display()))?;
             let size = file.metadata().map_or(0, |m| m.len());
@@ -76,51 +80,37 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let archive = shared.archive(&config, Access::Write).await?;
     let ingest = Ingest::new(archive.clone());
     let bar = output::progress(size, "importing");
-    let mut imported = Imported::default();
-    let (mut line, mut lines, mut events, mut bytes, mut ended) = (0_u64, Vec::new(), Vec::new(), 0, false);
-    while !ended {
-        let mut text = Vec::new();
-        let n = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut text).context("failed to read")?;
-        ended = n == 0;
-        if n > 0 {
-            line += 1;
-            bar.inc(n as u64);
-            if n as u64 == MAX_LINE && text.last() != Some(&b'\n') {
-                imported.reject(line, format!("longer than {MAX_LINE} bytes"));
-                skip_line(&mut input)?;
-                continue;
-            }
-            match std::str::from_utf8(&text).map(str::trim) {
-                Ok("") => {}
-                Ok(text) => {
-                    imported.read += 1;
-                    match Event::from_json(text) {
-                        Ok(event) => {
-                            bytes += text.len();
-                            lines.push(line);
-                            events.push(event);
-                        }
-                        Err(error) => imported.reject(line, error),
-                    }
-                }
-                Err(_) => imported.reject(line, "not UTF-8"),
-            }
-        }
-        if events.len() >= BATCH || bytes >= BATCH_BYTES || (ended && !events.is_empty()) {
-            bytes = 0;
-            let checked = ingest.check(std::mem::take(&mut events)).await?;
-            for (place, error) in &checked.bad {
-                imported.reject(lines[*place], error);
-            }
-            lines.clear();
+    let (sender, mut portions) = mpsc::channel(1);
+    // A thread of its own, which the end of the program does not wait for: stdin may have nothing more to say.
+    std::thread::Builder::new().name("brotr-import".into()).spawn(move || read(input, &sender))?;
+    let store = |portion: Result<Portion>| {
+        let (archive, ingest, relay) = (&archive, &ingest, relay.clone());
+        async move {
+            let mut portion = portion?;
+            let checked = ingest.check(std::mem::take(&mut portion.events)).await?;
+            portion
+                .rejected
+                .extend(checked.bad.iter().map(|(place, error)| (portion.lines[*place], error.to_string())));
             let known = checked.known_ids();
-            let batch = Batch { relay: relay.clone(), seen_at: now(), events: checked.new, known, ..Batch::default() };
+            let batch = Batch { relay, seen_at: now(), events: checked.new, known, ..Batch::default() };
             let stored = archive.store(batch).await?;
-            imported.stored += stored.stored as u64;
-            imported.known += stored.known as u64;
-            bar.set_message(format!("{} new, {} known", imported.stored, imported.known));
+            anyhow::Ok((portion, stored))
         }
+    };
+    // Many at once, as from many relays: the archive writes what waits together.
+    let mut stored = stream::poll_fn(|cx| portions.poll_recv(cx)).map(store).buffered(BESIDE);
+    let mut imported = Imported::default();
+    while let Some((portion, stored)) = stored.try_next().await? {
+        imported.read += portion.read;
+        imported.stored += stored.stored as u64;
+        imported.known += stored.known as u64;
+        for (line, reason) in portion.rejected {
+            imported.reject(line, reason);
+        }
+        bar.inc(portion.bytes);
+        bar.set_message(format!("{} new, {} known", imported.stored, imported.known));
     }
+    drop(stored);
     bar.finish_and_clear();
     archive.close().await;
     imported.rejected.sort_by_key(|r| r.line);
@@ -137,15 +127,76 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     Ok(Done::of(rejected_total == 0))
 }
 
-/// Reads to the end of a line that is too long, without keeping it.
-fn skip_line(input: &mut dyn BufRead) -> Result<()> {
+/// Some lines of the input.
+#[derive(Default)]
+struct Portion {
+    /// Lines that hold something.
+    read: u64,
+    events: Vec<Event>,
+    /// The line of each event.
+    lines: Vec<u64>,
+    rejected: Vec<(u64, String)>,
+    bytes: u64,
+}
+
+/// Reads the input to its end, or until nobody wants it any more.
+fn read(mut input: Box<dyn BufRead + Send>, portions: &mpsc::Sender<Result<Portion>>) {
+    let mut line = 0;
+    loop {
+        let portion = read_portion(input.as_mut(), &mut line).context("failed to read");
+        let ended = portion.as_ref().map_or(true, |portion| portion.bytes == 0);
+        if portions.blocking_send(portion).is_err() || ended {
+            return;
+        }
+    }
+}
+
+/// Reads some lines; none at the end of the input.
+fn read_portion(input: &mut dyn BufRead, line: &mut u64) -> std::io::Result<Portion> {
+    let mut portion = Portion::default();
+    let mut text = Vec::new();
+    while portion.lines.len() < BATCH && portion.rejected.len() < BATCH && portion.bytes < BATCH_BYTES {
+        text.clear();
+        let n = (&mut *input).take(MAX_LINE).read_until(b'\n', &mut text)? as u64;
+        if n == 0 {
+            break;
+        }
+        *line += 1;
+        portion.bytes += n;
+        if n == MAX_LINE && text.last() != Some(&b'\n') {
+            portion.bytes += skip_line(input)?;
+            portion.rejected.push((*line, format!("longer than {MAX_LINE} bytes")));
+            continue;
+        }
+        match std::str::from_utf8(&text).map(str::trim) {
+            Ok("") => {}
+            Ok(text) => {
+                portion.read += 1;
+                match Event::from_json(text) {
+                    Ok(event) => {
+                        portion.lines.push(*line);
+                        portion.events.push(event);
+                    }
+                    Err(error) => portion.rejected.push((*line, error.to_string())),
+                }
+            }
+            Err(_) => portion.rejected.push((*line, "not UTF-8".into())),
+        }
+    }
+    Ok(portion)
+}
+
+/// Reads to the end of a line that is too long, without keeping it; says how many bytes that were.
+fn skip_line(input: &mut dyn BufRead) -> std::io::Result<u64> {
+    let mut skipped = 0;
     loop {
         let buffer = input.fill_buf()?;
         let end = buffer.iter().position(|b| *b == b'\n');
         let n = end.map_or(buffer.len(), |at| at + 1);
         input.consume(n);
+        skipped += n as u64;
         if end.is_some() || n == 0 {
-            return Ok(());
+            return Ok(skipped);
         }
     }
 }

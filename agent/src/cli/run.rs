@@ -11,7 +11,7 @@ use super::{Done, Shared};
 use crate::agent::Agent;
 use crate::publish::{self, Publisher, Voice};
 use crate::supervisor::Supervisor;
-use crate::{backup, finder, http, initializer, jobs, monitor, synchronizer};
+use crate::{backup, finder, http, initializer, jobs, monitor, retention, synchronizer};
 
 /// How long hanging up and closing the archive may take, each.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -59,6 +59,10 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     if agent.config.backup.enabled {
         let agent = agent.clone();
         supervisor.start("backup", move || backup::run(agent.clone()));
+    }
+    if agent.config.retention.is_on() {
+        let agent = agent.clone();
+        supervisor.start("retention", move || retention::run(agent.clone()));
     }
     if agent.config.finder.enabled {
         let agent = agent.clone();

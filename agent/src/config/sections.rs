@@ -58,6 +58,8 @@ section! {
         http: Http = Http::default(),
         /// Backups made while the daemon runs.
         backup: Backup = Backup::default(),
+        /// What the archive forgets.
+        retention: Retention = Retention::default(),
     }
 }
 
@@ -191,6 +193,40 @@ section! {
         /// Where; `backups` in the data directory when not set.
         directory: Option<PathBuf> = None,
     }
+}
+
+section! {
+    /// What the archive forgets.
+    Retention {
+        /// What is removed by age.
+        rules: Vec<KeepRule> = vec![],
+        /// The oldest events are removed from an archive that is larger.
+        max_size: Option<Size> = None,
+        /// Between two passes.
+        interval: Span = Span::seconds(3_600),
+    }
+}
+
+impl Retention {
+    /// Whether anything is ever removed.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.rules.is_empty() || self.max_size.is_some()
+    }
+}
+
+/// How long events of some kinds are kept.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeepRule {
+    /// The kinds; all when not set.
+    #[serde(default)]
+    pub kinds: Option<Vec<u16>>,
+    /// Kinds that the rule leaves alone.
+    #[serde(default)]
+    pub except: Vec<u16>,
+    /// Events dated longer ago are removed.
+    pub max_age: Span,
 }
 
 section! {

@@ -8,6 +8,9 @@ use secrecy::SecretString;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// The longest duration: the age of the oldest thing that anybody keeps.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
+
 /// A duration such as `30s`, `5m` or `1h 30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(Duration);
@@ -37,8 +40,8 @@ impl<'de> Deserialize<'de> for Span {
         let text = String::deserialize(deserializer)?;
         let span = humantime::parse_duration(&text)
             .map_err(|e| D::Error::custom(format!("{text:?} is no duration such as 30s or 1h: {e}")))?;
-        if span.is_zero() || span > Duration::from_secs(366 * 86_400) {
-            return Err(D::Error::custom(format!("{text:?} is not between a moment and a year")));
+        if span.is_zero() || span > LONGEST {
+            return Err(D::Error::custom(format!("{text:?} is not between a moment and a hundred years")));
         }
         Ok(Self(span))
     }

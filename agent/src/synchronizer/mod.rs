@@ -128,7 +128,8 @@ async fn walk(
 ) -> Result<()> {
     let config = &agent.config.synchronizer;
     // The current second is not over.
-    let Some(window) = Interval::new(config.since.0, now() - 1) else { return Ok(()) };
+    let since = config.since.0.max(crate::retention::floor(&agent.config.retention, now()));
+    let Some(window) = Interval::new(since, now() - 1) else { return Ok(()) };
     let mut bounds = known_bounds(agent, address).await?;
     let page_size = page_size(agent, address).await?;
     let reports = agent.archive.coverage(Some(address.as_str())).await?;

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use tokio::sync::oneshot;
 
 use super::store::{event_key, id_bytes};
-use super::{PostgresArchive, bind, store};
+use super::{PostgresArchive, bind, scan, store};
 use crate::archive::Profile;
 use crate::filter::{matches, searchable};
 use crate::ledger::{event_id, public_key};
@@ -27,7 +27,7 @@ const PLACES: i64 = 1 << 20;
 /// Batches are written together up to so many events and sightings.
 const GROUP: usize = 8_192;
 /// Events are removed so many at a time.
-const REMOVED: usize = 10_000;
+const REMOVED: u64 = 10_000;
 
 fn event(row: &PgRow) -> Result<Event, StorageError> {
     let damaged = |detail: String| StorageError::Damaged { what: "event", detail };
@@ -175,11 +175,7 @@ impl Events for PostgresArchive {
     ) -> Result<Vec<Event>, StorageError> {
         self.options.can_search(std::slice::from_ref(filter))?;
         self.options.profile.keeps_contents()?;
-        let Condition { sql, args, .. } = Condition::of(Dialect::Postgres, filter, view, after);
-        let sql = format!(
-            "select {COLUMNS} from (select * from event where {sql} order by created_at desc, id limit {limit}) event \
-             join author on author.k = event.author order by event.created_at desc, event.id"
-        );
+        let (sql, args) = scan::newest(COLUMNS, filter, view, after, limit);
         // Planned for these values: a plan for any values would not know a rare tag from one that half of all have.
         let query = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false);
         let rows = query.fetch_all(&self.pool).await?;
@@ -236,21 +232,34 @@ impl Events for PostgresArchive {
         rows.iter().map(|row| Ok((row.try_get(7)?, event(row)?))).collect()
     }
 
-    async fn remove(&self, filter: &Filter) -> Result<(), StorageError> {
+    async fn remove(&self, filter: &Filter, most: u64) -> Result<u64, StorageError> {
+        let mut removed = 0;
+        while removed < most {
+            let portion = REMOVED.min(most - removed);
+            let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
+            let mut tx = self.pool.begin().await?;
+            store::lock(&mut tx).await?;
+            let n = remove(&mut tx, filter, portion).await?;
+            tx.commit().await?;
+            removed += n;
+            if n < portion {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn clear(&self) -> Result<(), StorageError> {
         let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
         let mut tx = self.pool.begin().await?;
         store::lock(&mut tx).await?;
-        if filter.is_empty() {
-            sqlx::raw_sql(
-                "delete from search; delete from event; delete from arrival; delete from sighting; delete from hidden; delete from slot; delete from deletion; \
-                 delete from kind; delete from author; update relay set events = 0, first_seen_at = null, last_seen_at = null; \
-                 update archive set events = 0, pubkeys = 0, sightings = 0;",
-            )
-            .execute(&mut *tx)
-            .await?;
-        } else {
-            while remove(&mut tx, filter).await? == REMOVED {}
-        }
+        sqlx::raw_sql(
+            "delete from search; delete from event; delete from arrival; delete from sighting; delete from hidden; delete from slot; delete from deletion; \
+             delete from kind; delete from author; update relay set events = 0, first_seen_at = null, last_seen_at = null; \
+             update archive set events = 0, pubkeys = 0, sightings = 0;",
+        )
+        .execute(&mut *tx)
+        .await?;
         Ok(tx.commit().await?)
     }
 
@@ -277,15 +286,16 @@ impl Events for PostgresArchive {
             jobs: jobs.into_iter().collect(),
             outbox,
             disk_bytes,
+            free_bytes: None,
         })
     }
 }
 
-/// Removes some of what a filter asks for, and takes it out of the totals; says how many were removed.
-async fn remove(connection: &mut PgConnection, filter: &Filter) -> Result<usize, StorageError> {
+/// Removes some of what a filter asks for, oldest first, and takes it out of the totals; says how many were removed.
+async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64) -> Result<u64, StorageError> {
     let Condition { sql, args, .. } = Condition::of(Dialect::Postgres, filter, View::All, None);
     let sql = format!(
-        "delete from event where id in (select id from event where {sql} limit {REMOVED}) returning id, author, kind"
+        "delete from event where id in (select id from event where {sql} order by created_at limit {most}) returning id, author, kind"
     );
     let rows = bind(sqlx::query(AssertSqlSafe(sql)), args).fetch_all(&mut *connection).await?;
     let mut ks = Vec::with_capacity(rows.len());
@@ -303,12 +313,13 @@ async fn remove(connection: &mut PgConnection, filter: &Filter) -> Result<usize,
     sqlx::query("delete from hidden where event = any($1)").bind(&ks).execute(&mut *connection).await?;
     sqlx::query("delete from search where event = any($1)").bind(&ks).execute(&mut *connection).await?;
     sqlx::query(
-        "with old as (select ctid, events from sighting where events && $1::bigint[]), \
-         cut as (update sighting s set events = array(select k from unnest(s.events) k where k <> all($1)) from old \
-             where s.ctid = old.ctid returning s.relay, cardinality(old.events) - cardinality(s.events) as n), \
-         of_relay as (update relay set events = relay.events - c.n \
-             from (select relay, sum(n)::bigint as n from cut group by relay) c where relay.k = c.relay) \
-         update archive set sightings = sightings - coalesce((select sum(n) from cut), 0)::bigint",
+        "with old as (select ctid, relay, cardinality(events) as n, array(select k from unnest(events) k where k <> all($1)) as kept \
+             from sighting where events && $1::bigint[]), \
+         cut as (update sighting s set events = old.kept from old where s.ctid = old.ctid and old.kept <> '{}'), \
+         emptied as (delete from sighting s using old where s.ctid = old.ctid and old.kept = '{}'), \
+         of_relay as (update relay set events = relay.events - o.n \
+             from (select relay, sum(n - cardinality(old.kept))::bigint as n from old group by relay) o where relay.k = o.relay) \
+         update archive set sightings = sightings - coalesce((select sum(n - cardinality(old.kept)) from old), 0)::bigint",
     )
     .bind(&ks)
     .execute(&mut *connection)
@@ -331,5 +342,5 @@ async fn remove(connection: &mut PgConnection, filter: &Filter) -> Result<usize,
     .bind(i64::try_from(rows.len()).unwrap_or(i64::MAX))
     .execute(connection)
     .await?;
-    Ok(rows.len())
+    Ok(rows.len() as u64)
 }

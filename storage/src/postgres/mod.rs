@@ -2,6 +2,7 @@
 
 mod backup;
 mod events;
+mod scan;
 mod store;
 
 use std::collections::VecDeque;

@@ -17,7 +17,7 @@ use crate::select::{Condition, Dialect};
 use crate::{Event, Events, StorageError, View};
 
 /// Events are removed so many at a time.
-const REMOVED: usize = 10_000;
+const REMOVED: u64 = 10_000;
 const COLUMNS: &str = "event.k, event.id, author.pubkey, event.created_at, event.kind, event.sig, event.payload";
 
 fn event(row: &Row<'_>, codec: &Codec) -> Result<(i64, Event), StorageError> {
@@ -40,6 +40,22 @@ fn event(row: &Row<'_>, codec: &Codec) -> Result<(i64, Event), StorageError> {
 impl SqliteArchive {
     fn can_search(&self, filters: &[Filter]) -> Result<(), StorageError> {
         self.options.can_search(filters)
+    }
+
+    /// Changes what is stored, in one transaction of the connection that writes.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let connection = self.writer()?.connection.clone();
+        let tx = SqliteTransaction::begin(&connection).await?;
+        let run = move || {
+            let changed = change(tx.connection()?)?;
+            connection.forget();
+            tx.commit_here()?;
+            Ok(changed)
+        };
+        tokio::task::spawn_blocking(run).await.map_err(|_| StorageError::Closed)?
     }
 
     /// Reads events; once more if another process has meanwhile added a dictionary.
@@ -67,9 +83,10 @@ impl Events for SqliteArchive {
         let mut ids = ids.to_vec();
         self.readers
             .read(move |connection| {
-                // Sorted, they walk through the index once.
+                // Sorted, they walk through the index once; in one transaction, the file is locked once.
                 ids.sort_unstable();
-                let mut find = connection.prepare_cached("select 1 from event where id = ?1")?;
+                let tx = connection.unchecked_transaction()?;
+                let mut find = tx.prepare_cached("select 1 from event where id = ?1")?;
                 let mut known = HashSet::with_capacity(ids.len());
                 for id in ids {
                     if find.exists([id.as_bytes()])? {
@@ -204,16 +221,29 @@ impl Events for SqliteArchive {
         .await
     }
 
-    async fn remove(&self, filter: &Filter) -> Result<(), StorageError> {
-        let connection = self.writer()?.connection.clone();
-        let tx = SqliteTransaction::begin(&connection).await?;
-        let (filter, codec) = (filter.clone(), self.codec.clone());
-        let run = move || {
-            remove(tx.connection()?, &filter, &codec)?;
-            connection.forget();
-            tx.commit_here()
+    async fn remove(&self, filter: &Filter, most: u64) -> Result<u64, StorageError> {
+        let mut removed = 0;
+        while removed < most {
+            let portion = REMOVED.min(most - removed);
+            let (filter, codec) = (filter.clone(), self.codec.clone());
+            let n = self.change(move |connection| remove(connection, &filter, portion, &codec)).await?;
+            removed += n;
+            if n < portion {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn clear(&self) -> Result<(), StorageError> {
+        let clear = |connection: &Connection| {
+            Ok(connection.execute_batch(
+                "insert into search (search) values ('delete-all'); delete from event; delete from tag; delete from sighting; delete from hidden; delete from slot; delete from deletion; \
+                 delete from kind; update author set events = 0, kinds = 0, vanished_until = null; update relay set events = 0, first_seen_at = null, last_seen_at = null; \
+                 update archive set events = 0, pubkeys = 0, sightings = 0;",
+            )?)
         };
-        tokio::task::spawn_blocking(run).await.map_err(|_| StorageError::Closed)?
+        self.change(clear).await
     }
 
     async fn stats(&self) -> Result<Stats, StorageError> {
@@ -224,6 +254,7 @@ impl Events for SqliteArchive {
                 let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
                 rows.collect::<rusqlite::Result<BTreeMap<String, i64>>>()
             };
+            let bytes = |sql| tx.query_row(sql, [], |row| row.get::<_, i64>(0));
             let (events, pubkeys, sightings) =
                 tx.query_row("select events, pubkeys, sightings from archive", [], |row| {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
@@ -238,11 +269,10 @@ impl Events for SqliteArchive {
                 kinds: kinds.collect::<rusqlite::Result<_>>()?,
                 jobs: pairs("select status, count(*) from job group by status")?,
                 outbox: tx.query_row("select count(*) from outbox where due_at is not null", [], |row| row.get(0))?,
-                disk_bytes: tx.query_row(
-                    "select page_count * page_size from pragma_page_count(), pragma_page_size()",
-                    [],
-                    |row| row.get(0),
-                )?,
+                disk_bytes: bytes("select page_count * page_size from pragma_page_count(), pragma_page_size()")?,
+                free_bytes: Some(bytes(
+                    "select freelist_count * page_size from pragma_freelist_count(), pragma_page_size()",
+                )?),
             })
         };
         self.readers.read(stats).await
@@ -275,25 +305,11 @@ fn total(connection: &Connection, filters: &[Filter], relays: &[i64]) -> Result<
     }
 }
 
-/// Removes what a filter asks for, and takes it out of the totals.
-fn remove(connection: &Connection, filter: &Filter, codec: &Codec) -> Result<(), StorageError> {
-    if !filter.is_empty() {
-        while remove_some(connection, filter, codec)? == REMOVED {}
-    } else {
-        connection.execute_batch(
-            "insert into search (search) values ('delete-all'); delete from event; delete from tag; delete from sighting; delete from hidden; delete from slot; delete from deletion; \
-             delete from kind; update author set events = 0, kinds = 0, vanished_until = null; update relay set events = 0, first_seen_at = null, last_seen_at = null; \
-             update archive set events = 0, pubkeys = 0, sightings = 0;",
-        )?;
-    }
-    Ok(())
-}
-
-/// Removes some of what a filter asks for; says how many were removed.
-fn remove_some(connection: &Connection, filter: &Filter, codec: &Codec) -> Result<usize, StorageError> {
+/// Removes some of what a filter asks for, oldest first, and takes it out of the totals; says how many were removed.
+fn remove(connection: &Connection, filter: &Filter, most: u64, codec: &Codec) -> Result<u64, StorageError> {
     let Condition { sql, args, .. } = Condition::of(Dialect::Sqlite, filter, View::All, None);
     let sql = format!(
-        "select k, author, kind, created_at, payload from event where {} limit {REMOVED}",
+        "select k, author, kind, created_at, payload from event where {} order by created_at limit {most}",
         sql.replace('$', "?")
     );
     let mut statement = connection.prepare_cached(&sql)?;
@@ -343,7 +359,7 @@ fn remove_some(connection: &Connection, filter: &Filter, codec: &Codec) -> Resul
         "update archive set events = events - ?1, pubkeys = pubkeys - ?2, sightings = sightings - ?3",
         params![rows.len(), gone, relays.values().sum::<i64>()],
     )?;
-    Ok(rows.len())
+    Ok(rows.len() as u64)
 }
 
 /// Makes or empties the full-text index, if it is not as the options say.

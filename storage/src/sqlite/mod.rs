@@ -111,8 +111,7 @@ impl SqliteArchive {
             .execute_batch(&format!(
                 // With WAL a killed process loses nothing; a power cut may take the last transactions, never the file.
                 "pragma page_size = {PAGE_SIZE}; pragma journal_mode = wal; pragma synchronous = normal; \
-                 pragma cache_size = -{WRITER_CACHE_KIB}; pragma wal_autocheckpoint = {CHECKPOINT_PAGES}; \
-                 pragma journal_size_limit = 0;"
+                 pragma cache_size = -{WRITER_CACHE_KIB}; pragma wal_autocheckpoint = {CHECKPOINT_PAGES};"
             ))
             .map_err(failed(&path))?;
         migrate(&mut connection, &path)?;

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use nostr::PublicKey;
-use rusqlite::{Connection, OptionalExtension, params};
+use nostr::{EventId, PublicKey};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::WriterConnection;
@@ -26,14 +26,22 @@ use crate::{StorageError, claims};
 const WAITING: usize = 64;
 /// Batches are written together up to so many events and sightings.
 const GROUP: usize = 16_384;
-/// Under load a group waits so long for more to write together: a commit costs by the pages it touches.
-const LINGER: Duration = Duration::from_millis(50);
-const LINGER_BELOW: usize = 8_192;
+/// Under load a group waits so long for more to write together: a commit costs by the pages it touches,
+const LINGER: Duration = Duration::from_millis(250);
+/// as long as something came within this time.
+const LULL: Duration = Duration::from_millis(50);
+/// So long after batches had to wait for each other there is load.
+const LOADED: Duration = Duration::from_secs(1);
 /// Authors whose numbers are remembered, 64 bytes each, and pairs of author and kind that have events, 32 bytes each.
 const REMEMBERED: usize = 200_000;
 /// Events from which the dictionary is trained, once there are so many.
 const TRAIN_AT: i64 = 2_000;
 const SAMPLES: i64 = 4_000;
+
+/// A statement writes so many rows: to begin and end one costs as much as a row.
+const ROWS: usize = 100;
+/// The same of events, which have more columns.
+const EVENT_ROWS: usize = 20;
 
 type Answer = Result<Stored, StorageError>;
 type Request = (Arc<PreparedBatch>, oneshot::Sender<Answer>);
@@ -114,24 +122,28 @@ struct Writer {
 impl Writer {
     fn run(&mut self, mut requests: mpsc::Receiver<Request>) {
         let size = |(batch, _): &Request| batch.events.len() + batch.rest.known.len();
-        let mut loaded = false;
+        let mut loaded_until = Instant::now();
         while let Some(first) = requests.blocking_recv() {
             let mut total = size(&first);
             let mut group = vec![first];
-            let linger = Instant::now() + LINGER;
+            let began = Instant::now();
+            let mut last = began;
             while total < GROUP {
                 match requests.try_recv() {
                     Ok(next) => {
                         total += size(&next);
                         group.push(next);
+                        last = Instant::now();
                     }
-                    Err(_) if loaded && total < LINGER_BELOW && Instant::now() < linger => {
-                        std::thread::sleep(LINGER / 50)
+                    Err(_) if began < loaded_until && last.elapsed() < LULL && began.elapsed() < LINGER => {
+                        std::thread::sleep(LULL / 20);
                     }
                     Err(_) => break,
                 }
             }
-            loaded = group.len() > 1;
+            if group.len() > 1 {
+                loaded_until = Instant::now() + LOADED;
+            }
             let (batches, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
             match self.write(&batches) {
                 Ok(stored) => {
@@ -182,7 +194,6 @@ impl Writer {
             }
         }
         let connection = tx.connection()?;
-        group.write_sightings(connection)?;
         group.write_tags(connection)?;
         group.write_text(connection)?;
         group.write_totals(connection, &mut self.pairs)?;
@@ -251,34 +262,38 @@ fn ready<F: Future>(future: F) -> F::Output {
     }
 }
 
+/// A statement that writes so many rows.
+fn rows(head: &str, columns: usize, rows: usize, tail: &str) -> String {
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    format!("{head} values {} {tail}", vec![row.as_str(); rows].join(", "))
+}
+
+/// As many whole portions as there are, and then one by one: so few sizes that each has its statement prepared.
+fn portions<T>(list: &[T], size: usize) -> impl Iterator<Item = &[T]> {
+    let whole = list.chunks_exact(size);
+    let rest = whole.remainder().chunks(1);
+    whole.chain(rest)
+}
+
 /// What one commit does, gathered so that each table is met once and in its own order.
 struct Group<'a> {
     last_k: i64,
     /// New events with their numbers.
     new: Vec<(i64, &'a Prepared)>,
     tags: Vec<(i64, i64, i64)>,
-    /// Event, relay, time.
-    sightings: Vec<(i64, i64, i64)>,
     /// New events of each author and kind.
     pairs: BTreeMap<(i64, u16), i64>,
-    sighted: i64,
+    sighted: usize,
     new_authors: i64,
 }
 
 impl<'a> Group<'a> {
     fn begin(connection: &Connection) -> rusqlite::Result<Self> {
         let last_k = connection.prepare_cached("select last_k from archive")?.query_row([], |row| row.get(0))?;
-        Ok(Self {
-            last_k,
-            new: vec![],
-            tags: vec![],
-            sightings: vec![],
-            pairs: BTreeMap::new(),
-            sighted: 0,
-            new_authors: 0,
-        })
+        Ok(Self { last_k, new: vec![], tags: vec![], pairs: BTreeMap::new(), sighted: 0, new_authors: 0 })
     }
 
+    /// Writes the events of a batch and the sightings of all it saw.
     fn insert(
         &mut self,
         connection: &Connection,
@@ -286,73 +301,97 @@ impl<'a> Group<'a> {
         batch: &'a PreparedBatch,
         relay: Option<i64>,
     ) -> Result<Stored, StorageError> {
-        let mut insert = connection.prepare_cached(
-            "insert into event (k, id, author, created_at, kind, sig, payload) values (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
-             on conflict (id) do nothing",
-        )?;
         let mut find = connection.prepare_cached("select k from event where id = ?1")?;
-        let mut result = Stored { stored: 0, known: batch.rest.known.len() };
-        for prepared in &batch.events {
-            let event = &prepared.event;
-            let author = writer.author(connection, &event.pubkey)?;
-            let sig = (writer.options.profile == Profile::Bigbrotr).then_some(event.sig.as_slice());
-            let k = self.last_k + 1;
-            let id = event.id.as_bytes().as_slice();
-            let row = params![k, id, author, event.created_at, event.kind, sig, prepared.payload];
-            let k = if insert.execute(row)? == 1 {
-                self.last_k = k;
-                self.new.push((k, prepared));
-                self.tags.extend(prepared.tags.iter().map(|key| (*key, event.created_at, k)));
-                *self.pairs.entry((author, event.kind)).or_default() += 1;
-                result.stored += 1;
-                k
-            } else {
-                result.known += 1;
-                find.query_row([id], |row| row.get(0))?
-            };
-            self.sightings.extend(relay.map(|relay| (k, relay, batch.rest.seen_at)));
-        }
-        if let Some(relay) = relay {
-            for id in &batch.rest.known {
-                // An id that was removed since it was known has nothing to be sighted.
-                if let Some(k) = find.query_row([id.as_bytes()], |row| row.get(0)).optional()? {
-                    self.sightings.push((k, relay, batch.rest.seen_at));
+        let mut there = connection.prepare_cached("select 1 from event where k = ?1")?;
+        let mut seen = Vec::with_capacity(batch.events.len() + batch.rest.known.len());
+        let mut stored = 0;
+        let full = writer.options.profile == Profile::Bigbrotr;
+        for chunk in portions(&batch.events, EVENT_ROWS) {
+            let authors = chunk.iter().map(|p| writer.author(connection, &p.event.pubkey));
+            let authors = authors.collect::<rusqlite::Result<Vec<_>>>()?;
+            let first = self.last_k + 1;
+            let ks = || (first..).zip(chunk).zip(&authors);
+            let mut insert = connection.prepare_cached(&rows(
+                "insert or fail into event (k, id, author, created_at, kind, sig, payload)",
+                7,
+                chunk.len(),
+                "on conflict (id) do nothing",
+            ))?;
+            let mut place = 0;
+            for ((k, Prepared { event, payload, .. }), author) in ks() {
+                let sig = full.then_some(event.sig.as_slice());
+                let row = params![k, event.id.as_bytes(), author, event.created_at, event.kind, sig, payload];
+                for value in row {
+                    place += 1;
+                    insert.raw_bind_parameter(place, value)?;
+                }
+            }
+            let all = insert.raw_execute()? == chunk.len();
+            for ((k, prepared), author) in ks() {
+                let event = &prepared.event;
+                if all || there.exists([k])? {
+                    self.last_k = k;
+                    self.new.push((k, prepared));
+                    self.tags.extend(prepared.tags.iter().map(|key| (*key, event.created_at, k)));
+                    *self.pairs.entry((*author, event.kind)).or_default() += 1;
+                    stored += 1;
+                    seen.push(k);
+                } else {
+                    seen.push(find.query_row([event.id.as_bytes()], |row| row.get(0))?);
                 }
             }
         }
-        Ok(result)
+        if let Some(relay) = relay {
+            for chunk in portions(&batch.rest.known, ROWS) {
+                // An id that was removed since it was known has nothing to be sighted.
+                let places = vec!["?"; chunk.len()].join(", ");
+                let sql = format!("select k from event where id in ({places})");
+                let mut find = connection.prepare_cached(&sql)?;
+                let found = find.query_map(params_from_iter(chunk.iter().map(EventId::as_bytes)), |row| row.get(0))?;
+                for k in found {
+                    seen.push(k?);
+                }
+            }
+            self.see(connection, relay, batch.rest.seen_at, seen)?;
+        }
+        Ok(Stored { stored, known: batch.events.len() - stored + batch.rest.known.len() })
     }
 
-    fn write_sightings(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        // Stable, so that of two sightings of one event by one relay the first one counts.
-        self.sightings.sort_by_key(|(event, relay, _)| (*event, *relay));
-        let mut insert =
-            connection.prepare_cached("insert or ignore into sighting (event, relay, seen_at) values (?1, ?2, ?3)")?;
-        let mut relays = BTreeMap::<i64, (i64, i64, i64)>::new();
-        for (event, relay, seen_at) in &self.sightings {
-            if insert.execute(params![event, relay, seen_at])? == 1 {
-                let (n, first, last) = relays.entry(*relay).or_insert((0, *seen_at, *seen_at));
-                *n += 1;
-                *first = (*first).min(*seen_at);
-                *last = (*last).max(*seen_at);
-                self.sighted += 1;
-            }
+    /// Writes that a relay was seen to hold these events.
+    fn see(&mut self, connection: &Connection, relay: i64, seen_at: i64, mut seen: Vec<i64>) -> rusqlite::Result<()> {
+        seen.sort_unstable();
+        let mut new = 0;
+        for chunk in portions(&seen, ROWS) {
+            let mut insert = connection.prepare_cached(&rows(
+                "insert or ignore into sighting (event, relay, seen_at)",
+                3,
+                chunk.len(),
+                "",
+            ))?;
+            new += insert.execute(params_from_iter(chunk.iter().flat_map(|event| [*event, relay, seen_at])))?;
         }
-        let mut update = connection.prepare_cached(
-            "update relay set events = events + ?2, first_seen_at = min(coalesce(first_seen_at, ?3), ?3), \
-             last_seen_at = max(coalesce(last_seen_at, ?4), ?4) where k = ?1",
-        )?;
-        for (relay, (n, first, last)) in relays {
-            update.execute(params![relay, n, first, last])?;
+        if new > 0 {
+            self.sighted += new;
+            connection
+                .prepare_cached(
+                    "update relay set events = events + ?2, first_seen_at = min(coalesce(first_seen_at, ?3), ?3), \
+                     last_seen_at = max(coalesce(last_seen_at, ?3), ?3) where k = ?1",
+                )?
+                .execute(params![relay, new, seen_at])?;
         }
         Ok(())
     }
 
     fn write_tags(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         self.tags.sort_unstable();
-        let mut insert = connection.prepare_cached("insert into tag (key, created_at, event) values (?1, ?2, ?3)")?;
-        for tag in &self.tags {
-            insert.execute(*tag)?;
+        for chunk in portions(&self.tags, ROWS) {
+            let mut insert = connection.prepare_cached(&rows(
+                "insert or fail into tag (key, created_at, event)",
+                3,
+                chunk.len(),
+                "",
+            ))?;
+            insert.execute(params_from_iter(chunk.iter().flat_map(|(key, at, event)| [*key, *at, *event])))?;
         }
         Ok(())
     }
