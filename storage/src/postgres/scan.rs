@@ -1,0 +1,78 @@
+//! The newest events that a filter asks for, as one statement whose plan does not hang on what PostgreSQL knows of the
+//! tables: each range is read newest first from one index, and what is hidden is left out as it is met.
+
+use nostr::Filter;
+
+use crate::database::Value;
+use crate::select::{Condition, Dialect};
+use crate::{Cursor, View};
+
+/// The kinds that an author has, each found by a look into the index.
+const KINDS_OF: &str = "lateral (with recursive has (kind) as (select min(kind) from event where author = a.k union all \
+    select (select min(kind) from event where author = a.k and kind > has.kind) from has where has.kind is not null) \
+    select kind from has where kind is not null) n";
+
+/// A statement that gives `columns` of `event` and `author` for the newest events, in order; at most `limit`.
+pub(super) fn newest(
+    columns: &str,
+    filter: &Filter,
+    view: View,
+    after: Option<Cursor>,
+    limit: usize,
+) -> (String, Vec<Value>) {
+    let picked = filter.ids.is_some() || filter.search.is_some() || !filter.generic_tags.is_empty();
+    let hits = match (&filter.authors, &filter.kinds) {
+        // What these find comes in no order. The fences keep PostgreSQL from walking through all dates instead, in the
+        // hope of meeting enough of them soon; and each hit is looked up among the hidden only as long as more are wanted.
+        _ if picked => {
+            let mut condition = Condition::of(Dialect::Postgres, filter, View::All, after);
+            let shown = condition.shown("hit", view);
+            let sql = format!(
+                "select id from (select * from (select id, k, created_at from event where {} offset 0) found \
+                 order by created_at desc, id) hit where {shown} limit {limit}",
+                condition.sql
+            );
+            (sql, condition.args)
+        }
+        (None, None) => {
+            let mut condition = Condition::of(Dialect::Postgres, filter, View::All, after);
+            let shown = condition.shown("event", view);
+            let sql = format!(
+                "select id from event where {} and {shown} order by created_at desc, id limit {limit}",
+                condition.sql
+            );
+            (sql, condition.args)
+        }
+        (authors, kinds) => {
+            let bare = Filter { authors: None, kinds: None, ..filter.clone() };
+            let mut condition = Condition::of(Dialect::Postgres, &bare, View::All, after);
+            let shown = condition.shown("event", view);
+            let kinds = kinds.as_ref().map(|kinds| {
+                let list: Vec<String> = kinds.iter().map(|kind| kind.as_u16().to_string()).collect();
+                format!("unnest('{{{}}}'::int[]) n (kind)", list.join(","))
+            });
+            let (ranges, of) = match (authors, kinds) {
+                (None, Some(kinds)) => (kinds, "kind = n.kind"),
+                (None, None) => unreachable!("matched above"),
+                (Some(authors), kinds) => {
+                    let keys = condition.list(authors.iter().map(|key| key.to_bytes().to_vec()));
+                    let kinds = kinds.unwrap_or_else(|| KINDS_OF.to_owned());
+                    let ranges = format!("(select k from author where pubkey in {keys} offset 0) a cross join {kinds}");
+                    (ranges, "author = a.k and kind = n.kind")
+                }
+            };
+            let sql = format!(
+                "select newest.id from {ranges} cross join lateral (select id, created_at from event where {of} and {} and {shown} \
+                 order by created_at desc, id limit {limit}) newest order by newest.created_at desc, newest.id limit {limit}",
+                condition.sql
+            );
+            (sql, condition.args)
+        }
+    };
+    let (hits, args) = hits;
+    let sql = format!(
+        "select {columns} from ({hits}) hits join event on event.id = hits.id join author on author.k = event.author \
+         order by event.created_at desc, event.id"
+    );
+    (sql, args)
+}
