@@ -1,6 +1,7 @@
 //! Events and sightings in PostgreSQL.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
@@ -26,6 +27,8 @@ const COLUMNS: &str = "event.id, author.pubkey, event.created_at, event.kind, ev
 const PLACES: i64 = 1 << 20;
 /// Batches are written together up to so many events and sightings.
 const GROUP: usize = 8_192;
+/// The least events of which statistics are worth having.
+const ANALYZE_FROM: i64 = 2_000;
 /// Events are removed so many at a time.
 const REMOVED: u64 = 10_000;
 
@@ -84,7 +87,13 @@ impl PostgresArchive {
             }
         }
         match self.write(&batches).await {
-            Ok(stored) => answers.into_iter().zip(stored).for_each(|(answer, stored)| drop(answer.send(Ok(stored)))),
+            Ok(stored) => {
+                let new: usize = stored.iter().map(|stored| stored.stored).sum();
+                answers.into_iter().zip(stored).for_each(|(answer, stored)| drop(answer.send(Ok(stored))));
+                if new > 0 {
+                    self.analyze().await;
+                }
+            }
             // Of a group that cannot be written together, each has its own chance and its own error.
             Err(error) => {
                 tracing::debug!(%error, batches = batches.len(), "failed to write a group");
@@ -93,6 +102,20 @@ impl PostgresArchive {
                     drop(answer.send(alone.map(|stored| stored[0])));
                 }
             }
+        }
+    }
+
+    /// Has the planner's statistics made anew whenever the archive has doubled: autovacuum comes by once a minute, and till
+    /// then a table would be planned for as it was when it was small.
+    async fn analyze(&self) {
+        let events = sqlx::query_scalar("select events from archive").fetch_one(&self.pool).await.unwrap_or(0_i64);
+        if events < ANALYZE_FROM || events < self.analyzed.load(Ordering::Relaxed).saturating_mul(2) {
+            return;
+        }
+        self.analyzed.store(events, Ordering::Relaxed);
+        let analyzed = sqlx::raw_sql("analyze event, author, hidden, sighting, relay").execute(&self.pool).await;
+        if let Err(error) = analyzed {
+            tracing::warn!(%error, "failed to analyze the tables: queries may be slow until autovacuum does");
         }
     }
 
@@ -190,6 +213,19 @@ impl Events for PostgresArchive {
             sqlx::query_scalar("select k from relay where url = any($1)").bind(relays).fetch_all(&self.pool).await?;
         if keys.is_empty() && !relays.is_empty() {
             return Ok(0);
+        }
+        if let [filter] = filters
+            && filter.is_empty()
+            && relays.is_empty()
+        {
+            let hidden = match view {
+                View::All => "0",
+                View::Client { .. } => "(select count(distinct event) from hidden where since <= $1)",
+            };
+            let sql = format!("select events - {hidden} from archive where $1 >= 0");
+            let now = if let View::Client { now } = view { now } else { 0 };
+            let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).bind(now).fetch_one(&self.pool).await?;
+            return Ok(count.cast_unsigned());
         }
         let Condition { sql, args, .. } = Condition::any(Dialect::Postgres, filters, view, &keys);
         let sql = format!("select count(*) from event where {sql}");

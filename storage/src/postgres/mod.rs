@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -39,6 +40,8 @@ pub struct PostgresArchive {
     options: Options,
     /// Writers of events take turns before they take a connection: those that wait would keep it from readers.
     turn: tokio::sync::Semaphore,
+    /// How many events there were when the planner's statistics were last asked for by us.
+    analyzed: AtomicI64,
     /// What waits to be written, with whom to tell.
     queue: std::sync::Mutex<VecDeque<Waiting>>,
 }
@@ -86,11 +89,16 @@ impl PostgresArchive {
         let pool = PoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(30))
-            // Our statements look up what they are given: to read all of a table is never right, though it may seem so of one
-            // that was empty when the statement was planned; and they end long before they would be compiled.
+            // Our statements look up what they are given: to read all of a table is never right, nor to make a hash of it,
+            // though it may seem so of one that was empty when the statement was planned; and they end long before they
+            // would be compiled.
             .after_connect(|connection: &mut PgConnection, _| {
                 Box::pin(async move {
-                    connection.execute("set enable_seqscan = off; set jit = off").await?;
+                    connection
+                        .execute(
+                            "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off",
+                        )
+                        .await?;
                     Ok(())
                 })
             })
@@ -110,6 +118,7 @@ impl PostgresArchive {
             pool,
             options: Options { search: search == 1, ..archive },
             turn: tokio::sync::Semaphore::new(1),
+            analyzed: AtomicI64::new(0),
             queue: Default::default(),
         })
     }
@@ -194,9 +203,12 @@ impl Archive for PostgresArchive {
 
     async fn sql(&self, statement: &str, rows: mpsc::Sender<SqlRow>) -> Result<(), StorageError> {
         let mut tx = self.pool.begin().await?;
-        sqlx::raw_sql("set transaction read only; set local enable_seqscan = on; set local jit = on")
-            .execute(&mut *tx)
-            .await?;
+        sqlx::raw_sql(
+            "set transaction read only; set local enable_seqscan = on; set local enable_hashjoin = on; \
+             set local enable_mergejoin = on; set local jit = on",
+        )
+        .execute(&mut *tx)
+        .await?;
         let mut found = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).fetch(&mut *tx);
         let mut named = false;
         while let Some(row) = found.try_next().await? {

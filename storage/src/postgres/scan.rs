@@ -46,26 +46,47 @@ pub(super) fn newest(
         (authors, kinds) => {
             let bare = Filter { authors: None, kinds: None, ..filter.clone() };
             let mut condition = Condition::of(Dialect::Postgres, &bare, View::All, after);
-            let shown = condition.shown("event", view);
+            let shown = condition.shown("met", view);
             let kinds = kinds.as_ref().map(|kinds| {
                 let list: Vec<String> = kinds.iter().map(|kind| kind.as_u16().to_string()).collect();
                 format!("unnest('{{{}}}'::int[]) n (kind)", list.join(","))
             });
             let (ranges, of) = match (authors, kinds) {
-                (None, Some(kinds)) => (kinds, "kind = n.kind"),
-                (None, None) => unreachable!("matched above"),
+                (None, kinds) => (kinds.unwrap_or_default(), "event.kind = r.kind"),
                 (Some(authors), kinds) => {
                     let keys = condition.list(authors.iter().map(|key| key.to_bytes().to_vec()));
                     let kinds = kinds.unwrap_or_else(|| KINDS_OF.to_owned());
                     let ranges = format!("(select k from author where pubkey in {keys} offset 0) a cross join {kinds}");
-                    (ranges, "author = a.k and kind = n.kind")
+                    (ranges, "event.author = r.k and event.kind = r.kind")
                 }
             };
-            let sql = format!(
-                "select newest.id from {ranges} cross join lateral (select id, created_at from event where {of} and {} and {shown} \
-                 order by created_at desc, id limit {limit}) newest order by newest.created_at desc, newest.id limit {limit}",
-                condition.sql
-            );
+            let ranges_as_r = format!("(select * from {ranges}) r");
+            let newest = |and: &str, limit: usize| {
+                format!(
+                    "(select id, created_at from (select id, k, created_at from event where {of} and {}{and} \
+                     order by created_at desc, id) met where {shown} limit {limit})",
+                    condition.sql
+                )
+            };
+            let sql = if authors.is_none() {
+                format!(
+                    "select newest.id from {ranges_as_r} cross join lateral {} newest \
+                     order by newest.created_at desc, newest.id limit {limit}",
+                    newest("", limit)
+                )
+            } else {
+                // Of many authors: the newest event of each range says how far back any of them has to be read, no further
+                // than to the oldest of as many as are wanted.
+                format!(
+                    "with range as materialized (select r.*, first.created_at from {ranges_as_r} cross join lateral {} first), \
+                     bound (at) as materialized (select coalesce((select created_at from range order by created_at desc offset {} limit 1), 0)) \
+                     select newest.id from (select * from range where created_at >= (select at from bound)) r cross join lateral {} newest \
+                     order by newest.created_at desc, newest.id limit {limit}",
+                    newest("", 1),
+                    limit.saturating_sub(1),
+                    newest(" and created_at >= (select at from bound)", limit),
+                )
+            };
             (sql, condition.args)
         }
     };

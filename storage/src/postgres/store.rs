@@ -37,15 +37,9 @@ fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{FFFD}")
 }
 
-/// Waits for the turn to write. What is joined here is a list of ours with a table: by a look-up for each, never by reading
-/// the table.
+/// Waits for the turn to write.
 pub(super) async fn lock(connection: &mut PgConnection) -> Result<()> {
-    sqlx::query(
-        "select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), pg_advisory_xact_lock($1)",
-    )
-    .bind(WRITER_LOCK)
-    .execute(connection)
-    .await?;
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(WRITER_LOCK).execute(connection).await?;
     Ok(())
 }
 
