@@ -57,6 +57,11 @@ impl IntervalSet {
         rest
     }
 
+    /// Adds each of some intervals.
+    pub fn extend(&mut self, intervals: impl IntoIterator<Item = Interval>) {
+        intervals.into_iter().for_each(|interval| self.insert(interval));
+    }
+
     /// The intervals, in order of time.
     #[must_use]
     pub fn intervals(&self) -> &[Interval] {

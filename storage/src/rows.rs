@@ -73,6 +73,8 @@ words! {
     Method, "coverage method" {
         /// Pages of a REQ, each ended by EOSE.
         Paged = "paged",
+        /// A comparison of ids (NIP-77) that came to its end.
+        Negentropy = "negentropy",
     }
 }
 
@@ -99,6 +101,8 @@ words! {
         LateEvents = "events after EOSE",
         /// A page held nothing that could be verified.
         InvalidEvents = "invalid events",
+        /// The relay named events (NIP-77) and did not give them when asked.
+        NotGiven = "not given",
     }
 }
 

@@ -168,3 +168,49 @@ async fn a_second_writer_of_one_file_is_refused() {
     first.close().await;
     open(&url, Options::default()).await.expect("free again");
 }
+
+/// On a small disk of its own, which is made larger once it is full.
+const DISK: &str = r#"
+    set -e
+    mount -t tmpfs -o size=2m tmpfs "$1"
+    "$2" --exact child --nocapture > "$3/out" 2> "$3/err" &
+    child=$!
+    for _ in $(seq 100); do
+        [ "$(df --output=avail "$1" | tail -n 1)" -gt 64 ] || break
+        sleep 0.1
+    done
+    sleep 2
+    grep -c '^stored' "$3/out" > "$3/before" || true
+    mount -o remount,size=256m "$1"
+    wait $child
+    cp "$1"/brotr.db* "$3"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_waited_for() {
+    let (dir, disk) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a place"));
+    let file = dir.path().join("events.jsonl");
+    let lines = lifelike(6_000, 5, &authors(300, 6));
+    std::fs::write(&file, lines.join("\n")).expect("written");
+    let status = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", DISK, "sh"])
+        .arg(disk.path())
+        .arg(std::env::current_exe().expect("a path"))
+        .arg(dir.path())
+        .env(URL, format!("sqlite://{}", disk.path().join("brotr.db").display()))
+        .env(EVENTS, &file)
+        .env("BROTR_TEST_FAULT_START", "0")
+        .status()
+        .expect("unshare is there");
+    let said = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap_or_default();
+    assert!(status.success(), "{status}: {}", said("err"));
+    let pages = lines.len().div_ceil(PAGE);
+    let before: usize = said("before").trim().parse().expect("a number");
+    assert!(before < pages, "the disk was never full");
+    assert_eq!(said("out").lines().filter(|line| line.starts_with("stored ")).count(), pages);
+    let archive = open(&format!("sqlite://{}", dir.path().join("brotr.db").display()), Options::default()).await;
+    let archive = archive.expect("opened");
+    assert_eq!(archive.stats().await.expect("stats").events, lines.len() as i64);
+    exact(&archive).await;
+    archive.close().await;
+}

@@ -12,12 +12,12 @@ use brotr_storage::{CoverageReport, GapReason, View};
 use brotr_tests::{Fault, Script, ScriptedRelay, events};
 use nostr::Filter;
 
-struct Place {
+pub(crate) struct Place {
     _dir: tempfile::TempDir,
-    agent: Agent,
+    pub(crate) agent: Agent,
 }
 
-async fn place() -> Place {
+pub(crate) async fn place() -> Place {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("brotr.yaml");
     let text = "version: 1\nnetwork:\n  allow: [127.0.0.0/8]\n  clearnet: {connect_timeout: 1s, request_timeout: 1s}\n\
@@ -28,18 +28,18 @@ async fn place() -> Place {
 }
 
 impl Place {
-    fn address(&self, relay: &ScriptedRelay) -> Address {
+    pub(crate) fn address(&self, relay: &ScriptedRelay) -> Address {
         Address::parse(&relay.url, self.agent.dialer.guard()).expect("allowed")
     }
 
-    async fn pass(&self, relay: &ScriptedRelay) -> (Pass, Duration) {
+    pub(crate) async fn pass(&self, relay: &ScriptedRelay) -> (Pass, Duration) {
         let began = Instant::now();
         let pass =
             synchronizer::pass(&self.agent, &self.address(relay), None, |_| ()).await.expect("the archive works");
         (pass, began.elapsed())
     }
 
-    async fn coverage(&self, relay: &ScriptedRelay) -> Option<CoverageReport> {
+    pub(crate) async fn coverage(&self, relay: &ScriptedRelay) -> Option<CoverageReport> {
         let mut reports = self.agent.archive.coverage(Some(self.address(relay).as_str())).await.expect("read");
         assert!(reports.len() <= 1);
         reports.pop()

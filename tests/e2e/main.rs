@@ -5,4 +5,5 @@
 mod commands;
 mod faults;
 mod main_job;
+mod negentropy;
 mod program;

@@ -13,13 +13,13 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::program::{Place, soon};
 
-fn house() -> RelayBuilder {
+pub(crate) fn house() -> RelayBuilder {
     let limits = RateLimit { max_reqs: 1_000, notes_per_minute: 1_000_000 };
     RelayBuilder::default().rate_limit(limits).max_filter_limit(500)
 }
 
 /// A relay of rust-nostr's on loopback, filled with events through its own front door.
-async fn relay(list: &[Event]) -> (LocalRelay, String) {
+pub(crate) async fn relay(list: &[Event]) -> (LocalRelay, String) {
     let relay = LocalRelay::new(house());
     relay.run().await.expect("the relay runs");
     let url = relay.url().await.to_string();

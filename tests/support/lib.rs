@@ -9,7 +9,7 @@ pub mod postgres;
 pub mod relay;
 
 pub use postgres::Postgres;
-pub use relay::{Fault, Script, ScriptedRelay};
+pub use relay::{Fault, Negentropy, Script, ScriptedRelay};
 
 /// Sends a signal to a child, by its id: a bare Debian has no `kill` but the shell's own.
 ///

@@ -59,6 +59,20 @@ pub enum Fault {
     BadSignatures,
 }
 
+/// How a relay takes NIP-77.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Negentropy {
+    /// It does not know it, and is silent.
+    Ignores,
+    /// It compares, and does not give so many of the events that it names.
+    Speaks {
+        /// How many.
+        withholds: usize,
+    },
+    /// It says this to each message, with the subscription in place of `$`.
+    Says(&'static str),
+}
+
 /// What a relay holds and how it behaves.
 #[derive(Debug, Clone)]
 pub struct Script {
@@ -72,13 +86,15 @@ pub struct Script {
     pub nip11: Option<String>,
     /// Refuses events with this message.
     pub refuses: Option<String>,
+    /// How it takes NIP-77.
+    pub negentropy: Negentropy,
 }
 
 impl Script {
     /// An honest relay with these events.
     #[must_use]
     pub fn honest(events: Vec<Event>) -> Self {
-        Self { events, cap: 500, fault: Fault::None, nip11: None, refuses: None }
+        Self { events, cap: 500, fault: Fault::None, nip11: None, refuses: None, negentropy: Negentropy::Ignores }
     }
 
     /// The same with a fault.
@@ -95,6 +111,8 @@ pub struct Counts {
     pub connections: AtomicUsize,
     /// REQ messages.
     pub requests: AtomicUsize,
+    /// NEG-OPEN and NEG-MSG messages.
+    pub comparisons: AtomicUsize,
     /// EVENT messages sent.
     pub sent: AtomicUsize,
     /// EVENT messages received.
@@ -158,6 +176,7 @@ struct House {
 }
 
 type Socket = WebSocketStream<TcpStream>;
+type Side = negentropy::Negentropy<'static, negentropy::NegentropyStorageVector>;
 
 impl House {
     async fn receive(&self, mut stream: TcpStream) -> anyhow::Result<()> {
@@ -188,6 +207,7 @@ impl House {
             socket.send(Message::text(r#"{"type":"hello"}"#)).await?;
         }
         let mut requests = 0;
+        let mut comparisons = std::collections::HashMap::new();
         while let Some(message) = socket.next().await {
             let Message::Text(text) = message? else { continue };
             match ClientMessage::from_json(text.as_str()) {
@@ -218,9 +238,48 @@ impl House {
                     }
                     socket.send(Message::text(json!(["OK", event.id, accepted, message]).to_string())).await?;
                 }
+                Ok(ClientMessage::NegOpen { subscription_id, filter, initial_message, .. }) => {
+                    let id = subscription_id.to_string();
+                    comparisons.insert(id.clone(), self.side(&filter)?);
+                    self.compare(&mut socket, &mut comparisons, &id, &initial_message).await?;
+                }
+                Ok(ClientMessage::NegMsg { subscription_id, message }) => {
+                    self.compare(&mut socket, &mut comparisons, &subscription_id.to_string(), &message).await?;
+                }
                 _ => {}
             }
         }
+        Ok(())
+    }
+
+    /// Our side of a comparison.
+    fn side(&self, filter: &Filter) -> anyhow::Result<Side> {
+        let mut storage = negentropy::NegentropyStorageVector::new();
+        let events = self.events.lock().expect("no holder panics");
+        for event in events.iter().filter(|e| filter.match_event(e, MatchEventOptions::new())) {
+            storage.insert(event.created_at.as_secs(), negentropy::Id::from_byte_array(event.id.to_bytes()))?;
+        }
+        storage.seal()?;
+        Ok(negentropy::Negentropy::owned(storage, 60_000)?)
+    }
+
+    async fn compare(
+        &self,
+        socket: &mut Socket,
+        comparisons: &mut std::collections::HashMap<String, Side>,
+        id: &str,
+        message: &str,
+    ) -> anyhow::Result<()> {
+        self.counts.comparisons.fetch_add(1, Ordering::Relaxed);
+        let answer = match (&self.script.negentropy, comparisons.get_mut(id)) {
+            (Negentropy::Speaks { .. }, Some(side)) => {
+                let answer = side.reconcile(&hex::decode(message)?)?;
+                json!(["NEG-MSG", id, hex::encode(answer)]).to_string()
+            }
+            (Negentropy::Says(text), _) => text.replace('$', id),
+            _ => return Ok(()),
+        };
+        socket.send(Message::text(answer)).await?;
         Ok(())
     }
 
@@ -314,6 +373,9 @@ impl House {
             found.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(a.id.cmp(&b.id)));
             if self.script.fault == Fault::OldestFirst {
                 found.reverse();
+            }
+            if let (Negentropy::Speaks { withholds }, Some(_)) = (&self.script.negentropy, &filter.ids) {
+                found.drain(..(*withholds).min(found.len()));
             }
             found.truncate(filter.limit.unwrap_or(usize::MAX).min(self.script.cap));
             page.extend(found.into_iter().cloned());

@@ -302,6 +302,8 @@ section! {
         since: Moment = Moment(0),
         /// What is younger than this may still reach a relay: it is fetched, and asked for again.
         settle: Span = Span::seconds(120),
+        /// Whether relays that can (NIP-77) are compared with what is archived before anything is fetched.
+        negentropy: bool = true,
         /// Events asked for at a time.
         page_size: usize = 500,
         /// Relays at a time.

@@ -20,7 +20,7 @@ const SURPLUS: usize = 4;
 /// and so many bytes.
 const MAX_PAGE: u64 = 16 << 20;
 /// A NOTICE without anything else ends a request after so long: some relays refuse that way (and no other).
-const NOTICE_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const NOTICE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long to wait for the pong that shows that nothing follows an EOSE.
 const FENCE: Duration = Duration::from_secs(2);
 /// How long an empty answer must be followed by silence.
@@ -28,7 +28,7 @@ const SILENCE: Duration = Duration::from_millis(300);
 /// Events after EOSE that are kept for the next page; what is beyond is asked for again.
 const MAX_LATE: usize = 500;
 /// A request may take so many times its idle limit, however steadily it trickles.
-const STEADY: u32 = 10;
+pub(super) const STEADY: u32 = 10;
 
 /// How a request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,18 +85,22 @@ pub struct Session {
     subscriptions: u64,
     /// Bytes of text received.
     received: u64,
+    /// Bytes of text sent.
+    sent: u64,
     /// The last subscription that ended with EOSE.
     ended: String,
     /// Events received for it afterwards and not yet reported.
     late: Vec<Event>,
 }
 
-enum Said<'a> {
+pub(super) enum Said<'a> {
     Event(Cow<'a, str>, &'a RawValue),
     Eose(Cow<'a, str>),
     Closed(Cow<'a, str>, String),
     Notice(String),
     Ok(Cow<'a, str>, bool, String),
+    NegMsg(Cow<'a, str>, Cow<'a, str>),
+    NegErr(Cow<'a, str>, String),
     Other,
 }
 
@@ -108,7 +112,7 @@ impl Session {
     pub async fn open(dialer: &Dialer, address: &Address) -> Result<Self, DialError> {
         let connection = dialer.dial(address).await?;
         let idle = dialer.limits().clearnet.request_timeout.get();
-        Ok(Self { connection, idle, subscriptions: 0, received: 0, ended: String::new(), late: Vec::new() })
+        Ok(Self { connection, idle, subscriptions: 0, received: 0, sent: 0, ended: String::new(), late: Vec::new() })
     }
 
     /// How long opening took.
@@ -123,11 +127,27 @@ impl Session {
         self.received
     }
 
+    /// Bytes of text sent so far.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// A relay that brings nothing it was asked for so long is silent.
+    pub(super) fn idle(&self) -> Duration {
+        self.idle
+    }
+
+    /// A name for the next subscription.
+    pub(super) fn name(&mut self) -> String {
+        self.subscriptions += 1;
+        format!("b{}", self.subscriptions)
+    }
+
     /// Asks for stored events. Only events that the filter asks for count as progress; a relay that keeps the
     /// connection busy with anything else is idle.
     pub async fn request(&mut self, filter: &Filter) -> Page {
-        self.subscriptions += 1;
-        let id = format!("b{}", self.subscriptions);
+        let id = self.name();
         let mut page = Page {
             events: vec![],
             transferred: 0,
@@ -261,8 +281,10 @@ impl Session {
         }
     }
 
-    async fn send(&mut self, message: &serde_json::Value) -> Result<(), End> {
-        self.send_message(Message::text(message.to_string())).await
+    pub(super) async fn send(&mut self, message: &serde_json::Value) -> Result<(), End> {
+        let text = message.to_string();
+        self.sent += text.len() as u64;
+        self.send_message(Message::text(text)).await
     }
 
     async fn send_message(&mut self, message: Message) -> Result<(), End> {
@@ -275,7 +297,7 @@ impl Session {
     }
 
     /// The next text; pings are answered below, and binary frames are no Nostr.
-    async fn hear(&mut self) -> Result<Utf8Bytes, End> {
+    pub(super) async fn hear(&mut self) -> Result<Utf8Bytes, End> {
         loop {
             match self.connection.socket.next().await {
                 Some(Ok(Message::Text(text))) => {
@@ -305,7 +327,7 @@ pub fn clip(text: &str) -> String {
     clipped
 }
 
-fn parse(text: &str) -> Said<'_> {
+pub(super) fn parse(text: &str) -> Said<'_> {
     let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(text) else { return Said::Other };
     fn word<'a>(part: Option<&&'a RawValue>) -> Option<Cow<'a, str>> {
         let text = part?.get();
@@ -322,6 +344,8 @@ fn parse(text: &str) -> Said<'_> {
             "EOSE" => Said::Eose(word(parts.get(1))?),
             "CLOSED" => Said::Closed(word(parts.get(1))?, clip(&text(2))),
             "NOTICE" => Said::Notice(text(1)),
+            "NEG-MSG" => Said::NegMsg(word(parts.get(1))?, word(parts.get(2))?),
+            "NEG-ERR" => Said::NegErr(word(parts.get(1))?, clip(&text(2))),
             "OK" => Said::Ok(word(parts.get(1))?, parts.get(2)?.get() == "true", text(3)),
             _ => return None,
         })
@@ -340,7 +364,7 @@ mod tests {
         fn whatever_a_relay_says_is_heard_without_a_panic(
             text in prop_oneof![
                 any::<String>(),
-                r#"\[ ?"(EVENT|EOSE|CLOSED|NOTICE|OK)"(, ?("[a-z\\"]{0,4}"|\{[^}]{0,9}\}|null|true|[0-9]{1,4}|\[\])){0,4}\]?"#,
+                r#"\[ ?"(EVENT|EOSE|CLOSED|NOTICE|OK|NEG-MSG|NEG-ERR)"(, ?("[a-z\\"]{0,4}"|\{[^}]{0,9}\}|null|true|[0-9]{1,4}|\[\])){0,4}\]?"#,
             ]
         ) {
             let _ = parse(&text);

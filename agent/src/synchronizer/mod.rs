@@ -1,6 +1,7 @@
 //! Archiving what relays hold, with proof of what is complete.
 
 mod pager;
+mod reconcile;
 
 use std::path::Path;
 use std::time::Duration;
@@ -46,8 +47,10 @@ pub struct Pass {
     pub rejected: u64,
     /// Spans that could not be proven complete.
     pub gaps: u64,
-    /// REQ messages sent.
+    /// REQ, NEG-OPEN and NEG-MSG messages sent.
     pub requests: u64,
+    /// Bytes of text received and sent.
+    pub bytes: u64,
     /// Why the pass ended early.
     pub error: Option<String>,
     /// Whether there is more to fetch right away.
@@ -97,13 +100,14 @@ pub async fn pass(
     agent: &Agent,
     address: &Address,
     most: Option<u64>,
-    progress: impl Fn(&Pass) + Send,
+    progress: impl Fn(&Pass) + Send + Sync,
 ) -> Result<Pass> {
     let mut pass = Pass { relay: address.as_str().to_owned(), ..Pass::default() };
     match Session::open(&agent.dialer, address).await {
         Err(error) => pass.error = Some(error.to_string()),
         Ok(mut session) => {
             walk(agent, address, &mut session, most, &mut pass, progress).await?;
+            pass.bytes = session.received() + session.sent();
             session.close().await;
         }
     }
@@ -124,14 +128,17 @@ async fn walk(
     session: &mut Session,
     most: Option<u64>,
     pass: &mut Pass,
-    progress: impl Fn(&Pass) + Send,
+    progress: impl Fn(&Pass) + Send + Sync,
 ) -> Result<()> {
     let config = &agent.config.synchronizer;
     // The current second is not over.
     let since = config.since.0.max(crate::retention::floor(&agent.config.retention, now()));
     let Some(window) = Interval::new(since, now() - 1) else { return Ok(()) };
     let mut bounds = known_bounds(agent, address).await?;
-    let page_size = page_size(agent, address).await?;
+    let info = info(agent, address).await?;
+    let page_size = page_size(agent, info.as_ref());
+    let nips = info.as_ref().map(|info| info.nips().contains(&77));
+    let mut compares = reconcile::is_promising(agent, address, nips).await?;
     let reports = agent.archive.coverage(Some(address.as_str())).await?;
     for filter in &config.filters {
         let filter = parse_filter(filter)?;
@@ -145,7 +152,22 @@ async fn walk(
             |gap: &&Gap| gap.reason == GapReason::DenseSecond && (gap.tried_at + DENSE_REST > now() || tiny(gap));
         let dense = report.iter().flat_map(|r| r.gaps.iter().filter(rests)).map(|gap| gap.interval);
         let covered: IntervalSet = report.iter().flat_map(|r| &r.covered).map(|c| c.interval).chain(dense).collect();
-        for missing in covered.missing(window).into_iter().rev() {
+        let mut missing = covered.missing(window);
+        if compares {
+            let mut left = IntervalSet::default();
+            for part in missing.into_iter().rev() {
+                let relay = (address, &mut *session);
+                let compared = reconcile::window(agent, relay, (&filter, &key), part, pass, &progress).await?;
+                left.extend(compared.left.intervals().iter().copied());
+                if compared.failure.is_some() {
+                    pass.error = compared.failure;
+                    return Ok(());
+                }
+            }
+            missing = left.intervals().to_vec();
+            compares = reconcile::is_promising(agent, address, nips).await?;
+        }
+        for missing in missing.into_iter().rev() {
             let mut pager = Pager::new(missing, bounds.unwrap_or(Bounds::Outside), page_size);
             while let Some(asked) = pager.next(&filter) {
                 if most.is_some_and(|most| pass.requests >= most) || !room(agent) {
@@ -170,16 +192,20 @@ async fn walk(
     Ok(())
 }
 
-/// What is asked for at a time: no more than the relay's document allows.
-async fn page_size(agent: &Agent, address: &Address) -> Result<usize> {
-    let wanted = agent.config.synchronizer.page_size;
+/// The relay's newest information document.
+async fn info(agent: &Agent, address: &Address) -> Result<Option<Info>> {
     let documents = agent.archive.documents(address.as_str()).await?;
     let document = documents.into_iter().find(|document| document.kind == DocumentType::Nip11);
-    let most = document.and_then(|d| Info::parse(d.data.into_bytes()).ok()).and_then(|info| info.limit("max_limit"));
-    Ok(most
+    Ok(document.and_then(|document| Info::parse(document.data.into_bytes()).ok()))
+}
+
+/// What is asked for at a time: no more than the relay's document allows.
+fn page_size(agent: &Agent, info: Option<&Info>) -> usize {
+    let wanted = agent.config.synchronizer.page_size;
+    info.and_then(|info| info.limit("max_limit"))
         .and_then(|most| usize::try_from(most).ok())
         .filter(|most| *most > 0)
-        .map_or(wanted, |most| most.min(wanted)))
+        .map_or(wanted, |most| most.min(wanted))
 }
 
 const SERVICE: &str = "synchronizer";
@@ -273,14 +299,23 @@ async fn page(
             let untrusted = gaps.first().filter(|gap| gap.reason != GapReason::DenseSecond);
             untrusted.map(|gap| gap.reason.to_string())
         }
+        // Either it goes on in smaller pages, or there is a gap.
+        End::Overflow if gaps.is_empty() => None,
+        end => failure(end),
+    };
+    Ok(failure.map_or_else(|| Ok(sound.first().copied()), Err))
+}
+
+/// What went wrong with a request, in words.
+fn failure(end: End) -> Option<String> {
+    match end {
+        End::Eose => None,
         End::Closed(reason) => Some(format!("CLOSED: {reason}")),
         End::Notice(text) => Some(format!("NOTICE: {text}")),
         End::Timeout => Some("no answer in time".into()),
         End::Disconnect(reason) => Some(format!("disconnected: {reason}")),
-        // Either it goes on in smaller pages, or there is a gap.
-        End::Overflow => gaps.first().map(|_| "it sends far more than is asked for".to_owned()),
-    };
-    Ok(failure.map_or_else(|| Ok(sound.first().copied()), Err))
+        End::Overflow => Some("it sends far more than is asked for".to_owned()),
+    }
 }
 
 /// Whether the disk of an embedded archive has room for more.

@@ -1,0 +1,132 @@
+//! Comparing what we have with what a relay has, without sending either (NIP-77).
+
+use std::collections::HashSet;
+
+use negentropy::{Id, Negentropy, NegentropyStorageVector};
+use nostr::{EventId, Filter};
+use tokio::time::{Duration, Instant, timeout_at};
+
+use super::session::{End, NOTICE_PATIENCE, STEADY, Said, Session, clip, parse};
+
+/// Of a message of ours, in bytes before it is written as hexadecimal: relays take 128 KiB as a rule.
+const FRAME: u64 = 60_000;
+/// Messages of one comparison, in each direction.
+const ROUNDS: usize = 500;
+/// Ids that one comparison may find missing here; of a window with more, smaller ones are asked for.
+const MAX_MISSING: usize = 200_000;
+/// A relay that does not answer within this does not know the protocol.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// What a comparison found.
+#[derive(Debug, Default)]
+pub struct Difference {
+    /// What the relay has and we have not.
+    pub missing: Vec<EventId>,
+    /// What we have and the relay has not.
+    pub extra: HashSet<EventId>,
+    /// Messages we sent.
+    pub rounds: u64,
+}
+
+/// Why there is no comparison.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The relay does not do this, or not for us.
+    Unwilling(String),
+    /// Too many events for one comparison.
+    TooLarge,
+    /// It began, and broke off.
+    Broken(End),
+}
+
+impl Session {
+    /// Compares our ids and times with what a relay has for a filter. The filter has no limit, which would be another
+    /// set on each side.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn reconcile(&mut self, filter: &Filter, ours: &[(EventId, i64)]) -> Result<Difference, Refusal> {
+        let broken = |what: String| Refusal::Unwilling(clip(&what));
+        let mut storage = NegentropyStorageVector::with_capacity(ours.len());
+        for (id, at) in ours {
+            let inserted = storage.insert(at.max(&0).cast_unsigned(), Id::from_byte_array(id.to_bytes()));
+            inserted.map_err(|error| broken(error.to_string()))?;
+        }
+        storage.seal().map_err(|error| broken(error.to_string()))?;
+        let mut side = Negentropy::owned(storage, FRAME).map_err(|error| broken(error.to_string()))?;
+        let first = side.initiate().map_err(|error| broken(error.to_string()))?;
+        let id = self.name();
+        let open = serde_json::json!(["NEG-OPEN", id, filter, hex::encode(first)]);
+        self.send(&open).await.map_err(Refusal::Broken)?;
+        let mut found = Difference { rounds: 1, ..Difference::default() };
+        let result = self.exchange(&id, &mut side, &mut found).await;
+        if !matches!(result, Err(Refusal::Broken(End::Disconnect(_)))) {
+            let _ = self.send(&serde_json::json!(["NEG-CLOSE", id])).await;
+        }
+        result.map(|()| found)
+    }
+
+    async fn exchange(
+        &mut self,
+        id: &str,
+        side: &mut Negentropy<'_, NegentropyStorageVector>,
+        found: &mut Difference,
+    ) -> Result<(), Refusal> {
+        let (mut missing, mut extra) = (Vec::new(), Vec::new());
+        let began = Instant::now();
+        let stop_at = began + self.idle() * STEADY;
+        let mut idle_at = began + SILENCE.min(self.idle());
+        let mut notice = None;
+        loop {
+            let text = match timeout_at(idle_at.min(stop_at), self.hear()).await {
+                Ok(Ok(text)) => text,
+                Ok(Err(end)) => return Err(Refusal::Broken(end)),
+                Err(_) if found.rounds > 1 => return Err(Refusal::Broken(End::Timeout)),
+                Err(_) => return Err(Refusal::Unwilling(notice.unwrap_or_else(|| "no answer to NEG-OPEN".to_owned()))),
+            };
+            let message = match parse(&text) {
+                Said::NegMsg(sub, message) if sub == id => hex::decode(message.as_bytes()),
+                Said::NegErr(sub, reason) if sub == id => {
+                    return Err(if is_too_large(&reason) { Refusal::TooLarge } else { Refusal::Unwilling(reason) });
+                }
+                Said::Notice(text) => {
+                    if found.rounds == 1 && notice.is_none() {
+                        idle_at = idle_at.min(Instant::now() + NOTICE_PATIENCE);
+                    }
+                    notice = Some(format!("NOTICE: {}", clip(&text)));
+                    continue;
+                }
+                _ => continue,
+            };
+            let Ok(message) = message else { return Err(Refusal::Unwilling("NEG-MSG is not hexadecimal".into())) };
+            let next = side.reconcile_with_ids(&message, &mut extra, &mut missing);
+            if missing.len() > MAX_MISSING {
+                return Err(Refusal::TooLarge);
+            }
+            match next.map_err(|error| Refusal::Unwilling(clip(&error.to_string())))? {
+                None => {
+                    let ids = |list: &[Id]| {
+                        list.iter().map(|id| EventId::from_byte_array(*id.as_bytes())).collect::<HashSet<_>>()
+                    };
+                    // A hostile relay may name one id again and again.
+                    found.missing = ids(&missing).into_iter().collect();
+                    found.extra = ids(&extra);
+                    return Ok(());
+                }
+                Some(_) if found.rounds as usize >= ROUNDS => return Err(Refusal::TooLarge),
+                Some(next) => {
+                    let message = serde_json::json!(["NEG-MSG", id, hex::encode(next)]);
+                    self.send(&message).await.map_err(Refusal::Broken)?;
+                    found.rounds += 1;
+                    idle_at = Instant::now() + self.idle();
+                }
+            }
+        }
+    }
+}
+
+/// Whether a smaller window may be taken where this one was not. `blocked` alone also stands for "not at all".
+fn is_too_large(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    ["too many", "too big", "too large", "max_sync_events"].iter().any(|words| reason.contains(words))
+}

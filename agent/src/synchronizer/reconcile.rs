@@ -1,0 +1,197 @@
+//! Proving windows by comparison (NIP-77): what both sides have becomes sightings and is not sent again.
+
+use anyhow::Result;
+use brotr_storage::{Batch, Covered, Gap, GapReason, Interval, IntervalSet, Method, View};
+use nostr::{EventId, Filter, Timestamp};
+
+use super::{Pass, SERVICE};
+use crate::agent::{Agent, now};
+use crate::net::reconcile::Refusal;
+use crate::net::{Address, End, Session};
+
+/// Of a window in which we have fewer events, paging tells as much for less.
+const WORTH: u64 = 200;
+/// Ids compared at a time, 40 bytes each.
+const MOST: u64 = 100_000;
+/// The first window, in seconds; the next ones are as long as suits the number of events.
+const FIRST_SPAN: i64 = 86_400;
+/// Events asked for by id at a time: 17 KiB.
+const FETCHED: usize = 250;
+/// Sightings stored at a time.
+const SIGHTED: usize = 5_000;
+/// A refusal is believed so long, in seconds.
+const BELIEVED: i64 = 7 * 86_400;
+/// One that finds so many windows too large, each half as long as the last, will not find one small enough.
+const REFUSALS: u32 = 24;
+const REFUSED: &str = "negentropy refused until";
+
+/// What came of comparing.
+pub(super) struct Compared {
+    /// What is left for paging.
+    pub(super) left: IntervalSet,
+    /// What went wrong with the relay.
+    pub(super) failure: Option<String>,
+}
+
+/// Whether a relay is worth asking: it does not say otherwise, and has not refused of late.
+pub(super) async fn is_promising(agent: &Agent, address: &Address, nips: Option<bool>) -> Result<bool> {
+    if !agent.config.synchronizer.negentropy || nips == Some(false) {
+        return Ok(false);
+    }
+    let until = agent.archive.state(SERVICE, REFUSED, address.as_str()).await?;
+    Ok(until.and_then(|until| until.parse::<i64>().ok()).is_none_or(|until| until < now()))
+}
+
+/// What became of one piece of a window.
+enum Piece {
+    /// Complete, and claimed.
+    Proven,
+    /// For paging: we have little of it.
+    Left,
+    /// More than we compare at a time.
+    TooLarge,
+    /// More than the relay does.
+    Refused,
+    /// The relay does not do this.
+    Unwilling,
+    /// Something went wrong with the relay.
+    Failed(String),
+}
+
+/// Compares a window with a relay, newest part first.
+///
+/// # Errors
+/// When the archive cannot be used.
+pub(super) async fn window(
+    agent: &Agent,
+    (address, session): (&Address, &mut Session),
+    (filter, key): (&Filter, &str),
+    window: Interval,
+    pass: &mut Pass,
+    progress: &(impl Fn(&Pass) + Sync),
+) -> Result<Compared> {
+    let mut compared = Compared { left: IntervalSet::default(), failure: None };
+    let settled = now() - agent.config.synchronizer.settle.as_secs();
+    compared.left.extend(Interval::new(window.since.max(settled + 1), window.until));
+    let (mut until, mut span, mut refusals) = (window.until.min(settled), FIRST_SPAN, 0);
+    while let Some(interval) = Interval::new(window.since.max(until.saturating_sub(span - 1)), until) {
+        match piece(agent, (address, &mut *session), (filter, key), interval, pass, progress).await? {
+            Piece::Refused if refusals >= REFUSALS => {
+                give_up(agent, address, "every window is too large").await?;
+                break;
+            }
+            large @ (Piece::TooLarge | Piece::Refused) if interval.since < interval.until => {
+                refusals += u32::from(matches!(large, Piece::Refused));
+                span = (interval.until - interval.since).div_euclid(2).max(1);
+                continue;
+            }
+            Piece::Unwilling => break,
+            Piece::Failed(why) => {
+                compared.failure = Some(why);
+                return Ok(compared);
+            }
+            Piece::Left | Piece::TooLarge | Piece::Refused => compared.left.insert(interval),
+            Piece::Proven => refusals = 0,
+        }
+        span = span.saturating_mul(2);
+        until = interval.since - 1;
+    }
+    compared.left.extend(Interval::new(window.since, until));
+    Ok(compared)
+}
+
+/// Remembers for a while that a relay is not to be asked.
+async fn give_up(agent: &Agent, address: &Address, why: &str) -> Result<()> {
+    tracing::debug!(relay = address.as_str(), why, "no comparison (NIP-77)");
+    let until = (now() + BELIEVED).to_string();
+    Ok(agent.archive.set_state(SERVICE, REFUSED, address.as_str(), &until).await?)
+}
+
+async fn piece(
+    agent: &Agent,
+    (address, session): (&Address, &mut Session),
+    (filter, key): (&Filter, &str),
+    interval: Interval,
+    pass: &mut Pass,
+    progress: &(impl Fn(&Pass) + Sync),
+) -> Result<Piece> {
+    // Some relays leave the ends of a window out.
+    let second = |at: i64| Timestamp::from(at.max(0).cast_unsigned());
+    let wide = filter.clone().since(second(interval.since - 1)).until(second(interval.until.saturating_add(1)));
+    match agent.archive.count(std::slice::from_ref(&wide), View::All, &[]).await? {
+        ours if ours < WORTH => return Ok(Piece::Left),
+        ours if ours > MOST && interval.since < interval.until => return Ok(Piece::TooLarge),
+        _ => {}
+    }
+    let ours = agent.archive.ids(&wide, View::All).await?;
+    let found = match session.reconcile(&wide, &ours).await {
+        Ok(found) => found,
+        Err(Refusal::TooLarge) => {
+            pass.requests += 1;
+            return Ok(Piece::Refused);
+        }
+        Err(Refusal::Broken(end)) => return Ok(Piece::Failed(super::failure(end).unwrap_or_default())),
+        Err(Refusal::Unwilling(why)) => {
+            pass.requests += 1;
+            give_up(agent, address, &why).await?;
+            return Ok(Piece::Unwilling);
+        }
+    };
+    pass.requests += found.rounds;
+    let not_given = match fetch(agent, (address, session), key, &found.missing, pass, progress).await? {
+        Ok(not_given) => not_given,
+        Err(why) => return Ok(Piece::Failed(why)),
+    };
+    let both: Vec<EventId> = ours.into_iter().map(|(id, _)| id).filter(|id| !found.extra.contains(id)).collect();
+    pass.known += both.len() as u64;
+    let at = now();
+    // The last of what both sides have comes with the claim.
+    let mut parts: Vec<&[EventId]> = both.chunks(SIGHTED).collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        agent.archive.store(Batch { known: part.to_vec(), ..batch(address, key) }).await?;
+    }
+    let gap = || Gap { interval, reason: GapReason::NotGiven, count: i64::try_from(not_given).ok(), tried_at: at };
+    let gaps: Vec<Gap> = (not_given > 0).then(gap).into_iter().collect();
+    pass.gaps += gaps.len() as u64;
+    let covered = vec![Covered { interval, method: Method::Negentropy, proven_at: at }];
+    agent.archive.store(Batch { known: last.to_vec(), covered, gaps, ..batch(address, key) }).await?;
+    progress(pass);
+    Ok(Piece::Proven)
+}
+
+/// Fetches events by id; says how many the relay named and does not give.
+async fn fetch(
+    agent: &Agent,
+    (address, session): (&Address, &mut Session),
+    key: &str,
+    missing: &[EventId],
+    pass: &mut Pass,
+    progress: &(impl Fn(&Pass) + Sync),
+) -> Result<Result<usize, String>> {
+    let mut not_given = 0;
+    for ids in missing.chunks(FETCHED) {
+        let mut page = session.request(&Filter::new().ids(ids.iter().copied())).await;
+        let checked = agent.ingest.check(std::mem::take(&mut page.events)).await?;
+        let sound = checked.sound().count();
+        pass.requests += 1;
+        pass.transferred += page.transferred as u64;
+        pass.rejected += (page.transferred - sound) as u64;
+        let known = checked.known_ids();
+        let batch = Batch { events: checked.new, known, ..batch(address, key) };
+        let stored = agent.archive.store(batch).await?;
+        pass.stored += stored.stored as u64;
+        pass.known += stored.known as u64;
+        progress(pass);
+        if page.end != End::Eose {
+            return Ok(Err(super::failure(page.end).unwrap_or_default()));
+        }
+        not_given += ids.len().saturating_sub(sound);
+    }
+    Ok(Ok(not_given))
+}
+
+fn batch(address: &Address, key: &str) -> Batch {
+    let relay = Some((address.as_str().to_owned(), address.network()));
+    Batch { relay, seen_at: now(), filter: key.to_owned(), ..Batch::default() }
+}

@@ -1,0 +1,92 @@
+//! Relays that can be compared with (NIP-77): nothing is fetched that is here already, and coverage says how it is known.
+
+use std::sync::atomic::Ordering;
+
+use brotr_storage::{Batch, Event, GapReason, Method, Network, View};
+use brotr_tests::{Negentropy, Script, ScriptedRelay, events};
+use nostr::Filter;
+
+use super::faults::{Place, place};
+use super::main_job::relay;
+
+const FIRST: u64 = 1_600_000_000;
+
+/// Archives events as if another relay had given them.
+async fn archive(place: &Place, list: &[nostr::Event]) {
+    let events = list.iter().map(|event| Event::from(event).verify().expect("signed")).collect();
+    let relay = Some(("wss://other.example/".to_owned(), Network::Clearnet));
+    place.agent.archive.store(Batch { relay, events, ..Batch::default() }).await.expect("stored");
+}
+
+async fn seen(place: &Place, url: &str) -> u64 {
+    place.agent.archive.count(&[Filter::new()], View::All, &[url.to_owned()]).await.expect("counted")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_both_have_is_not_sent_again() {
+    let list = events::signed(3_000, FIRST);
+    for (held, withholds) in [(3_000, 0), (2_400, 0), (2_400, 4)] {
+        let place = place().await;
+        archive(&place, &list[..held]).await;
+        let script = Script { negentropy: Negentropy::Speaks { withholds }, ..Script::honest(list.clone()) };
+        let relay = ScriptedRelay::start(script).await.expect("started");
+        let (pass, _) = place.pass(&relay).await;
+        let missing = 3_000 - held as u64;
+        // Of each 250 that are asked for, some are not given.
+        let kept = withholds as u64 * missing.div_ceil(250);
+        assert_eq!((pass.transferred, pass.stored), (missing - kept, missing - kept), "{pass:?}");
+        assert_eq!((pass.known, &pass.error), (held as u64, &None), "{pass:?}");
+        assert_eq!(seen(&place, place.address(&relay).as_str()).await, 3_000 - kept);
+        if missing == 0 {
+            assert!(pass.bytes <= 40 * 3_000, "{} bytes an event", pass.bytes as f64 / 3_000.0);
+            println!("{:.2} bytes on the wire for each event that both have", pass.bytes as f64 / 3_000.0);
+        }
+        let report = place.coverage(&relay).await.expect("a report");
+        let compared = report.covered.iter().filter(|covered| covered.method == Method::Negentropy);
+        let span = |at: u64| compared.clone().any(|c| c.interval.since <= at as i64 && at as i64 <= c.interval.until);
+        assert!(list.iter().all(|event| span(event.created_at.as_secs())), "{report:?}");
+        let named: i64 = report.gaps.iter().filter(|g| g.reason == GapReason::NotGiven).filter_map(|g| g.count).sum();
+        assert_eq!(named, kept as i64, "what is not given is named: {report:?}");
+        let (pass, _) = place.pass(&relay).await;
+        assert_eq!((pass.transferred, pass.stored), (0, 0), "{pass:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_of_somebody_elses_is_compared_with() {
+    let list = events::signed(1_500, FIRST);
+    let place = place().await;
+    archive(&place, &list[300..]).await;
+    let (_relay, url) = relay(&list[..1_400]).await;
+    let address = brotr::net::Address::parse(&url, place.agent.dialer.guard()).expect("allowed");
+    let pass = brotr::synchronizer::pass(&place.agent, &address, None, |_| ()).await.expect("the archive works");
+    assert_eq!((pass.transferred, pass.stored, pass.known), (300, 300, 1_100), "{pass:?}");
+    assert_eq!(seen(&place, address.as_str()).await, 1_400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_will_not_be_compared_with_is_paged() {
+    let list = events::signed(600, FIRST);
+    for says in [
+        r#"["NEG-ERR","$","blocked: negentropy is disabled"]"#,
+        r#"["NEG-ERR","$","error: too many records"]"#,
+        r#"["NOTICE","ERROR: unknown cmd NEG-OPEN"]"#,
+        r#"["NEG-MSG","$","62"]"#,
+        r#"["NEG-MSG","$","61zz"]"#,
+        r#"["NEG-MSG","$","6100000203ffffff"]"#,
+        r#"["CLOSED","$","what?"]"#,
+        "",
+    ] {
+        let place = place().await;
+        archive(&place, &list).await;
+        let negentropy = if says.is_empty() { Negentropy::Ignores } else { Negentropy::Says(says) };
+        let relay = ScriptedRelay::start(Script { negentropy, ..Script::honest(list.clone()) }).await.expect("started");
+        let (pass, took) = place.pass(&relay).await;
+        assert!(pass.error.is_none() && pass.known >= 600 && pass.gaps == 0, "{says}: {pass:?}");
+        assert!(took.as_secs() < 8, "{says}: {took:?}");
+        let report = place.coverage(&relay).await.expect("a report");
+        assert!(report.covered.iter().all(|covered| covered.method == Method::Paged), "{says}: {report:?}");
+        let asked = relay.counts.comparisons.load(Ordering::Relaxed);
+        assert!((1..60).contains(&asked), "{says}: asked {asked} times");
+    }
+}
