@@ -48,6 +48,18 @@ pub enum Happening<'a> {
         /// Events that were not what was signed, or not what was asked for.
         rejected: usize,
     },
+    /// Events are taken as a relay takes them in.
+    Following {
+        /// The relay.
+        relay: &'a str,
+    },
+    /// They are no longer.
+    Unfollowed {
+        /// The relay.
+        relay: &'a str,
+        /// Why.
+        why: &'a str,
+    },
     /// A pass over a relay ended.
     Synchronized(&'a Pass),
     /// The disk is nearly full.
@@ -115,6 +127,14 @@ impl Happening<'_> {
                 counter!("brotr_events_stored_total").increment(stored.stored as u64);
                 counter!("brotr_events_known_total").increment(stored.known as u64);
                 counter!("brotr_events_rejected_total").increment(*rejected as u64);
+            }
+            Self::Following { relay } => {
+                debug!(relay, "following");
+                counter!("brotr_live_subscriptions_total").increment(1);
+            }
+            Self::Unfollowed { relay, why } => {
+                debug!(relay, why, "not following any more");
+                counter!("brotr_live_ends_total").increment(1);
             }
             Self::Synchronized(pass) => {
                 let outcome = if pass.error.is_some() { "failed" } else { "done" };

@@ -148,6 +148,9 @@ pub trait Ledger: Send + Sync {
     /// A value that a service left for itself.
     async fn state(&self, service: &str, kind: &str, key: &str) -> Result<Option<String>>;
 
+    /// All values of one kind that a service left for itself, by key.
+    async fn states(&self, service: &str, kind: &str) -> Result<BTreeMap<String, String>>;
+
     /// Leaves a value for a service's next run.
     async fn set_state(&self, service: &str, kind: &str, key: &str, value: &str) -> Result<()>;
 

@@ -1,5 +1,7 @@
 //! Relays, documents, service state, jobs and the outbox: statements that SQLite and PostgreSQL read alike.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use nostr::{EventId, PublicKey};
 use sha2::{Digest, Sha256};
@@ -235,6 +237,16 @@ impl<D: Database> Ledger for D {
             )
             .await?;
         rows.first().map(|row| row.text(0)).transpose()
+    }
+
+    async fn states(&self, service: &str, kind: &str) -> Result<BTreeMap<String, String>> {
+        let rows = self
+            .rows(
+                "select state_key, state_value from service_state where service_name = $1 and state_type = $2",
+                args![service, kind],
+            )
+            .await?;
+        rows.iter().map(|row| Ok((row.text(0)?, row.text(1)?))).collect()
     }
 
     async fn set_state(&self, service: &str, kind: &str, key: &str, value: &str) -> Result<()> {

@@ -4,6 +4,7 @@
 
 mod commands;
 mod faults;
+mod live;
 mod main_job;
 mod negentropy;
 mod program;

@@ -31,10 +31,10 @@ pub(crate) async fn relay(list: &[Event]) -> (LocalRelay, String) {
 }
 
 /// A client that knows nothing but NIP-01 and JSON.
-struct Client(tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>);
+pub(crate) struct Client(tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>);
 
 impl Client {
-    async fn connect(url: &str) -> Self {
+    pub(crate) async fn connect(url: &str) -> Self {
         Self(tokio_tungstenite::connect_async(url).await.expect("connected").0)
     }
 
@@ -51,7 +51,7 @@ impl Client {
         }
     }
 
-    async fn publish(&mut self, event: &Event) {
+    pub(crate) async fn publish(&mut self, event: &Event) {
         self.send(json!(["EVENT", event])).await;
         loop {
             let said = self.hear().await;

@@ -76,6 +76,10 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         let agent = agent.clone();
         supervisor.start("synchronizer", move || synchronizer::run(agent.clone()));
     }
+    if agent.config.synchronizer.enabled && agent.config.synchronizer.live {
+        let agent = agent.clone();
+        supervisor.start("live", move || synchronizer::live::run(agent.clone()));
+    }
     let seeks_jobs = agent.config.dvm.enabled && !agent.job_relays().is_empty();
     if seeks_jobs {
         let work = Arc::new(Notify::new());

@@ -302,6 +302,10 @@ section! {
         since: Moment = Moment(0),
         /// What is younger than this may still reach a relay: it is fetched, and asked for again.
         settle: Span = Span::seconds(120),
+        /// Whether events are taken as relays take them in, beside the passes.
+        live: bool = true,
+        /// Relays followed at a time.
+        live_relays: usize = 64,
         /// Whether relays that can (NIP-77) are compared with what is archived before anything is fetched.
         negentropy: bool = true,
         /// Events asked for at a time.

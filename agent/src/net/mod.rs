@@ -5,6 +5,7 @@ pub mod dial;
 pub mod guard;
 pub mod http;
 pub mod info;
+pub mod live;
 pub mod reconcile;
 pub mod session;
 pub mod transport;

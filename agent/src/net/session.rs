@@ -80,7 +80,7 @@ pub enum Verdict {
 
 /// An open conversation. Dropping it hangs up.
 pub struct Session {
-    connection: Connection,
+    pub(super) connection: Connection,
     idle: Duration,
     subscriptions: u64,
     /// Bytes of text received.
@@ -136,6 +136,10 @@ impl Session {
     /// A relay that brings nothing it was asked for so long is silent.
     pub(super) fn idle(&self) -> Duration {
         self.idle
+    }
+
+    pub(super) fn count_received(&mut self, bytes: usize) {
+        self.received += bytes as u64;
     }
 
     /// A name for the next subscription.
@@ -287,7 +291,7 @@ impl Session {
         self.send_message(Message::text(text)).await
     }
 
-    async fn send_message(&mut self, message: Message) -> Result<(), End> {
+    pub(super) async fn send_message(&mut self, message: Message) -> Result<(), End> {
         let send = self.connection.socket.send(message);
         match tokio::time::timeout(self.idle, send).await {
             Ok(Ok(())) => Ok(()),

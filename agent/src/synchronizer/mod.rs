@@ -1,5 +1,6 @@
 //! Archiving what relays hold, with proof of what is complete.
 
+pub mod live;
 mod pager;
 mod reconcile;
 

@@ -1,0 +1,115 @@
+//! A subscription that stays open: what a relay takes in, as it takes it in.
+
+use std::time::Duration;
+
+use brotr_storage::{Event, matches};
+use futures::StreamExt;
+use nostr::Filter;
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::session::{End, Said, Session, parse};
+
+/// Events that come within this time of the first are handed on together,
+const GATHERED: Duration = Duration::from_millis(100);
+/// as many as this at most.
+const MOST: usize = 200;
+/// After so long without a word a relay is asked whether it is there.
+const QUIET: Duration = Duration::from_secs(60);
+/// A relay that sends so many messages in a row that are not what was asked for does not do what it was asked.
+const NONSENSE: usize = 1_000;
+
+/// An open subscription. Dropping it hangs up.
+pub struct Live {
+    session: Session,
+    id: String,
+    filters: Vec<Filter>,
+    nonsense: usize,
+}
+
+/// What was heard in a moment.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// Events that parse and are what was asked for; not yet verified.
+    pub events: Vec<Event>,
+    /// EVENT messages, whatever was in them.
+    pub transferred: usize,
+}
+
+impl Session {
+    /// Subscribes to what comes in from now on.
+    ///
+    /// # Errors
+    /// When the relay cannot be told.
+    pub async fn follow(mut self, filters: Vec<Filter>) -> Result<Live, End> {
+        let id = self.name();
+        // The newest stored event comes along: without a limit all of them would, and by date those would stay out that
+        // reach the relay long after they were signed.
+        let asked = filters.iter().map(|filter| serde_json::json!(filter.clone().limit(1)));
+        let message = [serde_json::json!("REQ"), serde_json::json!(id)].into_iter().chain(asked).collect();
+        self.send(&serde_json::Value::Array(message)).await?;
+        Ok(Live { session: self, id, filters, nonsense: 0 })
+    }
+}
+
+impl Live {
+    /// Waits for events; what comes shortly after the first is gathered with it. Dropping the future loses nothing but
+    /// what it had gathered, so callers let it end.
+    ///
+    /// # Errors
+    /// How the subscription ended.
+    pub async fn next(&mut self) -> Result<Heard, End> {
+        let mut heard = Heard::default();
+        let mut until = Instant::now() + QUIET;
+        let mut asked = false;
+        loop {
+            let text = match timeout_at(until, self.session.connection.socket.next()).await {
+                Ok(Some(Ok(Message::Text(text)))) => Some(text),
+                Ok(Some(Ok(Message::Close(_))) | None) => return self.ended(heard, "closed by the relay".into()),
+                Ok(Some(Ok(_))) => None,
+                Ok(Some(Err(error))) => return self.ended(heard, error.to_string()),
+                Err(_) if heard.transferred > 0 => return Ok(heard),
+                Err(_) if asked => return Err(End::Timeout),
+                Err(_) => {
+                    asked = true;
+                    self.session.send_message(Message::Ping(b"still there?".as_slice().into())).await?;
+                    until = Instant::now() + self.session.idle();
+                    continue;
+                }
+            };
+            if heard.transferred == 0 {
+                (until, asked) = (Instant::now() + QUIET, false);
+            }
+            let Some(text) = text else { continue };
+            self.session.count_received(text.len());
+            self.nonsense += 1;
+            match parse(&text) {
+                Said::Event(sub, json) if sub == self.id => {
+                    if heard.transferred == 0 {
+                        until = Instant::now() + GATHERED;
+                    }
+                    heard.transferred += 1;
+                    let event = Event::from_json(json.get()).ok();
+                    if let Some(event) = event.filter(|event| self.filters.iter().any(|f| matches(f, event))) {
+                        self.nonsense = 0;
+                        heard.events.push(event);
+                    }
+                }
+                Said::Closed(sub, reason) if sub == self.id => return Err(End::Closed(reason)),
+                Said::Eose(_) => self.nonsense = 0,
+                _ => {}
+            }
+            if heard.transferred >= MOST {
+                return Ok(heard);
+            }
+            if self.nonsense >= NONSENSE {
+                return Err(End::Overflow);
+            }
+        }
+    }
+
+    /// The end of the connection, once what came before it is handed on.
+    fn ended(&self, heard: Heard, why: String) -> Result<Heard, End> {
+        if heard.events.is_empty() { Err(End::Disconnect(why)) } else { Ok(heard) }
+    }
+}

@@ -1,0 +1,249 @@
+//! Following relays: events are archived as relays take them in.
+//!
+//! What comes this way claims nothing: a relay may leave out what it likes. The passes that follow find it known, and
+//! prove the rest.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use brotr_storage::{Batch, RelayQuery, RelayState, parse_filter};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+use super::{SERVICE, failure, room};
+use crate::agent::{Agent, now};
+use crate::happening::Happening;
+use crate::net::{Address, End, Session};
+
+/// How often empty places are filled.
+const FILL: Duration = Duration::from_secs(10);
+/// How often those that bring least make room for others.
+const ROTATE: Duration = Duration::from_secs(900);
+/// One place in so many is for relays of which it is not known what they bring.
+const EXPLORERS: usize = 8;
+/// A relay that was lost is left alone for so long,
+const LOST: Duration = Duration::from_secs(10);
+/// one that would not be followed for so long,
+const REFUSED: Duration = Duration::from_secs(300);
+/// and twice as long each time after, up to this.
+const LAST_REST: Duration = Duration::from_secs(3_600);
+/// One that was followed for so long starts anew.
+const STEADY: Duration = Duration::from_secs(600);
+/// So many of the relays that are up are considered.
+const CANDIDATES: i64 = 10_000;
+/// Of how many events the novelty of a relay is remembered; what is older counts half.
+const MEMORY: u64 = 1_000;
+/// How long to wait for somebody to make room on the disk.
+const DISK_WAIT: Duration = Duration::from_secs(30);
+/// How often what is remembered of a relay is written down.
+const KEPT: Duration = Duration::from_secs(60);
+const NOVELTY: &str = "novelty";
+
+/// How many of a relay's live events nobody else had brought before.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Novelty {
+    new: u64,
+    all: u64,
+}
+
+impl Novelty {
+    fn add(&mut self, new: u64, all: u64) {
+        if self.all >= MEMORY {
+            *self = Self { new: self.new / 2, all: self.all / 2 };
+        }
+        *self = Self { new: self.new + new, all: self.all + all };
+    }
+
+    fn share(self) -> f64 {
+        self.new as f64 / self.all.max(1) as f64
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (new, all) = text.split_once(' ')?;
+        Some(Self { new: new.parse().ok()?, all: all.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for Novelty {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.new, self.all)
+    }
+}
+
+/// A relay that was left, and until when.
+struct Rest {
+    until: Instant,
+    length: Duration,
+}
+
+/// For ever: follows as many relays as there are places.
+///
+/// # Errors
+/// When the archive cannot be used.
+pub async fn run(agent: Agent) -> Result<()> {
+    let places = agent.config.synchronizer.live_relays;
+    let mut following: JoinSet<(String, Instant, Result<Duration>)> = JoinSet::new();
+    let mut followed: HashMap<String, AbortHandle> = HashMap::new();
+    let mut resting: HashMap<String, Rest> = HashMap::new();
+    let (mut fill_at, mut rotate_at) = (Instant::now(), Instant::now() + ROTATE);
+    loop {
+        if Instant::now() >= fill_at {
+            fill_at = Instant::now() + FILL;
+            resting.retain(|_, rest| rest.until + LAST_REST > Instant::now());
+            let mut candidates = candidates(&agent).await?;
+            let novelties = remembered(&agent).await?;
+            if Instant::now() >= rotate_at {
+                rotate_at = Instant::now() + ROTATE;
+                let urls = followed.keys().cloned().collect();
+                if candidates.len() > followed.len() {
+                    for url in least(urls, &novelties, places.div_ceil(EXPLORERS)) {
+                        followed.remove(&url).inspect(AbortHandle::abort);
+                    }
+                }
+            }
+            let rests = |url: &String| resting.get(url).is_some_and(|rest| rest.until > Instant::now());
+            candidates.retain(|url| !followed.contains_key(url) && !rests(url));
+            let free = places.saturating_sub(followed.len());
+            let exploring = followed.keys().filter(|url| !novelties.contains_key(*url)).count();
+            for url in choose(candidates, &novelties, free, places.div_ceil(EXPLORERS).saturating_sub(exploring)) {
+                let (agent, name) = (agent.clone(), url.clone());
+                let task = following.spawn(async move {
+                    let began = Instant::now();
+                    let result = follow(&agent, &name).await;
+                    (name, began, result)
+                });
+                followed.insert(url, task);
+            }
+        }
+        let Ok(Some(ended)) = tokio::time::timeout_at(fill_at, following.join_next()).await else {
+            tokio::time::sleep_until(if following.is_empty() { fill_at } else { Instant::now() }).await;
+            continue;
+        };
+        match ended {
+            Ok((url, began, result)) => {
+                let rest = result?;
+                followed.remove(&url);
+                let before = resting.get(&url).filter(|_| began.elapsed() < STEADY);
+                let length = before.map_or(rest, |before| (before.length * 2).clamp(rest, LAST_REST));
+                fill_at = fill_at.min(Instant::now() + LOST);
+                resting.insert(url, Rest { until: Instant::now() + length, length });
+            }
+            Err(error) if error.is_cancelled() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Relays that may be followed.
+async fn candidates(agent: &Agent) -> Result<Vec<String>> {
+    let states =
+        if agent.config.monitor.enabled { vec![RelayState::Up] } else { vec![RelayState::Up, RelayState::New] };
+    let networks = agent.dialer.networks();
+    let query = RelayQuery { networks, states, limit: CANDIDATES, ..RelayQuery::default() };
+    Ok(agent.archive.relays(&query).await?.into_iter().map(|relay| relay.url).collect())
+}
+
+async fn remembered(agent: &Agent) -> Result<HashMap<String, Novelty>> {
+    let states = agent.archive.states(SERVICE, NOVELTY).await?;
+    Ok(states.into_iter().filter_map(|(url, text)| Some((url, Novelty::parse(&text)?))).collect())
+}
+
+/// Those that bring the least that is new.
+fn least(mut urls: Vec<String>, novelties: &HashMap<String, Novelty>, n: usize) -> Vec<String> {
+    let share = |url: &String| novelties.get(url).map_or(0.0, |novelty| novelty.share());
+    urls.sort_by(|a, b| share(a).total_cmp(&share(b)).then_with(|| a.cmp(b)));
+    urls.truncate(n);
+    urls
+}
+
+/// Whom to follow on `free` places: those that bring most that is new, but up to `explorers` of whom nothing is known.
+fn choose(candidates: Vec<String>, novelties: &HashMap<String, Novelty>, free: usize, explorers: usize) -> Vec<String> {
+    let (mut known, mut unknown): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|url| novelties.contains_key(url));
+    known.sort_by(|a, b| novelties[b].share().total_cmp(&novelties[a].share()).then_with(|| a.cmp(b)));
+    fastrand::shuffle(&mut unknown);
+    let exploring = explorers.max(free.saturating_sub(known.len())).min(free).min(unknown.len());
+    unknown.truncate(exploring);
+    known.truncate(free - exploring);
+    known.into_iter().chain(unknown).collect()
+}
+
+/// Follows one relay until it ends that; says how long to leave it alone. What it took in before it was followed, and
+/// while it was lost, is for a pass, at once.
+async fn follow(agent: &Agent, url: &str) -> Result<Duration> {
+    let Ok(address) = Address::parse(url, agent.dialer.guard()) else { return Ok(LAST_REST) };
+    let filters = agent.config.synchronizer.filters.iter().map(parse_filter).collect::<Result<Vec<_>, _>>()?;
+    let (rest, why) = match Session::open(&agent.dialer, &address).await {
+        Err(error) => (REFUSED, Some(error.to_string())),
+        Ok(session) => match session.follow(filters).await {
+            Err(end) => (LOST, failure(end)),
+            Ok(mut live) => {
+                agent.archive.set_sync_due(url, now()).await?;
+                Happening::Following { relay: url }.tell();
+                let known = agent.archive.state(SERVICE, NOVELTY, url).await?;
+                let mut novelty = known.as_deref().and_then(Novelty::parse).unwrap_or_default();
+                let mut kept_at = Instant::now();
+                let ended = loop {
+                    let heard = match live.next().await {
+                        Ok(heard) => heard,
+                        Err(end @ (End::Closed(_) | End::Overflow)) => break (REFUSED, failure(end)),
+                        Err(end) => break (LOST, failure(end)),
+                    };
+                    while !room(agent) {
+                        tokio::time::sleep(DISK_WAIT).await;
+                    }
+                    let checked = agent.ingest.check(heard.events).await?;
+                    let known = checked.known_ids();
+                    let rejected = heard.transferred - checked.new.len() - known.len();
+                    let relay = Some((url.to_owned(), address.network()));
+                    let batch = Batch { relay, seen_at: now(), events: checked.new, known, ..Batch::default() };
+                    let stored = agent.archive.store(batch).await?;
+                    Happening::PageStored { relay: url, stored, rejected }.tell();
+                    novelty.add(stored.stored as u64, heard.transferred as u64);
+                    if kept_at.elapsed() >= KEPT {
+                        kept_at = Instant::now();
+                        agent.archive.set_state(SERVICE, NOVELTY, url, &novelty.to_string()).await?;
+                    }
+                };
+                agent.archive.set_state(SERVICE, NOVELTY, url, &novelty.to_string()).await?;
+                agent.archive.set_sync_due(url, now()).await?;
+                ended
+            }
+        },
+    };
+    Happening::Unfollowed { relay: url, why: why.as_deref().unwrap_or_default() }.tell();
+    Ok(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_go_to_those_that_bring_most_that_is_new() {
+        let urls = |list: &[&str]| list.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>();
+        let novelty = |list: &[(&str, u64, u64)]| {
+            list.iter().map(|(url, new, all)| ((*url).to_owned(), Novelty { new: *new, all: *all })).collect()
+        };
+        let known: HashMap<_, _> = novelty(&[("a", 1, 100), ("b", 90, 100), ("c", 5, 10), ("d", 0, 0)]);
+        let all = urls(&["a", "b", "c", "d", "x", "y", "z"]);
+        assert_eq!(choose(all.clone(), &known, 3, 0), ["b", "c", "a"]);
+        let chosen = choose(all.clone(), &known, 3, 1);
+        assert_eq!(chosen[..2], ["b", "c"]);
+        assert!(["x", "y", "z"].contains(&chosen[2].as_str()));
+        assert_eq!(choose(all.clone(), &known, 0, 2), [""; 0]);
+        assert_eq!(choose(all, &known, 20, 1).len(), 7, "places are not left empty");
+        assert_eq!(choose(urls(&["x", "y"]), &known, 1, 0).len(), 1);
+        assert_eq!(least(urls(&["b", "a", "new", "c"]), &known, 2), ["new", "a"]);
+    }
+
+    #[test]
+    fn novelty_forgets_what_is_long_past() {
+        let mut novelty = Novelty::default();
+        novelty.add(2_000, 2_000);
+        (0..40).for_each(|_| novelty.add(0, 200));
+        assert!(novelty.share() < 0.05, "{novelty:?}");
+        assert_eq!(Novelty::parse(&novelty.to_string()), Some(novelty));
+    }
+}
