@@ -8,3 +8,4 @@ mod live;
 mod main_job;
 mod negentropy;
 mod program;
+mod simulator;
