@@ -8,7 +8,7 @@ use brotr::config::{Check, Config};
 use brotr::monitor::{WriteTest, check};
 use brotr::net::{Address, info};
 use brotr::synchronizer::{self, Pass};
-use brotr_storage::{CoverageReport, GapReason, View};
+use brotr_storage::{CoverageReport, GapReason, RelayQuery, View};
 use brotr_tests::{Fault, Script, ScriptedRelay, events};
 use nostr::Filter;
 
@@ -18,11 +18,16 @@ pub(crate) struct Place {
 }
 
 pub(crate) async fn place() -> Place {
+    place_with("").await
+}
+
+/// A place with more in its configuration.
+pub(crate) async fn place_with(more: &str) -> Place {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("brotr.yaml");
     let text = "version: 1\nnetwork:\n  allow: [127.0.0.0/8]\n  clearnet: {connect_timeout: 1s, request_timeout: 1s}\n\
                 storage: {min_free: 1 MiB}\n";
-    std::fs::write(&file, text).expect("written");
+    std::fs::write(&file, format!("{text}{more}\n")).expect("written");
     let agent = Agent::open(Config::load(Some(&file), None).expect("right")).await.expect("opened");
     Place { _dir: dir, agent }
 }
@@ -224,4 +229,38 @@ async fn a_name_that_resolves_to_a_private_address_is_not_dialed() {
         brotr::net::http::get(&dialer, &format!("http://localhost:{port}/"), "*/*", 10).await.expect_err("refused");
     assert!(error.to_string().contains("private address"), "{error}");
     assert_eq!(relay.counts.connections.load(std::sync::atomic::Ordering::Relaxed), 0, "nobody knocked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_we_are_is_said_to_those_who_ask_where_that_is_allowed() {
+    let script = Script { auth: true, ..Script::honest(events::signed(700, 1_600_000_000)) };
+    let relay = ScriptedRelay::start(script).await.expect("started");
+    let place = place().await;
+    let (pass, _) = place.pass(&relay).await;
+    assert!(pass.error.as_ref().is_some_and(|error| error.contains("auth-required")), "{pass:?}");
+    assert_eq!(place.archived().await, 0);
+    // By an override for this host and no other.
+    let place = place_with("synchronizer: {overrides: [{relay: \"127.*\", auth: true, page_size: 100}]}").await;
+    let (pass, _) = place.pass(&relay).await;
+    assert_eq!((pass.stored, pass.gaps, &pass.error), (700, 0, &None), "{pass:?}");
+    assert!(pass.requests >= 8, "pages of 100: {pass:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_fails_is_left_alone_longer_each_time() {
+    let place = place().await;
+    let refusal = Fault::Closed("restricted: members only".into());
+    for (fault, first) in [(Fault::Mute, 900), (refusal, 3_600)] {
+        let relay = ScriptedRelay::start(Script::wrong(vec![], fault.clone())).await.expect("started");
+        let address = place.address(&relay).as_str().to_owned();
+        for wanted in [first, first * 2, first * 4] {
+            place.pass(&relay).await;
+            let due = async |after: i64| {
+                let query =
+                    RelayQuery { sync_due: Some(brotr::agent::now() + after), limit: 1_000, ..RelayQuery::default() };
+                place.agent.archive.relays(&query).await.expect("asked").iter().any(|relay| relay.url == address)
+            };
+            assert!(!due(wanted * 85 / 100).await && due(wanted * 115 / 100).await, "{fault:?}: {wanted} s");
+        }
+    }
 }

@@ -88,13 +88,23 @@ pub struct Script {
     pub refuses: Option<String>,
     /// How it takes NIP-77.
     pub negentropy: Negentropy,
+    /// Whether it serves only who says who they are (NIP-42).
+    pub auth: bool,
 }
 
 impl Script {
     /// An honest relay with these events.
     #[must_use]
     pub fn honest(events: Vec<Event>) -> Self {
-        Self { events, cap: 500, fault: Fault::None, nip11: None, refuses: None, negentropy: Negentropy::Ignores }
+        Self {
+            events,
+            cap: 500,
+            fault: Fault::None,
+            nip11: None,
+            refuses: None,
+            negentropy: Negentropy::Ignores,
+            auth: false,
+        }
     }
 
     /// The same with a fault.
@@ -208,9 +218,33 @@ impl House {
         }
         let mut requests = 0;
         let mut comparisons = std::collections::HashMap::new();
+        let mut locked = self.script.auth;
+        if locked {
+            socket.send(Message::text(json!(["AUTH", "say who you are"]).to_string())).await?;
+        }
         while let Some(message) = socket.next().await {
             let Message::Text(text) = message? else { continue };
             match ClientMessage::from_json(text.as_str()) {
+                Ok(ClientMessage::Auth(event)) => {
+                    let says = |name: &str, value: &str| {
+                        event
+                            .tags
+                            .iter()
+                            .any(|tag| matches!(tag.as_slice(), [n, v, ..] if n == name && v.starts_with(value)))
+                    };
+                    let right = event.verify().is_ok()
+                        && event.kind == nostr::Kind::Authentication
+                        && says("challenge", "say who you are")
+                        && says("relay", "ws://127.0.0.1");
+                    locked &= !right;
+                    socket.send(Message::text(json!(["OK", event.id, right, ""]).to_string())).await?;
+                }
+                Ok(ClientMessage::Req { subscription_id, .. }) if locked => {
+                    self.counts.requests.fetch_add(1, Ordering::Relaxed);
+                    let id = subscription_id.to_string();
+                    let closed = json!(["CLOSED", id, "auth-required: we only serve friends"]);
+                    socket.send(Message::text(closed.to_string())).await?;
+                }
                 Ok(ClientMessage::Req { subscription_id, filters }) => {
                     self.counts.requests.fetch_add(1, Ordering::Relaxed);
                     requests += 1;

@@ -1,6 +1,7 @@
 //! The configuration: `brotr.yaml`, the environment over it, and what follows from both.
 
 mod document;
+mod overrides;
 mod sections;
 mod units;
 
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+pub use overrides::Override;
 pub use sections::*;
 pub use units::{Size, Span};
 
@@ -92,7 +94,21 @@ impl Config {
         if config.dvm.max_age.as_secs() > 7 * 86_400 {
             bail!("{name}: dvm.max_age is more than 7d, and longer than that ended jobs are not remembered");
         }
-        for filter in &config.synchronizer.filters {
+        let overrides = &config.synchronizer.overrides;
+        for other in overrides {
+            if other.relay.is_empty() {
+                bail!("{name}: synchronizer.overrides: relay is missing: an address, or a host such as *.example.com");
+            }
+            if other.relay.contains("://") {
+                Address::parse(&other.relay, &guard)
+                    .with_context(|| format!("{name}: synchronizer.overrides: {}", other.relay))?;
+            }
+            if other.page_size == Some(0) {
+                bail!("{name}: synchronizer.overrides: page_size of {} must be 1 or more", other.relay);
+            }
+        }
+        let theirs = overrides.iter().flat_map(|other| other.filters.iter().flatten());
+        for filter in config.synchronizer.filters.iter().chain(theirs) {
             let filter =
                 brotr_storage::parse_filter(filter).with_context(|| format!("{name}: synchronizer.filters"))?;
             if filter.since.is_some() || filter.until.is_some() || filter.limit.is_some() {

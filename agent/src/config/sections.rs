@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::units::{Moment, Secret};
-use super::{Size, Span};
+use super::{Override, Size, Span};
 
 /// Declares a section: a struct with a default for every key, refusing keys it does not have.
 macro_rules! section {
@@ -308,10 +308,17 @@ section! {
         live_relays: usize = 64,
         /// Whether relays that can (NIP-77) are compared with what is archived before anything is fetched.
         negentropy: bool = true,
+        /// Whether the agent says who it is to relays that ask (NIP-42).
+        auth: bool = false,
         /// Events asked for at a time.
         page_size: usize = 500,
         /// Relays at a time.
         concurrency: usize = 16,
+        /// What is different for some relays.
+        overrides: Vec<Override> = vec![],
+        /// Set by overrides only.
+        #[serde(skip)]
+        request_timeout: Option<Span> = None,
     }
 }
 

@@ -13,4 +13,4 @@ pub mod transport;
 pub use address::{Address, BadAddress};
 pub use dial::{DialError, Dialer};
 pub use guard::Guard;
-pub use session::{End, Page, Session};
+pub use session::{End, Page, Session, Verdict};

@@ -87,6 +87,8 @@ pub struct Session {
     received: u64,
     /// Bytes of text sent.
     sent: u64,
+    /// What the relay wants signed (NIP-42).
+    challenge: Option<String>,
     /// The last subscription that ended with EOSE.
     ended: String,
     /// Events received for it afterwards and not yet reported.
@@ -99,6 +101,7 @@ pub(super) enum Said<'a> {
     Closed(Cow<'a, str>, String),
     Notice(String),
     Ok(Cow<'a, str>, bool, String),
+    Auth(Cow<'a, str>),
     NegMsg(Cow<'a, str>, Cow<'a, str>),
     NegErr(Cow<'a, str>, String),
     Other,
@@ -112,7 +115,16 @@ impl Session {
     pub async fn open(dialer: &Dialer, address: &Address) -> Result<Self, DialError> {
         let connection = dialer.dial(address).await?;
         let idle = dialer.limits().clearnet.request_timeout.get();
-        Ok(Self { connection, idle, subscriptions: 0, received: 0, sent: 0, ended: String::new(), late: Vec::new() })
+        Ok(Self {
+            connection,
+            idle,
+            subscriptions: 0,
+            received: 0,
+            sent: 0,
+            challenge: None,
+            ended: String::new(),
+            late: Vec::new(),
+        })
     }
 
     /// How long opening took.
@@ -221,7 +233,27 @@ impl Session {
 
     /// Sends an event and waits for the OK that is about it.
     pub async fn publish(&mut self, event: &nostr::Event) -> Verdict {
-        if let Err(end) = self.send(&serde_json::json!(["EVENT", event])).await {
+        self.tell("EVENT", event).await
+    }
+
+    /// What the relay wants signed before it serves us (NIP-42), if it has said so.
+    #[must_use]
+    pub fn challenge(&self) -> Option<&str> {
+        self.challenge.as_deref()
+    }
+
+    /// Says who we are (NIP-42), with an event of kind 22242 about the challenge.
+    pub async fn authenticate(&mut self, event: &nostr::Event) -> Verdict {
+        self.tell("AUTH", event).await
+    }
+
+    /// How long a silent relay is waited for, where that is not as for all.
+    pub fn set_idle(&mut self, idle: Duration) {
+        self.idle = idle;
+    }
+
+    async fn tell(&mut self, what: &str, event: &nostr::Event) -> Verdict {
+        if let Err(end) = self.send(&serde_json::json!([what, event])).await {
             return Verdict::Unanswered(end);
         }
         let id = event.id.to_hex();
@@ -306,6 +338,12 @@ impl Session {
             match self.connection.socket.next().await {
                 Some(Ok(Message::Text(text))) => {
                     self.received += text.len() as u64;
+                    // Only a word like this can be a challenge; what has it is looked at twice.
+                    if text.get(..12).is_some_and(|head| head.contains("AUTH"))
+                        && let Said::Auth(challenge) = parse(&text)
+                    {
+                        self.challenge = Some(clip(&challenge));
+                    }
                     return Ok(text);
                 }
                 Some(Ok(Message::Close(frame))) => {
@@ -348,6 +386,7 @@ pub(super) fn parse(text: &str) -> Said<'_> {
             "EOSE" => Said::Eose(word(parts.get(1))?),
             "CLOSED" => Said::Closed(word(parts.get(1))?, clip(&text(2))),
             "NOTICE" => Said::Notice(text(1)),
+            "AUTH" => Said::Auth(word(parts.get(1))?),
             "NEG-MSG" => Said::NegMsg(word(parts.get(1))?, word(parts.get(2))?),
             "NEG-ERR" => Said::NegErr(word(parts.get(1))?, clip(&text(2))),
             "OK" => Said::Ok(word(parts.get(1))?, parts.get(2)?.get() == "true", text(3)),
@@ -368,7 +407,7 @@ mod tests {
         fn whatever_a_relay_says_is_heard_without_a_panic(
             text in prop_oneof![
                 any::<String>(),
-                r#"\[ ?"(EVENT|EOSE|CLOSED|NOTICE|OK|NEG-MSG|NEG-ERR)"(, ?("[a-z\\"]{0,4}"|\{[^}]{0,9}\}|null|true|[0-9]{1,4}|\[\])){0,4}\]?"#,
+                r#"\[ ?"(EVENT|EOSE|CLOSED|NOTICE|OK|AUTH|NEG-MSG|NEG-ERR)"(, ?("[a-z\\"]{0,4}"|\{[^}]{0,9}\}|null|true|[0-9]{1,4}|\[\])){0,4}\]?"#,
             ]
         ) {
             let _ = parse(&text);
@@ -385,7 +424,7 @@ mod tests {
         assert!(matches!(parse(r#"["CLOSED","s"]"#), Said::Closed(s, reason) if s == "s" && reason.is_empty()));
         assert!(matches!(parse(r#"["OK","id",false,"pow: 20"]"#), Said::Ok(_, false, reason) if reason == "pow: 20"));
         assert!(matches!(parse(r#"["NOTICE"]"#), Said::Notice(text) if text.is_empty()));
-        for other in ["", "[]", "{}", "[1]", r#"["EVENT","s"]"#, r#"["AUTH","x"]"#, r#"["EOSE","s"]x"#] {
+        for other in ["", "[]", "{}", "[1]", r#"["EVENT","s"]"#, r#"["EOSE","s"]x"#] {
             assert!(matches!(parse(other), Said::Other), "{other}");
         }
         let deep = format!(r#"["EVENT","s",{}]"#, "[".repeat(100_000));

@@ -173,7 +173,11 @@ fn choose(candidates: Vec<String>, novelties: &HashMap<String, Novelty>, free: u
 /// while it was lost, is for a pass, at once.
 async fn follow(agent: &Agent, url: &str) -> Result<Duration> {
     let Ok(address) = Address::parse(url, agent.dialer.guard()) else { return Ok(LAST_REST) };
-    let filters = agent.config.synchronizer.filters.iter().map(parse_filter).collect::<Result<Vec<_>, _>>()?;
+    let settings = agent.config.synchronizer.of(address.as_str(), address.host());
+    if !settings.enabled || !settings.live {
+        return Ok(LAST_REST);
+    }
+    let filters = settings.filters.iter().map(parse_filter).collect::<Result<Vec<_>, _>>()?;
     let (rest, why) = match Session::open(&agent.dialer, &address).await {
         Err(error) => (REFUSED, Some(error.to_string())),
         Ok(session) => match session.follow(filters).await {

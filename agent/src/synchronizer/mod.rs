@@ -3,6 +3,7 @@
 pub mod live;
 mod pager;
 mod reconcile;
+mod rest;
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,21 +13,21 @@ use brotr_storage::{
     Batch, Covered, DocumentType, Gap, GapReason, Interval, IntervalSet, Method, Relay, RelayQuery, RelayState,
     parse_filter,
 };
-use nostr::{EventId, Filter, Timestamp};
+use nostr::{EventBuilder, EventId, Filter, RelayUrl, Timestamp};
 use serde::Serialize;
 
 pub use pager::{Bounds, Pager, Proof, SMALLEST_CAP};
+pub use rest::Trouble;
 
 use crate::agent::{Agent, now};
+use crate::config::Synchronizer;
 use crate::happening::Happening;
 use crate::net::info::Info;
-use crate::net::{Address, End, Session};
+use crate::net::{Address, End, Session, Verdict};
 use crate::rounds::rounds;
 
 /// The daemon turns to other relays after so many requests to one, and comes back.
 const A_TURN: u64 = 200;
-/// After a failure a relay is left alone for at least so many seconds.
-const AFTER_FAILURE: i64 = 15 * 60;
 
 /// A second that was too dense for a page is tried again after so many seconds.
 const DENSE_REST: i64 = 86_400;
@@ -54,6 +55,9 @@ pub struct Pass {
     pub bytes: u64,
     /// Why the pass ended early.
     pub error: Option<String>,
+    /// What stands behind the error.
+    #[serde(skip)]
+    pub trouble: Trouble,
     /// Whether there is more to fetch right away.
     #[serde(skip)]
     pub unfinished: bool,
@@ -86,6 +90,10 @@ pub async fn run(agent: Agent) -> Result<()> {
             let Ok(address) = Address::parse(&relay.url, agent.dialer.guard()) else {
                 return Ok(agent.archive.set_sync_due(&relay.url, i64::MAX).await?);
             };
+            let settings = agent.config.synchronizer.of(address.as_str(), address.host());
+            if !settings.enabled {
+                return Ok(agent.archive.set_sync_due(&relay.url, now() + settings.interval.as_secs()).await?);
+            }
             pass(&agent, &address, Some(A_TURN), |_| ()).await?;
             Ok(())
         }
@@ -104,20 +112,27 @@ pub async fn pass(
     progress: impl Fn(&Pass) + Send + Sync,
 ) -> Result<Pass> {
     let mut pass = Pass { relay: address.as_str().to_owned(), ..Pass::default() };
+    let settings = agent.config.synchronizer.of(address.as_str(), address.host());
     match Session::open(&agent.dialer, address).await {
         Err(error) => pass.error = Some(error.to_string()),
         Ok(mut session) => {
-            walk(agent, address, &mut session, most, &mut pass, progress).await?;
+            if let Some(idle) = settings.request_timeout {
+                session.set_idle(idle.get());
+            }
+            walk(agent, address, (&mut session, &settings), most, &mut pass, progress).await?;
             pass.bytes = session.received() + session.sent();
             session.close().await;
         }
     }
-    let interval = agent.config.synchronizer.interval.as_secs();
+    let interval = settings.interval.as_secs();
     let due = match (&pass.error, pass.unfinished) {
-        (Some(_), _) => now() + interval.max(AFTER_FAILURE),
+        (Some(_), _) => now() + rest::after(agent, address, pass.trouble).await?.max(interval),
         (None, true) => now(),
         (None, false) => now() + interval,
     };
+    if pass.error.is_none() {
+        rest::over(agent, address).await?;
+    }
     agent.archive.set_sync_due(address.as_str(), due).await?;
     Happening::Synchronized(&pass).tell();
     Ok(pass)
@@ -126,20 +141,19 @@ pub async fn pass(
 async fn walk(
     agent: &Agent,
     address: &Address,
-    session: &mut Session,
+    (session, config): (&mut Session, &Synchronizer),
     most: Option<u64>,
     pass: &mut Pass,
     progress: impl Fn(&Pass) + Send + Sync,
 ) -> Result<()> {
-    let config = &agent.config.synchronizer;
     // The current second is not over.
     let since = config.since.0.max(crate::retention::floor(&agent.config.retention, now()));
     let Some(window) = Interval::new(since, now() - 1) else { return Ok(()) };
     let mut bounds = known_bounds(agent, address).await?;
     let info = info(agent, address).await?;
-    let page_size = page_size(agent, info.as_ref());
+    let page_size = page_size(config.page_size, info.as_ref());
     let nips = info.as_ref().map(|info| info.nips().contains(&77));
-    let mut compares = reconcile::is_promising(agent, address, nips).await?;
+    let mut compares = reconcile::is_promising(agent, address, config.negentropy && nips != Some(false)).await?;
     let reports = agent.archive.coverage(Some(address.as_str())).await?;
     for filter in &config.filters {
         let filter = parse_filter(filter)?;
@@ -166,7 +180,7 @@ async fn walk(
                 }
             }
             missing = left.intervals().to_vec();
-            compares = reconcile::is_promising(agent, address, nips).await?;
+            compares = reconcile::is_promising(agent, address, true).await?;
         }
         for missing in missing.into_iter().rev() {
             let mut pager = Pager::new(missing, bounds.unwrap_or(Bounds::Outside), page_size);
@@ -175,7 +189,8 @@ async fn walk(
                     pass.unfinished = true;
                     return Ok(());
                 }
-                let sample = match page(agent, address, session, (&mut pager, &asked, &key), pass).await? {
+                let on = (&mut *session, config.auth);
+                let sample = match page(agent, address, on, (&mut pager, &asked, &key), pass).await? {
                     Ok(sample) => sample,
                     Err(failure) => {
                         pass.error = Some(failure);
@@ -201,8 +216,7 @@ async fn info(agent: &Agent, address: &Address) -> Result<Option<Info>> {
 }
 
 /// What is asked for at a time: no more than the relay's document allows.
-fn page_size(agent: &Agent, info: Option<&Info>) -> usize {
-    let wanted = agent.config.synchronizer.page_size;
+fn page_size(wanted: usize, info: Option<&Info>) -> usize {
     info.and_then(|info| info.limit("max_limit"))
         .and_then(|most| usize::try_from(most).ok())
         .filter(|most| *most > 0)
@@ -249,11 +263,17 @@ async fn probe_bounds(
 async fn page(
     agent: &Agent,
     address: &Address,
-    session: &mut Session,
+    (session, auth): (&mut Session, bool),
     (pager, asked, key): (&mut Pager, &Filter, &str),
     pass: &mut Pass,
 ) -> Result<Result<Option<(EventId, i64)>, String>> {
     let mut page = session.request(asked).await;
+    let locked = matches!(&page.end, End::Closed(reason) if reason.starts_with("auth-required:"));
+    if auth && locked && page.transferred == 0 && log_in(agent, address, session).await? {
+        pass.requests += 1;
+        page = session.request(asked).await;
+    }
+    pass.trouble = Trouble::of(&page.end);
     let mut checked = agent.ingest.check(std::mem::take(&mut page.events)).await?;
     let sound: Vec<_> = checked.sound().collect();
     let proof = pager.take(&page, &sound);
@@ -305,6 +325,13 @@ async fn page(
         end => failure(end),
     };
     Ok(failure.map_or_else(|| Ok(sound.first().copied()), Err))
+}
+
+/// Says who we are, if the relay has asked for it; whether it took our word.
+async fn log_in(agent: &Agent, address: &Address, session: &mut Session) -> Result<bool> {
+    let Some(challenge) = session.challenge() else { return Ok(false) };
+    let event = EventBuilder::auth(challenge, RelayUrl::parse(address.as_str())?);
+    Ok(session.authenticate(&agent.signer.sign(event)?).await == Verdict::Accepted)
 }
 
 /// What went wrong with a request, in words.

@@ -33,9 +33,9 @@ pub(super) struct Compared {
     pub(super) failure: Option<String>,
 }
 
-/// Whether a relay is worth asking: it does not say otherwise, and has not refused of late.
-pub(super) async fn is_promising(agent: &Agent, address: &Address, nips: Option<bool>) -> Result<bool> {
-    if !agent.config.synchronizer.negentropy || nips == Some(false) {
+/// Whether a relay is worth asking, where nothing else speaks against it: it has not refused of late.
+pub(super) async fn is_promising(agent: &Agent, address: &Address, wanted: bool) -> Result<bool> {
+    if !wanted {
         return Ok(false);
     }
     let until = agent.archive.state(SERVICE, REFUSED, address.as_str()).await?;

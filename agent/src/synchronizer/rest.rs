@@ -1,0 +1,91 @@
+//! How long a relay is left alone after something went wrong: longer each time, and longest by one that does not want us.
+
+use anyhow::Result;
+
+use super::SERVICE;
+use crate::agent::Agent;
+use crate::net::{Address, End};
+
+/// After the first failure, in seconds: what passes by itself,
+const PASSING: i64 = 15 * 60;
+/// and what does not: the relay wants a login, money or work, or has blocked us.
+const REFUSED: i64 = 3_600;
+/// The longest rest of each.
+const LONGEST_PASSING: i64 = 86_400;
+const LONGEST_REFUSED: i64 = 7 * 86_400;
+/// Rests differ by so much of themselves, so that relays that failed together do not come back together.
+const JITTER: f64 = 0.2;
+const FAILURES: &str = "failures";
+
+/// Why a pass ended before its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Trouble {
+    /// It may be over soon: a timeout, a broken connection, too many requests.
+    #[default]
+    Passing,
+    /// The relay does not want to be asked by us.
+    Refused,
+}
+
+impl Trouble {
+    /// What the end of a request stands for. A relay's reason begins with a word for machines (NIP-01).
+    pub(super) fn of(end: &End) -> Self {
+        const REFUSALS: [&str; 7] =
+            ["auth-required", "restricted", "blocked", "pow", "payment-required", "unsupported", "shadowbanned"];
+        match end {
+            End::Closed(reason) if REFUSALS.iter().any(|word| reason.starts_with(&format!("{word}:"))) => Self::Refused,
+            _ => Self::Passing,
+        }
+    }
+
+    fn rest(self, failures: u32) -> i64 {
+        let (first, longest) = match self {
+            Self::Passing => (PASSING, LONGEST_PASSING),
+            Self::Refused => (REFUSED, LONGEST_REFUSED),
+        };
+        first.saturating_mul(1 << failures.min(20)).min(longest)
+    }
+}
+
+/// How many seconds to leave a relay alone, which is remembered as having failed once more.
+pub(super) async fn after(agent: &Agent, address: &Address, trouble: Trouble) -> Result<i64> {
+    let failures = agent.archive.state(SERVICE, FAILURES, address.as_str()).await?;
+    let failures: u32 = failures.and_then(|n| n.parse().ok()).unwrap_or(0);
+    let text = failures.saturating_add(1).to_string();
+    agent.archive.set_state(SERVICE, FAILURES, address.as_str(), &text).await?;
+    let jitter = 1.0 + JITTER * (fastrand::f64() - 0.5);
+    Ok((trouble.rest(failures) as f64 * jitter) as i64)
+}
+
+/// Forgets the failures of a relay that went well.
+pub(super) async fn over(agent: &Agent, address: &Address) -> Result<()> {
+    let failed = agent.archive.state(SERVICE, FAILURES, address.as_str()).await?;
+    if failed.is_some_and(|failed| failed != "0") {
+        agent.archive.set_state(SERVICE, FAILURES, address.as_str(), "0").await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rests_grow_from_minutes_to_days() {
+        let rests = |trouble: Trouble| (0..30).map(|n| trouble.rest(n)).collect::<Vec<_>>();
+        let passing = rests(Trouble::Passing);
+        assert_eq!(passing[..4], [900, 1_800, 3_600, 7_200]);
+        assert_eq!(passing.last(), Some(&LONGEST_PASSING));
+        assert_eq!((Trouble::Refused.rest(0), Trouble::Refused.rest(29)), (3_600, 7 * 86_400));
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_its_first_word() {
+        let closed = |reason: &str| Trouble::of(&End::Closed(reason.into()));
+        assert_eq!(closed("auth-required: who are you?"), Trouble::Refused);
+        assert_eq!(closed("restricted: members only"), Trouble::Refused);
+        assert_eq!(closed("rate-limited: slow down"), Trouble::Passing);
+        assert_eq!(closed("error: your request was blocked: try later"), Trouble::Passing);
+        assert_eq!(Trouble::of(&End::Timeout), Trouble::Passing);
+    }
+}
