@@ -90,3 +90,28 @@ async fn a_relay_that_will_not_be_compared_with_is_paged() {
         assert!((1..60).contains(&asked), "{says}: asked {asked} times");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dense_second_is_compared_or_asked_for_by_kind() {
+    let author = nostr::Keys::generate();
+    let mut list = events::signed(30, FIRST + 100);
+    // Three kinds, none of which fills a page.
+    list.extend(
+        (0..900).map(|i| events::at(&author, nostr::Kind::from([1, 7, 1_111][i % 3]), FIRST + 50, &i.to_string())),
+    );
+    list.extend(events::signed(30, FIRST));
+    for negentropy in [Negentropy::Speaks { withholds: 0 }, Negentropy::Ignores] {
+        let place = place().await;
+        let compares = negentropy != Negentropy::Ignores;
+        let relay = ScriptedRelay::start(Script { negentropy, ..Script::honest(list.clone()) }).await.expect("started");
+        let (pass, _) = place.pass(&relay).await;
+        assert_eq!((pass.stored, &pass.error), (960, &None), "{compares}: {pass:?}");
+        assert_eq!(seen(&place, place.address(&relay).as_str()).await, 960);
+        let report = place.coverage(&relay).await.expect("a report");
+        let gaps: Vec<_> = report.gaps.iter().map(|gap| (gap.interval.since as u64, gap.reason, gap.count)).collect();
+        // What was asked for by kind may not be all of it, and is not claimed to be.
+        let wanted = (!compares).then_some((FIRST + 50, GapReason::DenseSecond, Some(900)));
+        assert_eq!(gaps, wanted.into_iter().collect::<Vec<_>>());
+        assert_eq!(pass.gaps, u64::from(!compares), "{pass:?}");
+    }
+}

@@ -55,8 +55,22 @@ pub enum Fault {
     ExclusiveWindow,
     /// 18: oldest first.
     OldestFirst,
+    /// 17: the stored events again and again, and no EOSE.
+    Endless,
+    /// 18: in no order.
+    Shuffled,
+    /// 18: each event so many times.
+    Repeats(usize),
+    /// 13: requests for more than so many events are refused.
+    Scrape(usize),
     /// 19: every event's signature is wrong.
     BadSignatures,
+    /// 19 to 22: after events these texts, as if they were events.
+    Also(Vec<String>),
+    /// 21: after the events a text frame that is not UTF-8.
+    NotText,
+    /// 23: so many challenges (NIP-42) before the events.
+    Challenges(usize),
 }
 
 /// How a relay takes NIP-77.
@@ -360,6 +374,22 @@ impl House {
                 return Ok(true);
             }
             Fault::EoseFirst => socket.send(eose()).await?,
+            Fault::Scrape(most) if filters.iter().any(|filter| filter.limit.is_none_or(|limit| limit > *most)) => {
+                let reason = format!("blocked: scraping is not allowed, limit must be {most} or less");
+                socket.send(Message::text(json!(["CLOSED", id, reason]).to_string())).await?;
+                return Ok(true);
+            }
+            Fault::Challenges(n) => {
+                for n in 0..*n {
+                    socket.send(Message::text(json!(["AUTH", format!("challenge {n}")]).to_string())).await?;
+                }
+            }
+            Fault::Endless => loop {
+                for event in &page {
+                    self.counts.sent.fetch_add(1, Ordering::Relaxed);
+                    socket.send(Message::text(json!(["EVENT", id, event]).to_string())).await?;
+                }
+            },
             _ => {}
         }
         let stop = match &self.script.fault {
@@ -378,6 +408,18 @@ impl House {
         match &self.script.fault {
             Fault::HalfOpen(_) | Fault::NoEose | Fault::EoseFirst => Ok(true),
             Fault::Drop(n) if page.len() > *n => Ok(false),
+            Fault::Also(texts) => {
+                // Not after an empty page: they would be outside what was asked for.
+                for text in texts.iter().filter(|_| !page.is_empty()) {
+                    socket.send(Message::text(format!(r#"["EVENT","{id}",{text}]"#))).await?;
+                }
+                socket.send(eose()).await?;
+                Ok(true)
+            }
+            Fault::NotText => {
+                socket.get_mut().write_all(&[0x81, 0x04, b'[', 0xFF, 0xFE, b']']).await?;
+                Ok(true)
+            }
             Fault::Closed(reason) => {
                 socket.send(Message::text(json!(["CLOSED", id, reason]).to_string())).await?;
                 Ok(true)
@@ -411,8 +453,12 @@ impl House {
             if let (Negentropy::Speaks { withholds }, Some(_)) = (&self.script.negentropy, &filter.ids) {
                 found.drain(..(*withholds).min(found.len()));
             }
+            if self.script.fault == Fault::Shuffled {
+                found.sort_by_key(|event| event.id);
+            }
             found.truncate(filter.limit.unwrap_or(usize::MAX).min(self.script.cap));
-            page.extend(found.into_iter().cloned());
+            let times = if let Fault::Repeats(times) = self.script.fault { times } else { 1 };
+            page.extend(found.into_iter().flat_map(|event| std::iter::repeat_n(event, times)).cloned());
         }
         page
     }

@@ -176,6 +176,8 @@ impl Session {
         let most = filter.limit.unwrap_or(500).saturating_mul(SURPLUS).max(1_000);
         let (began, received) = (Instant::now(), self.received);
         let (mut idle_at, stop_at) = (began + self.idle, began + self.idle * STEADY);
+        // Events of requests that were cut off before; a relay that goes on with those does not come to this one.
+        let mut strays = 0;
         let mut notice: Option<String> = None;
         page.end = match self.send(&serde_json::json!(["REQ", id, filter])).await {
             Err(end) => end,
@@ -186,6 +188,10 @@ impl Session {
                     Ok(Err(end)) => break end,
                     Err(_) => break notice.map_or(End::Timeout, End::Notice),
                 };
+                // Whatever it says, and to which request: one that never ends is not heard to its end.
+                if self.received - received > MAX_PAGE {
+                    break End::Overflow;
+                }
                 match parse(&text) {
                     Said::Event(sub, json) if sub == id => {
                         page.transferred += 1;
@@ -199,11 +205,17 @@ impl Session {
                             Ok(_) => page.outside += 1,
                             Err(_) => {}
                         }
-                        if page.transferred >= most || self.received - received > MAX_PAGE {
+                        if page.transferred >= most {
                             break End::Overflow;
                         }
                     }
-                    Said::Event(sub, json) => self.keep_late(&sub, json),
+                    Said::Event(sub, json) => {
+                        self.keep_late(&sub, json);
+                        strays += 1;
+                        if strays >= most {
+                            break End::Overflow;
+                        }
+                    }
                     Said::Eose(sub) if sub == id => break End::Eose,
                     Said::Closed(sub, reason) if sub == id => break End::Closed(reason),
                     Said::Notice(text) => {

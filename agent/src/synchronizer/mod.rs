@@ -1,5 +1,6 @@
 //! Archiving what relays hold, with proof of what is complete.
 
+mod dense;
 pub mod live;
 mod pager;
 mod reconcile;
@@ -20,7 +21,7 @@ pub use pager::{Bounds, Pager, Proof, SMALLEST_CAP};
 pub use rest::Trouble;
 
 use crate::agent::{Agent, now};
-use crate::config::Synchronizer;
+use crate::config::{Profile, Synchronizer};
 use crate::happening::Happening;
 use crate::net::info::Info;
 use crate::net::{Address, End, Session, Verdict};
@@ -55,6 +56,9 @@ pub struct Pass {
     pub bytes: u64,
     /// Why the pass ended early.
     pub error: Option<String>,
+    /// Seconds that the relay gave a part of.
+    #[serde(skip)]
+    dense: Vec<Interval>,
     /// What stands behind the error.
     #[serde(skip)]
     pub trouble: Trouble,
@@ -172,7 +176,8 @@ async fn walk(
             let mut left = IntervalSet::default();
             for part in missing.into_iter().rev() {
                 let relay = (address, &mut *session);
-                let compared = reconcile::window(agent, relay, (&filter, &key), part, pass, &progress).await?;
+                let what = (&filter, key.as_str(), reconcile::WORTH);
+                let compared = reconcile::window(agent, relay, what, part, pass, &progress).await?;
                 left.extend(compared.left.intervals().iter().copied());
                 if compared.failure.is_some() {
                     pass.error = compared.failure;
@@ -203,6 +208,16 @@ async fn walk(
                 }
                 progress(pass);
             }
+        }
+        for second in std::mem::take(&mut pass.dense) {
+            let relay = (address, &mut *session);
+            let what = (&filter, key.as_str());
+            if compares && reconcile::second(agent, relay, what, second, pass, &progress).await? {
+                pass.gaps -= 1;
+            } else if agent.config.profile == Profile::Bigbrotr {
+                dense::by_kind(agent, (address, &mut *session), what, (second, page_size), pass).await?;
+            }
+            progress(pass);
         }
     }
     Ok(())
@@ -314,6 +329,8 @@ async fn page(
     pass.rejected += rejected as u64;
     pass.requests += 1;
     pass.gaps += gaps.len() as u64;
+    let single = |gap: &&Gap| gap.reason == GapReason::DenseSecond && gap.interval.since == gap.interval.until;
+    pass.dense.extend(gaps.iter().filter(single).map(|gap| gap.interval));
     Happening::PageStored { relay: address.as_str(), stored, rejected }.tell();
     let failure = match page.end {
         End::Eose => {

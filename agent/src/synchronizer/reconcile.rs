@@ -10,7 +10,7 @@ use crate::net::reconcile::Refusal;
 use crate::net::{Address, End, Session};
 
 /// Of a window in which we have fewer events, paging tells as much for less.
-const WORTH: u64 = 200;
+pub(super) const WORTH: u64 = 200;
 /// Ids compared at a time, 40 bytes each.
 const MOST: u64 = 100_000;
 /// The first window, in seconds; the next ones are as long as suits the number of events.
@@ -65,7 +65,7 @@ enum Piece {
 pub(super) async fn window(
     agent: &Agent,
     (address, session): (&Address, &mut Session),
-    (filter, key): (&Filter, &str),
+    (filter, key, worth): (&Filter, &str, u64),
     window: Interval,
     pass: &mut Pass,
     progress: &(impl Fn(&Pass) + Sync),
@@ -75,7 +75,7 @@ pub(super) async fn window(
     compared.left.extend(Interval::new(window.since.max(settled + 1), window.until));
     let (mut until, mut span, mut refusals) = (window.until.min(settled), FIRST_SPAN, 0);
     while let Some(interval) = Interval::new(window.since.max(until.saturating_sub(span - 1)), until) {
-        match piece(agent, (address, &mut *session), (filter, key), interval, pass, progress).await? {
+        match piece(agent, (address, &mut *session), (filter, key, worth), interval, pass, progress).await? {
             Piece::Refused if refusals >= REFUSALS => {
                 give_up(agent, address, "every window is too large").await?;
                 break;
@@ -100,6 +100,22 @@ pub(super) async fn window(
     Ok(compared)
 }
 
+/// Compares one second, however little we have of it; whether it is complete now.
+///
+/// # Errors
+/// When the archive cannot be used.
+pub(super) async fn second(
+    agent: &Agent,
+    relay: (&Address, &mut Session),
+    (filter, key): (&Filter, &str),
+    second: Interval,
+    pass: &mut Pass,
+    progress: &(impl Fn(&Pass) + Sync),
+) -> Result<bool> {
+    let compared = window(agent, relay, (filter, key, 0), second, pass, progress).await?;
+    Ok(compared.failure.is_none() && compared.left.intervals().is_empty())
+}
+
 /// Remembers for a while that a relay is not to be asked.
 async fn give_up(agent: &Agent, address: &Address, why: &str) -> Result<()> {
     tracing::debug!(relay = address.as_str(), why, "no comparison (NIP-77)");
@@ -110,7 +126,7 @@ async fn give_up(agent: &Agent, address: &Address, why: &str) -> Result<()> {
 async fn piece(
     agent: &Agent,
     (address, session): (&Address, &mut Session),
-    (filter, key): (&Filter, &str),
+    (filter, key, worth): (&Filter, &str, u64),
     interval: Interval,
     pass: &mut Pass,
     progress: &(impl Fn(&Pass) + Sync),
@@ -119,7 +135,7 @@ async fn piece(
     let second = |at: i64| Timestamp::from(at.max(0).cast_unsigned());
     let wide = filter.clone().since(second(interval.since - 1)).until(second(interval.until.saturating_add(1)));
     match agent.archive.count(std::slice::from_ref(&wide), View::All, &[]).await? {
-        ours if ours < WORTH => return Ok(Piece::Left),
+        ours if ours < worth => return Ok(Piece::Left),
         ours if ours > MOST && interval.since < interval.until => return Ok(Piece::TooLarge),
         _ => {}
     }

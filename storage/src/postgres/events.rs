@@ -28,7 +28,7 @@ const PLACES: i64 = 1 << 20;
 /// Batches are written together up to so many events and sightings.
 const GROUP: usize = 8_192;
 /// The least events of which statistics are worth having.
-const ANALYZE_FROM: i64 = 2_000;
+const ANALYZE_FROM: i64 = 5_000;
 /// Events are removed so many at a time.
 const REMOVED: u64 = 10_000;
 
@@ -89,10 +89,8 @@ impl PostgresArchive {
         match self.write(&batches).await {
             Ok(stored) => {
                 let new: usize = stored.iter().map(|stored| stored.stored).sum();
+                self.fresh.fetch_add(i64::try_from(new).unwrap_or(i64::MAX), Ordering::Relaxed);
                 answers.into_iter().zip(stored).for_each(|(answer, stored)| drop(answer.send(Ok(stored))));
-                if new > 0 {
-                    self.analyze().await;
-                }
             }
             // Of a group that cannot be written together, each has its own chance and its own error.
             Err(error) => {
@@ -105,14 +103,14 @@ impl PostgresArchive {
         }
     }
 
-    /// Has the planner's statistics made anew whenever the archive has doubled: autovacuum comes by once a minute, and till
-    /// then a table would be planned for as it was when it was small.
+    /// Has the planner's statistics made anew whenever this process has stored as much again and more: autovacuum comes by
+    /// once a minute, and till then a table would be planned for as it was when it was small.
     async fn analyze(&self) {
-        let events = sqlx::query_scalar("select events from archive").fetch_one(&self.pool).await.unwrap_or(0_i64);
-        if events < ANALYZE_FROM || events < self.analyzed.load(Ordering::Relaxed).saturating_mul(2) {
+        let (fresh, analyzed) = (self.fresh.load(Ordering::Relaxed), self.analyzed.load(Ordering::Relaxed));
+        let due = fresh >= ANALYZE_FROM.max(analyzed.saturating_mul(4));
+        if !due || self.analyzed.compare_exchange(analyzed, fresh, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
-        self.analyzed.store(events, Ordering::Relaxed);
         let analyzed = sqlx::raw_sql("analyze event, author, hidden, sighting, relay").execute(&self.pool).await;
         if let Err(error) = analyzed {
             tracing::warn!(%error, "failed to analyze the tables: queries may be slow until autovacuum does");
@@ -184,7 +182,11 @@ impl Events for PostgresArchive {
         loop {
             match self.store_in_turn(batch.clone()).await {
                 Err(error) => patience.wait(error).await?,
-                stored => return stored,
+                Ok(stored) => {
+                    // Not while others wait for the turn.
+                    self.analyze().await;
+                    return Ok(stored);
+                }
             }
         }
     }

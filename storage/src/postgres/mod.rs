@@ -40,7 +40,9 @@ pub struct PostgresArchive {
     options: Options,
     /// Writers of events take turns before they take a connection: those that wait would keep it from readers.
     turn: tokio::sync::Semaphore,
-    /// How many events there were when the planner's statistics were last asked for by us.
+    /// How many events this process has stored,
+    fresh: AtomicI64,
+    /// and how many of them when it last asked for the planner's statistics.
     analyzed: AtomicI64,
     /// What waits to be written, with whom to tell.
     queue: std::sync::Mutex<VecDeque<Waiting>>,
@@ -118,6 +120,7 @@ impl PostgresArchive {
             pool,
             options: Options { search: search == 1, ..archive },
             turn: tokio::sync::Semaphore::new(1),
+            fresh: AtomicI64::new(0),
             analyzed: AtomicI64::new(0),
             queue: Default::default(),
         })

@@ -1,0 +1,71 @@
+//! Seconds with more events than a relay gives at a time. A comparison (NIP-77) tells all of such a second; where the relay
+//! does none, asking for one kind at a time brings more of it, and proves nothing: who knows which kinds there are.
+
+use std::collections::{BTreeSet, HashSet};
+
+use anyhow::Result;
+use brotr_storage::{Batch, Gap, GapReason, Interval, View};
+use nostr::{EventId, Filter, Kind, Timestamp};
+
+use super::Pass;
+use crate::agent::{Agent, now};
+use crate::net::{Address, End, Session};
+
+/// Kinds that are asked for beside those that were seen, since they come in floods.
+const USUAL: [u16; 12] = [0, 1, 3, 4, 5, 6, 7, 1_059, 1_984, 9_735, 10_002, 30_023];
+/// Requests that one second is worth.
+const REQUESTS: usize = 24;
+/// Events of one second that are looked at for their kinds.
+const SEEN: usize = 2_000;
+
+/// Asks for one kind after the other of a second, and keeps how many events of it are known now.
+///
+/// # Errors
+/// When the archive cannot be used; a relay that fails is left with what came.
+pub(super) async fn by_kind(
+    agent: &Agent,
+    (address, session): (&Address, &mut Session),
+    (filter, key): (&Filter, &str),
+    (second, limit): (Interval, usize),
+    pass: &mut Pass,
+) -> Result<()> {
+    let at = Timestamp::from(second.since.max(0).cast_unsigned());
+    let filter = filter.clone().since(at).until(at);
+    let seen = agent.archive.page(&filter, View::All, None, SEEN).await?;
+    let mut known: HashSet<EventId> = seen.iter().map(|event| event.id).collect();
+    let mut kinds: BTreeSet<u16> = seen.iter().map(|event| event.kind).collect();
+    match &filter.kinds {
+        Some(wanted) => kinds.extend(wanted.iter().map(Kind::as_u16)),
+        None => kinds.extend(USUAL),
+    }
+    let relay = Some((address.as_str().to_owned(), address.network()));
+    for kind in kinds.into_iter().take(REQUESTS) {
+        let mut page = session.request(&filter.clone().kinds([Kind::from(kind)]).limit(limit)).await;
+        let checked = agent.ingest.check(std::mem::take(&mut page.events)).await?;
+        known.extend(checked.sound().map(|(id, _)| id));
+        pass.requests += 1;
+        pass.transferred += page.transferred as u64;
+        let batch = Batch {
+            relay: relay.clone(),
+            seen_at: now(),
+            known: checked.known_ids(),
+            events: checked.new,
+            ..Batch::default()
+        };
+        let stored = agent.archive.store(batch).await?;
+        pass.stored += stored.stored as u64;
+        pass.known += stored.known as u64;
+        if page.end != End::Eose {
+            break;
+        }
+    }
+    let gap = Gap {
+        interval: second,
+        reason: GapReason::DenseSecond,
+        count: i64::try_from(known.len()).ok(),
+        tried_at: now(),
+    };
+    let batch = Batch { relay, seen_at: now(), filter: key.to_owned(), gaps: vec![gap], ..Batch::default() };
+    agent.archive.store(batch).await?;
+    Ok(())
+}
