@@ -6,6 +6,7 @@ mod commands;
 mod faults;
 mod live;
 mod main_job;
+mod memory;
 mod negentropy;
 mod program;
 mod simulator;

@@ -137,6 +137,13 @@ impl Daemon<'_> {
         (status.code(), began.elapsed())
     }
 
+    /// The most memory it ever had, in KiB.
+    pub(crate) fn peak_memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
+        peak.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// The address that it said it listens on.
     pub(crate) fn http(&self) -> String {
         let log = self.log();

@@ -90,7 +90,8 @@ impl Model {
         let in_order = self.dice.below(10_000) >= self.disorderly || found.len() < 2;
         self.transferred += found.len();
         let transferred = found.len();
-        let page = Page { events: vec![], transferred, outside: 0, in_order, late: vec![], took: None, end };
+        let page =
+            Page { events: vec![], transferred, outside: 0, in_order, late: vec![], took: None, end, room: None };
         (page, found)
     }
 }

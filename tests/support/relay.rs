@@ -159,7 +159,15 @@ impl ScriptedRelay {
     /// # Errors
     /// When there is no port to be had.
     pub async fn start(script: Script) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::start_at(std::net::Ipv4Addr::LOCALHOST, script).await
+    }
+
+    /// Starts a relay on another address of 127.0.0.0/8: another host, to those who count connections by host.
+    ///
+    /// # Errors
+    /// When there is no port to be had.
+    pub async fn start_at(host: std::net::Ipv4Addr, script: Script) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((host, 0)).await?;
         let url = format!("ws://{}", listener.local_addr()?);
         let counts = Arc::new(Counts::default());
         let events = Arc::new(Mutex::new(script.events.clone()));

@@ -28,6 +28,9 @@ const PER_HOST: usize = 4;
 /// Addresses of one host that are tried before giving up.
 const TRIES: usize = 3;
 
+/// Answers of more than a few hundred kilobytes that are in memory at a time.
+const LARGE: usize = 4;
+
 /// A stream under a WebSocket.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -88,6 +91,7 @@ pub struct Dialer {
     clearnet: Arc<Semaphore>,
     hosts: Arc<DashMap<String, Arc<Semaphore>>>,
     rate: DefaultDirectRateLimiter,
+    large: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Dialer {
@@ -133,6 +137,7 @@ impl Dialer {
             user_agent: HeaderValue::from_str(&agent)?,
             hosts: Arc::default(),
             rate: RateLimiter::direct(quota),
+            large: Arc::new(Semaphore::new(LARGE)),
         })
     }
 
@@ -160,6 +165,11 @@ impl Dialer {
     #[must_use]
     pub fn networks(&self) -> Vec<Network> {
         if self.limits.clearnet.enabled { vec![Network::Clearnet] } else { Vec::new() }
+    }
+
+    /// The right to have a large answer in memory.
+    pub(super) fn large(&self) -> Arc<Semaphore> {
+        self.large.clone()
     }
 
     /// Waits for the right to connect to a host.

@@ -8,7 +8,7 @@ use nostr::Filter;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::session::{End, Said, Session, parse};
+use super::session::{End, SMALL, Said, Session, parse};
 
 /// Events that come within this time of the first are handed on together,
 const GATHERED: Duration = Duration::from_millis(100);
@@ -61,7 +61,7 @@ impl Live {
     pub async fn next(&mut self) -> Result<Heard, End> {
         let mut heard = Heard::default();
         let mut until = Instant::now() + QUIET;
-        let mut asked = false;
+        let (mut asked, mut bytes) = (false, 0);
         loop {
             let text = match timeout_at(until, self.session.connection.socket.next()).await {
                 Ok(Some(Ok(Message::Text(text)))) => Some(text),
@@ -82,6 +82,7 @@ impl Live {
             }
             let Some(text) = text else { continue };
             self.session.count_received(text.len());
+            bytes += text.len() as u64;
             self.nonsense += 1;
             match parse(&text) {
                 Said::Event(sub, json) if sub == self.id => {
@@ -99,7 +100,7 @@ impl Live {
                 Said::Eose(_) => self.nonsense = 0,
                 _ => {}
             }
-            if heard.transferred >= MOST {
+            if heard.transferred >= MOST || (heard.transferred > 0 && bytes >= SMALL) {
                 return Ok(heard);
             }
             if self.nonsense >= NONSENSE {

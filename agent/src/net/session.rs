@@ -3,12 +3,14 @@
 //! The end matters more than the events: only [`End::Eose`] proves anything about what a relay holds.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use brotr_storage::{Event, matches};
 use futures::{SinkExt, StreamExt};
 use nostr::Filter;
 use serde_json::value::RawValue;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
@@ -19,6 +21,9 @@ use super::{Address, DialError, Dialer};
 const SURPLUS: usize = 4;
 /// and so many bytes.
 const MAX_PAGE: u64 = 16 << 20;
+/// An answer with more bytes than this waits for the right to grow, and its socket with it: of many relays at once only a
+/// few answers are large.
+pub(super) const SMALL: u64 = 256 << 10;
 /// A NOTICE without anything else ends a request after so long: some relays refuse that way (and no other).
 pub(super) const NOTICE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long to wait for the pong that shows that nothing follows an EOSE.
@@ -65,6 +70,8 @@ pub struct Page {
     pub took: Option<Duration>,
     /// How it ended.
     pub end: End,
+    /// The right to be large, given back when the page is dropped.
+    pub room: Option<OwnedSemaphorePermit>,
 }
 
 /// What a relay said to an event.
@@ -87,6 +94,7 @@ pub struct Session {
     received: u64,
     /// Bytes of text sent.
     sent: u64,
+    large: Arc<Semaphore>,
     /// What the relay wants signed (NIP-42).
     challenge: Option<String>,
     /// The last subscription that ended with EOSE.
@@ -122,6 +130,7 @@ impl Session {
             received: 0,
             sent: 0,
             challenge: None,
+            large: dialer.large(),
             ended: String::new(),
             late: Vec::new(),
         })
@@ -172,10 +181,11 @@ impl Session {
             late: vec![],
             took: None,
             end: End::Timeout,
+            room: None,
         };
         let most = filter.limit.unwrap_or(500).saturating_mul(SURPLUS).max(1_000);
         let (began, received) = (Instant::now(), self.received);
-        let (mut idle_at, stop_at) = (began + self.idle, began + self.idle * STEADY);
+        let (mut idle_at, mut stop_at) = (began + self.idle, began + self.idle * STEADY);
         // Events of requests that were cut off before; a relay that goes on with those does not come to this one.
         let mut strays = 0;
         let mut notice: Option<String> = None;
@@ -188,6 +198,13 @@ impl Session {
                     Ok(Err(end)) => break end,
                     Err(_) => break notice.map_or(End::Timeout, End::Notice),
                 };
+                if self.received - received > SMALL && page.room.is_none() {
+                    let began = Instant::now();
+                    page.room = self.large.clone().acquire_owned().await.ok();
+                    // The relay did not make us wait.
+                    idle_at += began.elapsed();
+                    stop_at += began.elapsed();
+                }
                 // Whatever it says, and to which request: one that never ends is not heard to its end.
                 if self.received - received > MAX_PAGE {
                     break End::Overflow;

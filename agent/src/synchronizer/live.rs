@@ -11,7 +11,7 @@ use brotr_storage::{Batch, RelayQuery, RelayState, parse_filter};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::{SERVICE, failure, room};
+use super::{SERVICE, failure, rest, room};
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
 use crate::net::{Address, End, Session};
@@ -183,7 +183,7 @@ async fn follow(agent: &Agent, url: &str) -> Result<Duration> {
         Ok(session) => match session.follow(filters).await {
             Err(end) => (LOST, failure(end)),
             Ok(mut live) => {
-                agent.archive.set_sync_due(url, now()).await?;
+                fill(agent, &address).await?;
                 Happening::Following { relay: url }.tell();
                 let known = agent.archive.state(SERVICE, NOVELTY, url).await?;
                 let mut novelty = known.as_deref().and_then(Novelty::parse).unwrap_or_default();
@@ -211,13 +211,21 @@ async fn follow(agent: &Agent, url: &str) -> Result<Duration> {
                     }
                 };
                 agent.archive.set_state(SERVICE, NOVELTY, url, &novelty.to_string()).await?;
-                agent.archive.set_sync_due(url, now()).await?;
+                fill(agent, &address).await?;
                 ended
             }
         },
     };
     Happening::Unfollowed { relay: url, why: why.as_deref().unwrap_or_default() }.tell();
     Ok(rest)
+}
+
+/// Has what a relay took in while nobody listened fetched at once, unless its rest says otherwise.
+async fn fill(agent: &Agent, address: &Address) -> Result<()> {
+    if !rest::is_failing(agent, address).await? {
+        agent.archive.set_sync_due(address.as_str(), now()).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -220,7 +220,16 @@ mod tests {
             }
             self.transferred += found.len();
             let events: Vec<_> = found.into_iter().map(event).collect();
-            Page { transferred: events.len(), events, outside: 0, in_order: true, late: vec![], took: None, end }
+            Page {
+                transferred: events.len(),
+                events,
+                outside: 0,
+                in_order: true,
+                late: vec![],
+                took: None,
+                end,
+                room: None,
+            }
         }
     }
 
@@ -321,6 +330,7 @@ mod tests {
                 late: vec![],
                 took: None,
                 end: End::Eose,
+                room: None,
             };
             change(&mut page);
             let mut pager = Pager::new(Interval::new(0, 9).expect("in order"), Bounds::Inside, 500);
@@ -345,6 +355,7 @@ mod tests {
             late: vec![],
             took: None,
             end: End::Overflow,
+            room: None,
         };
         let mut pager = Pager::new(Interval::new(0, 9).expect("in order"), Bounds::Inside, 500);
         let mut limits = Vec::new();

@@ -57,10 +57,15 @@ pub(super) async fn after(agent: &Agent, address: &Address, trouble: Trouble) ->
     Ok((trouble.rest(failures) as f64 * jitter) as i64)
 }
 
+/// Whether the last pass over a relay failed.
+pub(super) async fn is_failing(agent: &Agent, address: &Address) -> Result<bool> {
+    let failures = agent.archive.state(SERVICE, FAILURES, address.as_str()).await?;
+    Ok(failures.is_some_and(|failures| failures != "0"))
+}
+
 /// Forgets the failures of a relay that went well.
 pub(super) async fn over(agent: &Agent, address: &Address) -> Result<()> {
-    let failed = agent.archive.state(SERVICE, FAILURES, address.as_str()).await?;
-    if failed.is_some_and(|failed| failed != "0") {
+    if is_failing(agent, address).await? {
         agent.archive.set_state(SERVICE, FAILURES, address.as_str(), "0").await?;
     }
     Ok(())
