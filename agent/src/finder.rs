@@ -1,9 +1,11 @@
 //! Finding relays: JSON documents on the web, and addresses in archived events.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use anyhow::{Context, Result};
 use brotr_storage::Event;
+use nostr::PublicKey;
+use nostr::nips::nip19::{FromBech32, Nip19};
 use serde::Serialize;
 
 use crate::agent::{Agent, now};
@@ -17,6 +19,13 @@ const SERVICE: &str = "finder";
 const MAX_SOURCE: usize = 16 << 20;
 /// One event names at most so many relays; a list of thousands is no one's list.
 const MAX_IN_EVENT: usize = 50;
+/// One author names at most so many in a pass, over all their events.
+const MAX_OF_AUTHOR: usize = 200;
+/// Authors of a pass that are remembered for that.
+const REMEMBERED: usize = 2_000;
+/// So many references in a text are looked at, and none that is longer than this in bytes.
+const MAX_REFERENCES: usize = 50;
+const MAX_REFERENCE: usize = 2_000;
 /// Archived events are read so many at a time.
 const PAGE: i64 = 200;
 
@@ -110,12 +119,23 @@ async fn events(agent: &Agent) -> Result<Found> {
     let mut found = Found { source: "events".into(), ..Found::default() };
     let cursor = agent.archive.state(SERVICE, "cursor", "events").await?;
     let mut after = cursor.and_then(|k| k.parse().ok()).unwrap_or(0);
+    let mut authors = HashMap::<PublicKey, HashSet<Address>>::new();
     loop {
         let page = agent.archive.stored_after(after, PAGE).await?;
         let Some((last, _)) = page.last() else { break };
         after = *last;
-        let named: BTreeSet<Address> =
-            page.iter().flat_map(|(_, event)| named_in(event, agent.dialer.guard())).collect();
+        let mut named = BTreeSet::new();
+        for (_, event) in &page {
+            if authors.len() >= REMEMBERED {
+                authors.clear();
+            }
+            for address in named_in(event, agent.dialer.guard()) {
+                let theirs = authors.entry(event.pubkey).or_default();
+                if theirs.len() < MAX_OF_AUTHOR && theirs.insert(address.clone()) {
+                    named.insert(address);
+                }
+            }
+        }
         found.named += named.len();
         let sorted = Sorted { addresses: named.into_iter().collect(), ..Sorted::default() };
         found.added += initializer::add(agent.archive.as_ref(), sorted).await?.added;
@@ -129,7 +149,7 @@ async fn events(agent: &Agent) -> Result<Found> {
 }
 
 /// The relays that an event names: in any value of its tags (`r`, `relay`, `d` of 30166, hints in `e`, `p`, `a`), in
-/// the content of kind 2, and among the keys of kind 3's content.
+/// the content of kind 2, among the keys of kind 3's content, and in the references (NIP-19) of any content.
 #[must_use]
 pub fn named_in(event: &Event, guard: &Guard) -> Vec<Address> {
     let mut texts: Vec<String> = event.tags.iter().flat_map(|tag| tag.iter().skip(1)).cloned().collect();
@@ -142,6 +162,7 @@ pub fn named_in(event: &Event, guard: &Guard) -> Vec<Address> {
         }
         _ => {}
     }
+    texts.extend(references(&event.content));
     let looks_so = |text: &&String| {
         let head: String = text.trim_start().chars().take(6).collect();
         head.eq_ignore_ascii_case("wss://") || head.to_ascii_lowercase().starts_with("ws://")
@@ -153,8 +174,27 @@ pub fn named_in(event: &Event, guard: &Guard) -> Vec<Address> {
     named
 }
 
+/// The relays that `nprofile`, `nevent` and `naddr` in a text name (NIP-19, NIP-21).
+fn references(text: &str) -> Vec<String> {
+    let starts = ["nprofile1", "nevent1", "naddr1"].iter().flat_map(|start| text.match_indices(start));
+    let relays = |at: usize| {
+        let rest = &text.as_bytes()[at..text.len().min(at + MAX_REFERENCE)];
+        let end = rest.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        let relays = match Nip19::from_bech32(text.get(at..at + end)?).ok()? {
+            Nip19::Profile(profile) => profile.relays,
+            Nip19::Event(event) => event.relays,
+            Nip19::Coordinate(coordinate) => coordinate.relays,
+            _ => return None,
+        };
+        Some(relays.into_iter().map(|relay| relay.to_string()))
+    };
+    starts.take(MAX_REFERENCES).filter_map(|(at, _)| relays(at)).flatten().collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use nostr::nips::nip19::{Nip19Profile, ToBech32};
+
     use super::*;
 
     fn named(kind: u16, tags: serde_json::Value, content: &str) -> Vec<String> {
@@ -176,6 +216,12 @@ mod tests {
         assert_eq!(named(30_166, serde_json::json!([["d", "wss://a.example/"]]), ""), a);
         assert_eq!(named(10_050, serde_json::json!([["relay", "ws://b.example"]]), ""), ["ws://b.example/"]);
         assert_eq!(named(2, serde_json::json!([]), "wss://a.example"), a);
+        let profile = Nip19Profile::new(
+            nostr::Keys::generate().public_key(),
+            [nostr::RelayUrl::parse("wss://a.example").expect("an address")],
+        );
+        let text = format!("é nprofile1 nostr:{}, nevent1qqqq naddr1", profile.to_bech32().expect("bech32"));
+        assert_eq!(named(1, serde_json::json!([]), &text), a);
         assert_eq!(named(3, serde_json::json!([]), r#"{"wss://a.example": {"read": true}, "nonsense": 1}"#), a);
     }
 
