@@ -92,6 +92,19 @@ async fn a_relay_that_will_not_be_compared_with_is_paged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_hangs_up_on_a_comparison_is_paged_the_next_time() {
+    let list = events::signed(600, FIRST);
+    let place = place().await;
+    archive(&place, &list).await;
+    let script = Script { negentropy: Negentropy::HangsUp, ..Script::honest(list) };
+    let relay = ScriptedRelay::start(script).await.expect("started");
+    let (pass, _) = place.pass(&relay).await;
+    assert!(pass.error.is_some_and(|error| error.contains("disconnected")));
+    let (pass, _) = place.pass(&relay).await;
+    assert!(pass.error.is_none() && pass.gaps == 0 && pass.known >= 600, "{pass:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dense_second_is_compared_or_asked_for_by_kind() {
     let author = nostr::Keys::generate();
     let mut list = events::signed(30, FIRST + 100);

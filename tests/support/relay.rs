@@ -83,6 +83,8 @@ pub enum Negentropy {
         /// How many.
         withholds: usize,
     },
+    /// It hangs up on who tries.
+    HangsUp,
     /// It says this to each message, with the subscription in place of `$`.
     Says(&'static str),
 }
@@ -333,6 +335,7 @@ impl House {
                 json!(["NEG-MSG", id, hex::encode(answer)]).to_string()
             }
             (Negentropy::Says(text), _) => text.replace('$', id),
+            (Negentropy::HangsUp, _) => anyhow::bail!("no such command"),
             _ => return Ok(()),
         };
         socket.send(Message::text(answer)).await?;

@@ -29,7 +29,7 @@ const PER_HOST: usize = 4;
 const TRIES: usize = 3;
 
 /// Answers of more than a few hundred kilobytes that are in memory at a time.
-const LARGE: usize = 4;
+const LARGE: usize = 6;
 
 /// A stream under a WebSocket.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -89,6 +89,7 @@ impl Session {
                 Said::NegErr(sub, reason) if sub == id => {
                     return Err(if is_too_large(&reason) { Refusal::TooLarge } else { Refusal::Unwilling(reason) });
                 }
+                Said::Closed(sub, reason) if sub == id => return Err(Refusal::Unwilling(reason)),
                 Said::Notice(text) => {
                     if found.rounds == 1 && notice.is_none() {
                         idle_at = idle_at.min(Instant::now() + NOTICE_PATIENCE);

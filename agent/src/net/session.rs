@@ -34,6 +34,8 @@ const SILENCE: Duration = Duration::from_millis(300);
 const MAX_LATE: usize = 500;
 /// A request may take so many times its idle limit, however steadily it trickles.
 pub(super) const STEADY: u32 = 10;
+/// The same for a large answer, behind which others wait.
+const LARGE_STEADY: u32 = 2;
 
 /// How a request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,9 +203,9 @@ impl Session {
                 if self.received - received > SMALL && page.room.is_none() {
                     let began = Instant::now();
                     page.room = self.large.clone().acquire_owned().await.ok();
-                    // The relay did not make us wait.
+                    // The relay did not make us wait; now others wait for it, and it may not take all its time.
                     idle_at += began.elapsed();
-                    stop_at += began.elapsed();
+                    stop_at = (stop_at + began.elapsed()).min(Instant::now() + self.idle * LARGE_STEADY);
                 }
                 // Whatever it says, and to which request: one that never ends is not heard to its end.
                 if self.received - received > MAX_PAGE {

@@ -17,10 +17,14 @@ const MOST: u64 = 100_000;
 const FIRST_SPAN: i64 = 86_400;
 /// Events asked for by id at a time: 17 KiB.
 const FETCHED: usize = 250;
+/// After so many of such requests in a row without an event, the rest is not asked for.
+const IN_VAIN: usize = 8;
 /// Sightings stored at a time.
 const SIGHTED: usize = 5_000;
 /// A refusal is believed so long, in seconds.
 const BELIEVED: i64 = 7 * 86_400;
+/// One that broke off is not asked for so long.
+const BROKEN: i64 = 86_400;
 /// One that finds so many windows too large, each half as long as the last, will not find one small enough.
 const REFUSALS: u32 = 24;
 const REFUSED: &str = "negentropy refused until";
@@ -77,7 +81,7 @@ pub(super) async fn window(
     while let Some(interval) = Interval::new(window.since.max(until.saturating_sub(span - 1)), until) {
         match piece(agent, (address, &mut *session), (filter, key, worth), interval, pass, progress).await? {
             Piece::Refused if refusals >= REFUSALS => {
-                give_up(agent, address, "every window is too large").await?;
+                give_up(agent, address, "every window is too large", BELIEVED).await?;
                 break;
             }
             large @ (Piece::TooLarge | Piece::Refused) if interval.since < interval.until => {
@@ -116,10 +120,10 @@ pub(super) async fn second(
     Ok(compared.failure.is_none() && compared.left.intervals().is_empty())
 }
 
-/// Remembers for a while that a relay is not to be asked.
-async fn give_up(agent: &Agent, address: &Address, why: &str) -> Result<()> {
+/// Remembers for so many seconds that a relay is not to be asked.
+async fn give_up(agent: &Agent, address: &Address, why: &str, seconds: i64) -> Result<()> {
     tracing::debug!(relay = address.as_str(), why, "no comparison (NIP-77)");
-    let until = (now() + BELIEVED).to_string();
+    let until = (now() + seconds).to_string();
     Ok(agent.archive.set_state(SERVICE, REFUSED, address.as_str(), &until).await?)
 }
 
@@ -146,10 +150,15 @@ async fn piece(
             pass.requests += 1;
             return Ok(Piece::Refused);
         }
-        Err(Refusal::Broken(end)) => return Ok(Piece::Failed(super::failure(end).unwrap_or_default())),
+        Err(Refusal::Broken(end)) => {
+            // It may be that it broke because we asked: next time it is paged.
+            let why = super::failure(end).unwrap_or_default();
+            give_up(agent, address, &why, BROKEN).await?;
+            return Ok(Piece::Failed(why));
+        }
         Err(Refusal::Unwilling(why)) => {
             pass.requests += 1;
-            give_up(agent, address, &why).await?;
+            give_up(agent, address, &why, BELIEVED).await?;
             return Ok(Piece::Unwilling);
         }
     };
@@ -185,8 +194,12 @@ async fn fetch(
     pass: &mut Pass,
     progress: &(impl Fn(&Pass) + Sync),
 ) -> Result<Result<usize, String>> {
-    let mut not_given = 0;
+    let (mut not_given, mut in_vain) = (0, 0);
     for ids in missing.chunks(FETCHED) {
+        if in_vain == IN_VAIN {
+            not_given += ids.len();
+            continue;
+        }
         let mut page = session.request(&Filter::new().ids(ids.iter().copied())).await;
         let checked = agent.ingest.check(std::mem::take(&mut page.events)).await?;
         let sound = checked.sound().count();
@@ -203,6 +216,7 @@ async fn fetch(
             return Ok(Err(super::failure(page.end).unwrap_or_default()));
         }
         not_given += ids.len().saturating_sub(sound);
+        in_vain = if sound == 0 { in_vain + 1 } else { 0 };
     }
     Ok(Ok(not_given))
 }

@@ -92,6 +92,9 @@ impl PostgresArchive {
                 self.fresh.fetch_add(i64::try_from(new).unwrap_or(i64::MAX), Ordering::Relaxed);
                 answers.into_iter().zip(stored).for_each(|(answer, stored)| drop(answer.send(Ok(stored))));
             }
+            Err(error) if batches.len() == 1 => {
+                answers.into_iter().next().map(|answer| answer.send(Err(error)));
+            }
             // Of a group that cannot be written together, each has its own chance and its own error.
             Err(error) => {
                 tracing::debug!(%error, batches = batches.len(), "failed to write a group");

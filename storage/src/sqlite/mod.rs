@@ -4,6 +4,7 @@ mod backup;
 mod connection;
 mod events;
 mod functions;
+mod group;
 mod scan;
 mod writer;
 

@@ -1,0 +1,308 @@
+//! What the writer's thread writes in one commit.
+
+use std::collections::{BTreeMap, HashSet};
+
+use nostr::{EventId, PublicKey};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+
+use super::writer::{REMEMBERED, Writer};
+use crate::StorageError;
+use crate::archive::Profile;
+use crate::filter::tag_key;
+use crate::ledger::event_id;
+use crate::prepare::{Prepared, PreparedBatch};
+use crate::rows::Stored;
+use crate::view::{Scene, Slot};
+
+/// A statement writes so many rows: to begin and end one costs as much as a row.
+const ROWS: usize = 100;
+/// The same of events, which have more columns.
+const EVENT_ROWS: usize = 20;
+
+/// A statement that writes so many rows.
+fn rows(head: &str, columns: usize, rows: usize, tail: &str) -> String {
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    format!("{head} values {} {tail}", vec![row.as_str(); rows].join(", "))
+}
+
+/// As many whole portions as there are, and then one by one: so few sizes that each has its statement prepared.
+fn portions<T>(list: &[T], size: usize) -> impl Iterator<Item = &[T]> {
+    let whole = list.chunks_exact(size);
+    let rest = whole.remainder().chunks(1);
+    whole.chain(rest)
+}
+
+/// What one commit does, gathered so that each table is met once and in its own order.
+pub(super) struct Group<'a> {
+    pub(super) last_k: i64,
+    /// New events with their numbers.
+    new: Vec<(i64, &'a Prepared)>,
+    tags: Vec<(i64, i64, i64)>,
+    /// New events of each author and kind.
+    pairs: BTreeMap<(i64, u16), i64>,
+    sighted: usize,
+    new_authors: i64,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn begin(connection: &Connection) -> rusqlite::Result<Self> {
+        let last_k = connection.prepare_cached("select last_k from archive")?.query_row([], |row| row.get(0))?;
+        Ok(Self { last_k, new: vec![], tags: vec![], pairs: BTreeMap::new(), sighted: 0, new_authors: 0 })
+    }
+
+    /// Writes the events of a batch and the sightings of all it saw.
+    pub(super) fn insert(
+        &mut self,
+        connection: &Connection,
+        writer: &mut Writer,
+        batch: &'a PreparedBatch,
+        relay: Option<i64>,
+    ) -> Result<Stored, StorageError> {
+        let mut find = connection.prepare_cached("select k from event where id = ?1")?;
+        let mut there = connection.prepare_cached("select 1 from event where k = ?1")?;
+        let mut seen = Vec::with_capacity(batch.events.len() + batch.rest.known.len());
+        let mut stored = 0;
+        let full = writer.options.profile == Profile::Bigbrotr;
+        for chunk in portions(&batch.events, EVENT_ROWS) {
+            let authors = chunk.iter().map(|p| writer.author(connection, &p.event.pubkey));
+            let authors = authors.collect::<rusqlite::Result<Vec<_>>>()?;
+            let first = self.last_k + 1;
+            let ks = || (first..).zip(chunk).zip(&authors);
+            let mut insert = connection.prepare_cached(&rows(
+                "insert or fail into event (k, id, author, created_at, kind, sig, payload)",
+                7,
+                chunk.len(),
+                "on conflict (id) do nothing",
+            ))?;
+            let mut place = 0;
+            for ((k, Prepared { event, payload, .. }), author) in ks() {
+                let sig = full.then_some(event.sig.as_slice());
+                let row = params![k, event.id.as_bytes(), author, event.created_at, event.kind, sig, payload];
+                for value in row {
+                    place += 1;
+                    insert.raw_bind_parameter(place, value)?;
+                }
+            }
+            let all = insert.raw_execute()? == chunk.len();
+            for ((k, prepared), author) in ks() {
+                let event = &prepared.event;
+                if all || there.exists([k])? {
+                    self.last_k = k;
+                    self.new.push((k, prepared));
+                    self.tags.extend(prepared.tags.iter().map(|key| (*key, event.created_at, k)));
+                    *self.pairs.entry((*author, event.kind)).or_default() += 1;
+                    stored += 1;
+                    seen.push(k);
+                } else {
+                    seen.push(find.query_row([event.id.as_bytes()], |row| row.get(0))?);
+                }
+            }
+        }
+        if let Some(relay) = relay {
+            for chunk in portions(&batch.rest.known, ROWS) {
+                // An id that was removed since it was known has nothing to be sighted.
+                let places = vec!["?"; chunk.len()].join(", ");
+                let sql = format!("select k from event where id in ({places})");
+                let mut find = connection.prepare_cached(&sql)?;
+                let found = find.query_map(params_from_iter(chunk.iter().map(EventId::as_bytes)), |row| row.get(0))?;
+                for k in found {
+                    seen.push(k?);
+                }
+            }
+            self.see(connection, relay, batch.rest.seen_at, seen)?;
+        }
+        Ok(Stored { stored, known: batch.events.len() - stored + batch.rest.known.len() })
+    }
+
+    /// Writes that a relay was seen to hold these events.
+    fn see(&mut self, connection: &Connection, relay: i64, seen_at: i64, mut seen: Vec<i64>) -> rusqlite::Result<()> {
+        seen.sort_unstable();
+        let mut new = 0;
+        for chunk in portions(&seen, ROWS) {
+            let mut insert = connection.prepare_cached(&rows(
+                "insert or ignore into sighting (event, relay, seen_at)",
+                3,
+                chunk.len(),
+                "",
+            ))?;
+            new += insert.execute(params_from_iter(chunk.iter().flat_map(|event| [*event, relay, seen_at])))?;
+        }
+        if new > 0 {
+            self.sighted += new;
+            connection
+                .prepare_cached(
+                    "update relay set events = events + ?2, first_seen_at = min(coalesce(first_seen_at, ?3), ?3), \
+                     last_seen_at = max(coalesce(last_seen_at, ?3), ?3) where k = ?1",
+                )?
+                .execute(params![relay, new, seen_at])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_tags(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.tags.sort_unstable();
+        for chunk in portions(&self.tags, ROWS) {
+            let mut insert = connection.prepare_cached(&rows(
+                "insert or fail into tag (key, created_at, event)",
+                3,
+                chunk.len(),
+                "",
+            ))?;
+            insert.execute(params_from_iter(chunk.iter().flat_map(|(key, at, event)| [*key, *at, *event])))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_text(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut insert = connection.prepare_cached("insert into search (rowid, text) values (?1, ?2)")?;
+        for (k, prepared) in &self.new {
+            if let Some(text) = &prepared.text {
+                insert.execute(params![k, text])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what is new to the totals of its author and kind.
+    pub(super) fn write_totals(
+        &mut self,
+        connection: &Connection,
+        known: &mut HashSet<(i64, u16)>,
+    ) -> rusqlite::Result<()> {
+        if known.len() + self.pairs.len() > REMEMBERED {
+            known.clear();
+        }
+        let mut count = connection
+            .prepare_cached("select count(*) from (select 1 from event where author = ?1 and kind = ?2 limit ?3)")?;
+        let mut authors = BTreeMap::<i64, (i64, i64)>::new();
+        let mut kinds = BTreeMap::<u16, (i64, i64)>::new();
+        for ((author, kind), n) in &self.pairs {
+            // The pair is new if all that is there came with this group.
+            let first = known.insert((*author, *kind))
+                && count.query_row(params![author, kind, n + 1], |row| row.get::<_, i64>(0))? == *n;
+            let first = i64::from(first);
+            let totals = authors.entry(*author).or_default();
+            *totals = (totals.0 + n, totals.1 + first);
+            let totals = kinds.entry(*kind).or_default();
+            *totals = (totals.0 + n, totals.1 + first);
+        }
+        let mut update = connection.prepare_cached(
+            "update author set events = events + ?2, kinds = kinds + ?3 where k = ?1 returning events",
+        )?;
+        for (author, (events, pairs)) in authors {
+            let there: i64 = update.query_row(params![author, events, pairs], |row| row.get(0))?;
+            self.new_authors += i64::from(there == events);
+        }
+        let mut upsert = connection.prepare_cached(
+            "insert into kind (kind, events, pubkeys) values (?1, ?2, ?3) on conflict (kind) do update \
+             set events = events + excluded.events, pubkeys = pubkeys + excluded.pubkeys",
+        )?;
+        for (kind, (events, pairs)) in kinds {
+            upsert.execute(params![kind, events, pairs])?;
+        }
+        Ok(())
+    }
+
+    /// Marks what the new events hide, and those of them that are hidden.
+    pub(super) fn hide(&mut self, connection: &Connection, writer: &mut Writer) -> Result<(), StorageError> {
+        let mut scene = Scene::default();
+        let mut delete = connection.prepare_cached("insert or ignore into deletion (key) values (?1)")?;
+        let mut target = connection.prepare_cached(
+            "select e.k from event e join author a on a.k = e.author where e.id = ?1 and a.pubkey = ?2 and e.kind not in (5, 62)",
+        )?;
+        for (_, prepared) in &self.new {
+            let (event, marks) = (&prepared.event, &prepared.marks);
+            for (id, key) in &marks.deletes {
+                delete.execute([key])?;
+                scene.deletions.insert(*key);
+                let found = target.query_row(params![id.as_bytes(), event.pubkey.as_bytes()], |row| row.get(0));
+                scene.hidden.extend(found.optional()?.map(|k: i64| (k, "deleted", 0)));
+            }
+            if marks.vanishes {
+                vanish(connection, &event.pubkey, event.created_at)?;
+                let until = writer.vanished(connection)?.entry(event.pubkey).or_insert(event.created_at);
+                *until = (*until).max(event.created_at);
+            }
+        }
+        scene.vanished.clone_from(writer.vanished(connection)?);
+        if connection.prepare_cached("select 1 from deletion limit 1")?.exists([])? {
+            let mut deleted = connection.prepare_cached("select 1 from deletion where key = ?1")?;
+            for key in self.new.iter().filter_map(|(_, prepared)| prepared.marks.deletion) {
+                if deleted.exists([key])? {
+                    scene.deletions.insert(key);
+                }
+            }
+        }
+        let slots: HashSet<i64> =
+            self.new.iter().flat_map(|(_, p)| p.marks.slot.iter().chain(&p.marks.clears)).copied().collect();
+        let mut read =
+            connection.prepare_cached("select event, created_at, id, deleted_until from slot where key = ?1")?;
+        for key in slots {
+            let row = read.query_row([key], |row| {
+                let newest: (Option<i64>, Option<i64>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok((newest, row.get(3)?))
+            });
+            if let Some((newest, deleted_until)) = row.optional()? {
+                let newest = match newest {
+                    (Some(k), Some(created_at), Some(id)) => Some((k, created_at, event_id(&id)?)),
+                    _ => None,
+                };
+                scene.slots.insert(key, Slot { newest, deleted_until });
+            }
+        }
+        // Deletions come first, whatever the order of arrival.
+        self.new.sort_by_key(|(_, prepared)| prepared.marks.clears.is_empty());
+        for (k, prepared) in &self.new {
+            scene.take(*k, &prepared.marks);
+        }
+        let mut write = connection.prepare_cached(
+            "insert into slot (key, event, created_at, id, deleted_until) values (?1, ?2, ?3, ?4, ?5) on conflict (key) do update \
+             set event = excluded.event, created_at = excluded.created_at, id = excluded.id, deleted_until = excluded.deleted_until",
+        )?;
+        for key in &scene.changed {
+            let slot = scene.slots.remove(key).unwrap_or_default();
+            let (k, created_at, id) = match slot.newest {
+                Some((k, created_at, id)) => (Some(k), Some(created_at), Some(id.to_bytes().to_vec())),
+                None => (None, None, None),
+            };
+            write.execute(params![key, k, created_at, id, slot.deleted_until])?;
+        }
+        let mut hide =
+            connection.prepare_cached("insert or ignore into hidden (event, reason, since) values (?1, ?2, ?3)")?;
+        scene.hidden.sort_unstable();
+        for row in &scene.hidden {
+            hide.execute(*row)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn end(&self, connection: &Connection) -> rusqlite::Result<()> {
+        connection
+            .prepare_cached(
+                "update archive set events = events + ?1, sightings = sightings + ?2, pubkeys = pubkeys + ?3, last_k = ?4",
+            )?
+            .execute(params![self.new.len(), self.sighted, self.new_authors, self.last_k])?;
+        Ok(())
+    }
+}
+
+/// Hides everything by an author, and every gift to them, up to a date (NIP-62).
+fn vanish(connection: &Connection, author: &PublicKey, until: i64) -> rusqlite::Result<()> {
+    let key = author.as_bytes();
+    connection
+        .prepare_cached("update author set vanished_until = max(coalesce(vanished_until, 0), ?2) where pubkey = ?1")?
+        .execute(params![key, until])?;
+    connection
+        .prepare_cached(
+            "insert or ignore into hidden (event, reason, since) select e.k, 'vanished', 0 from event e \
+             where e.author = (select k from author where pubkey = ?1) and e.created_at <= ?2 and e.kind <> 62",
+        )?
+        .execute(params![key, until])?;
+    connection
+        .prepare_cached(
+            "insert or ignore into hidden (event, reason, since) select e.k, 'vanished', 0 \
+             from tag t join event e on e.k = t.event where t.key = ?1 and t.created_at <= ?2 and e.kind = 1059",
+        )?
+        .execute(params![tag_key('p', &author.to_hex()), until])?;
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! Events and sightings.
+
+use super::*;
+
+pub(super) async fn events_come_back_exactly(archive: Arc<dyn Archive>, _: String) {
+    let odd = vec![
+        event("a NUL \0 within", vec![vec!["d", "with\0nul"]], 5),
+        event("\u{FFFD} is not NUL", vec![vec![], vec![""], vec!["e"], vec!["é\u{2028}\"\\\n\t\u{7}\u{7f}"]], 4),
+        event("", vec![], 0),
+        event("the last second there is", vec![vec!["x", &"y".repeat(100_000)]], i64::MAX),
+    ];
+    archive.store(batch(odd.clone())).await.expect("stored");
+    for verified in &odd {
+        let id = verified.event().id;
+        let back = archive.page(&Filter::new().id(id), View::All, None, 2).await.expect("a page");
+        assert_eq!(back, [verified.event().clone()]);
+        assert_eq!(back[0].to_json(), verified.event().to_json());
+        back[0].clone().verify().expect("still what was signed");
+    }
+}
+
+pub(super) async fn a_batch_is_stored_once(archive: Arc<dyn Archive>, _: String) {
+    let (a, b) = (event("a", vec![], 1), event("b", vec![vec!["t", "x"], vec!["t", "x"]], 2));
+    let twice = vec![a.clone(), b.clone(), a.clone()];
+    assert_eq!(archive.store(batch(twice)).await.expect("stored"), Stored { stored: 2, known: 1 });
+    assert_eq!(archive.store(batch(vec![a.clone()])).await.expect("stored"), Stored { stored: 0, known: 1 });
+    let other = Batch {
+        relay: Some(("wss://other.example/".into(), Network::Clearnet)),
+        known: vec![a.event().id],
+        ..batch(vec![])
+    };
+    assert_eq!(archive.store(other).await.expect("stored"), Stored { stored: 0, known: 1 });
+    for (relays, wanted) in
+        [(vec![], 2), (vec![RELAY], 2), (vec!["wss://other.example/"], 1), (vec!["wss://no.example/"], 0)]
+    {
+        let relays: Vec<String> = relays.into_iter().map(str::to_owned).collect();
+        assert_eq!(
+            archive.count(&[Filter::new(), Filter::new()], View::All, &relays).await.expect("counted"),
+            wanted,
+            "{relays:?}"
+        );
+    }
+    assert_eq!(archive.count(&[], View::All, &[]).await.expect("counted"), 0);
+    let holders = archive.holders(&[a.event().id, b.event().id]).await.expect("holders");
+    assert_eq!(holders[&a.event().id], ["wss://other.example/", RELAY]);
+    assert_eq!(holders[&b.event().id], [RELAY]);
+    let unknown = nostr::EventId::all_zeros();
+    assert_eq!(archive.known(&[a.event().id, unknown]).await.expect("known"), HashSet::from([a.event().id]));
+    let numbered = archive.stored_after(0, 10).await.expect("in order");
+    assert_eq!(numbered.len(), 2);
+    assert_eq!(archive.stored_after(numbered[0].0, 10).await.expect("in order").len(), 1);
+}
+
+pub(super) async fn pages_follow_each_other(archive: Arc<dyn Archive>, _: String) {
+    let events: Vec<_> = (0..50).map(|i| event(&i.to_string(), vec![], i64::from(i / 10))).collect();
+    archive.store(batch(events)).await.expect("stored");
+    let (mut got, mut after) = (Vec::new(), None);
+    loop {
+        let page = archive.page(&Filter::new(), View::All, after, 7).await.expect("a page");
+        let Some(last) = page.last() else { break };
+        after = Some(Cursor { created_at: last.created_at, id: last.id });
+        got.extend(page);
+    }
+    assert_eq!(got, all(&archive).await);
+    assert_eq!(got.len(), 50);
+}

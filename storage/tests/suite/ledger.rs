@@ -1,0 +1,165 @@
+//! Relays, coverage, jobs and the outbox.
+
+use super::*;
+
+fn span(since: i64, until: i64) -> Interval {
+    Interval::new(since, until).expect("in order")
+}
+
+pub(super) async fn coverage_merges_and_takes_gaps_away(archive: Arc<dyn Archive>, _: String) {
+    let claim = |s, u| Covered { interval: span(s, u), method: Method::Paged, proven_at: 7 };
+    let gap = |s, u, reason| Gap { interval: span(s, u), reason, count: None, tried_at: 7 };
+    let first = Batch {
+        covered: vec![claim(50, 60), claim(80, 90)],
+        gaps: vec![gap(0, 49, GapReason::Timeout), gap(61, 79, GapReason::Closed)],
+        ..batch(vec![])
+    };
+    archive.store(first).await.expect("stored");
+    let second = Batch { covered: vec![claim(61, 70), claim(20, 30)], ..batch(vec![]) };
+    archive.store(second).await.expect("stored");
+    archive.store(Batch { gaps: vec![gap(75, 79, GapReason::DenseSecond)], ..batch(vec![]) }).await.expect("stored");
+    let reports = archive.coverage(Some(RELAY)).await.expect("a report");
+    let [report] = reports.as_slice() else { panic!("one filter: {reports:?}") };
+    assert_eq!(
+        report.covered.iter().map(|c| c.interval).collect::<Vec<_>>(),
+        [span(20, 30), span(50, 70), span(80, 90)]
+    );
+    let gaps: Vec<_> = report.gaps.iter().map(|g| (g.interval, g.reason)).collect();
+    let wanted = [
+        (span(0, 19), GapReason::Timeout),
+        (span(31, 49), GapReason::Timeout),
+        (span(71, 74), GapReason::Closed),
+        (span(75, 79), GapReason::DenseSecond),
+    ];
+    assert_eq!(gaps, wanted);
+    let later = Covered { interval: span(91, 95), method: Method::Paged, proven_at: 9 };
+    archive.store(Batch { covered: vec![later], ..batch(vec![]) }).await.expect("stored");
+    let report = archive.coverage(Some(RELAY)).await.expect("a report").remove(0);
+    let last = report.covered.last().expect("merged");
+    assert_eq!((last.interval, last.proven_at), (span(80, 95), 9), "its last part was proven at 9");
+    assert!(archive.coverage(Some("wss://unheard.example/")).await.expect("a report").is_empty());
+}
+
+pub(super) async fn relays_are_added_once_and_listed_in_pages(archive: Arc<dyn Archive>, _: String) {
+    let list: Vec<_> = (0..25).map(|i| (format!("wss://r{i:02}.example/"), Network::Clearnet)).collect();
+    assert_eq!(archive.add_relays(&list, 9).await.expect("added"), 25);
+    assert_eq!(archive.add_relays(&list, 10).await.expect("added"), 0);
+    archive.add_relays(&[("ws://x.onion/".into(), Network::Tor)], 9).await.expect("added");
+    let clear = RelayQuery { networks: vec![Network::Clearnet], limit: 20, ..RelayQuery::default() };
+    let page = archive.relays(&clear).await.expect("listed");
+    assert_eq!((page.len(), page[0].discovered_at, page[0].state), (20, 9, RelayState::New));
+    let rest = RelayQuery { after: Some(page[19].url.clone()), ..clear.clone() };
+    assert_eq!(archive.relays(&rest).await.expect("listed").len(), 5);
+    let tor = RelayQuery { networks: vec![Network::Tor], ..clear.clone() };
+    assert_eq!(archive.relays(&tor).await.expect("listed").len(), 1);
+    let fresh = RelayQuery { check_due: Some(8), ..clear.clone() };
+    assert!(
+        archive.relays(&fresh).await.expect("listed").is_empty(),
+        "due when they were found, not before all others"
+    );
+    archive.set_sync_due(&list[3].0, 100).await.expect("set");
+    let due = RelayQuery { sync_due: Some(99), limit: 100, ..clear };
+    assert_eq!(archive.relays(&due).await.expect("listed").len(), 24);
+    // Those that wait longest come first, wherever their names sort.
+    for (i, (url, _)) in list.iter().enumerate() {
+        archive.set_sync_due(url, 50 - i as i64).await.expect("set");
+    }
+    let due = RelayQuery { limit: 2, ..due };
+    let first: Vec<_> = archive.relays(&due).await.expect("listed").into_iter().map(|r| r.url).collect();
+    assert_eq!(first, [list[24].0.clone(), list[23].0.clone()]);
+}
+
+pub(super) async fn checks_are_kept_by_content(archive: Arc<dyn Archive>, _: String) {
+    for (at, up) in [(10, false), (20, false), (30, true)] {
+        let check = CheckRecord {
+            at,
+            up,
+            due_at: at + 5,
+            nip11: up.then(|| "{\"name\": \"x\"}".to_owned()),
+            nip66: format!("{{\"up\":{up}}}"),
+            rtt_ms: [Some(at), None, Some(3)],
+        };
+        archive.record_check((RELAY, Network::Clearnet), &check).await.expect("kept");
+        let relay = archive.relay(RELAY).await.expect("read").expect("there");
+        let state = if up { (RelayState::Up, 0) } else { (RelayState::Down, at / 10) };
+        assert_eq!((relay.state, relay.failures), state);
+        assert_eq!(relay.checked_at, Some(at));
+    }
+    let documents = archive.documents(RELAY).await.expect("documents");
+    let [nip11, nip66] = documents.as_slice() else { panic!("{documents:?}") };
+    assert_eq!((nip11.data.as_str(), nip11.generated_at), ("{\"name\": \"x\"}", 30));
+    assert_eq!((nip66.data.as_str(), nip66.rtt_ms), ("{\"up\":true}", [Some(30), None, Some(3)]));
+    let due = RelayQuery { check_due: Some(34), limit: 9, ..RelayQuery::default() };
+    assert!(archive.relays(&due).await.expect("listed").is_empty());
+    let down = RelayQuery { states: vec![RelayState::New, RelayState::Down], limit: 9, ..RelayQuery::default() };
+    assert!(archive.relays(&down).await.expect("listed").is_empty());
+    let due = RelayQuery { states: vec![RelayState::Up], check_due: Some(35), ..due };
+    assert_eq!(archive.relays(&due).await.expect("listed").len(), 1);
+}
+
+fn outgoing(id: nostr::EventId, relay: &str) -> Outgoing {
+    Outgoing { event: id, relay: relay.into(), body: "{}".into(), slot: None, attempts: 0 }
+}
+
+pub(super) async fn a_job_is_taken_and_ended_once(archive: Arc<dyn Archive>, _: String) {
+    let request = event("how many?", vec![], 1).into_event();
+    let job = Job {
+        id: request.id,
+        kind: 5400,
+        customer: request.pubkey,
+        request: request.to_json(),
+        received_at: 3,
+        status: JobStatus::Received,
+    };
+    assert!(archive.accept_job(&job).await.expect("kept"));
+    assert!(!archive.accept_job(&job).await.expect("kept"), "the same request again");
+    let takers: Vec<_> = futures::future::join_all((0..8).map(|_| archive.take_job())).await;
+    let taken: Vec<Job> = takers.into_iter().filter_map(|taker| taker.expect("asked")).collect();
+    assert_eq!(taken, [Job { status: JobStatus::Working, ..job.clone() }], "one of eight");
+    assert_eq!(archive.put_back_jobs().await.expect("put back"), 1);
+    assert!(!archive.end_job(job.id, JobStatus::Answered, 4, &[]).await.expect("asked"), "not in work");
+    archive.take_job().await.expect("asked").expect("there again");
+    let answer = [outgoing(job.id, RELAY)];
+    assert!(archive.end_job(job.id, JobStatus::Answered, 4, &answer).await.expect("ended"));
+    assert!(!archive.end_job(job.id, JobStatus::Failed, 5, &answer).await.expect("asked"), "ended already");
+    assert_eq!(archive.job(job.id).await.expect("read").expect("there").status, JobStatus::Answered);
+    assert_eq!(archive.due_outgoing(RELAY, 4, 10).await.expect("due").len(), 1);
+    assert_eq!(archive.take_job().await.expect("asked"), None);
+}
+
+pub(super) async fn the_outbox_keeps_what_is_not_delivered(archive: Arc<dyn Archive>, _: String) {
+    let ids: Vec<_> = (0..3).map(|i| event(&i.to_string(), vec![], 1).event().id).collect();
+    let list: Vec<_> = ids.iter().map(|id| outgoing(*id, RELAY)).collect();
+    archive.enqueue(&list, 10).await.expect("queued");
+    archive.enqueue(&list, 11).await.expect("queued again, once");
+    archive.delivered(&list[0], &Delivery::Accepted, 12).await.expect("kept");
+    archive.delivered(&list[1], &Delivery::Refused("blocked: no".into()), 12).await.expect("kept");
+    assert_eq!(archive.due_relays(12).await.expect("due"), [RELAY]);
+    let later = Delivery::Delayed { reason: "timeout".into(), due_at: 50 };
+    archive.delivered(&list[2], &later, 12).await.expect("kept");
+    assert!(archive.due_outgoing(RELAY, 49, 10).await.expect("due").is_empty());
+    let due = archive.due_outgoing(RELAY, 50, 10).await.expect("due");
+    assert_eq!(due, [Outgoing { attempts: 1, ..list[2].clone() }]);
+    // What waits behind a delayed event waits with it; other relays do not.
+    let behind = [
+        outgoing(ids[0], "wss://slow.example/"),
+        outgoing(ids[1], "wss://slow.example/"),
+        outgoing(ids[2], "wss://quick.example/"),
+    ];
+    archive.enqueue(&behind, 60).await.expect("queued");
+    let later = Delivery::Delayed { reason: "rate-limited: slow".into(), due_at: 90 };
+    archive.delivered(&behind[0], &later, 61).await.expect("kept");
+    archive.delivered(&list[2], &Delivery::Accepted, 61).await.expect("kept");
+    assert_eq!(archive.due_relays(89).await.expect("due"), ["wss://quick.example/"]);
+    // A newer version takes the place of one that waits, and of nothing else.
+    let version = |n: usize| Outgoing { slot: Some("30166:d".into()), ..outgoing(ids[n], "wss://r.example/") };
+    archive.enqueue(&[version(0), outgoing(ids[2], "wss://r.example/")], 62).await.expect("queued");
+    archive.enqueue(&[version(1)], 63).await.expect("queued");
+    let waiting = archive.due_outgoing("wss://r.example/", 63, 9).await.expect("due");
+    assert_eq!(waiting.iter().map(|one| one.event).collect::<Vec<_>>(), [ids[2], ids[1]]);
+    // What is done with is forgotten, what waits is not.
+    assert_eq!(archive.prune(60).await.expect("pruned"), 3);
+    assert_eq!(archive.due_outgoing("wss://r.example/", 63, 9).await.expect("due").len(), 2);
+    let slow = archive.due_outgoing("wss://slow.example/", 90, 10).await.expect("due");
+    assert_eq!(slow.iter().map(|one| one.attempts).collect::<Vec<_>>(), [1, 1]);
+}

@@ -1,0 +1,239 @@
+//! Text, profiles, the public SQL shape, backups, and opening again.
+
+use super::*;
+
+pub(super) async fn text_is_found_where_it_is_indexed(archive: Arc<dyn Archive>, url: String) {
+    let keys = Keys::generate();
+    let of = |kind: u16, content: &str, at: i64, tags: Vec<Vec<String>>| {
+        let tags = tags.into_iter().map(|t| Tag::parse(t).expect("a tag"));
+        let builder = EventBuilder::new(Kind::from(kind), content).tags(tags);
+        let builder = builder.custom_created_at(Timestamp::from(at.cast_unsigned()));
+        Event::from(&builder.sign_with_keys(&keys).expect("signed")).verify().expect("verified")
+    };
+    let search = |text: &str| Filter::new().search(text);
+    let title = vec![vec!["d".to_owned(), "x".to_owned()], vec!["title".to_owned(), "On \"relays\"".to_owned()]];
+    let first = vec![of(1, "Good MORNING, relays and \0 friends", 1, vec![]), of(7, "morning", 2, vec![])];
+    archive.store(batch(first)).await.expect("stored");
+    let error = archive.count(&[search("morning")], View::All, &[]).await.expect_err("no index yet").to_string();
+    assert!(error.contains("storage.search"), "{error}");
+    archive.close().await;
+    drop(archive);
+    // What was there before is indexed too.
+    let archive = open(&url, Options { search: true, ..Options::default() }).await.expect("opened again");
+    let second = vec![of(0, r#"{"name":"morning star"}"#, 3, vec![]), of(30_023, "a long read", 4, title)];
+    archive.store(batch(second)).await.expect("stored");
+    let find = async |archive: &Arc<dyn Archive>, text: &str| {
+        let page = archive.page(&search(text), View::All, None, 10).await.expect("a page");
+        let count = archive.count(&[search(text)], View::All, &[]).await.expect("a count");
+        assert_eq!(count, page.len() as u64, "{text}");
+        page.iter().map(|e| e.created_at).collect::<Vec<_>>()
+    };
+    let table: [(&str, &[i64]); 8] = [
+        ("morning", &[3, 1]),
+        ("MORNING good", &[1]),
+        ("morning evening", &[]),
+        ("relays", &[4, 1]),
+        ("long read language:en", &[4]),
+        ("\"relays\" OR", &[]),
+        ("friends", &[1]),
+        ("*", &[]),
+    ];
+    for (text, wanted) in table {
+        assert_eq!(find(&archive, text).await, wanted, "{text}");
+    }
+    let narrow = search("relays").kind(Kind::TextNote).author(keys.public_key());
+    assert_eq!(archive.page(&narrow, View::All, None, 10).await.expect("a page").len(), 1);
+    archive.remove(&Filter::new().kind(Kind::TextNote), u64::MAX).await.expect("removed");
+    assert_eq!(find(&archive, "relays").await, [4]);
+    archive.close().await;
+    let read = open_to_read(&url, Options::default()).await.expect("opened to read");
+    assert_eq!(find(&read, "relays").await, [4]);
+    read.close().await;
+}
+
+pub(super) async fn lilbrotr_keeps_what_can_be_counted(archive: Arc<dyn Archive>, url: String) {
+    archive.close().await;
+    let lil = Options { profile: Profile::Lilbrotr, search: true };
+    let error = open(&url, lil).await.expect_err("another profile").to_string();
+    assert!(error.contains("bigbrotr") && error.contains("lilbrotr"), "{error}");
+    // As it would be made.
+    if url.starts_with("sqlite:") {
+        shell(&url, "update archive set profile = 'lilbrotr'");
+    } else {
+        shell(&url, "update archive set profile = null");
+    }
+    let archive = open(&url, lil).await.expect("opened");
+    let one = event("a secret", vec![vec!["t", "x", "more"], vec!["long", "y"]], 3);
+    archive.store(batch(vec![one.clone()])).await.expect("stored");
+    let tagged = Filter::new().hashtag("x");
+    assert_eq!(archive.count(std::slice::from_ref(&tagged), View::All, &[]).await.expect("counted"), 1);
+    assert_eq!(archive.ids(&tagged, View::All).await.expect("ids"), [(one.event().id, 3)]);
+    let error = archive.page(&tagged, View::All, None, 1).await.expect_err("nothing to give").to_string();
+    assert!(error.contains("lilbrotr"), "{error}");
+    let searched = [Filter::new().search("secret")];
+    let error = archive.count(&searched, View::All, &[]).await.expect_err("no text").to_string();
+    assert!(error.contains("lilbrotr"), "{error}");
+    let row = sql_rows(&archive, "select content, sig, tagvalues, tags from events").await.remove(0);
+    assert_eq!((row[0].as_str(), row[1].is_null()), (Some(""), true));
+    assert!(row[2].as_str().is_some_and(|values| values.contains("t:x")), "{row:?}");
+    assert!(row[3].as_str().is_some_and(|tags| !tags.contains("more") && !tags.contains("long")), "{row:?}");
+    archive.remove(&tagged, u64::MAX).await.expect("removed");
+    assert_eq!(archive.stats().await.expect("stats").events, 0);
+}
+
+pub(super) async fn rust_nostr_can_stand_on_it(archive: Arc<dyn Archive>, _: String) {
+    use nostr_database::{NostrDatabase, SaveEventStatus};
+    let db = NostrArchive(archive.clone());
+    let keys = Keys::generate();
+    let events: Vec<_> = (0..5_u64)
+        .map(|i| {
+            EventBuilder::text_note(i.to_string())
+                .custom_created_at(Timestamp::from(i))
+                .sign_with_keys(&keys)
+                .expect("signed")
+        })
+        .collect();
+    for event in &events {
+        assert_eq!(db.save_event(event).await.expect("saved"), SaveEventStatus::Success);
+        assert!(!db.save_event(event).await.expect("answered").is_success(), "a duplicate");
+    }
+    let mut forged = events[0].clone();
+    forged.content = "forged".into();
+    assert!(!db.save_event(&forged).await.expect("answered").is_success(), "what the trait takes on trust");
+    assert_eq!(db.count(Filter::new()).await.expect("counted"), 5);
+    let newest = db.query(Filter::new().author(keys.public_key()).limit(2)).await.expect("queried").to_vec();
+    assert_eq!(newest, [events[4].clone(), events[3].clone()]);
+    assert_eq!(db.event_by_id(&events[1].id).await.expect("read").as_ref(), Some(&events[1]));
+    let items = db.negentropy_items(Filter::new()).await.expect("items");
+    assert_eq!(items, events.iter().map(|e| (e.id, e.created_at)).collect::<Vec<_>>());
+    db.delete(Filter::new().until(Timestamp::from(2))).await.expect("deleted");
+    assert_eq!(db.count(Filter::new()).await.expect("counted"), 2);
+    db.wipe().await.expect("wiped");
+    assert_eq!(db.count(Filter::new()).await.expect("counted"), 0);
+}
+
+pub(super) async fn statistics_count_what_is_there(archive: Arc<dyn Archive>, _: String) {
+    assert_eq!(archive.stats().await.expect("stats").events, 0, "an empty archive has statistics too");
+    archive.store(batch((0..4).map(|i| event("x", vec![], i)).collect())).await.expect("stored");
+    let stats = archive.stats().await.expect("stats");
+    assert_eq!((stats.events, stats.sightings, stats.pubkeys), (4, 4, 4));
+    assert_eq!(stats.kinds, BTreeMap::from([(1, 4)]));
+    assert_eq!(stats.relays, BTreeMap::from([("new".to_owned(), 1)]));
+    assert!(stats.disk_bytes > 0);
+}
+
+pub(super) async fn the_public_shape_is_there(archive: Arc<dyn Archive>, url: String) {
+    let one = event("seen", vec![vec!["t", "x"], vec!["long", "y"], vec!["p"]], 3);
+    archive.store(batch(vec![one])).await.expect("stored");
+    let statements = [
+        "select url, network, discovered_at from relays",
+        "select id, pubkey, created_at, kind, tags, tagvalues, content, sig from events",
+        "select event_id, relay_url, seen_at from events_relays",
+        "select id, data from nip11",
+        "select id, data from nip66",
+        "select relay_url, generated_at, type, metadata_id from relay_metadata",
+        "select relay_url, generated_at, type, metadata_id from relay_metadata_latest",
+        "select service_name, state_type, state_key, state_value from service_state",
+        "select * from events_statistics",
+        "select * from relays_statistics",
+        "select * from kind_counts_total",
+        "select * from pubkey_counts_total",
+    ];
+    for sql in statements {
+        let found = sql_rows(&archive, sql).await;
+        // SQLite's own shell has not the functions that `events` is made of, and `event_heads` in its stead.
+        if !(url.starts_with("sqlite:") && sql.contains("from events")) || sql.contains("events_") {
+            shell(&url, sql);
+            // Counted by the shell: it prints keys as bytes, and a byte may be a line's end.
+            let count = shell(&url, &format!("select count(*) from ({sql}) as s"));
+            assert_eq!(count, found.len().to_string(), "{sql}");
+        }
+    }
+    if url.starts_with("sqlite:") {
+        assert_eq!(shell(&url, "select created_at, kind from event_heads"), "3|1");
+        assert_eq!(sql_rows(&archive, "select tagvalues from events").await, [[r#"["t:x"]"#]]);
+        assert_eq!(sql_rows(&archive, "select tags from events").await, [[r#"[["t","x"],["long","y"],["p"]]"#]]);
+    } else {
+        assert_eq!(sql_rows(&archive, "select tagvalues from events").await, [["{t:x}"]]);
+        assert_eq!(shell(&url, "select tags from events"), r#"[["t", "x"], ["long", "y"], ["p"]]"#);
+    }
+    assert_eq!(sql_rows(&archive, "select content from events").await, [["seen"]]);
+    assert_eq!(shell(&url, "select relay_url, seen_at from events_relays"), format!("{RELAY}|1700000000"));
+    let (rows, _) = tokio::sync::mpsc::channel(1);
+    assert!(archive.sql("delete from event", rows).await.is_err(), "nobody writes this way");
+}
+
+pub(super) async fn opening_again_keeps_everything(archive: Arc<dyn Archive>, url: String) {
+    archive.store(batch(vec![event("kept", vec![], 1)])).await.expect("stored");
+    archive.set_state("finder", "cursor", "events", "41").await.expect("set");
+    archive.set_state("finder", "cursor", "events", "42").await.expect("set");
+    archive.close().await;
+    drop(archive);
+    let again = open(&url, Options::default()).await.expect("opened again");
+    assert_eq!(all(&again).await.len(), 1);
+    assert_eq!(again.state("finder", "cursor", "events").await.expect("read").as_deref(), Some("42"));
+    again.ping().await.expect("answers");
+}
+
+pub(super) async fn a_backup_holds_what_the_archive_holds(archive: Arc<dyn Archive>, url: String) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("backup");
+    let events: Vec<_> = (0..300).map(|i| event(&format!("{i} \0"), vec![vec!["t", "x"]], i)).collect();
+    archive.store(batch(events[..200].to_vec())).await.expect("stored");
+    // Others write meanwhile.
+    let (made, stored) = tokio::join!(archive.backup(&file), archive.store(batch(events[200..].to_vec())));
+    stored.expect("stored");
+    let counts = made.expect("written");
+    assert!(counts.events == 200 || counts.events == 300, "{counts:?}");
+    let again = archive.backup(&file).await.expect_err("there already").to_string();
+    assert!(again.contains("is there already"), "{again}");
+    let second = dir.path().join("second");
+    let counts = archive.backup(&second).await.expect("written");
+    assert_eq!(counts, Counts { events: 300, sightings: 300, relays: 1 });
+    let target = if url.starts_with("sqlite:") {
+        format!("sqlite://{}", dir.path().join("restored/brotr.db").display())
+    } else {
+        shell(&url, "create database restored");
+        url.replace("a_backup_holds_what_the_archive_holds", "restored")
+    };
+    let broken = dir.path().join("broken");
+    let bytes = std::fs::read(&second).expect("read");
+    std::fs::write(&broken, &bytes[..bytes.len() / 2]).expect("written");
+    restore(&target, &broken).await.expect_err("half of it");
+    assert_eq!(restore(&target, &second).await.expect("restored"), counts);
+    restore(&target, &second).await.expect_err("no second time");
+    let restored = open(&target, Options::default()).await.expect("opened");
+    assert_eq!(all(&restored).await, all(&archive).await);
+    assert_eq!(restored.coverage(None).await.expect("coverage"), archive.coverage(None).await.expect("coverage"));
+    restored.store(batch(vec![event("it goes on", vec![], 5)])).await.expect("stored");
+    exact::exact(&restored).await;
+    restored.close().await;
+}
+
+pub(super) async fn a_newer_database_is_refused(archive: Arc<dyn Archive>, url: String) {
+    archive.close().await;
+    let columns = "description, installed_on, success, checksum, execution_time";
+    let postgres =
+        format!("insert into _sqlx_migrations (version, {columns}) select 9999, {columns} from _sqlx_migrations");
+    shell(&url, if url.starts_with("sqlite:") { "pragma user_version = 9999" } else { &postgres });
+    let error = open(&url, Options::default()).await.expect_err("newer").to_string();
+    assert!(error.contains("9999") && error.contains("upgrade brotr"), "{error}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_is_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("not-a-database");
+    std::fs::write(
+        &file,
+        "this is not a database, though long enough to be read as the header of one, is it not?".repeat(9),
+    )
+    .expect("written");
+    let error =
+        open(&format!("sqlite://{}", file.display()), Options::default()).await.expect_err("no database").to_string();
+    assert!(error.contains("not-a-database"), "{error}");
+    let error =
+        open("postgres://u:secret@127.0.0.1:1/db", Options::default()).await.expect_err("nobody there").to_string();
+    assert!(error.contains("127.0.0.1:1") && !error.contains("secret"), "{error}");
+    assert!(matches!(open("mysql://x", Options::default()).await, Err(StorageError::Scheme)));
+}
