@@ -6,7 +6,7 @@
 //!
 //! One run makes signed events, verifies them on all cores and nothing else (the ceiling), and then takes them the way
 //! the synchronizer does, from JSON to the committed batch, on SQLite and on a throwaway PostgreSQL: once as new, and
-//! once with 95 % of them known. What counts is the ratio to the ceiling.
+//! once with 95 % of them known; and by `brotr import` and `brotr export`. What counts is the ratio to the ceiling.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -63,6 +63,26 @@ fn main() -> anyhow::Result<()> {
         println!("{:<28}{new:>10.0} {:>8.2}   {bytes} B an event on disk", format!("{name}, new"), new / ceiling);
         println!("{:<28}{known:>10.0} {:>8.2}", format!("{name}, 95 % known"), known / ceiling);
         println!("{:<28}{again:>10.0} {:>8.2}", format!("{name}, read again"), again / ceiling);
+        let url = url.replace("brotr.db", "import.db").replace("/bench", "/import");
+        if name == "PostgreSQL" {
+            server.database("import")?;
+        }
+        let file = dir.path().join("events.jsonl");
+        std::fs::write(&file, lines.join("\n"))?;
+        for what in ["import", "export"] {
+            let began = Instant::now();
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_brotr"));
+            command.env("BROTR_STORAGE__URL", &url).current_dir(dir.path()).arg(what);
+            match what {
+                "import" => command.arg(&file),
+                _ => command.arg("--output").arg(dir.path().join("out.jsonl")),
+            };
+            let output = command.output()?;
+            anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let rate = EVENTS as f64 / began.elapsed().as_secs_f64();
+            println!("{:<28}{rate:>10.0} {:>8.2}", format!("{name}, {what}"), rate / ceiling);
+        }
+        std::fs::remove_file(dir.path().join("out.jsonl"))?;
     }
     Ok(())
 }
