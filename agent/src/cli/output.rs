@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 /// Prints one JSON document on a line.
@@ -34,6 +34,20 @@ pub(super) fn progress(total: u64, what: &str) -> ProgressBar {
     bar.set_prefix(what.to_owned());
     bar.enable_steady_tick(std::time::Duration::from_millis(200));
     bar
+}
+
+/// A place for several bars; they show nothing where they are not on a terminal.
+pub(super) fn bars() -> MultiProgress {
+    let shown = std::io::stderr().is_terminal();
+    MultiProgress::with_draw_target(if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() })
+}
+
+/// A line about work of which nobody knows how much there is.
+pub(super) fn spinner(what: String) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg}");
+    let spinner = ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    spinner.set_prefix(what);
+    spinner
 }
 
 /// `1 thing`, `2 things`.

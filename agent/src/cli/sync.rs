@@ -1,5 +1,7 @@
 //! `brotr sync`
 
+use std::time::Instant;
+
 use anyhow::Result;
 use brotr_storage::{RelayQuery, RelayState};
 use futures::StreamExt;
@@ -20,15 +22,25 @@ pub(super) struct Args {
 pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let agent = Agent::open(shared.load()?).await?;
     let addresses = chosen(&agent, &args.urls).await?;
-    let bar = output::progress(addresses.len() as u64, "synchronizing");
+    let bars = output::bars();
+    let bar = bars.add(output::progress(addresses.len() as u64, "synchronizing"));
     let mut passes = futures::stream::iter(addresses)
         .map(|address| {
-            let (agent, bar) = (agent.clone(), bar.clone());
+            let (agent, bars, bar) = (agent.clone(), bars.clone(), bar.clone());
             async move {
+                // A line for each relay in work, above that of all.
+                let line = bars.insert_before(&bar, output::spinner(address.as_str().to_owned()));
+                let began = Instant::now();
                 let progress = |pass: &Pass| {
-                    bar.set_message(format!("{}: {} events, {} new", pass.relay, pass.transferred, pass.stored));
+                    let Pass { transferred, stored, known, .. } = pass;
+                    let rate = (stored + known) as f64 / began.elapsed().as_secs_f64().max(0.001);
+                    line.set_message(format!(
+                        "{transferred} transferred, {known} known, {stored} new, {rate:.0} events/s"
+                    ));
                 };
-                synchronizer::pass(&agent, &address, None, progress).await
+                let pass = synchronizer::pass(&agent, &address, None, progress).await;
+                line.finish_and_clear();
+                pass
             }
         })
         .buffer_unordered(agent.config.synchronizer.concurrency);
@@ -45,13 +57,14 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         total.rejected += pass.rejected;
         total.gaps += pass.gaps;
         total.requests += pass.requests;
+        bar.set_message(format!("{} transferred, {} known, {} new", total.transferred, total.known, total.stored));
         if shared.json {
             output::json(&pass)?;
         } else {
             let gaps = if pass.gaps > 0 { format!(", {}", output::counted(pass.gaps, "gap")) } else { String::new() };
             let error = pass.error.map(|e| format!(", {e}")).unwrap_or_default();
             let text = format!("{}: {} new, {} known{gaps}{error}", pass.relay, pass.stored, pass.known);
-            bar.suspend(|| output::line(&text))?;
+            bars.suspend(|| output::line(&text))?;
         }
     }
     bar.finish_and_clear();
