@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use brotr_storage::{Archive, Options};
 use brotr_tests::{Signal, events};
 use nostr::{Event, Keys, Kind, Timestamp};
-use nostr_relay_builder::prelude::LocalRelay;
 
-use super::main_job::{Client, house, relay};
+use super::main_job::{Client, relay, relay_again};
 use super::program::{Place, soon};
 
 /// Only a first pass and the live subscription: whatever comes in time later came live.
@@ -62,12 +61,7 @@ async fn what_a_relay_takes_in_is_archived_within_a_second() {
     // The relay goes away and comes back with what it took in meanwhile: that is fetched, and it is followed again.
     first.shutdown();
     drop(first);
-    let port = url.trim_end_matches('/').rsplit(':').next().and_then(|p| p.parse().ok()).expect("a port");
-    let second = soon(10, "port", async || {
-        let relay = LocalRelay::new(house().port(port));
-        relay.run().await.is_ok().then_some(relay)
-    })
-    .await;
+    let second = relay_again(&url).await;
     let mut client = Client::connect(&url).await;
     let meanwhile = events::at(&author, Kind::TextNote, Timestamp::now().as_secs() - 1, "meanwhile");
     client.publish(&meanwhile).await;

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::program::{Place, soon};
 
-pub(crate) fn house() -> RelayBuilder {
+fn house() -> RelayBuilder {
     let limits = RateLimit { max_reqs: 1_000, notes_per_minute: 1_000_000 };
     RelayBuilder::default().rate_limit(limits).max_filter_limit(500)
 }
@@ -28,6 +28,16 @@ pub(crate) async fn relay(list: &[Event]) -> (LocalRelay, String) {
         client.publish(event).await;
     }
     (relay, url)
+}
+
+/// Another relay at the address of one that has gone.
+pub(crate) async fn relay_again(url: &str) -> LocalRelay {
+    let port = url.trim_end_matches('/').rsplit(':').next().and_then(|p| p.parse().ok()).expect("a port");
+    soon(10, "port", async || {
+        let relay = LocalRelay::new(house().port(port));
+        relay.run().await.is_ok().then_some(relay)
+    })
+    .await
 }
 
 /// A client that knows nothing but NIP-01 and JSON.
@@ -301,12 +311,7 @@ async fn a_relay_that_comes_back_is_heard_again() {
     soon(20, "announcement", async || client.fetch(json!({"kinds": [31_990]})).await.pop()).await;
     first.shutdown();
     drop(first);
-    let port = url.trim_end_matches('/').rsplit(':').next().and_then(|p| p.parse().ok()).expect("a port");
-    let second = soon(10, "port", async || {
-        let relay = LocalRelay::new(house().port(port));
-        relay.run().await.is_ok().then_some(relay)
-    })
-    .await;
+    let second = relay_again(&url).await;
     // It remembers nothing, and neither the subscription.
     let mut client = Client::connect(&url).await;
     let request = EventBuilder::new(Kind::from(5_400), "").sign_with_keys(&Keys::generate()).expect("signed");

@@ -7,9 +7,11 @@ pub mod events;
 pub mod lifelike;
 pub mod postgres;
 pub mod relay;
+pub mod script;
 
 pub use postgres::Postgres;
-pub use relay::{Fault, Negentropy, Script, ScriptedRelay};
+pub use relay::ScriptedRelay;
+pub use script::{Fault, Negentropy, Script};
 
 /// Sends a signal to a child, by its id: a bare Debian has no `kill` but the shell's own.
 ///

@@ -25,6 +25,8 @@ pub struct Live {
     id: String,
     filters: Vec<Filter>,
     nonsense: usize,
+    /// How it ended, once what came before is handed on.
+    end: Option<End>,
 }
 
 /// What was heard in a moment.
@@ -48,7 +50,7 @@ impl Session {
         let asked = filters.iter().map(|filter| serde_json::json!(filter.clone().limit(1)));
         let message = [serde_json::json!("REQ"), serde_json::json!(id)].into_iter().chain(asked).collect();
         self.send(&serde_json::Value::Array(message)).await?;
-        Ok(Live { session: self, id, filters, nonsense: 0 })
+        Ok(Live { session: self, id, filters, nonsense: 0, end: None })
     }
 }
 
@@ -59,15 +61,20 @@ impl Live {
     /// # Errors
     /// How the subscription ended.
     pub async fn next(&mut self) -> Result<Heard, End> {
+        if let Some(end) = self.end.take() {
+            return Err(end);
+        }
         let mut heard = Heard::default();
         let mut until = Instant::now() + QUIET;
         let (mut asked, mut bytes) = (false, 0);
         loop {
             let text = match timeout_at(until, self.session.connection.socket.next()).await {
                 Ok(Some(Ok(Message::Text(text)))) => Some(text),
-                Ok(Some(Ok(Message::Close(_))) | None) => return self.ended(heard, "closed by the relay".into()),
+                Ok(Some(Ok(Message::Close(_))) | None) => {
+                    return self.ended(heard, End::Disconnect("closed by the relay".into()));
+                }
                 Ok(Some(Ok(_))) => None,
-                Ok(Some(Err(error))) => return self.ended(heard, error.to_string()),
+                Ok(Some(Err(error))) => return self.ended(heard, End::Disconnect(error.to_string())),
                 Err(_) if heard.transferred > 0 => return Ok(heard),
                 Err(_) if asked => return Err(End::Timeout),
                 Err(_) => {
@@ -96,7 +103,7 @@ impl Live {
                         heard.events.push(event);
                     }
                 }
-                Said::Closed(sub, reason) if sub == self.id => return Err(End::Closed(reason)),
+                Said::Closed(sub, reason) if sub == self.id => return self.ended(heard, End::Closed(reason)),
                 Said::Eose(_) => self.nonsense = 0,
                 _ => {}
             }
@@ -104,13 +111,17 @@ impl Live {
                 return Ok(heard);
             }
             if self.nonsense >= NONSENSE {
-                return Err(End::Overflow);
+                return self.ended(heard, End::Overflow);
             }
         }
     }
 
-    /// The end of the connection, once what came before it is handed on.
-    fn ended(&self, heard: Heard, why: String) -> Result<Heard, End> {
-        if heard.events.is_empty() { Err(End::Disconnect(why)) } else { Ok(heard) }
+    /// Hands on what came before the end, if anything did, and says next time how it ended.
+    fn ended(&mut self, heard: Heard, end: End) -> Result<Heard, End> {
+        if heard.events.is_empty() {
+            return Err(end);
+        }
+        self.end = Some(end);
+        Ok(heard)
     }
 }

@@ -1,11 +1,11 @@
 //! Seconds with more events than a relay gives at a time. A comparison (NIP-77) tells all of such a second; where the relay
 //! does none, asking for one kind at a time brings more of it, and proves nothing: who knows which kinds there are.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 use brotr_storage::{Batch, Gap, GapReason, Interval, View};
-use nostr::{EventId, Filter, Kind, Timestamp};
+use nostr::{Filter, Kind, Timestamp};
 
 use super::Pass;
 use crate::agent::{Agent, now};
@@ -18,7 +18,7 @@ const REQUESTS: usize = 24;
 /// Events of one second that are looked at for their kinds.
 const SEEN: usize = 2_000;
 
-/// Asks for one kind after the other of a second, and keeps how many events of it are known now.
+/// Asks for one kind after the other of a second, and keeps how many of its events this relay is known to hold.
 ///
 /// # Errors
 /// When the archive cannot be used; a relay that fails is left with what came.
@@ -32,7 +32,6 @@ pub(super) async fn by_kind(
     let at = Timestamp::from(second.since.max(0).cast_unsigned());
     let filter = filter.clone().since(at).until(at);
     let seen = agent.archive.page(&filter, View::All, None, SEEN).await?;
-    let mut known: HashSet<EventId> = seen.iter().map(|event| event.id).collect();
     let mut kinds: BTreeSet<u16> = seen.iter().map(|event| event.kind).collect();
     match &filter.kinds {
         Some(wanted) => kinds.extend(wanted.iter().map(Kind::as_u16)),
@@ -42,7 +41,6 @@ pub(super) async fn by_kind(
     for kind in kinds.into_iter().take(REQUESTS) {
         let mut page = session.request(&filter.clone().kinds([Kind::from(kind)]).limit(limit)).await;
         let checked = agent.ingest.check(std::mem::take(&mut page.events)).await?;
-        known.extend(checked.sound().map(|(id, _)| id));
         pass.requests += 1;
         pass.transferred += page.transferred as u64;
         let batch = Batch {
@@ -59,12 +57,9 @@ pub(super) async fn by_kind(
             break;
         }
     }
-    let gap = Gap {
-        interval: second,
-        reason: GapReason::DenseSecond,
-        count: i64::try_from(known.len()).ok(),
-        tried_at: now(),
-    };
+    let known = agent.archive.count(&[filter], View::All, &[address.as_str().to_owned()]).await?;
+    let count = i64::try_from(known).ok();
+    let gap = Gap { interval: second, reason: GapReason::DenseSecond, count, tried_at: now() };
     let batch = Batch { relay, seen_at: now(), filter: key.to_owned(), gaps: vec![gap], ..Batch::default() };
     agent.archive.store(batch).await?;
     Ok(())

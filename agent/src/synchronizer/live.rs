@@ -11,7 +11,7 @@ use brotr_storage::{Batch, RelayQuery, RelayState, parse_filter};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::{SERVICE, failure, rest, room};
+use super::{SERVICE, failure, rest, wait_for_room};
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
 use crate::net::{Address, End, Session};
@@ -34,8 +34,6 @@ const STEADY: Duration = Duration::from_secs(600);
 const CANDIDATES: i64 = 10_000;
 /// Of how many events the novelty of a relay is remembered; what is older counts half.
 const MEMORY: u64 = 1_000;
-/// How long to wait for somebody to make room on the disk.
-const DISK_WAIT: Duration = Duration::from_secs(30);
 /// How often what is remembered of a relay is written down.
 const KEPT: Duration = Duration::from_secs(60);
 const NOVELTY: &str = "novelty";
@@ -88,8 +86,11 @@ pub async fn run(agent: Agent) -> Result<()> {
     let mut resting: HashMap<String, Rest> = HashMap::new();
     let (mut fill_at, mut rotate_at) = (Instant::now(), Instant::now() + ROTATE);
     loop {
-        if Instant::now() >= fill_at {
+        let due = Instant::now() >= fill_at;
+        if due {
             fill_at = Instant::now() + FILL;
+        }
+        if due && (followed.len() < places || Instant::now() >= rotate_at) {
             resting.retain(|_, rest| rest.until + LAST_REST > Instant::now());
             let mut candidates = candidates(&agent).await?;
             let novelties = remembered(&agent).await?;
@@ -194,9 +195,7 @@ async fn follow(agent: &Agent, url: &str) -> Result<Duration> {
                         Err(end @ (End::Closed(_) | End::Overflow)) => break (REFUSED, failure(end)),
                         Err(end) => break (LOST, failure(end)),
                     };
-                    while !room(agent) {
-                        tokio::time::sleep(DISK_WAIT).await;
-                    }
+                    wait_for_room(agent).await;
                     let checked = agent.ingest.check(heard.events).await?;
                     let known = checked.known_ids();
                     let rejected = heard.transferred - checked.new.len() - known.len();

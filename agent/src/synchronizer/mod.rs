@@ -363,6 +363,13 @@ fn failure(end: End) -> Option<String> {
     }
 }
 
+/// Waits until the disk has room for more.
+async fn wait_for_room(agent: &Agent) {
+    while !room(agent) {
+        tokio::time::sleep(DISK_WAIT).await;
+    }
+}
+
 /// Whether the disk of an embedded archive has room for more.
 fn room(agent: &Agent) -> bool {
     let floor = agent.config.storage.min_free.as_u64();

@@ -200,6 +200,7 @@ async fn fetch(
             not_given += ids.len();
             continue;
         }
+        super::wait_for_room(agent).await;
         let mut page = session.request(&Filter::new().ids(ids.iter().copied())).await;
         let checked = agent.ingest.check(std::mem::take(&mut page.events)).await?;
         let sound = checked.sound().count();

@@ -106,8 +106,8 @@ impl PostgresArchive {
         }
     }
 
-    /// Has the planner's statistics made anew whenever this process has stored as much again and more: autovacuum comes by
-    /// once a minute, and till then a table would be planned for as it was when it was small.
+    /// Has the planner's statistics made anew whenever this process has stored four times as many events as the last time:
+    /// autovacuum comes by once a minute, and till then a table would be planned for as it was when it was small.
     async fn analyze(&self) {
         let (fresh, analyzed) = (self.fresh.load(Ordering::Relaxed), self.analyzed.load(Ordering::Relaxed));
         let due = fresh >= ANALYZE_FROM.max(analyzed.saturating_mul(4));
