@@ -18,3 +18,7 @@ pub mod retention;
 pub mod rounds;
 pub mod supervisor;
 pub mod synchronizer;
+
+/// Events are made on one thread and dropped on another, in many small pieces: see docs/DATABASE.md for what it brings.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -68,25 +68,32 @@ fn text(bytes: &[u8]) -> Result<String, StorageError> {
     String::from_utf8(bytes.to_vec()).map_err(|_| damaged("text that is not UTF-8"))
 }
 
+/// What no hexadecimal digit stands for.
+const NO_DIGIT: u8 = 0x80;
+/// What each byte stands for as a lower-case hexadecimal digit.
+const DIGITS: [u8; 256] = {
+    let mut table = [NO_DIGIT; 256];
+    let mut n = 0;
+    while n < 16 {
+        table[b"0123456789abcdef"[n as usize] as usize] = n;
+        n += 1;
+    }
+    table
+};
+
 /// Appends the bytes that lower-case hexadecimal digits stand for; nothing, and `false`, if the text is not such.
 fn put_unhexed(out: &mut Vec<u8>, value: &str) -> bool {
     if value.len() < MIN_HEX || value.len() % 2 == 1 {
         return false;
     }
     let start = out.len();
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
     for pair in value.as_bytes().chunks_exact(2) {
-        match (digit(pair[0]), digit(pair[1])) {
-            (Some(high), Some(low)) => out.push(high << 4 | low),
-            _ => {
-                out.truncate(start);
-                return false;
-            }
+        let (high, low) = (DIGITS[usize::from(pair[0])], DIGITS[usize::from(pair[1])]);
+        if (high | low) & NO_DIGIT != 0 {
+            out.truncate(start);
+            return false;
         }
+        out.push(high << 4 | low);
     }
     true
 }

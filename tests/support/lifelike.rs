@@ -94,7 +94,7 @@ fn one(dice: &mut Dice, i: usize, authors: &[Keys]) -> String {
             if dice.below(4) == 0 {
                 tags.push(Tag::hashtag(format!("topic{}", dice.low(3_000))));
             }
-            let length = 20 + dice.low(1_000);
+            let length = 20 + dice.low(1_280);
             (1, dice.words(length), tags)
         }
         50..80 => (7, "+".to_owned(), vec![e(dice, "", ""), p(dice)]),
