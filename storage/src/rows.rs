@@ -244,6 +244,8 @@ pub struct Batch {
     pub events: Vec<Verified>,
     /// Ids that are known to be stored: sightings only.
     pub known: Vec<EventId>,
+    /// Ids that the relay does not hold: where it was seen to, it no longer does.
+    pub gone: Vec<EventId>,
     /// The filter that the claims are about, as JSON.
     pub filter: String,
     /// What is proven complete by this batch and what came before.

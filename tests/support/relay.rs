@@ -74,6 +74,11 @@ impl ScriptedRelay {
         Ok(Self { url, counts, events, server })
     }
 
+    /// From now on it holds these.
+    pub fn replace(&self, events: Vec<Event>) {
+        *self.events.lock().expect("no holder panics") = events;
+    }
+
     /// What it holds now.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
@@ -294,8 +299,16 @@ impl House {
             Fault::Closed(_) => page.len() / 2,
             _ => page.len(),
         };
+        let (began, mut bytes) = (std::time::Instant::now(), 0);
         for event in page.iter().take(stop) {
             let mut value = serde_json::to_value(event)?;
+            bytes += value.to_string().len();
+            if let Fault::Throttle(most) = self.script.fault
+                && bytes > most
+                && began.elapsed() < Duration::from_secs(1)
+            {
+                return Ok(false);
+            }
             if self.script.fault == Fault::BadSignatures {
                 value["sig"] = json!("00".repeat(64));
             }

@@ -57,6 +57,8 @@ pub enum Fault {
     Also(Vec<String>),
     /// 21: after the events a text frame that is not UTF-8.
     NotText,
+    /// 28: it hangs up when it has sent so many bytes within a second.
+    Throttle(usize),
     /// 23: so many challenges (NIP-42) before the events.
     Challenges(usize),
 }

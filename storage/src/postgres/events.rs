@@ -295,7 +295,7 @@ impl Events for PostgresArchive {
         let mut tx = self.pool.begin().await?;
         store::lock(&mut tx).await?;
         sqlx::raw_sql(
-            "delete from search; delete from event; delete from arrival; delete from sighting; delete from hidden; delete from slot; delete from deletion; \
+            "delete from search; delete from event; delete from arrival; delete from sighting; delete from lost; delete from hidden; delete from slot; delete from deletion; \
              delete from kind; delete from author; update relay set events = 0, first_seen_at = null, last_seen_at = null; \
              update archive set events = 0, pubkeys = 0, sightings = 0;",
         )
@@ -353,18 +353,8 @@ async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64) -> Re
     }
     sqlx::query("delete from hidden where event = any($1)").bind(&ks).execute(&mut *connection).await?;
     sqlx::query("delete from search where event = any($1)").bind(&ks).execute(&mut *connection).await?;
-    sqlx::query(
-        "with old as (select ctid, relay, cardinality(events) as n, array(select k from unnest(events) k where k <> all($1)) as kept \
-             from sighting where events && $1::bigint[]), \
-         cut as (update sighting s set events = old.kept from old where s.ctid = old.ctid and old.kept <> '{}'), \
-         emptied as (delete from sighting s using old where s.ctid = old.ctid and old.kept = '{}'), \
-         of_relay as (update relay set events = relay.events - o.n \
-             from (select relay, sum(n - cardinality(old.kept))::bigint as n from old group by relay) o where relay.k = o.relay) \
-         update archive set sightings = sightings - coalesce((select sum(n - cardinality(old.kept)) from old), 0)::bigint",
-    )
-    .bind(&ks)
-    .execute(&mut *connection)
-    .await?;
+    sqlx::query("delete from lost where event = any($1)").bind(&ks).execute(&mut *connection).await?;
+    store::unsee(connection, &ks, None).await?;
     // A pair is gone if nothing of it is left.
     sqlx::query(
         "with pair as (select author, kind, n, \

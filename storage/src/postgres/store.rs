@@ -76,6 +76,10 @@ pub(super) async fn store(
         if let Some((url, network)) = batch.relay() {
             let relay = relay_key(&mut tx, url, network, batch.rest.seen_at).await?;
             sighted += sight(&mut tx.0, relay, batch).await?;
+            if !batch.rest.gone.is_empty() {
+                let gone: Vec<i64> = batch.rest.gone.iter().map(event_key).collect();
+                unsee(&mut tx.0, &gone, Some((relay, batch.rest.seen_at))).await?;
+            }
             claims::write(&mut tx, relay, &batch.rest).await?;
         }
     }
@@ -267,6 +271,30 @@ async fn sight(connection: &mut PgConnection, relay: i64, batch: &PreparedBatch)
     .execute(connection)
     .await?;
     Ok(n)
+}
+
+/// Takes sightings of these events back, of one relay or of all, and out of the totals. With a relay comes the time at which
+/// it was found not to hold them, which is kept.
+pub(super) async fn unsee(connection: &mut PgConnection, ks: &[i64], missed: Option<(i64, i64)>) -> Result<()> {
+    sqlx::query(
+        "with old as (select ctid, relay, seen_at, cardinality(events) as n, array(select k from unnest(events) k where k <> all($1)) as kept, \
+             array(select k from unnest(events) k where k = any($1)) as gone \
+             from sighting where events && $1::bigint[] and ($2::bigint is null or relay = $2)), \
+         cut as (update sighting s set events = old.kept from old where s.ctid = old.ctid and old.kept <> '{}'), \
+         emptied as (delete from sighting s using old where s.ctid = old.ctid and old.kept = '{}'), \
+         noted as (insert into lost (event, relay, seen_at, missed_at) \
+             select k, relay, max(seen_at), $3 from old, unnest(gone) k where $3 is not null group by k, relay \
+             on conflict (event, relay) do update set seen_at = excluded.seen_at, missed_at = excluded.missed_at), \
+         of_relay as (update relay set events = relay.events - o.n \
+             from (select relay, sum(n - cardinality(old.kept))::bigint as n from old group by relay) o where relay.k = o.relay) \
+         update archive set sightings = sightings - coalesce((select sum(n - cardinality(old.kept)) from old), 0)::bigint",
+    )
+    .bind(ks)
+    .bind(missed.map(|(relay, _)| relay))
+    .bind(missed.map(|(_, at)| at))
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Adds what is new to the totals of its author and kind, and of the archive.

@@ -238,7 +238,7 @@ impl Events for SqliteArchive {
     async fn clear(&self) -> Result<(), StorageError> {
         let clear = |connection: &Connection| {
             Ok(connection.execute_batch(
-                "insert into search (search) values ('delete-all'); delete from event; delete from tag; delete from sighting; delete from hidden; delete from slot; delete from deletion; \
+                "insert into search (search) values ('delete-all'); delete from event; delete from tag; delete from sighting; delete from lost; delete from hidden; delete from slot; delete from deletion; \
                  delete from kind; update author set events = 0, kinds = 0, vanished_until = null; update relay set events = 0, first_seen_at = null, last_seen_at = null; \
                  update archive set events = 0, pubkeys = 0, sightings = 0;",
             )?)
@@ -322,6 +322,7 @@ fn remove(connection: &Connection, filter: &Filter, most: u64, codec: &Codec) ->
     let mut sightings = connection.prepare_cached("delete from sighting where event = ?1 returning relay")?;
     let mut tag = connection.prepare_cached("delete from tag where key = ?1 and created_at = ?2 and event = ?3")?;
     let mut hidden = connection.prepare_cached("delete from hidden where event = ?1")?;
+    let mut lost = connection.prepare_cached("delete from lost where event = ?1")?;
     let mut event = connection.prepare_cached("delete from event where k = ?1")?;
     let mut text = connection.prepare_cached("delete from search where rowid = ?1")?;
     for (k, author, kind, created_at, payload) in &rows {
@@ -333,6 +334,7 @@ fn remove(connection: &Connection, filter: &Filter, most: u64, codec: &Codec) ->
             tag.execute(params![tag_key(letter, value), created_at, k])?;
         }
         hidden.execute([k])?;
+        lost.execute([k])?;
         if SEARCHED.iter().any(|searched| i64::from(*searched) == *kind) {
             text.execute([k])?;
         }

@@ -11,7 +11,7 @@ use crate::archive::Profile;
 use crate::filter::tag_key;
 use crate::ledger::event_id;
 use crate::prepare::{Prepared, PreparedBatch};
-use crate::rows::Stored;
+use crate::rows::{Batch, Stored};
 use crate::view::{Scene, Slot};
 
 /// A statement writes so many rows: to begin and end one costs as much as a row.
@@ -40,7 +40,8 @@ pub(super) struct Group<'a> {
     tags: Vec<(i64, i64, i64)>,
     /// New events of each author and kind.
     pairs: BTreeMap<(i64, u16), i64>,
-    sighted: usize,
+    /// Sightings that are new, less those that were taken back.
+    sighted: i64,
     new_authors: i64,
 }
 
@@ -110,6 +111,7 @@ impl<'a> Group<'a> {
                 }
             }
             self.see(connection, relay, batch.rest.seen_at, seen)?;
+            self.miss(connection, relay, &batch.rest)?;
         }
         Ok(Stored { stored, known: batch.events.len() - stored + batch.rest.known.len() })
     }
@@ -128,13 +130,40 @@ impl<'a> Group<'a> {
             new += insert.execute(params_from_iter(chunk.iter().flat_map(|event| [*event, relay, seen_at])))?;
         }
         if new > 0 {
-            self.sighted += new;
+            self.sighted += i64::try_from(new).unwrap_or(i64::MAX);
             connection
                 .prepare_cached(
                     "update relay set events = events + ?2, first_seen_at = min(coalesce(first_seen_at, ?3), ?3), \
                      last_seen_at = max(coalesce(last_seen_at, ?3), ?3) where k = ?1",
                 )?
                 .execute(params![relay, new, seen_at])?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what a relay was seen to hold and no longer holds.
+    fn miss(&mut self, connection: &Connection, relay: i64, batch: &Batch) -> rusqlite::Result<()> {
+        let mut take = connection.prepare_cached(
+            "delete from sighting where event = (select k from event where id = ?1) and relay = ?2 returning event, seen_at",
+        )?;
+        let mut note = connection.prepare_cached(
+            "insert into lost (event, relay, seen_at, missed_at) values (?1, ?2, ?3, ?4) on conflict (event, relay) do update \
+             set seen_at = excluded.seen_at, missed_at = excluded.missed_at",
+        )?;
+        let mut missed: i64 = 0;
+        for id in &batch.gone {
+            let taken = take.query_row(params![id.as_bytes(), relay], |row| Ok((row.get(0)?, row.get(1)?)));
+            if let Some((event, seen_at)) = taken.optional()? {
+                let (event, seen_at): (i64, i64) = (event, seen_at);
+                note.execute([event, relay, seen_at, batch.seen_at])?;
+                missed += 1;
+            }
+        }
+        if missed > 0 {
+            self.sighted -= missed;
+            connection
+                .prepare_cached("update relay set events = events - ?2 where k = ?1")?
+                .execute([relay, missed])?;
         }
         Ok(())
     }

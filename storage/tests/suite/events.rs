@@ -51,6 +51,35 @@ pub(super) async fn a_batch_is_stored_once(archive: Arc<dyn Archive>, _: String)
     assert_eq!(archive.stored_after(numbered[0].0, 10).await.expect("in order").len(), 1);
 }
 
+pub(super) async fn what_a_relay_no_longer_holds_is_taken_back(archive: Arc<dyn Archive>, url: String) {
+    let events: Vec<_> = (0..5).map(|i| event(&i.to_string(), vec![], i)).collect();
+    let ids: Vec<_> = events.iter().map(|one| one.event().id).collect();
+    let other = Batch { relay: Some(("wss://other.example/".into(), Network::Clearnet)), ..batch(events.clone()) };
+    archive.store(batch(events)).await.expect("stored");
+    archive.store(other.clone()).await.expect("stored");
+    // One of these was never there.
+    let gone = vec![ids[1], ids[3], nostr::EventId::all_zeros()];
+    archive.store(Batch { gone: gone.clone(), seen_at: 1_700_000_500, ..batch(vec![]) }).await.expect("stored");
+    let holders = archive.holders(&ids).await.expect("holders");
+    assert_eq!(holders[&ids[0]], ["wss://other.example/", RELAY]);
+    assert_eq!(holders[&ids[1]], ["wss://other.example/"]);
+    assert_eq!(archive.stats().await.expect("stats").sightings, 8);
+    let seen = archive.count(&[Filter::new()], View::All, &[RELAY.to_owned()]).await.expect("counted");
+    assert_eq!(seen, 3);
+    assert_eq!(shell(&url, &format!("select events from relays_statistics where relay_url = '{RELAY}'")), "3");
+    let lost = "select relay_url, seen_at, missed_at from events_relays_lost";
+    let row = format!("{RELAY}|1700000000|1700000500");
+    assert_eq!(shell(&url, lost), format!("{row}\n{row}"));
+    // Once more is no news; and what comes back is there again.
+    archive.store(Batch { gone, seen_at: 1_700_000_900, ..batch(vec![]) }).await.expect("stored");
+    assert_eq!(shell(&url, lost), format!("{row}\n{row}"));
+    archive.store(Batch { known: vec![ids[1]], ..batch(vec![]) }).await.expect("stored");
+    assert_eq!(shell(&url, lost), row);
+    assert_eq!(archive.stats().await.expect("stats").sightings, 9);
+    archive.remove(&Filter::new().id(ids[3]), 9).await.expect("removed");
+    assert_eq!(shell(&url, lost), "");
+}
+
 pub(super) async fn pages_follow_each_other(archive: Arc<dyn Archive>, _: String) {
     let events: Vec<_> = (0..50).map(|i| event(&i.to_string(), vec![], i64::from(i / 10))).collect();
     archive.store(batch(events)).await.expect("stored");

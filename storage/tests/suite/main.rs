@@ -47,6 +47,7 @@ macro_rules! suite {
 suite!(
     events_come_back_exactly,
     a_batch_is_stored_once,
+    what_a_relay_no_longer_holds_is_taken_back,
     any_filter_finds_what_a_naive_one_finds,
     clients_see_what_a_good_relay_would_give,
     pages_follow_each_other,
