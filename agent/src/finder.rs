@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use anyhow::{Context, Result};
-use brotr_storage::Event;
+use brotr_storage::{Event, RelayQuery};
 use nostr::PublicKey;
 use nostr::nips::nip19::{FromBech32, Nip19};
 use serde::Serialize;
@@ -26,6 +26,8 @@ const REMEMBERED: usize = 2_000;
 /// So many references in a text are looked at, and none that is longer than this in bytes.
 const MAX_REFERENCES: usize = 50;
 const MAX_REFERENCE: usize = 2_000;
+/// So many paths of one host are taken for relays of their own.
+const MAX_PATHS: usize = 8;
 /// Archived events are read so many at a time.
 const PAGE: i64 = 200;
 
@@ -83,12 +85,18 @@ pub async fn pass(agent: &Agent, which: Sources) -> Result<Vec<Found>> {
 
 async fn web(agent: &Agent, source: &Source) -> Result<Found> {
     let mut found = Found { source: source.url.clone(), ..Found::default() };
-    match addresses(agent, source).await {
-        Ok(sorted) => {
-            found.named = sorted.addresses.len();
-            let refused = sorted.refused.len() + sorted.malformed.len();
-            found.added = initializer::add(agent.archive.as_ref(), sorted).await?.added;
-            Happening::RelaysFound { source: &source.url, added: found.added, refused }.tell();
+    let had = agent.archive.state(SERVICE, "version", &version_key(source)).await?;
+    let had = had.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    match addresses(agent, source, &had).await {
+        Ok(read) => {
+            if let Some((sorted, version)) = read {
+                found.named = sorted.addresses.len();
+                let refused = sorted.refused.len() + sorted.malformed.len();
+                found.added = initializer::add(agent.archive.as_ref(), sorted).await?.added;
+                Happening::RelaysFound { source: &source.url, added: found.added, refused }.tell();
+                let version = serde_json::to_string(&version)?;
+                agent.archive.set_state(SERVICE, "version", &version_key(source), &version).await?;
+            }
             agent.archive.set_state(SERVICE, "checkpoint", &source.url, &now().to_string()).await?;
         }
         Err(error) => {
@@ -100,8 +108,15 @@ async fn web(agent: &Agent, source: &Source) -> Result<Found> {
     Ok(found)
 }
 
-async fn addresses(agent: &Agent, source: &Source) -> Result<Sorted> {
-    let answer = http::get(&agent.dialer, &source.url, "application/json", MAX_SOURCE).await?;
+/// With another expression the same document says something else.
+fn version_key(source: &Source) -> String {
+    format!("{} {}", source.url, source.jmespath)
+}
+
+/// What a source names, if it has changed since it was last read.
+async fn addresses(agent: &Agent, source: &Source, had: &http::Version) -> Result<Option<(Sorted, http::Version)>> {
+    let answer = http::get_if_changed(&agent.dialer, &source.url, "application/json", MAX_SOURCE, had).await?;
+    let Some(answer) = answer else { return Ok(None) };
     let body = String::from_utf8(answer.body).context("it is no UTF-8 text")?;
     let (expression, guard) = (source.jmespath.clone(), agent.dialer.guard().clone());
     // The expression is the operator's, the document is not: what they do together must not hold up the runtime.
@@ -110,7 +125,7 @@ async fn addresses(agent: &Agent, source: &Source) -> Result<Sorted> {
         let list = jmespath::compile(&expression)?.search(document)?;
         let list = list.as_array().with_context(|| format!("{expression} yields no list"))?;
         let text: Vec<&str> = list.iter().filter_map(|item| item.as_string().map(String::as_str)).collect();
-        Ok(initializer::sort(&text.join("\n"), &guard))
+        Ok(Some((initializer::sort(&text.join("\n"), &guard), answer.version)))
     })
     .await?
 }
@@ -136,6 +151,7 @@ async fn events(agent: &Agent) -> Result<Found> {
                 }
             }
         }
+        let named = fold(agent, named).await?;
         found.named += named.len();
         let sorted = Sorted { addresses: named.into_iter().collect(), ..Sorted::default() };
         found.added += initializer::add(agent.archive.as_ref(), sorted).await?.added;
@@ -146,6 +162,42 @@ async fn events(agent: &Agent) -> Result<Found> {
         Happening::RelaysFound { source: "events", added: found.added, refused: 0 }.tell();
     }
     Ok(found)
+}
+
+/// Puts in place of addresses that lead to the same relay the one of its root: a host that answers on any path has as many
+/// addresses as people make up.
+async fn fold(agent: &Agent, named: BTreeSet<Address>) -> Result<BTreeSet<Address>> {
+    let mut folded = BTreeSet::new();
+    let mut paths = HashMap::<Address, usize>::new();
+    for address in named {
+        let Some(root) = address.root(agent.dialer.guard()) else {
+            folded.insert(address);
+            continue;
+        };
+        if address.is_made_up() {
+            folded.insert(root);
+            continue;
+        }
+        if agent.archive.relay(address.as_str()).await?.is_some() {
+            folded.insert(address);
+            continue;
+        }
+        let known = match paths.get(&root) {
+            Some(known) => *known,
+            None => {
+                let query = RelayQuery {
+                    after: Some(root.as_str().to_owned()),
+                    limit: MAX_PATHS as i64,
+                    ..RelayQuery::default()
+                };
+                let next = agent.archive.relays(&query).await?;
+                next.iter().take_while(|relay| relay.url.starts_with(root.as_str())).count()
+            }
+        };
+        paths.insert(root.clone(), known + 1);
+        folded.insert(if known < MAX_PATHS { address } else { root });
+    }
+    Ok(folded)
 }
 
 /// The relays that an event names: in any value of its tags (`r`, `relay`, `d` of 30166, hints in `e`, `p`, `a`), in
@@ -174,21 +226,40 @@ pub fn named_in(event: &Event, guard: &Guard) -> Vec<Address> {
     named
 }
 
-/// The relays that `nprofile`, `nevent` and `naddr` in a text name (NIP-19, NIP-21).
+/// The relays that `nprofile`, `nevent`, `naddr` and `nrelay` in a text name (NIP-19, NIP-21).
 fn references(text: &str) -> Vec<String> {
-    let starts = ["nprofile1", "nevent1", "naddr1"].iter().flat_map(|start| text.match_indices(start));
+    let starts = ["nprofile1", "nevent1", "naddr1", "nrelay1"].iter().flat_map(|start| text.match_indices(start));
     let relays = |at: usize| {
         let rest = &text.as_bytes()[at..text.len().min(at + MAX_REFERENCE)];
         let end = rest.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(rest.len());
-        let relays = match Nip19::from_bech32(text.get(at..at + end)?).ok()? {
+        let word = text.get(at..at + end)?;
+        if word.starts_with("nrelay1") {
+            return Some(vec![nrelay(word)?]);
+        }
+        let relays = match Nip19::from_bech32(word).ok()? {
             Nip19::Profile(profile) => profile.relays,
             Nip19::Event(event) => event.relays,
             Nip19::Coordinate(coordinate) => coordinate.relays,
             _ => return None,
         };
-        Some(relays.into_iter().map(|relay| relay.to_string()))
+        Some(relays.into_iter().map(|relay| relay.to_string()).collect())
     };
     starts.take(MAX_REFERENCES).filter_map(|(at, _)| relays(at)).flatten().collect()
+}
+
+/// The relay of an `nrelay`, which NIP-19 has given up and events still hold: bytes of a type, a length and so many bytes,
+/// of which type 0 is the address.
+fn nrelay(word: &str) -> Option<String> {
+    let (_, bytes) = bech32::decode(word).ok()?;
+    let mut rest = bytes.as_slice();
+    while let [kind, length, tail @ ..] = rest {
+        let (value, tail) = tail.split_at_checked(usize::from(*length))?;
+        if *kind == 0 {
+            return String::from_utf8(value.to_vec()).ok();
+        }
+        rest = tail;
+    }
+    None
 }
 
 #[cfg(test)]
@@ -221,6 +292,10 @@ mod tests {
             [nostr::RelayUrl::parse("wss://a.example").expect("an address")],
         );
         let text = format!("é nprofile1 nostr:{}, nevent1qqqq naddr1", profile.to_bech32().expect("bech32"));
+        assert_eq!(named(1, serde_json::json!([]), &text), a);
+        let hrp = bech32::Hrp::parse("nrelay").expect("a prefix");
+        let bytes = [&[0, 15][..], b"wss://a.example"].concat();
+        let text = bech32::encode::<bech32::Bech32>(hrp, &bytes).expect("short");
         assert_eq!(named(1, serde_json::json!([]), &text), a);
         assert_eq!(named(3, serde_json::json!([]), r#"{"wss://a.example": {"read": true}, "nonsense": 1}"#), a);
     }

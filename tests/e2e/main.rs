@@ -4,6 +4,7 @@
 
 mod commands;
 mod faults;
+mod habits;
 mod live;
 mod main_job;
 mod memory;

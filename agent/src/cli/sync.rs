@@ -1,6 +1,6 @@
 //! `brotr sync`
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use brotr_storage::{RelayQuery, RelayState};
@@ -34,8 +34,19 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
                 let progress = |pass: &Pass| {
                     let Pass { transferred, stored, known, .. } = pass;
                     let rate = (stored + known) as f64 / began.elapsed().as_secs_f64().max(0.001);
+                    let left = match pass.expected {
+                        0 => String::new(),
+                        expected => {
+                            let fetched = *transferred as f64 / began.elapsed().as_secs_f64().max(0.001);
+                            let seconds = (expected as f64 / fetched.max(1.0)).ceil();
+                            format!(
+                                ", {expected} to fetch, some {}",
+                                humantime::format_duration(Duration::from_secs(seconds as u64))
+                            )
+                        }
+                    };
                     line.set_message(format!(
-                        "{transferred} transferred, {known} known, {stored} new, {rate:.0} events/s"
+                        "{transferred} transferred, {known} known, {stored} new, {rate:.0} events/s{left}"
                     ));
                 };
                 let pass = synchronizer::pass(&agent, &address, None, progress).await;

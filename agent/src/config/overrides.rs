@@ -28,6 +28,9 @@ pub struct Override {
     /// A request that brings nothing for so long has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_timeout: Option<Span>,
+    /// How many of the relays that this is about are synchronized at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<usize>,
     /// Whether it is followed live.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<bool>,
@@ -40,7 +43,8 @@ pub struct Override {
 }
 
 impl Override {
-    fn is_about(&self, url: &str, host: &str) -> bool {
+    /// Whether this is about a relay.
+    pub(crate) fn is_about(&self, url: &str, host: &str) -> bool {
         match self.relay.contains("://") {
             true => self.relay.trim_end_matches('/') == url.trim_end_matches('/'),
             false => is_like(&self.relay.to_ascii_lowercase(), host),
@@ -67,8 +71,18 @@ impl Synchronizer {
     pub fn of(&self, url: &str, host: &str) -> Self {
         let mut settings = self.clone();
         for other in self.overrides.iter().filter(|other| other.is_about(url, host)) {
-            let Override { relay: _, enabled, interval, filters, page_size, request_timeout, live, negentropy, auth } =
-                other.clone();
+            let Override {
+                relay: _,
+                concurrency: _,
+                enabled,
+                interval,
+                filters,
+                page_size,
+                request_timeout,
+                live,
+                negentropy,
+                auth,
+            } = other.clone();
             fn set<T>(place: &mut T, value: Option<T>) {
                 if let Some(value) = value {
                     *place = value;

@@ -308,6 +308,8 @@ section! {
         live_relays: usize = 64,
         /// Whether relays that can (NIP-77) are compared with what is archived before anything is fetched.
         negentropy: bool = true,
+        /// Everything is compared again after so long, to see what a relay no longer holds and what it took in late.
+        recheck: Span = Span::seconds(7 * 86_400),
         /// Whether the agent says who it is to relays that ask (NIP-42).
         auth: bool = false,
         /// Events asked for at a time.

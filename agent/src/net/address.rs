@@ -111,6 +111,26 @@ impl Address {
         self.port
     }
 
+    /// The address of the host's root, if this is not it.
+    #[must_use]
+    pub fn root(&self, guard: &Guard) -> Option<Self> {
+        let mut url = Url::parse(&self.url).ok().filter(|url| url.path() != "/")?;
+        url.set_path("/");
+        Self::parse(url.as_str(), guard).ok()
+    }
+
+    /// Whether the path is one that clients make up for a user and no relay has: with a key or the host's own name in it.
+    #[must_use]
+    pub fn is_made_up(&self) -> bool {
+        let authority = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        let path = authority.split_once('/').map_or("", |(_, path)| path).to_ascii_lowercase();
+        let is_key = |segment: &str| {
+            segment.len() == 64 && segment.bytes().all(|b| b.is_ascii_hexdigit())
+                || ["npub1", "nprofile1", "nevent1", "note1"].iter().any(|start| segment.starts_with(start))
+        };
+        path.split('/').any(is_key) || path.contains(&self.host)
+    }
+
     /// How the relay is reached.
     #[must_use]
     pub fn network(&self) -> Network {
@@ -208,6 +228,25 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_clients_make_up_is_told_from_paths_of_relays() {
+        let key = "a".repeat(64);
+        for (text, made_up) in [
+            ("wss://a.example".to_owned(), false),
+            ("wss://a.example/inbox".to_owned(), false),
+            (format!("wss://a.example/{key}"), true),
+            (format!("wss://a.example/chat/{key}/"), true),
+            ("wss://a.example/npub1xyz".to_owned(), true),
+            ("wss://a.example/a.example".to_owned(), true),
+        ] {
+            let address = Address::parse(&text, &Guard::default()).expect("an address");
+            assert_eq!(address.is_made_up(), made_up, "{text}");
+            let root = address.root(&Guard::default()).unwrap_or_else(|| address.clone());
+            assert_eq!(root.as_str(), "wss://a.example/");
+            assert!(root.root(&Guard::default()).is_none());
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]

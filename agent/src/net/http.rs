@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use reqwest::StatusCode;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION};
+use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 use super::Dialer;
@@ -20,6 +22,17 @@ pub struct Answer {
     pub content_type: String,
     /// From the request to the last byte.
     pub took: Duration,
+    /// Which version this is.
+    pub version: Version,
+}
+
+/// Which version of a document it is, as its server says: sent back, it brings the document only if there is another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// The ETag header.
+    pub etag: Option<String>,
+    /// The Last-Modified header.
+    pub modified: Option<String>,
 }
 
 /// Why there is no body.
@@ -57,6 +70,21 @@ impl Resolve for Guarded {
 /// # Errors
 /// See [`HttpError`].
 pub async fn get(dialer: &Arc<Dialer>, url: &str, accept: &str, most: usize) -> Result<Answer, HttpError> {
+    let answer = get_if_changed(dialer, url, accept, most, &Version::default()).await?;
+    answer.ok_or(HttpError::Status(StatusCode::NOT_MODIFIED.as_u16()))
+}
+
+/// The same for a document of which a version was had before; nothing where it is still that one.
+///
+/// # Errors
+/// See [`HttpError`].
+pub async fn get_if_changed(
+    dialer: &Arc<Dialer>,
+    url: &str,
+    accept: &str,
+    most: usize,
+    had: &Version,
+) -> Result<Option<Answer>, HttpError> {
     let url = Url::parse(url).map_err(|e| HttpError::Refused(format!("not a URL: {e}")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(HttpError::Refused(format!("{} is not http or https", url.scheme())));
@@ -85,15 +113,26 @@ pub async fn get(dialer: &Arc<Dialer>, url: &str, accept: &str, most: usize) -> 
         .map_err(|e| HttpError::Failed(e.to_string()))?;
     let _permits = dialer.permit(&host.to_string()).await;
     let began = std::time::Instant::now();
-    let response = client.get(url).header(ACCEPT, accept).send().await.map_err(|e| HttpError::Failed(said(&e)))?;
-    let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
-    if response.status().is_redirection() {
-        return Err(HttpError::Redirect(header(reqwest::header::LOCATION)));
+    let mut request = client.get(url).header(ACCEPT, accept);
+    for (name, value) in [(IF_NONE_MATCH, &had.etag), (IF_MODIFIED_SINCE, &had.modified)] {
+        if let Some(value) = value {
+            request = request.header(name, value);
+        }
     }
-    if response.status() != reqwest::StatusCode::OK {
+    let response = request.send().await.map_err(|e| HttpError::Failed(said(&e)))?;
+    let optional = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let header = |name| optional(name).unwrap_or_default();
+    if response.status() == StatusCode::NOT_MODIFIED {
+        return Ok(None);
+    }
+    if response.status().is_redirection() {
+        return Err(HttpError::Redirect(header(LOCATION)));
+    }
+    if response.status() != StatusCode::OK {
         return Err(HttpError::Status(response.status().as_u16()));
     }
     let content_type = header(CONTENT_TYPE);
+    let version = Version { etag: optional(ETAG), modified: optional(LAST_MODIFIED) };
     let (mut body, mut stream) = (Vec::new(), response.bytes_stream());
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|e| HttpError::Failed(said(&e)))?;
@@ -102,7 +141,7 @@ pub async fn get(dialer: &Arc<Dialer>, url: &str, accept: &str, most: usize) -> 
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { body, content_type, took: began.elapsed() })
+    Ok(Some(Answer { body, content_type, took: began.elapsed(), version }))
 }
 
 /// The innermost cause, which is the one that says something.

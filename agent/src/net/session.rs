@@ -3,6 +3,7 @@
 //! The end matters more than the events: only [`End::Eose`] proves anything about what a relay holds.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +104,10 @@ pub struct Session {
     ended: String,
     /// Events received for it afterwards and not yet reported.
     late: Vec<Event>,
+    /// A request that was sent before the answer to the last one was heard to its end,
+    ahead: Option<String>,
+    /// and what came for it meanwhile.
+    early: VecDeque<Utf8Bytes>,
 }
 
 pub(super) enum Said<'a> {
@@ -135,6 +140,8 @@ impl Session {
             large: dialer.large(),
             ended: String::new(),
             late: Vec::new(),
+            ahead: None,
+            early: VecDeque::new(),
         })
     }
 
@@ -174,7 +181,32 @@ impl Session {
     /// Asks for stored events. Only events that the filter asks for count as progress; a relay that keeps the
     /// connection busy with anything else is idle.
     pub async fn request(&mut self, filter: &Filter) -> Page {
-        let id = self.name();
+        if let Some(id) = self.ahead.take() {
+            self.early.clear();
+            let _ = self.send(&serde_json::json!(["CLOSE", id])).await;
+        }
+        self.request_ahead(filter, None).await
+    }
+
+    /// The same for the next of several requests, of which the one after it is sent before this one's answer is heard, so
+    /// that the relay is never idle. After the first, each filter is the one that was named as next.
+    ///
+    /// Nothing is waited for after EOSE: this is for filters that name ids, which say by themselves what is lacking.
+    pub async fn request_ahead(&mut self, filter: &Filter, next: Option<&Filter>) -> Page {
+        let mut buffered = std::mem::take(&mut self.early);
+        let (id, mut asked) = match self.ahead.take() {
+            Some(id) => (id, Ok(())),
+            None => {
+                let id = self.name();
+                let asked = self.send(&serde_json::json!(["REQ", id, filter])).await;
+                (id, asked)
+            }
+        };
+        if let (Ok(()), Some(next)) = (&asked, next) {
+            let ahead = self.name();
+            asked = self.send(&serde_json::json!(["REQ", ahead, next])).await;
+            self.ahead = Some(ahead);
+        }
         let mut page = Page {
             events: vec![],
             transferred: 0,
@@ -191,14 +223,17 @@ impl Session {
         // Events of requests that were cut off before; a relay that goes on with those does not come to this one.
         let mut strays = 0;
         let mut notice: Option<String> = None;
-        page.end = match self.send(&serde_json::json!(["REQ", id, filter])).await {
+        page.end = match asked {
             Err(end) => end,
             Ok(()) => loop {
                 let until = idle_at.min(stop_at);
-                let text = match timeout_at(until, self.hear()).await {
-                    Ok(Ok(text)) => text,
-                    Ok(Err(end)) => break end,
-                    Err(_) => break notice.map_or(End::Timeout, End::Notice),
+                let text = match buffered.pop_front() {
+                    Some(text) => text,
+                    None => match timeout_at(until, self.hear()).await {
+                        Ok(Ok(text)) => text,
+                        Ok(Err(end)) => break end,
+                        Err(_) => break notice.map_or(End::Timeout, End::Notice),
+                    },
                 };
                 if self.received - received > SMALL && page.room.is_none() {
                     let began = Instant::now();
@@ -212,6 +247,11 @@ impl Session {
                     break End::Overflow;
                 }
                 match parse(&text) {
+                    Said::Event(sub, _) | Said::Eose(sub) | Said::Closed(sub, _)
+                        if self.ahead.as_deref() == Some(sub.as_ref()) =>
+                    {
+                        self.early.push_back(text.clone());
+                    }
                     Said::Event(sub, json) if sub == id => {
                         page.transferred += 1;
                         match Event::from_json(json.get()) {
@@ -254,7 +294,8 @@ impl Session {
             page.took = Some(began.elapsed());
             self.ended = id;
             let empty = page.transferred == 0;
-            if !self.fence(empty).await && empty {
+            // The pong would come behind the answer to what was sent ahead.
+            if self.ahead.is_none() && !self.fence(empty).await && empty {
                 page.end = End::Timeout;
             }
         }

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use brotr_storage::{Batch, Gap, GapReason, Interval, View};
-use nostr::{Filter, Kind, Timestamp};
+use brotr_storage::{Batch, Covered, Gap, GapReason, Interval, Method, View};
+use nostr::{Filter, Kind};
 
-use super::Pass;
+use super::{Bounds, Pass, habits};
 use crate::agent::{Agent, now};
 use crate::net::{Address, End, Session};
 
@@ -17,6 +17,47 @@ const USUAL: [u16; 12] = [0, 1, 3, 4, 5, 6, 7, 1_059, 1_984, 9_735, 10_002, 30_0
 const REQUESTS: usize = 24;
 /// Events of one second that are looked at for their kinds.
 const SEEN: usize = 2_000;
+
+/// No relay is asked for more at a time, whatever it offers.
+const LARGEST: usize = 5_000;
+
+/// Asks for a second in one larger page, of as many events as the relay offers at a time; whether that shows it complete,
+/// which it does where the page goes on to what is older.
+///
+/// # Errors
+/// When the archive cannot be used; a relay that fails is left with what came.
+pub(super) async fn at_once(
+    agent: &Agent,
+    (address, session): (&Address, &mut Session),
+    (filter, key): (&Filter, &str),
+    (interval, bounds, limit): (Interval, Bounds, usize),
+    pass: &mut Pass,
+) -> Result<bool> {
+    let before = Interval { since: 0, until: interval.until };
+    let mut page = session.request(&habits::within(filter, before, bounds).limit(limit.min(LARGEST))).await;
+    let checked = agent.ingest.check(std::mem::take(&mut page.events)).await?;
+    let sound: Vec<i64> = checked.sound().map(|(_, at)| at).collect();
+    pass.requests += 1;
+    pass.transferred += page.transferred as u64;
+    pass.rejected += (page.transferred - sound.len()) as u64;
+    let trusted = page.end == End::Eose && page.in_order && page.outside == 0 && checked.bad.is_empty();
+    let complete = trusted && sound.len() == page.transferred && sound.iter().any(|at| *at < interval.since);
+    let at = now();
+    let claim = Covered { interval, method: Method::Paged, proven_at: at };
+    let batch = Batch {
+        relay: Some((address.as_str().to_owned(), address.network())),
+        seen_at: at,
+        known: checked.known_ids(),
+        events: checked.new,
+        filter: key.to_owned(),
+        covered: complete.then_some(claim).into_iter().collect(),
+        ..Batch::default()
+    };
+    let stored = agent.archive.store(batch).await?;
+    pass.stored += stored.stored as u64;
+    pass.known += stored.known as u64;
+    Ok(complete)
+}
 
 /// Asks for one kind after the other of a second, and keeps how many of its events this relay is known to hold.
 ///
@@ -29,8 +70,7 @@ pub(super) async fn by_kind(
     (second, limit): (Interval, usize),
     pass: &mut Pass,
 ) -> Result<()> {
-    let at = Timestamp::from(second.since.max(0).cast_unsigned());
-    let filter = filter.clone().since(at).until(at);
+    let filter = habits::within(filter, second, Bounds::Inside);
     let seen = agent.archive.page(&filter, View::All, None, SEEN).await?;
     let mut kinds: BTreeSet<u16> = seen.iter().map(|event| event.kind).collect();
     match &filter.kinds {

@@ -1,6 +1,8 @@
 //! Archiving what relays hold, with proof of what is complete.
 
 mod dense;
+mod habits;
+mod lanes;
 pub mod live;
 mod pager;
 mod reconcile;
@@ -14,10 +16,11 @@ use brotr_storage::{
     Batch, Covered, DocumentType, Gap, GapReason, Interval, IntervalSet, Method, Relay, RelayQuery, RelayState,
     parse_filter,
 };
-use nostr::{EventBuilder, EventId, Filter, RelayUrl, Timestamp};
+use nostr::{EventBuilder, EventId, Filter, RelayUrl};
 use serde::Serialize;
 
-pub use pager::{Bounds, Pager, Proof, SMALLEST_CAP};
+use lanes::Lanes;
+pub use pager::{Bounds, Cap, Pager, Proof, SMALLEST_CAP};
 pub use rest::Trouble;
 
 use crate::agent::{Agent, now};
@@ -32,6 +35,8 @@ const A_TURN: u64 = 200;
 
 /// A second that was too dense for a page is tried again after so many seconds.
 const DENSE_REST: i64 = 86_400;
+/// Seconds until it is tried again whether a lane is free.
+const LANE_WAIT: i64 = 15;
 /// How long to wait for somebody to make room on the disk.
 const DISK_WAIT: Duration = Duration::from_secs(30);
 
@@ -54,6 +59,9 @@ pub struct Pass {
     pub requests: u64,
     /// Bytes of text received and sent.
     pub bytes: u64,
+    /// Events that are known to be missing and still to be fetched, where a comparison told.
+    #[serde(skip)]
+    pub expected: u64,
     /// Why the pass ended early.
     pub error: Option<String>,
     /// Seconds that the relay gave a part of.
@@ -73,6 +81,7 @@ pub struct Pass {
 /// When the archive cannot be used.
 pub async fn run(agent: Agent) -> Result<()> {
     // The monitor says who is up. Where it does not run, everybody may be.
+    let lanes = Lanes::new(&agent.config.synchronizer.overrides);
     let states =
         if agent.config.monitor.enabled { vec![RelayState::Up] } else { vec![RelayState::Up, RelayState::New] };
     let due = |limit| {
@@ -89,7 +98,7 @@ pub async fn run(agent: Agent) -> Result<()> {
         }
     };
     let work = |relay: Relay| {
-        let agent = agent.clone();
+        let (agent, lanes) = (agent.clone(), lanes.clone());
         async move {
             let Ok(address) = Address::parse(&relay.url, agent.dialer.guard()) else {
                 return Ok(agent.archive.set_sync_due(&relay.url, i64::MAX).await?);
@@ -98,6 +107,9 @@ pub async fn run(agent: Agent) -> Result<()> {
             if !settings.enabled {
                 return Ok(agent.archive.set_sync_due(&relay.url, now() + settings.interval.as_secs()).await?);
             }
+            let Some(_lane) = lanes.enter(&address) else {
+                return Ok(agent.archive.set_sync_due(&relay.url, now() + LANE_WAIT).await?);
+            };
             pass(&agent, &address, Some(A_TURN), |_| ()).await?;
             Ok(())
         }
@@ -153,9 +165,11 @@ async fn walk(
     // The current second is not over.
     let since = config.since.0.max(crate::retention::floor(&agent.config.retention, now()));
     let Some(window) = Interval::new(since, now() - 1) else { return Ok(()) };
-    let mut bounds = known_bounds(agent, address).await?;
+    let mut bounds = habits::bounds(agent, address).await?;
     let info = info(agent, address).await?;
-    let page_size = page_size(config.page_size, info.as_ref());
+    let offered = max_limit(info.as_ref());
+    let cap = habits::cap(agent, address).await?;
+    let page_size = [offered, cap].into_iter().flatten().fold(config.page_size, usize::min);
     let nips = info.as_ref().map(|info| info.nips().contains(&77));
     let mut compares = reconcile::is_promising(agent, address, config.negentropy && nips != Some(false)).await?;
     let reports = agent.archive.coverage(Some(address.as_str())).await?;
@@ -174,7 +188,9 @@ async fn walk(
         let mut missing = covered.missing(window);
         if compares {
             let mut left = IntervalSet::default();
-            for part in missing.into_iter().rev() {
+            let again = reconcile::is_due_again(agent, address, &key, config.recheck.as_secs()).await?;
+            let parts = if again { vec![window] } else { missing };
+            for part in parts.into_iter().rev() {
                 let relay = (address, &mut *session);
                 let what = (&filter, key.as_str(), reconcile::WORTH);
                 let compared = reconcile::window(agent, relay, what, part, pass, &progress).await?;
@@ -184,35 +200,50 @@ async fn walk(
                     return Ok(());
                 }
             }
-            missing = left.intervals().to_vec();
+            missing = left.intervals().iter().flat_map(|part| covered.missing(*part)).collect();
             compares = reconcile::is_promising(agent, address, true).await?;
+            if again && compares {
+                reconcile::compared(agent, address, &key).await?;
+            }
         }
         for missing in missing.into_iter().rev() {
             let mut pager = Pager::new(missing, bounds.unwrap_or(Bounds::Outside), page_size);
+            let mut ended = false;
             while let Some(asked) = pager.next(&filter) {
                 if most.is_some_and(|most| pass.requests >= most) || !room(agent) {
-                    pass.unfinished = true;
-                    return Ok(());
+                    (pass.unfinished, ended) = (true, true);
+                    break;
                 }
                 let on = (&mut *session, config.auth);
                 let sample = match page(agent, address, on, (&mut pager, &asked, &key), pass).await? {
                     Ok(sample) => sample,
                     Err(failure) => {
-                        pass.error = Some(failure);
-                        return Ok(());
+                        (pass.error, ended) = (Some(failure), true);
+                        break;
                     }
                 };
                 if let (None, Some(sample)) = (bounds, sample) {
-                    bounds = probe_bounds(agent, address, session, sample, pass).await?;
+                    bounds = habits::probe_bounds(agent, address, session, sample, pass).await?;
                     pager.learn(bounds.unwrap_or(Bounds::Outside));
                 }
                 progress(pass);
             }
+            if let Some(cap) = pager.cap() {
+                habits::set_cap(agent, address, cap).await?;
+            }
+            if ended {
+                return Ok(());
+            }
         }
         for second in std::mem::take(&mut pass.dense) {
-            let relay = (address, &mut *session);
             let what = (&filter, key.as_str());
-            if compares && reconcile::second(agent, relay, what, second, pass, &progress).await? {
+            let larger = offered.filter(|offered| *offered > page_size);
+            let bounds = bounds.unwrap_or(Bounds::Outside);
+            if compares && reconcile::second(agent, (address, &mut *session), what, second, pass, &progress).await? {
+                pass.gaps -= 1;
+            } else if let Some(limit) = larger
+                && dense::at_once(agent, (address, &mut *session), what, (second, bounds, limit), pass).await?
+            {
                 pass.gaps -= 1;
             } else if agent.config.profile == Profile::Bigbrotr {
                 dense::by_kind(agent, (address, &mut *session), what, (second, page_size), pass).await?;
@@ -230,49 +261,12 @@ async fn info(agent: &Agent, address: &Address) -> Result<Option<Info>> {
     Ok(document.and_then(|document| Info::parse(document.data.into_bytes()).ok()))
 }
 
-/// What is asked for at a time: no more than the relay's document allows.
-fn page_size(wanted: usize, info: Option<&Info>) -> usize {
-    info.and_then(|info| info.limit("max_limit"))
-        .and_then(|most| usize::try_from(most).ok())
-        .filter(|most| *most > 0)
-        .map_or(wanted, |most| most.min(wanted))
+/// How many events the relay's document says that it gives at a time.
+fn max_limit(info: Option<&Info>) -> Option<usize> {
+    info.and_then(|info| info.limit("max_limit")).and_then(|most| usize::try_from(most).ok()).filter(|most| *most > 0)
 }
 
 const SERVICE: &str = "synchronizer";
-const INSIDE: &str = "inside";
-const OUTSIDE: &str = "outside";
-
-async fn known_bounds(agent: &Agent, address: &Address) -> Result<Option<Bounds>> {
-    Ok(match agent.archive.state(SERVICE, "bounds", address.as_str()).await?.as_deref() {
-        Some(INSIDE) => Some(Bounds::Inside),
-        Some(OUTSIDE) => Some(Bounds::Outside),
-        _ => None,
-    })
-}
-
-/// Asks a relay for an event that it holds by its id and its very second. One that does not give it leaves the
-/// bounds out.
-async fn probe_bounds(
-    agent: &Agent,
-    address: &Address,
-    session: &mut Session,
-    (id, at): (EventId, i64),
-    pass: &mut Pass,
-) -> Result<Option<Bounds>> {
-    let second = Timestamp::from(at.max(0).cast_unsigned());
-    let page = session.request(&Filter::new().id(id).since(second).until(second).limit(1)).await;
-    pass.requests += 1;
-    pass.transferred += page.transferred as u64;
-    pass.known += page.events.len() as u64;
-    let (bounds, word) = match page.end {
-        End::Eose if page.events.is_empty() => (Bounds::Outside, OUTSIDE),
-        End::Eose => (Bounds::Inside, INSIDE),
-        // What went wrong is for the next page to say.
-        _ => return Ok(None),
-    };
-    agent.archive.set_state(SERVICE, "bounds", address.as_str(), word).await?;
-    Ok(Some(bounds))
-}
 
 /// Fetches, checks and stores one page with what it proves. Gives an event that the relay holds, or why it is left.
 async fn page(
@@ -308,6 +302,7 @@ async fn page(
         seen_at: at,
         events: checked.new,
         known,
+        gone: vec![],
         filter: key.to_owned(),
         covered: proof
             .covered
@@ -317,6 +312,8 @@ async fn page(
             .collect(),
         gaps: proof
             .gap
+            // What is not settled yet is neither covered nor missing.
+            .and_then(|(gap, reason, count)| Some((Interval::new(gap.since, gap.until.min(settled))?, reason, count)))
             .map(|(interval, reason, count)| Gap { interval, reason, count, tried_at: at })
             .into_iter()
             .collect(),

@@ -11,13 +11,17 @@
 use std::collections::HashSet;
 
 use brotr_storage::{GapReason, Interval};
-use nostr::{EventId, Filter, Timestamp};
+use nostr::{EventId, Filter};
 
+use super::habits::within;
 use crate::net::{End, Page};
 
 /// No relay gives fewer events at a time than this, if it has more. Caps are not constant (some count bytes), so a page
 /// of as many may always have been cut off.
 pub const SMALLEST_CAP: usize = 10;
+
+/// So often must pages be cut off to show a cap: once may be an event that arrived meanwhile.
+const CUT_OFF: u32 = 3;
 
 /// Walks one window of time from its end to its beginning.
 #[derive(Debug)]
@@ -30,6 +34,12 @@ pub struct Pager {
     /// Ids already taken of the second `until`.
     boundary: HashSet<EventId>,
     pending: Option<Pending>,
+    /// How many events the last page had, if it had fewer than were asked for.
+    short: Option<usize>,
+    /// The most events of a page that was shorter than asked for and not the last one, and how often that was seen.
+    cut_off: (usize, u32),
+    /// A page broke off, and smaller ones may not.
+    broken: Option<usize>,
 }
 
 /// Whether a relay counts the seconds `since` and `until` in.
@@ -39,6 +49,15 @@ pub enum Bounds {
     Inside,
     /// It does not, or nobody knows.
     Outside,
+}
+
+/// How many events a relay gives at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cap {
+    /// Pages of as many were cut off.
+    Seen(usize),
+    /// Larger pages broke off.
+    Guessed(usize),
 }
 
 /// What a page proves.
@@ -54,26 +73,37 @@ impl Pager {
     /// A walk through a window by pages of `limit`.
     #[must_use]
     pub fn new(window: Interval, bounds: Bounds, limit: usize) -> Self {
-        Self { since: window.since, until: Some(window.until), bounds, limit, boundary: HashSet::new(), pending: None }
+        Self {
+            since: window.since,
+            until: Some(window.until),
+            bounds,
+            limit,
+            boundary: HashSet::new(),
+            pending: None,
+            short: None,
+            cut_off: (0, 0),
+            broken: None,
+        }
     }
 
     /// What to ask next; `None` when the walk is over.
     #[must_use]
     pub fn next(&self, filter: &Filter) -> Option<Filter> {
-        let second = |t: i64| Timestamp::from(t.max(0).cast_unsigned());
-        let margin = match self.bounds {
-            Bounds::Inside => 0,
-            Bounds::Outside => 1,
-        };
-        let (since, until) = (self.since.saturating_sub(margin), self.until?.saturating_add(margin));
-        let filter = filter.clone().until(second(until)).limit(self.limit);
-        // There is nothing before zero, and no way to ask from before it.
-        Some(if since > 0 { filter.since(second(since)) } else { filter })
+        let left = Interval { since: self.since, until: self.until? };
+        Some(within(filter, left, self.bounds).limit(self.limit))
     }
 
     /// What is known of the relay's bounds from now on.
     pub fn learn(&mut self, bounds: Bounds) {
         self.bounds = bounds;
+    }
+
+    /// How many events the relay was found to give at a time, where that is fewer than were asked for.
+    #[must_use]
+    pub fn cap(&self) -> Option<Cap> {
+        let (cut_off, seen) = self.cut_off;
+        let seen = (seen >= CUT_OFF).then(|| Cap::Seen(cut_off.max(SMALLEST_CAP)));
+        self.broken.map(Cap::Guessed).or(seen)
     }
 
     /// Takes what came: how the page ended, and ids and times of those of its events that are sound.
@@ -82,6 +112,7 @@ impl Pager {
         if page.end == End::Overflow && self.limit > SMALLEST_CAP {
             // Large events, or a relay that ignores the limit: a smaller page tells.
             self.limit = (self.limit / 8).max(SMALLEST_CAP);
+            self.broken = Some(self.limit);
             return Proof::default();
         }
         let failed = match &page.end {
@@ -99,6 +130,11 @@ impl Pager {
             End::Eose => None,
         };
         if let Some(reason) = failed {
+            if matches!(page.end, End::Disconnect(_) | End::Timeout) && page.transferred > SMALLEST_CAP {
+                // Relays there are that hang up after so many bytes in a second: what they give is lost again and again,
+                // unless less is asked for.
+                self.broken = Some((page.transferred / 2).max(SMALLEST_CAP));
+            }
             self.until = None;
             let count = i64::try_from(page.transferred).ok();
             let until = self.pending.take().map_or(until, |pending| pending.second);
@@ -108,6 +144,11 @@ impl Pager {
         let inside: Vec<_> = sound.iter().filter(|(_, at)| self.since <= *at && *at <= until).collect();
         let oldest = inside.iter().map(|(_, at)| *at).min();
         if let Some(oldest) = oldest.filter(|oldest| *oldest < until) {
+            // That there is more shows that the page before was cut off.
+            if let Some(n) = self.short {
+                self.cut_off = (self.cut_off.0.max(n), self.cut_off.1 + 1);
+            }
+            self.short = (page.transferred < self.limit).then_some(page.transferred);
             self.boundary = inside.iter().filter(|(_, at)| *at == oldest).map(|(id, _)| *id).collect();
             self.until = Some(oldest);
             let gap = self.pending.take().map(Pending::gap);

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use brotr_storage::{Batch, Covered, Gap, GapReason, Interval, IntervalSet, Method, View};
-use nostr::{EventId, Filter, Timestamp};
+use nostr::{EventId, Filter};
 
-use super::{Pass, SERVICE};
+use super::{Bounds, Pass, SERVICE, habits};
 use crate::agent::{Agent, now};
 use crate::net::reconcile::Refusal;
 use crate::net::{Address, End, Session};
@@ -28,6 +28,7 @@ const BROKEN: i64 = 86_400;
 /// One that finds so many windows too large, each half as long as the last, will not find one small enough.
 const REFUSALS: u32 = 24;
 const REFUSED: &str = "negentropy refused until";
+const COMPARED: &str = "compared at";
 
 /// What came of comparing.
 pub(super) struct Compared {
@@ -44,6 +45,28 @@ pub(super) async fn is_promising(agent: &Agent, address: &Address, wanted: bool)
     }
     let until = agent.archive.state(SERVICE, REFUSED, address.as_str()).await?;
     Ok(until.and_then(|until| until.parse::<i64>().ok()).is_none_or(|until| until < now()))
+}
+
+/// Whether everything is to be compared once more, what is proven included: relays forget events, and take in others
+/// long after their date. The first comparison of all is that of what is missing.
+pub(super) async fn is_due_again(agent: &Agent, address: &Address, key: &str, after: i64) -> Result<bool> {
+    let last = agent.archive.state(SERVICE, COMPARED, &place(address, key)).await?;
+    match last.and_then(|at| at.parse::<i64>().ok()) {
+        Some(at) => Ok(at.saturating_add(after) <= now()),
+        None => {
+            compared(agent, address, key).await?;
+            Ok(false)
+        }
+    }
+}
+
+/// Remembers that everything was compared.
+pub(super) async fn compared(agent: &Agent, address: &Address, key: &str) -> Result<()> {
+    Ok(agent.archive.set_state(SERVICE, COMPARED, &place(address, key), &now().to_string()).await?)
+}
+
+fn place(address: &Address, key: &str) -> String {
+    format!("{address} {key}")
 }
 
 /// What became of one piece of a window.
@@ -136,8 +159,7 @@ async fn piece(
     progress: &(impl Fn(&Pass) + Sync),
 ) -> Result<Piece> {
     // Some relays leave the ends of a window out.
-    let second = |at: i64| Timestamp::from(at.max(0).cast_unsigned());
-    let wide = filter.clone().since(second(interval.since - 1)).until(second(interval.until.saturating_add(1)));
+    let wide = habits::within(filter, interval, Bounds::Outside);
     match agent.archive.count(std::slice::from_ref(&wide), View::All, &[]).await? {
         ours if ours < worth => return Ok(Piece::Left),
         ours if ours > MOST && interval.since < interval.until => return Ok(Piece::TooLarge),
@@ -167,6 +189,10 @@ async fn piece(
         Ok(not_given) => not_given,
         Err(why) => return Ok(Piece::Failed(why)),
     };
+    // Not those at the ends, which some relays leave out.
+    let inside = |at: i64| interval.since <= at && at <= interval.until;
+    let gone = ours.iter().filter(|(id, at)| inside(*at) && found.extra.contains(id)).map(|(id, _)| *id);
+    let gone: Vec<EventId> = gone.collect();
     let both: Vec<EventId> = ours.into_iter().map(|(id, _)| id).filter(|id| !found.extra.contains(id)).collect();
     pass.known += both.len() as u64;
     let at = now();
@@ -175,6 +201,9 @@ async fn piece(
     let last = parts.pop().unwrap_or_default();
     for part in parts {
         agent.archive.store(Batch { known: part.to_vec(), ..batch(address, key) }).await?;
+    }
+    for part in gone.chunks(SIGHTED) {
+        agent.archive.store(Batch { gone: part.to_vec(), ..batch(address, key) }).await?;
     }
     let gap = || Gap { interval, reason: GapReason::NotGiven, count: i64::try_from(not_given).ok(), tried_at: at };
     let gaps: Vec<Gap> = (not_given > 0).then(gap).into_iter().collect();
@@ -195,13 +224,18 @@ async fn fetch(
     progress: &(impl Fn(&Pass) + Sync),
 ) -> Result<Result<usize, String>> {
     let (mut not_given, mut in_vain) = (0, 0);
-    for ids in missing.chunks(FETCHED) {
+    let asked = |ids: &[EventId]| Filter::new().ids(ids.iter().copied());
+    pass.expected = missing.len() as u64;
+    let mut chunks = missing.chunks(FETCHED).peekable();
+    while let Some(ids) = chunks.next() {
         if in_vain == IN_VAIN {
             not_given += ids.len();
             continue;
         }
         super::wait_for_room(agent).await;
-        let mut page = session.request(&Filter::new().ids(ids.iter().copied())).await;
+        let next = chunks.peek().map(|ids| asked(ids));
+        let mut page = session.request_ahead(&asked(ids), next.as_ref()).await;
+        pass.expected -= ids.len() as u64;
         let checked = agent.ingest.check(std::mem::take(&mut page.events)).await?;
         let sound = checked.sound().count();
         pass.requests += 1;

@@ -1,0 +1,49 @@
+//! How many of the relays that an override is about are synchronized at a time.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::Override;
+use crate::net::Address;
+
+/// The overrides that bound how many of their relays are in work.
+#[derive(Debug, Clone)]
+pub(super) struct Lanes(Arc<[(Override, Arc<Semaphore>)]>);
+
+impl Lanes {
+    pub(super) fn new(overrides: &[Override]) -> Self {
+        let bounded =
+            overrides.iter().filter_map(|one| Some((one.clone(), Arc::new(Semaphore::new(one.concurrency?)))));
+        Self(bounded.collect())
+    }
+
+    /// The right to work on a relay, held by whoever has it; nothing while others have it.
+    pub(super) fn enter(&self, address: &Address) -> Option<Vec<OwnedSemaphorePermit>> {
+        self.0
+            .iter()
+            .filter(|(one, _)| one.is_about(address.as_str(), address.host()))
+            .map(|(_, lane)| lane.clone().try_acquire_owned().ok())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Guard;
+
+    #[test]
+    fn a_pattern_has_so_many_places() {
+        let one = |relay: &str, concurrency| Override { relay: relay.into(), concurrency, ..Override::default() };
+        let lanes = Lanes::new(&[one("*.example", Some(2)), one("b.example", Some(1)), one("*", None)]);
+        let address = |host: &str| Address::parse(&format!("wss://{host}"), &Guard::default()).expect("an address");
+        let first = lanes.enter(&address("b.example")).expect("free");
+        assert!(lanes.enter(&address("b.example")).is_none(), "its own place is taken");
+        let second = lanes.enter(&address("c.example")).expect("free");
+        assert!(lanes.enter(&address("d.example")).is_none(), "both places are taken");
+        assert!(lanes.enter(&address("elsewhere.org")).is_some_and(|lane| lane.is_empty()));
+        drop((first, second));
+        assert!(lanes.enter(&address("b.example")).is_some());
+    }
+}

@@ -1,0 +1,89 @@
+//! What is learned of a relay and used the next time: how much it gives at a time, what it forgot, what came late.
+
+use brotr_storage::{DocumentType, GapReason, View};
+use brotr_tests::{Fault, Negentropy, Script, ScriptedRelay, events};
+use nostr::Filter;
+
+use super::faults::{Place, place, place_with};
+
+const FIRST: u64 = 1_600_000_000;
+
+async fn cap(place: &Place, relay: &ScriptedRelay) -> Option<usize> {
+    let address = place.address(relay);
+    let kept = place.agent.archive.state("synchronizer", "cap", address.as_str()).await.expect("read");
+    kept.map(|kept| kept.split(' ').next().expect("a number").parse().expect("a number"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_cap_is_learned() {
+    let place = place().await;
+    let script = Script { cap: 130, ..Script::honest(events::signed(1_000, FIRST)) };
+    let relay = ScriptedRelay::start(script).await.expect("started");
+    let (pass, _) = place.pass(&relay).await;
+    assert_eq!((pass.stored, pass.gaps, &pass.error), (1_000, 0, &None), "{pass:?}");
+    assert_eq!(cap(&place, &relay).await, Some(130));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_hangs_up_after_so_many_bytes_is_asked_for_less_until_all_is_here() {
+    let place = place().await;
+    let list = events::signed(300, FIRST);
+    let one = serde_json::to_string(&list[0]).expect("JSON").len();
+    let relay = ScriptedRelay::start(Script::wrong(list, Fault::Throttle(one * 60))).await.expect("started");
+    let (pass, _) = place.pass(&relay).await;
+    assert!(pass.error.as_ref().is_some_and(|error| error.contains("disconnected")), "{pass:?}");
+    let report = place.coverage(&relay).await.expect("a report");
+    assert_eq!(report.gaps[0].reason, GapReason::Disconnect);
+    assert!(cap(&place, &relay).await.is_some_and(|cap| (10..60).contains(&cap)));
+    let (pass, _) = place.pass(&relay).await;
+    assert_eq!((pass.gaps, &pass.error), (0, &None), "{pass:?}");
+    assert_eq!(place.agent.archive.count(&[Filter::new()], View::All, &[]).await.expect("counted"), 300);
+    assert!(place.coverage(&relay).await.expect("a report").gaps.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dense_second_is_asked_for_at_once_where_the_relay_offers_that() {
+    let author = nostr::Keys::generate();
+    let mut list = events::signed(30, FIRST + 100);
+    list.extend((0..900).map(|i| events::at(&author, nostr::Kind::TextNote, FIRST + 50, &i.to_string())));
+    list.extend(events::signed(30, FIRST));
+    // The document says 2,000; of two relays one gives as many.
+    for (cap, complete) in [(2_000, true), (500, false)] {
+        let place = place().await;
+        let nip11 = Some(r#"{"limitation": {"max_limit": 2000}}"#.to_owned());
+        let relay = ScriptedRelay::start(Script { cap, nip11, ..Script::honest(list.clone()) }).await.expect("started");
+        let (info, _) = brotr::net::info::fetch(&place.agent.dialer, &place.address(&relay)).await.expect("fetched");
+        let record = brotr_storage::CheckRecord { nip11: Some(info.text), nip66: "{}".into(), ..Default::default() };
+        let address = place.address(&relay);
+        place.agent.archive.record_check((address.as_str(), address.network()), &record).await.expect("kept");
+        let documents = place.agent.archive.documents(address.as_str()).await.expect("read");
+        assert!(documents.iter().any(|document| document.kind == DocumentType::Nip11));
+        let (pass, _) = place.pass(&relay).await;
+        assert_eq!(pass.error, None, "{pass:?}");
+        let report = place.coverage(&relay).await.expect("a report");
+        assert_eq!(report.gaps.is_empty(), complete, "{report:?}");
+        assert_eq!(pass.gaps, u64::from(!complete), "{pass:?}");
+        assert_eq!(pass.stored, if complete { 960 } else { 560 }, "{pass:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_relay_forgot_and_what_came_late_is_seen_when_it_is_compared_again() {
+    let place = place_with("synchronizer: {recheck: 1s}").await;
+    let list = events::signed(800, FIRST);
+    let script = Script { negentropy: Negentropy::Speaks { withholds: 0 }, ..Script::honest(list[..700].to_vec()) };
+    let relay = ScriptedRelay::start(script).await.expect("started");
+    let (pass, _) = place.pass(&relay).await;
+    assert_eq!((pass.stored, pass.gaps, &pass.error), (700, 0, &None), "{pass:?}");
+    // It forgets fifty, and takes in a hundred long after their date.
+    relay.replace(list[50..].to_vec());
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    let (pass, _) = place.pass(&relay).await;
+    assert_eq!((pass.transferred, pass.stored, &pass.error), (100, 100, &None), "{pass:?}");
+    let address = place.address(&relay).as_str().to_owned();
+    let holders = place.agent.archive.holders(&[list[0].id, list[60].id, list[750].id]).await.expect("holders");
+    assert!(!holders.contains_key(&list[0].id), "{holders:?}");
+    assert_eq!((&holders[&list[60].id], &holders[&list[750].id]), (&vec![address.clone()], &vec![address.clone()]));
+    assert_eq!(place.agent.archive.count(&[Filter::new()], View::All, &[]).await.expect("counted"), 800);
+    assert_eq!(place.agent.archive.count(&[Filter::new()], View::All, &[address]).await.expect("counted"), 750);
+}
