@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use brotr_keys::{KeySource, Signer};
 use brotr_storage::Archive;
 
@@ -70,10 +70,11 @@ impl Agent {
 /// A dialer for this configuration.
 ///
 /// # Errors
-/// When the contact cannot stand in a header.
+/// When the contact cannot stand in a header, or the settings of TLS or Tor are wrong.
 pub fn dialer(config: &Config, signer: &Signer) -> Result<Arc<Dialer>> {
     let contact = config.network.contact.clone().unwrap_or_else(|| format!("nostr:{}", signer.npub()));
-    Ok(Arc::new(Dialer::new(&config.network, &contact).context("network.contact cannot be sent as a User-Agent")?))
+    let tor = config.uses_tor().then(|| config.data_dir.join("tor"));
+    Ok(Arc::new(Dialer::new(&config.network, &contact, tor.as_deref())?))
 }
 
 /// The key that the configuration names, if it is there.

@@ -49,15 +49,15 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let Some(named) = named else {
         return Err(Usage(anyhow::anyhow!("no relay to ask on: give --relay, or set dvm.relays")).into());
     };
-    let mut relays = Vec::new();
+    let (mut relays, mut patience) = (Vec::new(), Duration::ZERO);
     for url in named {
         let address = Address::parse(url, dialer.guard()).map_err(|e| Usage(anyhow::anyhow!("{url}: {e}")))?;
         relays.push(RelayUrl::parse(address.as_str())?);
+        patience = patience.max(dialer.limits(address.network()).connect_timeout.get());
     }
     let request = signer.sign(request(&args, to, &relays)?)?;
 
     let client = client(&signer, &dialer);
-    let patience = config.network.clearnet.connect_timeout.get();
     let done = tokio::time::timeout(args.timeout, ask(shared, &args, &client, (&relays, patience), to, &request)).await;
     client.shutdown().await;
     match done {

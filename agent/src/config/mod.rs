@@ -58,6 +58,9 @@ impl Config {
             ("network.max_connections", config.network.max_connections),
             ("network.dials_per_minute", config.network.dials_per_minute as usize),
             ("network.clearnet.max_connections", config.network.clearnet.max_connections),
+            ("network.tor.max_connections", config.network.tor.max_connections),
+            ("network.i2p.max_connections", config.network.i2p.max_connections),
+            ("network.loki.max_connections", config.network.loki.max_connections),
             ("monitor.concurrency", config.monitor.concurrency),
             ("synchronizer.concurrency", config.synchronizer.concurrency),
             ("synchronizer.page_size", config.synchronizer.page_size),
@@ -134,6 +137,7 @@ impl Config {
             Some(path) => Some(base.join(path)),
             None => Some(data_dir.join("agent.key")),
         };
+        self.network.ca_file = self.network.ca_file.as_ref().map(|path| base.join(path));
         self.backup.directory = self.backup.directory.as_ref().map(|path| base.join(path));
         self.storage.url = Some(match self.storage.url.as_deref() {
             None => format!("sqlite://{}", data_dir.join("brotr.db").display()),
@@ -142,6 +146,12 @@ impl Config {
                 None => url.to_owned(),
             },
         });
+    }
+
+    /// Whether onion services are reached.
+    #[must_use]
+    pub fn uses_tor(&self) -> bool {
+        self.network.tor.enabled.unwrap_or(self.profile == Profile::Bigbrotr)
     }
 
     /// How the archive is opened.

@@ -162,8 +162,51 @@ section! {
         max_message: Size = Size::mib(1),
         /// How operators of relays can reach you; the agent's npub when not set.
         contact: Option<String> = None,
+        /// Name servers (address and port); those of the system when none is named.
+        #[schemars(with = "Vec<String>")]
+        nameservers: Vec<SocketAddr> = vec![],
+        /// Certificates (PEM) of authorities to trust beside Mozilla's.
+        ca_file: Option<PathBuf> = None,
         /// The public internet.
         clearnet: Clearnet = Clearnet::default(),
+        /// Onion services.
+        tor: Tor = Tor::default(),
+        /// I2P, through a proxy.
+        i2p: Proxied = Proxied::default(),
+        /// Lokinet, through a proxy.
+        loki: Proxied = Proxied::default(),
+    }
+}
+
+/// The limits of one network.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// For everything up to an open WebSocket.
+    pub connect_timeout: Span,
+    /// A relay that brings nothing it was asked for so long is silent.
+    pub request_timeout: Span,
+    /// Connections at a time.
+    pub max_connections: usize,
+}
+
+impl Network {
+    /// The limits of one network.
+    #[must_use]
+    pub fn of(&self, network: brotr_storage::Network) -> Limits {
+        use brotr_storage::Network as N;
+        let (connect_timeout, request_timeout, max_connections) = match network {
+            // What goes through Tor takes Tor's time.
+            N::Clearnet if self.tor.clearnet => {
+                (self.tor.connect_timeout, self.tor.request_timeout, self.clearnet.max_connections)
+            }
+            N::Clearnet => {
+                (self.clearnet.connect_timeout, self.clearnet.request_timeout, self.clearnet.max_connections)
+            }
+            N::Tor => (self.tor.connect_timeout, self.tor.request_timeout, self.tor.max_connections),
+            N::I2p => (self.i2p.connect_timeout, self.i2p.request_timeout, self.i2p.max_connections),
+            N::Loki => (self.loki.connect_timeout, self.loki.request_timeout, self.loki.max_connections),
+        };
+        Limits { connect_timeout, request_timeout, max_connections }
     }
 }
 
@@ -178,6 +221,41 @@ section! {
         request_timeout: Span = Span::seconds(20),
         /// Connections at a time.
         max_connections: usize = 128,
+    }
+}
+
+section! {
+    /// Onion services, through arti in this process.
+    Tor {
+        /// Whether it is used; by the profile when not set: `bigbrotr` does.
+        enabled: Option<bool> = None,
+        /// A circuit, TLS and upgrade together.
+        connect_timeout: Span = Span::seconds(90),
+        /// A relay that brings nothing it was asked for so long is silent.
+        request_timeout: Span = Span::seconds(60),
+        /// Connections at a time.
+        max_connections: usize = 24,
+        /// Whether the clearnet is reached through Tor as well. Then no name is ever looked up here.
+        clearnet: bool = false,
+        /// Arti's own settings, as its configuration file has them: other directory authorities, bridges.
+        settings: Value = json!({}),
+    }
+}
+
+section! {
+    /// A network that is reached through a SOCKS5 proxy of yours.
+    Proxied {
+        /// Whether it is used.
+        enabled: bool = true,
+        /// The proxy's address and port; without one the network is not reached.
+        #[schemars(with = "Option<String>")]
+        socks: Option<SocketAddr> = None,
+        /// The proxy's work, TLS and upgrade together.
+        connect_timeout: Span = Span::seconds(60),
+        /// A relay that brings nothing it was asked for so long is silent.
+        request_timeout: Span = Span::seconds(45),
+        /// Connections at a time.
+        max_connections: usize = 16,
     }
 }
 

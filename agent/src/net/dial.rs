@@ -1,30 +1,32 @@
-//! Dialing: permits, one look-up, the guard, and a WebSocket to the very address that was checked.
+//! Dialing: one look-up, the guard, a stream to the very address that was checked, or through Tor or a proxy, and a
+//! WebSocket on it; with what was seen of each step, also of one that failed.
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use brotr_storage::Network;
-use dashmap::DashMap;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_socks::tcp::Socks5Stream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self};
 
 use super::guard::Private;
+use super::lookup::{Lookup, Resolver};
+use super::permits::{Gate, Permits};
+use super::session::clip;
+use super::tls::{Connector, Seen, Tls, Trust};
+use super::tor::Tor;
 use super::{Address, Guard};
 use crate::config;
 
-/// Connections to one host at a time, whatever it is called for.
-const PER_HOST: usize = 4;
 /// Addresses of one host that are tried before giving up.
 const TRIES: usize = 3;
 
@@ -45,6 +47,41 @@ pub struct Connection {
     pub permits: Permits,
 }
 
+/// What was seen on the way to an open WebSocket, as far as it came.
+#[derive(Debug, Clone, Default)]
+pub struct Trace {
+    /// The look-up of the name, where there was one.
+    pub lookup: Option<Lookup>,
+    /// The address that was connected to.
+    pub peer: Option<SocketAddr>,
+    /// How long the connection took: TCP, a circuit, or a proxy's.
+    pub connect: Option<Duration>,
+    /// How long the upgrade to WebSocket took.
+    pub upgrade: Option<Duration>,
+    /// The status that the upgrade was answered with.
+    pub status: Option<u16>,
+    /// The Server header.
+    pub server: Option<String>,
+    /// The X-Powered-By header.
+    pub powered_by: Option<String>,
+    seen: Option<Arc<Seen>>,
+}
+
+impl Trace {
+    /// What was seen of TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<Tls> {
+        self.seen.as_ref().map(|seen| seen.tls())
+    }
+
+    fn headers(&mut self, status: u16, headers: &HeaderMap) {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(clip);
+        self.status = Some(status);
+        self.server = text("server");
+        self.powered_by = text("x-powered-by");
+    }
+}
+
 /// Why there is no connection.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DialError {
@@ -58,13 +95,13 @@ pub enum DialError {
         /// Why that is refused.
         reason: String,
     },
-    /// The configuration, or this build, does not reach the network.
+    /// The configuration does not reach the network.
     #[error("{0} relays are not reached: {1}")]
     Unreachable(Network, &'static str),
     /// The name does not resolve.
     #[error("failed to resolve {0}: {1}")]
     Resolve(String, String),
-    /// No TCP connection.
+    /// No connection.
     #[error("failed to connect: {0}")]
     Connect(String),
     /// No TLS session.
@@ -85,12 +122,11 @@ pub enum DialError {
 pub struct Dialer {
     guard: Guard,
     limits: config::Network,
-    tls: Arc<rustls::ClientConfig>,
+    resolver: Resolver,
+    connector: Connector,
+    tor: Option<Tor>,
     user_agent: HeaderValue,
-    all: Arc<Semaphore>,
-    clearnet: Arc<Semaphore>,
-    hosts: Arc<DashMap<String, Arc<Semaphore>>>,
-    rate: DefaultDirectRateLimiter,
+    gate: Gate,
     large: Arc<Semaphore>,
 }
 
@@ -100,44 +136,22 @@ impl std::fmt::Debug for Dialer {
     }
 }
 
-/// The right to one connection.
-pub struct Permits {
-    host: String,
-    hosts: Arc<DashMap<String, Arc<Semaphore>>>,
-    _held: [OwnedSemaphorePermit; 3],
-}
-
-impl Drop for Permits {
-    fn drop(&mut self) {
-        // The permit itself goes after this, so the host's last holder finds two owners: the map and the permit.
-        self.hosts.remove_if(&self.host, |_, semaphore| Arc::strong_count(semaphore) <= 2);
-    }
-}
-
 impl Dialer {
-    /// A dialer with these limits; `contact` tells operators whom they see.
+    /// A dialer with these limits; `contact` tells operators whom they see. Tor keeps its state in `tor`, if it is used.
     ///
     /// # Errors
-    /// When `contact` cannot stand in an HTTP header.
-    pub fn new(limits: &config::Network, contact: &str) -> anyhow::Result<Self> {
-        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+    /// When `contact` cannot stand in an HTTP header, or the settings of TLS or Tor are wrong.
+    pub fn new(limits: &config::Network, contact: &str, tor: Option<&Path>) -> anyhow::Result<Self> {
         let agent = format!("brotr/{} ({contact})", env!("CARGO_PKG_VERSION"));
-        let quota = Quota::per_minute(NonZeroU32::new(limits.dials_per_minute).unwrap_or(NonZeroU32::MIN));
         Ok(Self {
             guard: Guard::new(limits.allow.clone()),
-            all: Arc::new(Semaphore::new(limits.max_connections)),
-            clearnet: Arc::new(Semaphore::new(limits.clearnet.max_connections)),
-            limits: limits.clone(),
-            tls: Arc::new(tls),
+            resolver: Resolver::new(&limits.nameservers)?,
+            connector: Connector::new(limits.ca_file.as_deref())?,
+            tor: tor.map(|directory| Tor::new(directory, &limits.tor.settings)).transpose()?,
             user_agent: HeaderValue::from_str(&agent)?,
-            hosts: Arc::default(),
-            rate: RateLimiter::direct(quota),
+            gate: Gate::new(limits),
             large: Arc::new(Semaphore::new(LARGE)),
+            limits: limits.clone(),
         })
     }
 
@@ -147,24 +161,46 @@ impl Dialer {
         &self.guard
     }
 
-    /// The limits in force.
+    /// The limits in force on a network.
     #[must_use]
-    pub fn limits(&self) -> &config::Network {
-        &self.limits
+    pub fn limits(&self, network: Network) -> config::Limits {
+        self.limits.of(network)
     }
 
-    pub(super) fn tls(&self) -> &rustls::ClientConfig {
-        &self.tls
+    /// The way into Tor, if it is used.
+    #[must_use]
+    pub fn tor(&self) -> Option<&Tor> {
+        self.tor.as_ref()
     }
 
     pub(super) fn user_agent(&self) -> &HeaderValue {
         &self.user_agent
     }
 
-    /// The networks that the configuration and this build reach.
+    /// The networks that the configuration reaches.
     #[must_use]
     pub fn networks(&self) -> Vec<Network> {
-        if self.limits.clearnet.enabled { vec![Network::Clearnet] } else { Vec::new() }
+        Network::ALL.iter().copied().filter(|network| self.reaches(*network).is_ok()).collect()
+    }
+
+    /// Whether relays of a network are reached.
+    ///
+    /// # Errors
+    /// Why not, and what to do about it.
+    pub fn reaches(&self, network: Network) -> Result<(), DialError> {
+        let why = match network {
+            Network::Clearnet if !self.limits.clearnet.enabled => "network.clearnet.enabled is false",
+            Network::Clearnet if self.limits.tor.clearnet && self.tor.is_none() => {
+                "network.tor.clearnet is true and network.tor.enabled is not"
+            }
+            Network::Tor if self.tor.is_none() => "network.tor.enabled is false",
+            Network::I2p if self.limits.i2p.socks.is_none() => "network.i2p.socks names no proxy",
+            Network::I2p if !self.limits.i2p.enabled => "network.i2p.enabled is false",
+            Network::Loki if self.limits.loki.socks.is_none() => "network.loki.socks names no proxy",
+            Network::Loki if !self.limits.loki.enabled => "network.loki.enabled is false",
+            _ => return Ok(()),
+        };
+        Err(DialError::Unreachable(network, why))
     }
 
     /// The right to have a large answer in memory.
@@ -172,18 +208,9 @@ impl Dialer {
         self.large.clone()
     }
 
-    /// Waits for the right to connect to a host.
-    pub async fn permit(&self, host: &str) -> Permits {
-        let semaphore = self.hosts.entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(PER_HOST))).clone();
-        let closed = "the semaphores are never closed";
-        // The host first, so that waiting for a busy one holds nothing that others need.
-        let held = [
-            semaphore.acquire_owned().await.expect(closed),
-            self.clearnet.clone().acquire_owned().await.expect(closed),
-            self.all.clone().acquire_owned().await.expect(closed),
-        ];
-        self.rate.until_ready().await;
-        Permits { host: host.to_owned(), hosts: self.hosts.clone(), _held: held }
+    /// Waits for the right to connect to a relay's host.
+    pub(super) async fn permit(&self, address: &Address) -> Permits {
+        self.gate.permit(address.host(), address.network()).await
     }
 
     /// Opens a WebSocket to a relay. Waiting for permits is not counted against the connect timeout.
@@ -191,44 +218,24 @@ impl Dialer {
     /// # Errors
     /// See [`DialError`].
     pub async fn dial(&self, address: &Address) -> Result<Connection, DialError> {
-        match address.network() {
-            Network::Clearnet if self.limits.clearnet.enabled => {}
-            Network::Clearnet => {
-                return Err(DialError::Unreachable(Network::Clearnet, "network.clearnet.enabled is false"));
-            }
-            other => return Err(DialError::Unreachable(other, "this build has no way into that network")),
-        }
-        let permits = self.permit(address.host()).await;
-        let limit = self.limits.clearnet.connect_timeout.get();
+        self.dial_traced(address, &mut Trace::default()).await
+    }
+
+    /// The same, telling what is seen on the way.
+    ///
+    /// # Errors
+    /// See [`DialError`]; what was seen before it failed is in the trace.
+    pub async fn dial_traced(&self, address: &Address, trace: &mut Trace) -> Result<Connection, DialError> {
+        self.reaches(address.network())?;
+        let permits = self.permit(address).await;
+        let limit = self.limits(address.network()).connect_timeout.get();
         let began = Instant::now();
-        let socket = timeout(limit, self.connect(address)).await.map_err(|_| DialError::Timeout(limit))??;
+        let socket = timeout(limit, self.open(address, trace)).await.map_err(|_| DialError::Timeout(limit))??;
         Ok(Connection { socket, opened_in: began.elapsed(), permits })
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the place that dials; the address was checked above")]
-    async fn connect(&self, address: &Address) -> Result<WebSocketStream<Box<dyn Stream>>, DialError> {
-        let addresses = self.resolve(address.host(), address.port()).await?;
-        let mut last = DialError::Resolve(address.host().to_owned(), "no address".into());
-        let mut tcp = None;
-        for one in addresses.into_iter().take(TRIES) {
-            match TcpStream::connect(one).await {
-                Ok(stream) => {
-                    tcp = Some(stream);
-                    break;
-                }
-                Err(error) => last = DialError::Connect(format!("{one}: {error}")),
-            }
-        }
-        let Some(tcp) = tcp else { return Err(last) };
-        // A request is one small packet; waiting to fill it would be counted as the relay's round trip.
-        let _ = tcp.set_nodelay(true);
-        let stream: Box<dyn Stream> = if address.is_secure() {
-            let name = ServerName::try_from(address.host().to_owned()).map_err(|e| DialError::Tls(e.to_string()))?;
-            let tls = tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, tcp).await;
-            Box::new(tls.map_err(|e| DialError::Tls(e.to_string()))?)
-        } else {
-            Box::new(tcp)
-        };
+    async fn open(&self, address: &Address, trace: &mut Trace) -> Result<WebSocketStream<Box<dyn Stream>>, DialError> {
+        let stream = self.stream(address, trace).await?;
         let mut request = address.as_str().into_client_request().map_err(|e| DialError::Handshake(e.to_string()))?;
         request.headers_mut().insert(header::USER_AGENT, self.user_agent.clone());
         let most = self.limits.max_message.as_u64().try_into().unwrap_or(usize::MAX);
@@ -238,29 +245,93 @@ impl Dialer {
             // Pongs to a relay that pings and does not read are not piled up for it.
             .max_write_buffer_size(4 << 20)
             .read_buffer_size(32 << 10);
+        let began = Instant::now();
         match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
-            Ok((socket, _)) => Ok(socket),
-            Err(tungstenite::Error::Http(response)) => Err(DialError::Upgrade(response.status().as_u16())),
+            Ok((socket, response)) => {
+                trace.upgrade = Some(began.elapsed());
+                trace.headers(response.status().as_u16(), response.headers());
+                Ok(socket)
+            }
+            Err(tungstenite::Error::Http(response)) => {
+                trace.headers(response.status().as_u16(), response.headers());
+                Err(DialError::Upgrade(response.status().as_u16()))
+            }
             Err(other) => Err(DialError::Handshake(other.to_string())),
         }
     }
 
+    /// Opens a stream to a relay's host and port, under TLS where its address says so. The network must be one that is
+    /// reached; the caller keeps the time.
+    pub(super) async fn stream(&self, address: &Address, trace: &mut Trace) -> Result<Box<dyn Stream>, DialError> {
+        let (host, port) = (address.host(), address.port());
+        let failed = |error: String| DialError::Connect(clip(&error));
+        let through_tor = address.network() == Network::Tor || self.limits.tor.clearnet;
+        let began = Instant::now();
+        let stream: Box<dyn Stream> = match (address.network(), &self.tor) {
+            (Network::Clearnet | Network::Tor, Some(tor)) if through_tor => {
+                let stream = tor.connect(host, port).await.map_err(failed)?;
+                trace.connect = Some(began.elapsed());
+                stream
+            }
+            (Network::Clearnet, _) => Box::new(self.connect(host, port, trace).await?),
+            (network, _) => {
+                let proxy = match network {
+                    Network::I2p => self.limits.i2p.socks,
+                    _ => self.limits.loki.socks,
+                };
+                let proxy = proxy.ok_or(DialError::Unreachable(network, "no proxy is configured"))?;
+                let stream = Socks5Stream::connect(proxy, (host, port)).await.map_err(|e| failed(e.to_string()))?;
+                trace.connect = Some(began.elapsed());
+                Box::new(stream)
+            }
+        };
+        if !address.is_secure() {
+            return Ok(stream);
+        }
+        let trust = if address.network() == Network::Clearnet { Trust::Vouched } else { Trust::Address };
+        let seen = trace.seen.insert(Arc::default()).clone();
+        let tls = self.connector.connect(host, stream, trust, &seen).await;
+        Ok(Box::new(tls.map_err(|error| DialError::Tls(clip(&error)))?))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the place that dials; the address was checked above")]
+    async fn connect(&self, host: &str, port: u16, trace: &mut Trace) -> Result<TcpStream, DialError> {
+        let addresses = self.resolve(host, trace).await?;
+        let mut last = DialError::Resolve(host.to_owned(), "no address".into());
+        for ip in addresses.into_iter().take(TRIES) {
+            let one = SocketAddr::new(ip, port);
+            let began = Instant::now();
+            match TcpStream::connect(one).await {
+                Ok(stream) => {
+                    (trace.connect, trace.peer) = (Some(began.elapsed()), Some(one));
+                    // A request is one small packet; waiting to fill it would be counted as the relay's round trip.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Err(error) => last = DialError::Connect(format!("{one}: {error}")),
+            }
+        }
+        Err(last)
+    }
+
     /// Looks a host up once and checks every address it stands for, IPv4 first. One that is not public condemns
     /// the host: a name that mixes both is a name in an attacker's hand.
-    #[expect(clippy::disallowed_methods, reason = "this is the place that resolves")]
-    pub(super) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
-        let found = tokio::net::lookup_host((host, port)).await;
-        let found = found.map_err(|e| DialError::Resolve(host.to_owned(), e.to_string()))?;
-        let mut addresses: Vec<SocketAddr> = found.collect();
-        for address in &addresses {
-            let private = |Private(name)| DialError::Private {
+    async fn resolve(&self, host: &str, trace: &mut Trace) -> Result<Vec<IpAddr>, DialError> {
+        let addresses = match host.parse::<IpAddr>() {
+            Ok(ip) => vec![ip],
+            Err(_) => {
+                let lookup = self.resolver.lookup(host).await;
+                let lookup = lookup.map_err(|error| DialError::Resolve(host.to_owned(), clip(&error)))?;
+                trace.lookup.insert(lookup).addresses.clone()
+            }
+        };
+        for ip in &addresses {
+            self.guard.check(*ip).map_err(|Private(name)| DialError::Private {
                 host: host.to_owned(),
-                ip: address.ip(),
+                ip: *ip,
                 reason: Private(name).to_string(),
-            };
-            self.guard.check(address.ip()).map_err(private)?;
+            })?;
         }
-        addresses.sort_by_key(SocketAddr::is_ipv6);
         Ok(addresses)
     }
 }

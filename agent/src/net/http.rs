@@ -1,17 +1,24 @@
-//! Bounded HTTP GETs: relay information documents, seed lists and relay lists.
+//! Bounded HTTP GETs: relay information documents, seed lists and relay lists, over the same dialer as everything else.
 
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures::StreamExt;
-use reqwest::StatusCode;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper::header::{
+    ACCEPT, CONNECTION, CONTENT_TYPE, ETAG, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, USER_AGENT,
+};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
+use tokio::time::timeout;
+use url::Url;
 
-use super::Dialer;
+use super::dial::Trace;
+use super::{Address, Dialer};
+
+/// The head of an answer is at most so large.
+const MAX_HEAD: usize = 64 << 10;
 
 /// What a GET brought.
 #[derive(Debug)]
@@ -55,17 +62,7 @@ pub enum HttpError {
     Failed(String),
 }
 
-struct Guarded(Arc<Dialer>);
-
-impl Resolve for Guarded {
-    fn resolve(&self, name: Name) -> Resolving {
-        let dialer = self.0.clone();
-        Box::pin(async move { Ok(Box::new(dialer.resolve(name.as_str(), 0).await?.into_iter()) as Addrs) })
-    }
-}
-
-/// Fetches a document of at most `most` bytes. Names are looked up once, by the guarded resolver, which hands the
-/// checked addresses to the connection.
+/// Fetches a document of at most `most` bytes.
 ///
 /// # Errors
 /// See [`HttpError`].
@@ -86,56 +83,71 @@ pub async fn get_if_changed(
     had: &Version,
 ) -> Result<Option<Answer>, HttpError> {
     let url = Url::parse(url).map_err(|e| HttpError::Refused(format!("not a URL: {e}")))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(HttpError::Refused(format!("{} is not http or https", url.scheme())));
+    let server = server(dialer, &url)?;
+    dialer.reaches(server.network()).map_err(|e| HttpError::Refused(e.to_string()))?;
+    let limits = dialer.limits(server.network());
+    let _permits = dialer.permit(&server).await;
+    let mut trace = Trace::default();
+    let began = Instant::now();
+    let failed = |what: &dyn std::fmt::Display| HttpError::Failed(what.to_string());
+    let connect = limits.connect_timeout.get();
+    let stream = timeout(connect, dialer.stream(&server, &mut trace)).await;
+    let stream = stream.map_err(|_| failed(&format!("no connection within {connect:?}")))?.map_err(|e| failed(&e))?;
+    let mut path = url.path().to_owned();
+    if let Some(query) = url.query() {
+        path = format!("{path}?{query}");
     }
-    let refused = |reason: &dyn std::fmt::Display| HttpError::Refused(reason.to_string());
-    let host = url.host().ok_or_else(|| refused(&"no host"))?;
-    match host {
-        Host::Ipv4(ip) => dialer.guard().check(IpAddr::V4(ip)).map_err(|e| refused(&e))?,
-        Host::Ipv6(ip) => dialer.guard().check(IpAddr::V6(ip)).map_err(|e| refused(&e))?,
-        Host::Domain(name) if name.ends_with(".onion") || name.ends_with(".i2p") || name.ends_with(".loki") => {
-            return Err(refused(&"not on the clearnet"));
-        }
-        Host::Domain(name) => dialer.guard().check_name(name).map_err(|e| refused(&e))?,
-    }
-    let limits = &dialer.limits().clearnet;
-    // One client a request: nothing is pooled, so no connection outlives the check of its address.
-    let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(dialer.tls().clone())
-        .dns_resolver(Guarded(dialer.clone()))
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .user_agent(dialer.user_agent().clone())
-        .connect_timeout(limits.connect_timeout.get())
-        .timeout(limits.request_timeout.get())
-        .build()
-        .map_err(|e| HttpError::Failed(e.to_string()))?;
-    let _permits = dialer.permit(&host.to_string()).await;
-    let began = std::time::Instant::now();
-    let mut request = client.get(url).header(ACCEPT, accept);
+    let mut request = Request::get(path)
+        .header(HOST, &url[url::Position::BeforeHost..url::Position::AfterPort])
+        .header(USER_AGENT, dialer.user_agent())
+        .header(ACCEPT, accept)
+        .header(CONNECTION, "close");
     for (name, value) in [(IF_NONE_MATCH, &had.etag), (IF_MODIFIED_SINCE, &had.modified)] {
         if let Some(value) = value {
             request = request.header(name, value);
         }
     }
-    let response = request.send().await.map_err(|e| HttpError::Failed(said(&e)))?;
+    let request = request.body(Empty::<Bytes>::new()).map_err(|e| failed(&e))?;
+    let mut http = hyper::client::conn::http1::Builder::new();
+    let (mut sender, connection) =
+        http.max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
+    let talk = async {
+        let response = sender.send_request(request).await.map_err(|e| failed(&said(&e)))?;
+        read(response, most, began).await
+    };
+    // The connection is driven beside the talk, and goes with it.
+    let both = async {
+        let connection = async {
+            let _ = connection.await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            ended = talk => ended,
+            () = connection => unreachable!("it is pending for ever"),
+        }
+    };
+    let limit = limits.request_timeout.get();
+    timeout(limit, both).await.unwrap_or_else(|_| Err(failed(&format!("no answer within {limit:?}"))))
+}
+
+async fn read(
+    response: hyper::Response<hyper::body::Incoming>,
+    most: usize,
+    began: Instant,
+) -> Result<Option<Answer>, HttpError> {
     let optional = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
-    let header = |name| optional(name).unwrap_or_default();
-    if response.status() == StatusCode::NOT_MODIFIED {
-        return Ok(None);
+    match response.status() {
+        StatusCode::NOT_MODIFIED => return Ok(None),
+        status if status.is_redirection() => return Err(HttpError::Redirect(optional(LOCATION).unwrap_or_default())),
+        StatusCode::OK => {}
+        status => return Err(HttpError::Status(status.as_u16())),
     }
-    if response.status().is_redirection() {
-        return Err(HttpError::Redirect(header(LOCATION)));
-    }
-    if response.status() != StatusCode::OK {
-        return Err(HttpError::Status(response.status().as_u16()));
-    }
-    let content_type = header(CONTENT_TYPE);
+    let content_type = optional(CONTENT_TYPE).unwrap_or_default();
     let version = Version { etag: optional(ETAG), modified: optional(LAST_MODIFIED) };
-    let (mut body, mut stream) = (Vec::new(), response.bytes_stream());
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|e| HttpError::Failed(said(&e)))?;
+    let (mut body, mut frames) = (Vec::new(), response.into_body());
+    while let Some(frame) = frames.frame().await {
+        let frame = frame.map_err(|e| HttpError::Failed(said(&e)))?;
+        let Ok(chunk) = frame.into_data() else { continue };
         if body.len() + chunk.len() > most {
             return Err(HttpError::TooLarge(most));
         }
@@ -144,8 +156,20 @@ pub async fn get_if_changed(
     Ok(Some(Answer { body, content_type, took: began.elapsed(), version }))
 }
 
+/// The server of a URL, as an address that passed the guard.
+fn server(dialer: &Dialer, url: &Url) -> Result<Address, HttpError> {
+    let refused = |reason: &dyn std::fmt::Display| HttpError::Refused(reason.to_string());
+    let scheme = match url.scheme() {
+        "http" => "ws",
+        "https" => "wss",
+        other => return Err(refused(&format!("{other} is not http or https"))),
+    };
+    let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
+    Address::parse(&format!("{scheme}://{authority}/"), dialer.guard()).map_err(|e| refused(&e))
+}
+
 /// The innermost cause, which is the one that says something.
-fn said(error: &reqwest::Error) -> String {
+fn said(error: &hyper::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;

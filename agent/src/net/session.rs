@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::dial::Connection;
-use super::{Address, DialError, Dialer};
+use super::{Address, DialError, Dialer, Trace};
 
 /// A page is cut off when it brings so many times the events it was asked for,
 const SURPLUS: usize = 4;
@@ -128,8 +128,16 @@ impl Session {
     /// # Errors
     /// See [`DialError`].
     pub async fn open(dialer: &Dialer, address: &Address) -> Result<Self, DialError> {
-        let connection = dialer.dial(address).await?;
-        let idle = dialer.limits().clearnet.request_timeout.get();
+        Self::open_traced(dialer, address, &mut Trace::default()).await
+    }
+
+    /// The same, telling what is seen on the way.
+    ///
+    /// # Errors
+    /// See [`DialError`]; what was seen before it failed is in the trace.
+    pub async fn open_traced(dialer: &Dialer, address: &Address, trace: &mut Trace) -> Result<Self, DialError> {
+        let connection = dialer.dial_traced(address, trace).await?;
+        let idle = dialer.limits(address.network()).request_timeout.get();
         Ok(Self {
             connection,
             idle,

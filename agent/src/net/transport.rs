@@ -14,7 +14,8 @@ use nostr_relay_pool::transport::error::TransportError;
 use nostr_relay_pool::transport::websocket::{WebSocketSink, WebSocketStream, WebSocketTransport};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::dial::{Permits, Stream};
+use super::dial::Stream;
+use super::permits::Permits;
 use super::{Address, Dialer};
 
 /// The dialer as rust-nostr's transport. The connect timeout is the dialer's own.

@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use brotr_dvm::Dvm;
+use brotr_storage::Network;
 use nostr::{Event, EventBuilder, Kind, Tag, TagKind};
 use serde_json::json;
 
@@ -60,7 +61,7 @@ fn about_us(agent: &Agent) -> Result<Vec<Event>> {
         EventBuilder::new(Kind::RelayList, "").tags(list),
     ];
     if agent.config.monitor.enabled && agent.config.monitor.publish {
-        let timeout = agent.config.network.clearnet.connect_timeout.get();
+        let timeout = agent.dialer.limits(Network::Clearnet).connect_timeout.get();
         events.push(nip66::announcement(&agent.config.monitor, timeout));
     }
     Ok(events.into_iter().map(|builder| agent.signer.sign(builder)).collect::<Result<_, _>>()?)

@@ -26,7 +26,7 @@ const GUEST_STAYS: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone)]
 pub struct Voice {
     client: Client,
-    timeout: Duration,
+    dialer: Arc<Dialer>,
     own: Vec<RelayUrl>,
     guests: Arc<Mutex<HashMap<RelayUrl, Instant>>>,
 }
@@ -38,7 +38,7 @@ impl Voice {
         let client = client(&agent.signer, &agent.dialer);
         let own = agent.own_relays().into_iter().chain(agent.job_relays());
         let own = own.filter_map(|a| RelayUrl::parse(a.as_str()).ok()).collect();
-        Self { client, timeout: agent.config.network.clearnet.connect_timeout.get(), own, guests: Arc::default() }
+        Self { client, dialer: agent.dialer.clone(), own, guests: Arc::default() }
     }
 
     /// Sends an event to a relay and waits for its OK. `attempts` is how often it was tried before.
@@ -62,7 +62,7 @@ impl Voice {
         let handle = self.client.relay(&url).await.map_err(failed)?;
         let failed = |e: nostr_relay_pool::relay::Error| clip(&e.to_string());
         if handle.status() != RelayStatus::Connected {
-            handle.try_connect(self.timeout).await.map_err(failed)?;
+            handle.try_connect(self.dialer.limits(relay.network()).connect_timeout.get()).await.map_err(failed)?;
         }
         handle.send_event(event).await.map_err(failed)?;
         Ok(())

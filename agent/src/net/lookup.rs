@@ -1,0 +1,82 @@
+//! Looking names up: once for each connection, with what the answer says of itself.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::RData;
+use hickory_resolver::system_conf::read_system_conf;
+
+/// One question to a name server; it is asked twice.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// Addresses of one name that are looked at.
+const MOST: usize = 32;
+
+/// What a name stands for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lookup {
+    /// Its addresses, IPv4 first.
+    pub addresses: Vec<IpAddr>,
+    /// The name that it is another name for.
+    pub cname: Option<String>,
+    /// For how many seconds the answer may be kept.
+    pub ttl: u32,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Asks name servers.
+pub(super) struct Resolver(TokioResolver);
+
+impl Resolver {
+    /// A resolver that asks these servers, or those of the system.
+    pub(super) fn new(nameservers: &[SocketAddr]) -> anyhow::Result<Self> {
+        let (system, mut options) = read_system_conf().unwrap_or_else(|error| {
+            tracing::debug!(%error, "no /etc/resolv.conf: asking the name server of this machine");
+            (ResolverConfig::from_name_servers(vec![server(([127, 0, 0, 1], 53).into())]), ResolverOpts::default())
+        });
+        // Of the system's settings only the servers: to try other domains after a name is of no use for relays.
+        let (_, _, found) = system.into_parts();
+        let servers = if nameservers.is_empty() { found } else { nameservers.iter().copied().map(server).collect() };
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        options.timeout = PATIENCE;
+        options.attempts = 2;
+        // Every connection is about what is so now: an answer that is kept would be another's, with another's time to live.
+        options.cache_size = 0;
+        let config = ResolverConfig::from_name_servers(servers);
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        Ok(Self(builder.with_options(options).build()?))
+    }
+
+    /// Looks a name up.
+    pub(super) async fn lookup(&self, host: &str) -> Result<Lookup, String> {
+        let began = Instant::now();
+        let found = self.0.lookup_ip(host).await.map_err(|error| error.to_string())?;
+        let mut lookup = Lookup { took: began.elapsed(), ttl: u32::MAX, ..Lookup::default() };
+        for record in found.as_lookup().answers() {
+            lookup.ttl = lookup.ttl.min(record.ttl);
+            match &record.data {
+                RData::A(ip) => lookup.addresses.push(IpAddr::V4(ip.0)),
+                RData::AAAA(ip) => lookup.addresses.push(IpAddr::V6(ip.0)),
+                RData::CNAME(name) => {
+                    lookup.cname = Some(name.to_utf8().trim_end_matches('.').to_owned());
+                }
+                _ => {}
+            }
+        }
+        lookup.addresses.sort_unstable_by_key(IpAddr::is_ipv6);
+        lookup.addresses.dedup();
+        lookup.addresses.truncate(MOST);
+        Ok(lookup)
+    }
+}
+
+fn server(address: SocketAddr) -> NameServerConfig {
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+        connection.port = address.port();
+        connection
+    });
+    NameServerConfig::new(address.ip(), true, connections.into())
+}

@@ -1,0 +1,225 @@
+//! TLS that remembers the certificate it was shown, also of a server that it then refuses.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio_rustls::client::TlsStream;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use super::dial::Stream;
+
+/// Alternative names of a certificate that are kept.
+const MOST_NAMES: usize = 50;
+/// A certificate that is larger is not read.
+const MOST_BYTES: usize = 64 << 10;
+
+/// What a certificate says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Certificate {
+    /// Whom it is about: the common name, or the whole subject.
+    pub subject: String,
+    /// Who signed it: the organisation, or the whole issuer.
+    pub issuer: String,
+    /// The host names that it is for.
+    pub names: Vec<String>,
+    /// From when on it holds, in unix seconds,
+    pub not_before: i64,
+    /// and until when.
+    pub not_after: i64,
+    /// SHA-256 of the whole, in hexadecimal.
+    pub fingerprint: String,
+}
+
+/// What was seen of a server's TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Its certificate, if it came that far.
+    pub certificate: Option<Certificate>,
+    /// Why the certificate was not accepted; `None` when it was, or when none came.
+    pub refused: Option<String>,
+    /// The version of the protocol, once both had agreed.
+    pub version: Option<&'static str>,
+    /// How long the handshake took, where it ended well.
+    pub took: Option<Duration>,
+}
+
+impl Tls {
+    /// Whether the certificate is one that clients accept; nothing if none was seen.
+    #[must_use]
+    pub fn is_valid(&self) -> Option<bool> {
+        self.certificate.as_ref().map(|_| self.refused.is_none())
+    }
+}
+
+/// Whether a server must show a certificate that somebody vouches for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It must.
+    Vouched,
+    /// Its address is its key: an onion service.
+    Address,
+}
+
+/// Begins TLS.
+pub(super) struct Connector {
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<WebPkiServerVerifier>,
+}
+
+impl Connector {
+    /// A connector that trusts Mozilla's authorities, and those of a file besides.
+    pub(super) fn new(authorities: Option<&Path>) -> anyhow::Result<Self> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        if let Some(file) = authorities {
+            let failed = || format!("network.ca_file: failed to read certificates from {}", file.display());
+            for certificate in CertificateDer::pem_file_iter(file).with_context(failed)? {
+                roots.add(certificate.with_context(failed)?).with_context(failed)?;
+            }
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build()?;
+        Ok(Self { provider, verifier })
+    }
+
+    /// Shakes hands; what was seen is in `seen`, however it ends, once it is told to settle.
+    pub(super) async fn connect(
+        &self,
+        host: &str,
+        stream: Box<dyn Stream>,
+        trust: Trust,
+        seen: &Arc<Seen>,
+    ) -> Result<TlsStream<Box<dyn Stream>>, String> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+        let verifier = Recorder { inner: self.verifier.clone(), trust, seen: seen.clone() };
+        let config = ClientConfig::builder_with_provider(self.provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        let began = Instant::now();
+        let connected = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+        let stream = connected.map_err(|error| error.to_string())?;
+        let version = stream.get_ref().1.protocol_version().map(|version| match version {
+            rustls::ProtocolVersion::TLSv1_3 => "1.3",
+            _ => "1.2",
+        });
+        let mut seen = seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (seen.version, seen.took) = (version, Some(began.elapsed()));
+        Ok(stream)
+    }
+}
+
+/// What is seen while hands are shaken.
+#[derive(Debug, Default)]
+pub(super) struct Seen(Mutex<Tls>);
+
+impl Seen {
+    /// What was seen so far.
+    pub(super) fn tls(&self) -> Tls {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Verifies as anyone would, and takes down what it was shown.
+struct Recorder {
+    inner: Arc<WebPkiServerVerifier>,
+    trust: Trust,
+    seen: Arc<Seen>,
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").finish_non_exhaustive()
+    }
+}
+
+impl ServerCertVerifier for Recorder {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verdict = self.inner.verify_server_cert(certificate, between, name, ocsp, now);
+        {
+            let mut seen = self.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.certificate = read(certificate);
+            seen.refused = verdict.as_ref().err().map(ToString::to_string);
+        }
+        match self.trust {
+            Trust::Vouched => verdict,
+            Trust::Address => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+fn read(der: &CertificateDer<'_>) -> Option<Certificate> {
+    if der.len() > MOST_BYTES {
+        return None;
+    }
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let clip = |text: &str| super::session::clip(text);
+    let subject = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+    let issuer = certificate.issuer().iter_organization().next().and_then(|name| name.as_str().ok());
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(clip(name)),
+        _ => None,
+    });
+    Some(Certificate {
+        subject: clip(subject.unwrap_or(&certificate.subject().to_string())),
+        issuer: clip(issuer.unwrap_or(&certificate.issuer().to_string())),
+        names: names.take(MOST_NAMES).collect(),
+        not_before: certificate.validity().not_before.timestamp(),
+        not_after: certificate.validity().not_after.timestamp(),
+        fingerprint: hex::encode(Sha256::digest(der)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_certificate_is_not_read() {
+        for bytes in [&b""[..], b"\x30\x82", &[0x30; 4_096]] {
+            assert_eq!(read(&CertificateDer::from(bytes)), None);
+        }
+    }
+}

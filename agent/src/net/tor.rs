@@ -1,0 +1,184 @@
+//! The way into Tor: arti, inside this process. It is started when the first onion service is dialed, and whatever becomes
+//! of it holds up nobody else.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use arti_client::config::{CfgPath, TorClientConfigBuilder};
+use arti_client::isolation::IsolationHelper;
+use arti_client::{BootstrapBehavior, StreamPrefs, TorClient, TorClientConfig};
+use futures::StreamExt;
+use serde_json::Value;
+use tor_rtcompat::PreferredRuntime;
+
+use super::dial::Stream;
+
+/// After arti failed to start it is not tried again for so long.
+const REST: Duration = Duration::from_secs(60);
+
+/// It is waited for so long; what it has read of the directory by then is kept for the next time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Client = TorClient<PreferredRuntime>;
+
+/// How arti does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TorStatus {
+    /// Nobody has needed it yet.
+    Idle,
+    /// It is reading the directory; so many percent are done.
+    Starting(u8),
+    /// Circuits can be built.
+    Ready,
+    /// It could not be started.
+    Failed(String),
+}
+
+impl fmt::Display for TorStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle => f.write_str("idle: not needed so far"),
+            Self::Starting(percent) => write!(f, "starting, {percent} %"),
+            Self::Ready => f.write_str("ready"),
+            Self::Failed(why) => write!(f, "failed: {why}"),
+        }
+    }
+}
+
+/// Streams of one host share circuits with no other host's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Host(String);
+
+impl IsolationHelper for Host {
+    fn compatible_same_type(&self, other: &Self) -> bool {
+        self == other
+    }
+
+    fn join_same_type(&self, other: &Self) -> Option<Self> {
+        (self == other).then(|| self.clone())
+    }
+}
+
+/// Dials through Tor.
+pub struct Tor {
+    config: TorClientConfig,
+    client: tokio::sync::Mutex<Option<Arc<Client>>>,
+    status: Mutex<TorStatus>,
+    failed_at: Mutex<Option<Instant>>,
+}
+
+impl fmt::Debug for Tor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tor").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Tor {
+    /// A way into Tor that keeps its state under `directory`, with arti's own settings, as its configuration file has them.
+    ///
+    /// # Errors
+    /// When arti does not take the settings.
+    pub fn new(directory: &Path, settings: &Value) -> anyhow::Result<Self> {
+        let mut builder: TorClientConfigBuilder =
+            serde_json::from_value(settings.clone()).context("network.tor.settings: arti does not take them")?;
+        let directory = std::path::absolute(directory)?;
+        builder
+            .storage()
+            .state_dir(CfgPath::new_literal(directory.join("state")))
+            .cache_dir(CfgPath::new_literal(directory.join("cache")));
+        builder.address_filter().allow_onion_addrs(true);
+        let config = builder.build().context("network.tor.settings: arti does not take them")?;
+        Ok(Self {
+            config,
+            client: tokio::sync::Mutex::default(),
+            status: Mutex::new(TorStatus::Idle),
+            failed_at: Mutex::default(),
+        })
+    }
+
+    /// How it does.
+    #[must_use]
+    pub fn status(&self) -> TorStatus {
+        locked(&self.status).clone()
+    }
+
+    /// Opens a stream to a host, by its name: an onion service, or a host of the public internet whose name the exit looks
+    /// up.
+    pub(super) async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, String> {
+        let client = self.client().await?;
+        let mut prefs = StreamPrefs::new();
+        prefs.set_isolation(Host(host.to_owned()));
+        let stream = client.connect_with_prefs((host, port), &prefs).await;
+        // What lies behind an error says more than the error.
+        Ok(Box::new(stream.map_err(|error| format!("{:#}", anyhow::Error::from(error)))?))
+    }
+
+    /// The client, started by whoever needs it first; the others wait.
+    async fn client(&self) -> Result<Arc<Client>, String> {
+        let mut client = self.client.lock().await;
+        if let (Some(client), TorStatus::Ready) = (&*client, self.status()) {
+            return Ok(client.clone());
+        }
+        if let TorStatus::Failed(why) = self.status()
+            && locked(&self.failed_at).is_some_and(|at| at.elapsed() < REST)
+        {
+            return Err(format!("Tor could not be started: {why}"));
+        }
+        match self.start(&mut client).await {
+            Ok(client) => {
+                tracing::info!("Tor is ready");
+                *locked(&self.status) = TorStatus::Ready;
+                Ok(client)
+            }
+            Err(error) => {
+                let why = format!("{error:#}");
+                tracing::warn!(error = why, "failed to start Tor: onion services are not reached");
+                *locked(&self.status) = TorStatus::Failed(why.clone());
+                *locked(&self.failed_at) = Some(Instant::now());
+                Err(format!("Tor could not be started: {why}"))
+            }
+        }
+    }
+
+    async fn start(&self, place: &mut Option<Arc<Client>>) -> anyhow::Result<Arc<Client>> {
+        // It may be that something chose one before; then it is that.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = match place {
+            Some(client) => client.clone(),
+            None => {
+                tracing::info!("starting Tor: the first onion service is dialed");
+                *locked(&self.status) = TorStatus::Starting(0);
+                let builder = TorClient::builder().config(self.config.clone());
+                let client = builder.bootstrap_behavior(BootstrapBehavior::Manual).create_unbootstrapped()?;
+                place.insert(client).clone()
+            }
+        };
+        let mut events = client.bootstrap_events();
+        let mut bootstrap = std::pin::pin!(client.bootstrap());
+        let mut patience = std::pin::pin!(tokio::time::sleep(PATIENCE));
+        loop {
+            tokio::select! {
+                () = &mut patience => {
+                    anyhow::bail!("not ready within {PATIENCE:?}, {}", client.bootstrap_status());
+                }
+                ended = &mut bootstrap => {
+                    ended?;
+                    return Ok(client.clone());
+                }
+                Some(event) = events.next() => {
+                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a percentage")]
+                    let percent = (event.as_frac() * 100.0) as u8;
+                    tracing::info!(percent, "starting Tor: {event}");
+                    *locked(&self.status) = TorStatus::Starting(percent);
+                }
+            }
+        }
+    }
+}
