@@ -23,11 +23,16 @@ pub(crate) async fn place() -> Place {
 
 /// A place with more in its configuration.
 pub(crate) async fn place_with(more: &str) -> Place {
+    let network = "{allow: [127.0.0.0/8], clearnet: {connect_timeout: 1s, request_timeout: 1s}}";
+    place_on(network, more).await
+}
+
+/// A place with this network, and more in its configuration.
+pub(crate) async fn place_on(network: &str, more: &str) -> Place {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("brotr.yaml");
-    let text = "version: 1\nnetwork:\n  allow: [127.0.0.0/8]\n  clearnet: {connect_timeout: 1s, request_timeout: 1s}\n\
-                storage: {min_free: 1 MiB}\n";
-    std::fs::write(&file, format!("{text}{more}\n")).expect("written");
+    let text = format!("version: 1\nnetwork: {network}\nstorage: {{min_free: 1 MiB}}\n{more}\n");
+    std::fs::write(&file, text).expect("written");
     let agent = Agent::open(Config::load(Some(&file), None).expect("right")).await.expect("opened");
     Place { _dir: dir, agent }
 }

@@ -4,10 +4,12 @@
 
 mod commands;
 mod faults;
+mod guard;
 mod habits;
 mod live;
 mod main_job;
 mod memory;
 mod negentropy;
+mod networks;
 mod program;
 mod simulator;

@@ -73,7 +73,7 @@ impl Client {
     }
 
     /// Every stored event that a filter asks for, verified.
-    async fn fetch(&mut self, filter: Value) -> Vec<Event> {
+    pub(crate) async fn fetch(&mut self, filter: Value) -> Vec<Event> {
         self.send(json!(["REQ", "q", filter])).await;
         let mut found = Vec::new();
         loop {

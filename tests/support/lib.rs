@@ -1,17 +1,23 @@
-//! What the tests stand on: a throwaway PostgreSQL server, a relay that misbehaves by script, and events to put in
-//! them. Everything listens on loopback and ends with the test that started it.
+//! What the tests stand on: a throwaway PostgreSQL server, a private Tor network, a name server, a proxy, a relay that
+//! misbehaves by script, and events to put in them. Everything listens on loopback and ends with the test that started it.
 
 #![expect(clippy::disallowed_methods, reason = "a test's server has nobody to supervise it: it ends with its handle")]
 
+pub mod dns;
 pub mod events;
 pub mod lifelike;
 pub mod postgres;
 pub mod relay;
 pub mod script;
+pub mod socks;
+pub mod tor;
 
+pub use dns::Dns;
 pub use postgres::Postgres;
 pub use relay::ScriptedRelay;
 pub use script::{Fault, Negentropy, Script};
+pub use socks::Socks;
+pub use tor::TorNetwork;
 
 /// Sends a signal to a child, by its id: a bare Debian has no `kill` but the shell's own.
 ///

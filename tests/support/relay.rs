@@ -55,7 +55,15 @@ impl ScriptedRelay {
     /// # Errors
     /// When there is no port to be had.
     pub async fn start_at(host: std::net::Ipv4Addr, script: Script) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((host, 0)).await?;
+        Self::start_on((host, 0), script).await
+    }
+
+    /// Starts a relay on this address and port.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub async fn start_on(place: (std::net::Ipv4Addr, u16), script: Script) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(place).await?;
         let url = format!("ws://{}", listener.local_addr()?);
         let counts = Arc::new(Counts::default());
         let events = Arc::new(Mutex::new(script.events.clone()));

@@ -1,0 +1,154 @@
+//! Only public addresses, and those that are allowed, are dialed: 127.0.0.1 is allowed here and 127.0.0.2 is not, and who listens
+//! there must see nobody.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::Ordering;
+
+use brotr::net::http::{self, HttpError};
+use brotr::net::{Address, BadAddress, DialError, Trace, info};
+use brotr_tests::dns::{Answer, TTL};
+use brotr_tests::{Dns, Script, ScriptedRelay};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::faults::{Place, place_on};
+
+const ALLOWED: &str = "127.0.0.1";
+const PRIVATE: &str = "127.0.0.2";
+
+/// An honest relay on each of both addresses, at the same port.
+async fn relays() -> (ScriptedRelay, ScriptedRelay, u16) {
+    for _ in 0..50 {
+        let good = ScriptedRelay::start(Script::honest(vec![])).await.expect("started");
+        let port: u16 = good.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+        let private = Ipv4Addr::new(127, 0, 0, 2);
+        if let Ok(trap) = ScriptedRelay::start_on((private, port), Script::honest(vec![])).await {
+            return (good, trap, port);
+        }
+    }
+    panic!("no port that is free on both addresses");
+}
+
+fn zone(name: &str, times: usize) -> Option<Answer> {
+    Some(match name {
+        "good.example" => Answer::of(&[ALLOWED]),
+        "alias.example" => Answer { cname: Some("good.example".into()), ..Answer::of(&[ALLOWED]) },
+        "private.example" => Answer::of(&[PRIVATE]),
+        "mixed.example" => Answer::of(&[ALLOWED, PRIVATE]),
+        // Allowed when it is looked up first, and not from then on.
+        "rebinding.example" => Answer::of(&[if times == 0 { ALLOWED } else { PRIVATE }]),
+        "mapped.example" => Answer::of(&["::ffff:127.0.0.2"]),
+        "sixtofour.example" => Answer::of(&["2002:7f00:2::1"]),
+        "nat64.example" => Answer::of(&["64:ff9b::7f00:2"]),
+        "unique-local.example" => Answer::of(&["fd00::1"]),
+        "metadata.example" => Answer::of(&["169.254.169.254"]),
+        _ => return None,
+    })
+}
+
+async fn guarded(dns: &Dns) -> Place {
+    let network = json!({"allow": [format!("{ALLOWED}/32")], "nameservers": [dns.address],
+        "clearnet": {"connect_timeout": "2s", "request_timeout": "2s"}});
+    place_on(&network.to_string(), "").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_name_stands_for_is_checked_once_and_connected_to() {
+    let (good, trap, port) = relays().await;
+    let dns = Dns::start(zone).await.expect("started");
+    let place = guarded(&dns).await;
+    let dialer = &place.agent.dialer;
+    let address = |host: &str| Address::parse(&format!("ws://{host}:{port}"), dialer.guard()).expect("an address");
+    let mut trace = Trace::default();
+    drop(dialer.dial_traced(&address("alias.example"), &mut trace).await.expect("allowed"));
+    let lookup = trace.lookup.expect("it was looked up");
+    assert_eq!((lookup.cname.as_deref(), lookup.ttl), (Some("good.example"), TTL));
+    assert_eq!(trace.peer.map(|peer| peer.ip().to_string()).as_deref(), Some(ALLOWED));
+
+    let before = dns.asked().len();
+    drop(dialer.dial(&address("rebinding.example")).await.expect("allowed at first"));
+    // Once for IPv4 and once for IPv6, and never again for this connection.
+    assert_eq!(dns.asked().len() - before, 2, "{:?}", dns.asked());
+    for host in [
+        "rebinding.example",
+        "private.example",
+        "mixed.example",
+        "mapped.example",
+        "sixtofour.example",
+        "nat64.example",
+        "unique-local.example",
+        "metadata.example",
+    ] {
+        let error = dialer.dial(&address(host)).await.err().expect(host);
+        assert!(matches!(error, DialError::Private { .. }), "{host}: {error}");
+        let error = info::fetch(dialer, &address(host)).await.err().expect(host).to_string();
+        assert!(error.contains("private address"), "{host}: {error}");
+    }
+    let error = dialer.dial(&address("nobody.example")).await.err().expect("no such name");
+    assert!(matches!(error, DialError::Resolve(..)), "{error}");
+    assert_eq!(good.counts.connections.load(Ordering::Relaxed), 2);
+    assert_eq!(trap.counts.connections.load(Ordering::Relaxed), 0, "somebody knocked at a private address");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn private_addresses_are_refused_in_every_spelling() {
+    let (_good, trap, port) = relays().await;
+    let dns = Dns::start(zone).await.expect("started");
+    let place = guarded(&dns).await;
+    let dialer = &place.agent.dialer;
+    for host in [
+        "127.0.0.2",
+        "2130706434",
+        "0x7f000002",
+        "0x7f.0.0.2",
+        "0177.0.0.2",
+        "127.2",
+        "[::ffff:127.0.0.2]",
+        "[::ffff:7f00:2]",
+        "[2002:7f00:2::1]",
+        "[64:ff9b::127.0.0.2]",
+        "[::1]",
+        "[fe80::1]",
+        "169.254.169.254",
+    ] {
+        let error = Address::parse(&format!("ws://{host}:{port}"), dialer.guard()).expect_err(host);
+        assert!(matches!(error, BadAddress::Refused(_)), "{host}: {error}");
+        let error = http::get(dialer, &format!("http://{host}:{port}/"), "*/*", 99).await.err().expect(host);
+        assert!(matches!(error, HttpError::Refused(_)), "{host}: {error}");
+    }
+    // Local names, where nothing local is allowed.
+    let closed = place_on("{}", "").await;
+    for host in ["localhost", "a.localhost", "relay.internal", "relay.local", "router.lan", "relay", "x.home.arpa"] {
+        let error = Address::parse(&format!("ws://{host}:{port}"), closed.agent.dialer.guard()).expect_err(host);
+        assert!(matches!(error, BadAddress::Refused(_)), "{host}: {error}");
+    }
+    assert_eq!(trap.counts.connections.load(Ordering::Relaxed), 0, "somebody knocked at a private address");
+    assert_eq!(dns.asked(), Vec::<String>::new(), "an address is not looked up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_not_followed() {
+    let (_good, trap, port) = relays().await;
+    let dns = Dns::start(zone).await.expect("started");
+    let place = guarded(&dns).await;
+    for to in ["http://169.254.169.254/latest/meta-data".to_owned(), format!("http://{PRIVATE}:{port}/")] {
+        let listener = tokio::net::TcpListener::bind((ALLOWED, 0)).await.expect("a port");
+        let host = format!("good.example:{}", listener.local_addr().expect("bound").port());
+        let answer = format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a guest");
+            let mut request = [0; 2_048];
+            let n = stream.read(&mut request).await.expect("a request");
+            stream.write_all(answer.as_bytes()).await.expect("answered");
+            String::from_utf8_lossy(&request[..n]).into_owned()
+        });
+        let address = Address::parse(&format!("ws://{host}"), place.agent.dialer.guard()).expect("an address");
+        let error = info::fetch(&place.agent.dialer, &address).await.expect_err("a redirect");
+        assert!(matches!(&error, HttpError::Redirect(target) if *target == to), "{error}");
+        let request = server.await.expect("served").to_lowercase();
+        assert!(request.contains(&format!("host: {host}")), "{request}");
+        assert!(request.contains("accept: application/nostr+json"), "{request}");
+        assert!(request.contains("user-agent: brotr/"), "{request}");
+    }
+    assert_eq!(trap.counts.connections.load(Ordering::Relaxed), 0, "somebody followed");
+}
