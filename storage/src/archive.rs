@@ -8,8 +8,8 @@ use nostr::{EventId, Filter};
 
 use crate::backup::Counts;
 use crate::rows::{
-    Batch, CheckRecord, CoverageReport, Cursor, Delivery, Document, Job, JobStatus, Network, Outgoing, Relay,
-    RelayQuery, Stats, Stored,
+    Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Job, JobStatus, Network, Outgoing, Relay,
+    RelayQuery, Stats, Stored, Visit,
 };
 use crate::{Event, StorageError, View};
 
@@ -135,6 +135,16 @@ pub trait Ledger: Send + Sync {
 
     /// Keeps what a check found, in one transaction. The relay is added when it is not known.
     async fn record_check(&self, relay: (&str, Network), check: &CheckRecord) -> Result<()>;
+
+    /// The checks of a relay since a time, newest first, at most `limit`.
+    async fn visits(&self, url: &str, since: i64, limit: i64) -> Result<Vec<Visit>>;
+
+    /// Forgets checks from before a time, but the newest of each relay and the newest that brought its document; says how
+    /// many.
+    async fn forget_visits(&self, before: i64) -> Result<u64>;
+
+    /// What became of what was sent, by relay.
+    async fn deliveries(&self) -> Result<Vec<Deliveries>>;
 
     /// The newest document of each type of a relay.
     async fn documents(&self, url: &str) -> Result<Vec<Document>>;

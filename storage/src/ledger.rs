@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::archive::Ledger;
 use crate::database::{Database, Row, Transaction, args};
 use crate::rows::{
-    CheckRecord, CoverageReport, Delivery, Document, DocumentType, Job, JobStatus, Network, Outgoing, Relay,
-    RelayQuery, RelayState,
+    CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Job, JobStatus, Network, Outgoing, Relay,
+    RelayQuery, RelayState, Visit,
 };
 use crate::{StorageError, claims};
 
@@ -68,28 +68,21 @@ async fn add_relay(tx: &mut dyn Transaction, url: &str, network: Network, now: i
     .await
 }
 
-async fn write_document(
-    tx: &mut dyn Transaction,
-    relay: i64,
-    at: i64,
-    kind: DocumentType,
-    data: &str,
-    rtt_ms: [Option<i64>; 3],
-) -> Result<()> {
+/// The number of a document, which is added when it is not known.
+async fn document_key(tx: &mut dyn Transaction, kind: DocumentType, data: &str) -> Result<i64> {
     let id = document_id(data);
+    let find = "select k from document where id = $1 and type = $2";
+    let found = tx.rows(find, args![id.as_slice(), kind.as_str()]).await?;
+    if let Some(row) = found.first() {
+        return row.int(0);
+    }
     tx.execute(
         "insert into document (id, type, data) values ($1, $2, $3) on conflict (id, type) do nothing",
         args![id.as_slice(), kind.as_str(), data],
     )
     .await?;
-    tx.execute(
-        "insert into metadata (relay, generated_at, type, document, rtt_open_ms, rtt_read_ms, rtt_write_ms) \
-         values ($1, $2, $3, $4, $5, $6, $7) on conflict (relay, type, generated_at) do update set document = excluded.document, \
-         rtt_open_ms = excluded.rtt_open_ms, rtt_read_ms = excluded.rtt_read_ms, rtt_write_ms = excluded.rtt_write_ms",
-        args![relay, at, kind.as_str(), id, rtt_ms[0], rtt_ms[1], rtt_ms[2]],
-    )
-    .await?;
-    Ok(())
+    let found = tx.rows(find, args![id.as_slice(), kind.as_str()]).await?;
+    found.first().ok_or(StorageError::Damaged { what: "document", detail: hex::encode(&id) })?.int(0)
 }
 
 async fn write_outgoing(tx: &mut dyn Transaction, outgoing: &[Outgoing], now: i64) -> Result<()> {
@@ -169,18 +162,90 @@ impl<D: Database> Ledger for D {
     async fn record_check(&self, (url, network): (&str, Network), check: &CheckRecord) -> Result<()> {
         let mut tx = self.begin().await?;
         let relay = relay_key(tx.as_mut(), url, network, check.at).await?;
-        let state = if check.up { RelayState::Up } else { RelayState::Down };
         tx.execute(
             "update relay set state = $2, checked_at = $3, check_due_at = $4, \
-             failures = case when $2 = 'up' then 0 else failures + 1 end where k = $1",
-            args![relay, state.as_str(), check.at, check.due_at],
+             failures = case when $2 = 'down' then failures + 1 else 0 end where k = $1",
+            args![relay, check.state.as_str(), check.at, check.due_at],
         )
         .await?;
-        if let Some(nip11) = &check.nip11 {
-            write_document(tx.as_mut(), relay, check.at, DocumentType::Nip11, nip11, [None; 3]).await?;
-        }
-        write_document(tx.as_mut(), relay, check.at, DocumentType::Nip66, &check.nip66, check.rtt_ms).await?;
+        let nip11 = match &check.nip11 {
+            Some(data) => Some(document_key(tx.as_mut(), DocumentType::Nip11, data).await?),
+            None => None,
+        };
+        let nip66 = document_key(tx.as_mut(), DocumentType::Nip66, &check.nip66).await?;
+        let up = i64::from(check.state != RelayState::Down);
+        // Numbers are given as they are and made what the columns are, for PostgreSQL has several kinds.
+        tx.execute(
+            "insert into visit (relay, at, up, nip11, nip66, rtt_open_ms, rtt_read_ms, rtt_write_ms, dns_ttl) \
+             values (cast($1 as int), $2, $3 = 1, cast($4 as int), cast($5 as int), cast($6 as int), cast($7 as int), cast($8 as int), cast($9 as int)) \
+             on conflict (relay, at) do update set up = excluded.up, nip11 = excluded.nip11, nip66 = excluded.nip66, \
+             rtt_open_ms = excluded.rtt_open_ms, rtt_read_ms = excluded.rtt_read_ms, rtt_write_ms = excluded.rtt_write_ms, \
+             dns_ttl = excluded.dns_ttl",
+            args![relay, check.at, up, nip11, nip66, check.rtt_ms[0], check.rtt_ms[1], check.rtt_ms[2], check.dns_ttl],
+        )
+        .await?;
         tx.commit().await
+    }
+
+    async fn visits(&self, url: &str, since: i64, limit: i64) -> Result<Vec<Visit>> {
+        let rows = self
+            .rows(
+                "select checked_at, up, rtt_open_ms, rtt_read_ms, rtt_write_ms from relay_checks \
+                 where relay_url = $1 and checked_at >= $2 order by checked_at desc limit $3",
+                args![url, since, limit],
+            )
+            .await?;
+        let visit = |row: &Row| {
+            Ok(Visit {
+                at: row.int(0)?,
+                up: row.int(1)? == 1,
+                rtt_ms: [row.opt_int(2)?, row.opt_int(3)?, row.opt_int(4)?],
+            })
+        };
+        rows.iter().map(visit).collect()
+    }
+
+    async fn forget_visits(&self, before: i64) -> Result<u64> {
+        let mut tx = self.begin().await?;
+        // The newest of each relay stays, and what it refers to.
+        let gone = tx
+            .execute(
+                "delete from visit where at < $1 and at < (select max(v.at) from visit v where v.relay = visit.relay) \
+                 and at <> (select coalesce(max(v.at), -1) from visit v where v.relay = visit.relay and v.nip11 is not null)",
+                args![before],
+            )
+            .await?;
+        if gone > 0 {
+            tx.execute(
+                "delete from document where k not in (select nip11 from visit where nip11 is not null) \
+                 and k not in (select nip66 from visit where nip66 is not null)",
+                args![],
+            )
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(gone)
+    }
+
+    async fn deliveries(&self) -> Result<Vec<Deliveries>> {
+        let rows = self
+            .rows(
+                "select relay, count(sent_at), count(*) - count(sent_at) - count(due_at), count(due_at), \
+                 (select o.trouble from outbox o where o.relay = outbox.relay and o.trouble is not null order by o.k desc limit 1) \
+                 from outbox group by relay order by relay",
+                args![],
+            )
+            .await?;
+        let one = |row: &Row| {
+            Ok(Deliveries {
+                relay: row.text(0)?,
+                accepted: row.int(1)?,
+                refused: row.int(2)?,
+                waiting: row.int(3)?,
+                trouble: row.opt_text(4)?,
+            })
+        };
+        rows.iter().map(one).collect()
     }
 
     async fn documents(&self, url: &str) -> Result<Vec<Document>> {

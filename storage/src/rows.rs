@@ -65,6 +65,8 @@ words! {
         Up = "up",
         /// It did not.
         Down = "down",
+        /// It is the relay at the root of its host, under another path.
+        Alias = "alias",
     }
 }
 
@@ -166,12 +168,12 @@ pub struct RelayQuery {
 }
 
 /// What one check found, to be kept.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct CheckRecord {
     /// When the check began.
     pub at: i64,
-    /// Whether the relay answered as one.
-    pub up: bool,
+    /// What the relay is now. One that is an alias answered too.
+    pub state: RelayState,
     /// When to check again.
     pub due_at: i64,
     /// The NIP-11 document as received.
@@ -180,6 +182,48 @@ pub struct CheckRecord {
     pub nip66: String,
     /// Round trips: open, read, write.
     pub rtt_ms: [Option<i64>; 3],
+    /// For how many seconds the look-up of its name may be kept.
+    pub dns_ttl: Option<i64>,
+}
+
+impl Default for CheckRecord {
+    fn default() -> Self {
+        Self {
+            at: 0,
+            state: RelayState::Down,
+            due_at: 0,
+            nip11: None,
+            nip66: "{}".into(),
+            rtt_ms: [None; 3],
+            dns_ttl: None,
+        }
+    }
+}
+
+/// One check of a relay, of its history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Visit {
+    /// When.
+    pub at: i64,
+    /// Whether the relay answered as one.
+    pub up: bool,
+    /// Round trips: open, read, write.
+    pub rtt_ms: [Option<i64>; 3],
+}
+
+/// What became of what was sent to a relay, as far as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Deliveries {
+    /// The relay.
+    pub relay: String,
+    /// Events that it took.
+    pub accepted: i64,
+    /// Events that it refused, or that were given up.
+    pub refused: i64,
+    /// Events that wait to be sent.
+    pub waiting: i64,
+    /// What went wrong last, if anything did.
+    pub trouble: Option<String>,
 }
 
 /// The newest documents of a relay.

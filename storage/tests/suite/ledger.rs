@@ -73,11 +73,12 @@ pub(super) async fn checks_are_kept_by_content(archive: Arc<dyn Archive>, _: Str
     for (at, up) in [(10, false), (20, false), (30, true)] {
         let check = CheckRecord {
             at,
-            up,
+            state: if up { RelayState::Up } else { RelayState::Down },
             due_at: at + 5,
             nip11: up.then(|| "{\"name\": \"x\"}".to_owned()),
             nip66: format!("{{\"up\":{up}}}"),
             rtt_ms: [Some(at), None, Some(3)],
+            dns_ttl: Some(300),
         };
         archive.record_check((RELAY, Network::Clearnet), &check).await.expect("kept");
         let relay = archive.relay(RELAY).await.expect("read").expect("there");
@@ -95,6 +96,41 @@ pub(super) async fn checks_are_kept_by_content(archive: Arc<dyn Archive>, _: Str
     assert!(archive.relays(&down).await.expect("listed").is_empty());
     let due = RelayQuery { states: vec![RelayState::Up], check_due: Some(35), ..due };
     assert_eq!(archive.relays(&due).await.expect("listed").len(), 1);
+}
+
+pub(super) async fn a_history_is_kept_and_forgotten(archive: Arc<dyn Archive>, url: String) {
+    let other = "wss://other.example/";
+    for hour in 0..20 {
+        let up = hour % 5 != 0;
+        let check = CheckRecord {
+            at: hour * 3_600,
+            state: if up { RelayState::Up } else { RelayState::Down },
+            // The document was seen early on, and not since.
+            nip11: (hour == 2).then(|| "{}".to_owned()),
+            nip66: format!("{{\"up\":{up}}}"),
+            rtt_ms: [up.then_some(hour), None, None],
+            ..CheckRecord::default()
+        };
+        for relay in [RELAY, other] {
+            archive.record_check((relay, Network::Clearnet), &check).await.expect("kept");
+        }
+    }
+    let visits = archive.visits(RELAY, 10 * 3_600, 100).await.expect("visits");
+    assert_eq!((visits.len(), visits[0].at, visits[0].rtt_ms[0]), (10, 19 * 3_600, Some(19)));
+    assert!(!visits.last().expect("ten").up, "the tenth hour");
+    let one = |sql: &str| shell(&url, &format!("{sql} where relay_url = '{RELAY}'"));
+    assert_eq!(one("select checks, up from relay_uptime"), "20|16");
+    assert_eq!(one("select count(*) from relay_changes"), "7");
+    assert_eq!(one("select phase, measured, p50_ms, p90_ms from relay_rtt"), "open|16|9|18");
+    assert_eq!(one("select count(*) from relay_metadata"), "21");
+    assert_eq!(one("select count(*) from relay_metadata_latest"), "2");
+    // Documents are kept once.
+    assert_eq!(shell(&url, "select count(*) from nip66"), "2");
+    let gone = archive.forget_visits(15 * 3_600).await.expect("forgotten");
+    assert_eq!(gone, 2 * 14, "all but the one that brought the document");
+    assert_eq!(archive.visits(RELAY, 0, 100).await.expect("visits").len(), 6);
+    assert_eq!(archive.forget_visits(i64::MAX).await.expect("forgotten"), 2 * 4);
+    assert_eq!(archive.documents(RELAY).await.expect("documents").len(), 2, "the newest of each stay");
 }
 
 fn outgoing(id: nostr::EventId, relay: &str) -> Outgoing {

@@ -54,6 +54,7 @@ suite!(
     coverage_merges_and_takes_gaps_away,
     relays_are_added_once_and_listed_in_pages,
     checks_are_kept_by_content,
+    a_history_is_kept_and_forgotten,
     a_job_is_taken_and_ended_once,
     the_outbox_keeps_what_is_not_delivered,
     text_is_found_where_it_is_indexed,
