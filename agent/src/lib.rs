@@ -19,6 +19,7 @@ pub mod rounds;
 pub mod supervisor;
 pub mod synchronizer;
 
-/// Events are made on one thread and dropped on another, in many small pieces: see docs/DATABASE.md for what it brings.
+/// Events are made on one thread and dropped on another, in many small pieces: a seventh less processor time for each.
+/// Without huge pages, which would cost twice the memory.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

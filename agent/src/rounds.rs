@@ -1,8 +1,8 @@
 //! Work that comes due relay by relay: several at a time, none twice at once.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use brotr_storage::{Relay, StorageError};
@@ -10,6 +10,8 @@ use tokio::task::JoinSet;
 
 /// How often to look for what is due while there is room for more.
 const TICK: Duration = Duration::from_secs(1);
+/// So many times as many relays as are worked on are asked for at once: each look sorts all that are due.
+const AHEAD: usize = 4;
 
 /// For ever: looks for relays that are due and works on up to `concurrency` of them at a time.
 ///
@@ -24,15 +26,23 @@ where
 {
     let mut working: JoinSet<(String, Result<()>)> = JoinSet::new();
     let mut busy = HashSet::new();
+    let mut waiting = VecDeque::new();
+    let mut looked_at: Option<Instant> = None;
     loop {
-        if busy.len() < concurrency {
-            let asked = i64::try_from(concurrency * 2).unwrap_or(i64::MAX);
-            for relay in due(asked).await? {
-                if busy.len() < concurrency && busy.insert(relay.url.clone()) {
-                    let url = relay.url.clone();
-                    let work = work(relay);
-                    working.spawn(async move { (url, work.await) });
-                }
+        if waiting.is_empty() && busy.len() < concurrency && looked_at.is_none_or(|at| at.elapsed() >= TICK) {
+            let asked = i64::try_from(concurrency * AHEAD).unwrap_or(i64::MAX);
+            // Those in work are still due, as the archive knows it.
+            waiting.extend(due(asked).await?.into_iter().filter(|relay| !busy.contains(&relay.url)));
+            // Where there was as much as was asked for there is more, and no reason to wait before asking again.
+            looked_at = (waiting.len() * 2 < concurrency * AHEAD).then(Instant::now);
+        }
+        while busy.len() < concurrency
+            && let Some(relay) = waiting.pop_front()
+        {
+            let url = relay.url.clone();
+            if busy.insert(url.clone()) {
+                let work = work(relay);
+                working.spawn(async move { (url, work.await) });
             }
         }
         let ended = tokio::time::timeout(TICK, working.join_next());

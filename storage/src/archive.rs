@@ -8,8 +8,8 @@ use nostr::{EventId, Filter};
 
 use crate::backup::Counts;
 use crate::rows::{
-    Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Job, JobStatus, Network, Outgoing, Relay,
-    RelayQuery, Stats, Stored, Visit,
+    Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Job, JobStatus, Network, Outgoing,
+    Relay, RelayQuery, Stats, Stored, Visit,
 };
 use crate::{Event, StorageError, View};
 

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::archive::Ledger;
 use crate::database::{Database, Row, Transaction, args};
 use crate::rows::{
-    CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Job, JobStatus, Network, Outgoing, Relay,
-    RelayQuery, RelayState, Visit,
+    CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Job, JobStatus, Network, Outgoing,
+    Relay, RelayQuery, RelayState, Visit,
 };
 use crate::{StorageError, claims};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use brotr::agent::Agent;
 use brotr::config::{Check, Config};
-use brotr::monitor::{WriteTest, check};
+use brotr::monitor::{Plan, WriteTest, check};
 use brotr::net::{Address, info};
 use brotr::synchronizer::{self, Pass};
 use brotr_storage::{CoverageReport, GapReason, RelayQuery, View};
@@ -179,7 +179,7 @@ async fn every_fault_gets_its_verdict_in_bounded_time() {
         }
         let wanted = [Check::Open, Check::Read];
         let began = Instant::now();
-        let health = check(&place.agent.dialer, &place.address(&relay), &wanted, &WriteTest::Skip).await;
+        let health = check(&place.agent.dialer, &place.address(&relay), &Plan::new(&wanted, WriteTest::Skip)).await;
         assert!(began.elapsed() < Duration::from_secs(6), "{fault:?}");
         assert_eq!(health.up, up, "{fault:?}: {health:?}");
     }

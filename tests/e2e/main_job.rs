@@ -98,7 +98,7 @@ fn config(url: &str, storage: &str) -> String {
     let storage = if storage.is_empty() { String::new() } else { format!("#storage {storage}\n") };
     format!(
         "{storage}identity: {{relays: [\"{url}\"], name: tester}}\ninitializer: {{seeds: [relays.txt]}}\n\
-         synchronizer: {{interval: 1s, settle: 1s}}\nmonitor: {{interval: 1h}}\ndvm: {{relays: [\"{url}\"]}}"
+         synchronizer: {{interval: 1s, settle: 1s}}\nmonitor: {{interval: 1h, warm_up: false}}\ndvm: {{relays: [\"{url}\"]}}"
     )
 }
 
@@ -282,7 +282,7 @@ async fn a_document_is_published_as_received_and_a_relay_that_is_down_is_not() {
     let refusing = ScriptedRelay::start(script).await.expect("started");
     let own = ScriptedRelay::start(Script::honest(vec![])).await.expect("started");
     let down = "ws://127.0.0.1:9/";
-    let place = Place::with(&format!("identity: {{relays: [\"{}\"]}}", own.url));
+    let place = Place::with(&format!("identity: {{relays: [\"{}\"]}}\nmonitor: {{warm_up: false}}", own.url));
     let ran = place.run(&["monitor", &refusing.url, down, "--json"]).ok();
     let total = ran.json().pop().expect("a total");
     assert_eq!((&total["total"]["up"], &total["total"]["down"]), (&json!(1), &json!(1)), "{ran:?}");

@@ -2,7 +2,7 @@
 //! that must not be.
 
 use brotr::config::Check;
-use brotr::monitor::{WriteTest, check};
+use brotr::monitor::{Plan, WriteTest, check};
 use brotr::net::{Address, TorStatus};
 use brotr::publish::Voice;
 use brotr::synchronizer;
@@ -50,8 +50,8 @@ async fn onion_services_are_checked_synchronized_and_published_to() {
     };
 
     let wanted = [Check::Open, Check::Read, Check::Write, Check::Nip11];
-    let write = WriteTest::As(place.agent.signer.clone());
-    let health = check(&place.agent.dialer, &onion(1), &wanted, &write).await;
+    let plan = Plan::new(&wanted, WriteTest::As(place.agent.signer.clone()));
+    let health = check(&place.agent.dialer, &onion(1), &plan).await;
     assert!(health.up, "{health:?}");
     assert!(wanted.len() == health.checks.len() && health.checks.values().all(|outcome| outcome.ok), "{health:?}");
     assert_eq!(health.info.expect("a document").text_field("name"), Some("behind an onion"));
@@ -116,7 +116,7 @@ async fn i2p_and_loki_are_reached_through_a_proxy_where_one_is_named() {
     let i2p = address("ws://relay.example.i2p");
     assert_eq!(pass(&place, &i2p).await.stored, 30);
     let wanted = [Check::Open, Check::Read, Check::Nip11];
-    let health = check(&place.agent.dialer, &i2p, &wanted, &WriteTest::Skip).await;
+    let health = check(&place.agent.dialer, &i2p, &Plan::new(&wanted, WriteTest::Skip)).await;
     assert!(health.up && health.info.is_some(), "{health:?}");
     assert!(proxy.asked().iter().all(|name| name == "relay.example.i2p") && proxy.asked().len() == 3);
     let error = pass(&place, &address("ws://relay.example.loki")).await.error.expect("no way");

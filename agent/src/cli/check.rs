@@ -1,5 +1,8 @@
 //! `brotr check`
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use anyhow::Result;
 use brotr_keys::Signer;
 use futures::StreamExt;
@@ -7,7 +10,7 @@ use futures::StreamExt;
 use super::{Done, Shared, Usage, output};
 use crate::agent;
 use crate::config::Check;
-use crate::monitor::{Health, Requirement, WriteTest, check};
+use crate::monitor::{Health, Places, Plan, Requirement, WriteTest, check};
 use crate::net::Address;
 
 /// Relays at a time.
@@ -37,11 +40,12 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         addresses.push(address.map_err(|e| Usage(anyhow::anyhow!("{url}: {e}")))?);
     }
     let write = if args.no_write { WriteTest::Skip } else { WriteTest::As(signer) };
-    let wanted = [Check::Open, Check::Read, Check::Write, Check::Nip11];
+    let places = Arc::new(Places::new(&config.monitor.geo));
+    let plan = Plan { checks: Check::ALL.to_vec(), write, max_pow: config.monitor.max_pow, places };
     let mut checks = futures::stream::iter(addresses)
         .map(|address| {
-            let (dialer, write, wanted) = (dialer.clone(), write.clone(), &wanted);
-            async move { check(&dialer, &address, wanted, &write).await }
+            let (dialer, plan) = (dialer.clone(), &plan);
+            async move { check(&dialer, &address, plan).await }
         })
         .buffered(BESIDE);
     let mut all_up = true;
@@ -54,24 +58,133 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
 
 fn print(health: &Health) -> Result<()> {
     output::line(&format!("{}  {}", health.url, if health.up { "up" } else { "DOWN" }))?;
-    for name in ["open", "read", "write", "nip11"] {
-        let Some(outcome) = health.checks.get(name) else { continue };
-        let text = match (&outcome.ms, &outcome.reason) {
-            (Some(ms), _) => format!("ok, {ms} ms"),
-            (None, Some(reason)) => reason.clone(),
-            (None, None) => "failed".into(),
-        };
-        output::line(&format!("  {name:<6} {text}"))?;
+    let mut timeline = Timeline::default();
+    for phase in phases(health) {
+        output::line(&timeline.line(&phase))?;
     }
-    if let Some(info) = &health.info {
-        let says = [info.text_field("name"), info.text_field("software"), info.text_field("version")];
-        let says: Vec<String> = says.into_iter().flatten().map(|s| s.escape_debug().to_string()).collect();
-        let nips = info.nips().iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
-        output::line(&format!("  says   {} (NIPs {nips})", says.join(", ")))?;
+    for line in notes(health) {
+        output::line(&format!("  {line}"))?;
+    }
+    Ok(())
+}
+
+/// One step of a visit.
+struct Phase {
+    name: &'static str,
+    took: Option<Duration>,
+    says: String,
+}
+
+/// The steps that come one after the other, each drawn where it lies in time.
+#[derive(Default)]
+struct Timeline {
+    so_far: Duration,
+}
+
+/// Characters of the whole timeline, and what one of them stands for.
+const WIDTH: usize = 24;
+const TICK: Duration = Duration::from_millis(50);
+
+impl Timeline {
+    fn line(&mut self, phase: &Phase) -> String {
+        let Some(took) = phase.took else {
+            return format!("  {:<8}{:>8}  {:WIDTH$}  {}", phase.name, "", "", phase.says).trim_end().to_owned();
+        };
+        let place = |at: Duration| (at.as_millis() / TICK.as_millis()) as usize;
+        let start = place(self.so_far).min(WIDTH - 1);
+        let end = place(self.so_far + took).clamp(start + 1, WIDTH);
+        self.so_far += took;
+        let bar = format!("{}{}", " ".repeat(start), "=".repeat(end - start));
+        let ms = format!("{} ms", took.as_millis());
+        format!("  {:<8}{ms:>8}  {bar:WIDTH$}  {}", phase.name, phase.says).trim_end().to_owned()
+    }
+}
+
+fn phases(health: &Health) -> Vec<Phase> {
+    let trace = &health.trace;
+    let mut phases = Vec::new();
+    let mut add = |name, took, says: String| phases.push(Phase { name, took, says });
+    if let Some(lookup) = &trace.lookup {
+        let mut says: Vec<String> = lookup.addresses.iter().take(4).map(ToString::to_string).collect();
+        says.extend((lookup.addresses.len() > 4).then(|| "...".to_owned()));
+        says.extend(lookup.cname.as_ref().map(|name| format!("(another name for {name})")));
+        says.push(format!("for {} s", lookup.ttl));
+        add("dns", Some(lookup.took), says.join(" "));
+    } else if let Some(outcome) = health.checks.get("dns") {
+        add("dns", None, outcome.reason.clone().unwrap_or_default());
+    }
+    if let Some(took) = trace.connect {
+        add("connect", Some(took), trace.peer.map_or_else(|| health.network.to_string(), |peer| peer.to_string()));
+    }
+    if let Some(tls) = trace.tls() {
+        let version = tls.version.map(|version| format!("TLS {version}, "));
+        let certificate = tls.certificate.as_ref().map(|certificate| {
+            let until = output::time(certificate.not_after);
+            format!("certificate of {} for {} until {until}", certificate.issuer, certificate.subject)
+        });
+        let refused = tls.refused.map(|why| format!(": NOT VALID, {why}"));
+        let says = [version, certificate, refused].into_iter().flatten().collect::<String>();
+        add("tls", tls.took, says);
+    }
+    if let Some(status) = trace.status {
+        let server = trace.server.as_ref().map(|server| format!(", {server}")).unwrap_or_default();
+        add("upgrade", trace.upgrade, format!("HTTP {status}{server}"));
+    }
+    if let Some(reason) = health.checks.get("open").and_then(|outcome| outcome.reason.clone()) {
+        add("open", None, reason);
+    }
+    for name in ["read", "write"] {
+        if let Some(outcome) = health.checks.get(name) {
+            let says = if outcome.ok { "ok".to_owned() } else { outcome.reason.clone().unwrap_or_default() };
+            add(name, outcome.ms.map(Duration::from_millis), says);
+        }
+    }
+    phases
+}
+
+/// What it says of itself beside what was found.
+fn notes(health: &Health) -> Vec<String> {
+    let mut notes = Vec::new();
+    match (&health.info, health.checks.get("nip11")) {
+        (Some(info), outcome) => {
+            let says = [info.text_field("name"), info.text_field("software"), info.text_field("version")];
+            let says: Vec<String> = says.into_iter().flatten().map(|s| s.escape_debug().to_string()).collect();
+            let nips = info.nips().iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
+            let took = outcome.and_then(|outcome| outcome.ms).map(|ms| format!("{ms} ms")).unwrap_or_default();
+            notes.push(format!("nip11   {took:>8}  {} (NIPs {nips})", says.join(", ")));
+        }
+        (None, Some(outcome)) => {
+            notes.push(format!("nip11             none: {}", outcome.reason.clone().unwrap_or_default()));
+        }
+        (None, None) => {}
+    }
+    let word = |what: Option<bool>| match what {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "-",
+    };
+    if !health.probes.is_empty() {
+        notes.push(format!("{:<16}{:<7}{:<7}", "", "says", "found"));
+    }
+    for (name, probe) in &health.probes {
+        let mut line = format!("{name:<16}{:<7}{:<7}", word(probe.claimed), word(probe.found));
+        if probe.contradicts() {
+            line.push_str("contradicts itself  ");
+        }
+        line.push_str(probe.detail.as_deref().unwrap_or_default());
+        notes.push(line.trim_end().to_owned());
+    }
+    if let Some(place) = &health.place {
+        let asn = place.asn.map(|asn| format!("AS{asn}"));
+        let parts = [place.city.clone(), place.country.clone(), asn, place.organisation.clone()];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        if !parts.is_empty() {
+            notes.push(format!("place             {}", parts.join(", ")));
+        }
     }
     if !health.requires.is_empty() {
         let words: Vec<_> = health.requires.iter().copied().map(Requirement::as_str).collect();
-        output::line(&format!("  wants  {}", words.join(", ")))?;
+        notes.push(format!("wants             {}", words.join(", ")));
     }
-    Ok(())
+    notes
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Done, Shared, output};
 use crate::agent::{Agent, now};
-use crate::monitor;
+use crate::monitor::Monitor;
 use crate::net::Address;
 use crate::publish::{Publisher, Voice, deliver};
 
@@ -24,12 +24,13 @@ pub(super) struct Args {
 pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let agent = Agent::open(shared.load()?).await?;
     let publisher = Publisher::new(&agent);
+    let monitor = Monitor::new(&agent, &publisher).await?;
     let relays = chosen(&agent, &args.urls).await?;
     let bar = output::progress(relays.len() as u64, "checking");
     let mut visits = futures::stream::iter(relays)
         .map(|relay| {
-            let (agent, publisher) = (agent.clone(), publisher.clone());
-            async move { monitor::visit(&agent, &publisher, &relay).await }
+            let monitor = monitor.clone();
+            async move { monitor.visit(&relay).await }
         })
         .buffer_unordered(agent.config.monitor.concurrency);
     let (mut checked, mut up) = (0_u64, 0_u64);
@@ -47,6 +48,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         }
     }
     bar.finish_and_clear();
+    monitor.warm_up().await?;
     if !publisher.is_silent() {
         let voice = Voice::new(&agent);
         let until_empty = async {

@@ -97,6 +97,10 @@ impl Config {
         if config.dvm.max_age.as_secs() > 7 * 86_400 {
             bail!("{name}: dvm.max_age is more than 7d, and longer than that ended jobs are not remembered");
         }
+        let geohash = config.monitor.geohash.as_deref().unwrap_or("u");
+        if geohash::decode(geohash).is_err() {
+            bail!("{name}: monitor.geohash is no geohash: such as u33dc for Berlin");
+        }
         let overrides = &config.synchronizer.overrides;
         for other in overrides {
             if other.relay.is_empty() {
@@ -138,6 +142,9 @@ impl Config {
             None => Some(data_dir.join("agent.key")),
         };
         self.network.ca_file = self.network.ca_file.as_ref().map(|path| base.join(path));
+        for file in [&mut self.monitor.geo.city, &mut self.monitor.geo.asn] {
+            *file = file.as_ref().map(|path| base.join(path));
+        }
         self.backup.directory = self.backup.directory.as_ref().map(|path| base.join(path));
         self.storage.url = Some(match self.storage.url.as_deref() {
             None => format!("sqlite://{}", data_dir.join("brotr.db").display()),

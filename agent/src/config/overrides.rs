@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Span;
-use super::sections::Synchronizer;
+use super::sections::{Monitor, Synchronizer};
 
 /// Settings of the synchronizer that hold for some relays only; what is not set stays as it is for all.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +63,14 @@ fn is_like(pattern: &str, text: &str) -> bool {
         text = &text[at + part.len()..];
     }
     text.ends_with(end)
+}
+
+impl Monitor {
+    /// Whether paths of this host are relays of their own.
+    #[must_use]
+    pub fn is_distinct(&self, host: &str) -> bool {
+        self.distinct.iter().any(|pattern| is_like(&pattern.to_ascii_lowercase(), host))
+    }
 }
 
 impl Synchronizer {

@@ -98,12 +98,41 @@ pub enum LogFormat {
 pub enum Check {
     /// The WebSocket opens.
     Open,
-    /// A REQ is answered with EOSE.
+    /// A REQ is answered with EOSE; and what the document claims is tried.
     Read,
     /// An event is answered with OK.
     Write,
     /// There is an information document.
     Nip11,
+    /// The name resolves.
+    Dns,
+    /// The certificate is one that clients accept.
+    Ssl,
+    /// The address, and whose network it is in.
+    Net,
+    /// Where the address is.
+    Geo,
+}
+
+impl Check {
+    /// Every check.
+    pub const ALL: [Self; 8] =
+        [Self::Open, Self::Read, Self::Write, Self::Nip11, Self::Dns, Self::Ssl, Self::Net, Self::Geo];
+
+    /// Its word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Nip11 => "nip11",
+            Self::Dns => "dns",
+            Self::Ssl => "ssl",
+            Self::Net => "net",
+            Self::Geo => "geo",
+        }
+    }
 }
 
 section! {
@@ -359,11 +388,35 @@ section! {
         /// Between two checks of a relay; announced as `frequency` (NIP-66).
         interval: Span = Span::seconds(3_600),
         /// What is checked.
-        checks: Vec<Check> = vec![Check::Open, Check::Read, Check::Write, Check::Nip11],
+        checks: Vec<Check> = Check::ALL.to_vec(),
         /// Relays at a time.
         concurrency: usize = 32,
         /// Whether results are published (kinds 10166 and 30166) to `identity.relays`.
         publish: bool = true,
+        /// Whether nothing is published before every relay was checked once.
+        warm_up: bool = true,
+        /// What was published of a relay that is not reached any more is withdrawn (kind 5) after so long.
+        withdraw_after: Span = Span::seconds(7 * 86_400),
+        /// How long checks are remembered; for ever when not set.
+        history: Option<Span> = Some(Span::seconds(90 * 86_400)),
+        /// The write test is mined to so many bits (NIP-13) for relays that ask for work.
+        max_pow: u8 = 18,
+        /// Where the agent itself is, as a geohash; announced if set.
+        geohash: Option<String> = None,
+        /// Databases of places.
+        geo: Geo = Geo::default(),
+        /// Hosts whose paths are relays of their own, though their documents are the same; `*` stands for anything.
+        distinct: Vec<String> = vec![],
+    }
+}
+
+section! {
+    /// Databases in MaxMind's format. A file may be exchanged while the agent runs.
+    Geo {
+        /// Cities, such as GeoLite2-City.mmdb.
+        city: Option<PathBuf> = None,
+        /// Networks, such as GeoLite2-ASN.mmdb.
+        asn: Option<PathBuf> = None,
     }
 }
 

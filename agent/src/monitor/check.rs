@@ -1,4 +1,5 @@
-//! One visit to a relay: what opens, what answers, what it asks for.
+//! One visit to a relay, in two connections: what its name stands for, what it shows of itself, what opens, what answers, what it
+//! asks for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,14 +11,18 @@ use nostr::{EventBuilder, Filter, Kind, Tag};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::place::{Place, Places};
+use super::probe::{self, Probes};
 use crate::config::Check;
 use crate::net::info::{self, Info};
 use crate::net::session::Verdict;
-use crate::net::{Address, Dialer, End, Session};
+use crate::net::{Address, DialError, Dialer, End, Session, Trace};
 
 /// The write test's event: ephemeral, so that a relay passes it on and keeps nothing (NIP-01), and of a kind that
 /// relay monitors use.
 const WRITE_TEST: Kind = Kind::Custom(20_166);
+/// Events that are read, to see in which order they come.
+const READ: usize = 3;
 
 /// How one check ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,6 +38,10 @@ pub struct Outcome {
 impl Outcome {
     fn good(took: Duration) -> Self {
         Self { ok: true, ms: Some(millis(took)), reason: None }
+    }
+
+    fn found() -> Self {
+        Self { ok: true, ms: None, reason: None }
     }
 
     fn bad(reason: impl ToString) -> Self {
@@ -71,6 +80,7 @@ impl Requirement {
         match reason.split_once(':')?.0 {
             "auth-required" => Some(Self::Auth),
             "pow" => Some(Self::Pow),
+            "payment-required" => Some(Self::Payment),
             "restricted" | "blocked" => Some(Self::Writes),
             _ => None,
         }
@@ -84,6 +94,31 @@ pub enum WriteTest {
     Skip,
     /// This key.
     As(Signer),
+}
+
+/// What is done on a visit.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What is checked.
+    pub checks: Vec<Check>,
+    /// Who signs the write test.
+    pub write: WriteTest,
+    /// The write test is mined to so many bits (NIP-13), if a relay asks for that.
+    pub max_pow: u8,
+    /// Where addresses are.
+    pub places: Arc<Places>,
+}
+
+impl Plan {
+    /// These checks and this write test, without any database of places.
+    #[must_use]
+    pub fn new(checks: &[Check], write: WriteTest) -> Self {
+        Self { checks: checks.to_vec(), write, max_pow: 0, places: Arc::default() }
+    }
+
+    fn wants(&self, check: Check) -> bool {
+        self.checks.contains(&check)
+    }
 }
 
 /// What a visit found.
@@ -101,7 +136,16 @@ pub struct Health {
     pub requires: BTreeSet<Requirement>,
     /// Its information document.
     pub info: Option<Info>,
+    /// What was seen on the way to the open WebSocket.
+    pub trace: Trace,
+    /// What it claims, and what was found of that.
+    pub probes: Probes,
+    /// Where its address is, where that was looked for.
+    pub place: Option<Place>,
 }
+
+/// The checks in the order in which a visit goes.
+pub const ORDER: [&str; 8] = ["dns", "net", "geo", "ssl", "open", "read", "write", "nip11"];
 
 impl Health {
     /// Round trips: open, read, write.
@@ -116,25 +160,71 @@ impl Health {
         ["open", "read", "write", "nip11"].iter().find_map(|name| self.checks.get(name)?.reason.as_deref())
     }
 
+    /// Whether a check was made and went well.
+    #[must_use]
+    pub fn is_good(&self, name: &str) -> bool {
+        self.checks.get(name).is_some_and(|outcome| outcome.ok)
+    }
+
     /// What was found, without what changes from visit to visit.
     #[must_use]
     pub fn facts(&self) -> Value {
         let checks: BTreeMap<_, _> =
             self.checks.iter().map(|(name, o)| (*name, json!({"ok": o.ok, "reason": o.reason}))).collect();
-        json!({"up": self.up, "checks": checks, "requires": self.requires})
+        let mut facts = json!({"up": self.up, "checks": checks, "requires": self.requires, "probes": self.probes});
+        for (name, value) in self.seen() {
+            facts[name] = value;
+        }
+        facts
     }
 
     /// What was found, as `brotr check --json` prints it.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let info: Value = self.info.as_ref().and_then(|i| serde_json::from_str(&i.text).ok()).unwrap_or(Value::Null);
-        json!({"url": self.url, "network": self.network, "up": self.up, "checks": self.checks,
-            "requires": self.requires, "nip11": info})
+        let mut shown = json!({"url": self.url, "network": self.network, "up": self.up, "checks": self.checks,
+            "requires": self.requires, "probes": self.probes, "nip11": info});
+        for (name, value) in self.seen() {
+            shown[name] = value;
+        }
+        if let Some(lookup) = &self.trace.lookup {
+            shown["dns"]["ttl"] = lookup.ttl.into();
+        }
+        shown
+    }
+
+    /// What was seen of its name, address, certificate and server, where it was.
+    fn seen(&self) -> Vec<(&'static str, Value)> {
+        let mut seen = Vec::new();
+        if let Some(lookup) = self.trace.lookup.as_ref().filter(|_| self.checks.contains_key("dns")) {
+            // In one order: name servers give them in any.
+            let mut addresses = lookup.addresses.clone();
+            addresses.sort_unstable();
+            seen.push(("dns", json!({"addresses": addresses, "cname": lookup.cname})));
+        }
+        if let Some(tls) = self.trace.tls().filter(|tls| tls.certificate.is_some()) {
+            seen.push((
+                "ssl",
+                json!({"valid": tls.refused.is_none(), "version": tls.version, "certificate": tls.certificate}),
+            ));
+        }
+        if let Some(place) = self.place.as_ref().filter(|place| place.asn.is_some()) {
+            seen.push(("net", json!({"asn": place.asn, "organisation": place.organisation})));
+        }
+        if let Some(place) = self.place.as_ref().filter(|place| place.is_located()) {
+            let geo = json!({"country": place.country, "city": place.city, "latitude": place.latitude,
+                "longitude": place.longitude, "time_zone": place.time_zone});
+            seen.push(("geo", geo));
+        }
+        if self.trace.server.is_some() || self.trace.powered_by.is_some() {
+            seen.push(("http", json!({"server": self.trace.server, "powered_by": self.trace.powered_by})));
+        }
+        seen
     }
 }
 
-/// Visits a relay: one connection for open, read and write, one for its document.
-pub async fn check(dialer: &Arc<Dialer>, address: &Address, wanted: &[Check], write: &WriteTest) -> Health {
+/// Visits a relay: one connection for open, read, probes and write, one for its document.
+pub async fn check(dialer: &Arc<Dialer>, address: &Address, plan: &Plan) -> Health {
     let mut health = Health {
         url: address.as_str().to_owned(),
         network: address.network(),
@@ -142,13 +232,104 @@ pub async fn check(dialer: &Arc<Dialer>, address: &Address, wanted: &[Check], wr
         checks: BTreeMap::new(),
         requires: BTreeSet::new(),
         info: None,
+        trace: Trace::default(),
+        probes: Probes::new(),
+        place: None,
     };
-    let (talk, document) = tokio::join!(talk(dialer, address, wanted, write), async {
-        if wanted.contains(&Check::Nip11) { Some(info::fetch(dialer, address).await) } else { None }
-    });
-    health.up = talk.relay;
-    health.checks.extend(talk.checks);
-    health.requires.extend(talk.requires);
+    let document = async { if plan.wants(Check::Nip11) { Some(info::fetch(dialer, address).await) } else { None } };
+    let ((session, page), document) = tokio::join!(open(dialer, address, plan, &mut health), document);
+    take_document(&mut health, document);
+    let challenged = session.as_ref().is_some_and(|session| session.challenge().is_some());
+    if let Some(page) = page {
+        health.probes = probe::of_reading(&page, challenged, health.info.as_ref());
+    }
+    if let Some(mut session) = session {
+        if health.up && plan.wants(Check::Read) {
+            if let Some(info) = &health.info {
+                health.probes.extend(probe::claimed(&mut session, info).await);
+            }
+        }
+        if health.up && plan.wants(Check::Write) {
+            write(&mut session, address, plan, &mut health).await;
+        }
+        session.close().await;
+    }
+    locate(&mut health, address, plan).await;
+    health
+}
+
+/// Opens the WebSocket and reads; gives the conversation, if it may go on, and what was read.
+async fn open(
+    dialer: &Dialer,
+    address: &Address,
+    plan: &Plan,
+    health: &mut Health,
+) -> (Option<Session>, Option<crate::net::Page>) {
+    let opened = Session::open_traced(dialer, address, &mut health.trace).await;
+    look(health, address, plan, opened.as_ref().err());
+    let mut session = match opened {
+        Ok(session) => session,
+        Err(error) => {
+            health.checks.insert("open", Outcome::bad(error));
+            return (None, None);
+        }
+    };
+    health.checks.insert("open", Outcome::good(session.opened_in()));
+    health.up = true;
+    if !plan.wants(Check::Read) {
+        return (Some(session), None);
+    }
+    let began = Instant::now();
+    let page = session.request(&Filter::new().limit(READ)).await;
+    // A relay that refuses in Nostr's own words is a relay; one that says nothing is not.
+    let (outcome, relay) = match &page.end {
+        End::Eose => (Outcome::good(page.took.unwrap_or_else(|| began.elapsed())), true),
+        End::Closed(reason) => {
+            // What was refused here is reading: of writing it says nothing.
+            health.requires.extend(Requirement::of_refusal(reason).filter(|r| *r != Requirement::Writes));
+            (Outcome::bad(format!("CLOSED: {reason}")), true)
+        }
+        End::Notice(text) => (Outcome::bad(format!("NOTICE: {text}")), true),
+        End::Timeout => {
+            (Outcome::bad("no answer to a REQ: a WebSocket server that is no relay, or one that hangs"), false)
+        }
+        End::Disconnect(reason) => (Outcome::bad(format!("disconnected: {reason}")), false),
+        End::Overflow => (Outcome::bad("it sent events without end"), true),
+    };
+    health.up = relay;
+    health.checks.insert("read", outcome);
+    let alive = !matches!(page.end, End::Disconnect(_));
+    (alive.then_some(session), Some(page))
+}
+
+/// What the way to the WebSocket showed.
+fn look(health: &mut Health, address: &Address, plan: &Plan, error: Option<&DialError>) {
+    if plan.wants(Check::Dns) {
+        let outcome = match (&health.trace.lookup, error) {
+            (Some(lookup), _) => Some(Outcome::good(lookup.took)),
+            (None, Some(DialError::Resolve(_, why))) => Some(Outcome::bad(why)),
+            _ => None,
+        };
+        health.checks.extend(outcome.map(|outcome| ("dns", outcome)));
+    }
+    if plan.wants(Check::Ssl)
+        && address.network() == Network::Clearnet
+        && let Some(tls) = health.trace.tls()
+    {
+        let outcome = match (tls.is_valid(), tls.refused, tls.took) {
+            (Some(true), _, Some(took)) => Some(Outcome::good(took)),
+            (Some(true), _, None) => Some(Outcome::found()),
+            (Some(false), why, _) => Some(Outcome::bad(why.unwrap_or_default())),
+            (None, ..) => match error {
+                Some(DialError::Tls(why)) => Some(Outcome::bad(why)),
+                _ => None,
+            },
+        };
+        health.checks.extend(outcome.map(|outcome| ("ssl", outcome)));
+    }
+}
+
+fn take_document(health: &mut Health, document: Option<Result<(Info, Duration), crate::net::http::HttpError>>) {
     match document {
         Some(Ok((info, took))) => {
             let says = [
@@ -171,70 +352,58 @@ pub async fn check(dialer: &Arc<Dialer>, address: &Address, wanted: &[Check], wr
         }
         None => {}
     }
-    health
 }
 
-#[derive(Default)]
-struct Talk {
-    relay: bool,
-    checks: Vec<(&'static str, Outcome)>,
-    requires: Vec<Requirement>,
-}
-
-async fn talk(dialer: &Dialer, address: &Address, wanted: &[Check], write: &WriteTest) -> Talk {
-    let mut talk = Talk::default();
-    let mut session = match Session::open(dialer, address).await {
-        Ok(session) => session,
-        Err(error) => {
-            talk.checks.push(("open", Outcome::bad(error)));
-            return talk;
+/// Sends an event that a relay may rightly take from a monitor, and judges by its OK.
+async fn write(session: &mut Session, address: &Address, plan: &Plan, health: &mut Health) {
+    let WriteTest::As(signer) = &plan.write else { return };
+    let bits = health.info.as_ref().and_then(|info| info.limit("min_pow_difficulty")).unwrap_or(0);
+    if bits > u64::from(plan.max_pow) {
+        let reason = format!("not tried: it asks for {bits} bits of work, and monitor.max_pow is {}", plan.max_pow);
+        health.checks.insert("write", Outcome::bad(reason));
+        return;
+    }
+    let mut test = EventBuilder::new(WRITE_TEST, "").tag(Tag::identifier(address.as_str()));
+    if bits > 0 {
+        test = test.pow(u8::try_from(bits).unwrap_or(u8::MAX));
+    }
+    let signer = signer.clone();
+    // Mining takes its time, and a core.
+    let signed = tokio::task::spawn_blocking(move || signer.sign(test)).await;
+    let outcome = match signed.map_err(|e| e.to_string()).and_then(|signed| signed.map_err(|e| e.to_string())) {
+        Err(error) => Outcome::bad(error),
+        Ok(event) => {
+            let began = Instant::now();
+            match session.publish(&event).await {
+                Verdict::Accepted => Outcome::good(began.elapsed()),
+                Verdict::Refused(reason) => {
+                    health.requires.extend(Requirement::of_refusal(&reason));
+                    Outcome::bad(reason)
+                }
+                Verdict::Unanswered(End::Disconnect(reason)) => Outcome::bad(format!("disconnected: {reason}")),
+                Verdict::Unanswered(_) => Outcome::bad("no answer to an EVENT"),
+            }
         }
     };
-    talk.checks.push(("open", Outcome::good(session.opened_in())));
-    talk.relay = true;
-    if wanted.contains(&Check::Read) {
-        let began = Instant::now();
-        let page = session.request(&Filter::new().limit(1)).await;
-        // A relay that refuses in Nostr's own words is a relay; one that says nothing is not.
-        let (outcome, relay) = match page.end {
-            End::Eose => (Outcome::good(page.took.unwrap_or_else(|| began.elapsed())), true),
-            End::Closed(reason) => {
-                // What was refused here is reading: of writing it says nothing.
-                talk.requires.extend(Requirement::of_refusal(&reason).filter(|r| *r != Requirement::Writes));
-                (Outcome::bad(format!("CLOSED: {reason}")), true)
-            }
-            End::Notice(text) => (Outcome::bad(format!("NOTICE: {text}")), true),
-            End::Timeout => (Outcome::bad("no answer to a REQ"), false),
-            End::Disconnect(reason) => (Outcome::bad(format!("disconnected: {reason}")), false),
-            End::Overflow => (Outcome::bad("it sent events without end"), true),
-        };
-        talk.relay = relay;
-        talk.checks.push(("read", outcome));
+    health.checks.insert("write", outcome);
+}
+
+/// Looks up where the address is that was connected to.
+async fn locate(health: &mut Health, address: &Address, plan: &Plan) {
+    let (net, geo) = (plan.wants(Check::Net), plan.wants(Check::Geo) && plan.places.tell_cities());
+    let Some(peer) = health.trace.peer.filter(|_| (net || geo) && address.network() == Network::Clearnet) else {
+        return;
+    };
+    let places = plan.places.clone();
+    let Ok(place) = tokio::task::spawn_blocking(move || places.of(peer.ip())).await else { return };
+    if net {
+        health.checks.insert("net", Outcome::found());
     }
-    if wanted.contains(&Check::Write)
-        && talk.relay
-        && let WriteTest::As(signer) = write
-    {
-        let test = EventBuilder::new(WRITE_TEST, "").tag(Tag::identifier(address.as_str()));
-        let outcome = match signer.sign(test) {
-            Err(error) => Outcome::bad(error),
-            Ok(event) => {
-                let began = Instant::now();
-                match session.publish(&event).await {
-                    Verdict::Accepted => Outcome::good(began.elapsed()),
-                    Verdict::Refused(reason) => {
-                        talk.requires.extend(Requirement::of_refusal(&reason));
-                        Outcome::bad(reason)
-                    }
-                    Verdict::Unanswered(End::Disconnect(reason)) => Outcome::bad(format!("disconnected: {reason}")),
-                    Verdict::Unanswered(_) => Outcome::bad("no answer to an EVENT"),
-                }
-            }
-        };
-        talk.checks.push(("write", outcome));
+    if geo {
+        let outcome = if place.is_located() { Outcome::found() } else { Outcome::bad("its address is in no database") };
+        health.checks.insert("geo", outcome);
     }
-    session.close().await;
-    talk
+    health.place = Some(place);
 }
 
 fn millis(took: Duration) -> u64 {

@@ -1,26 +1,187 @@
 //! Checking relays on schedule, keeping what was found, and publishing it (NIP-66).
 
 mod check;
+mod place;
+mod probe;
+mod schedule;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
-use brotr_storage::{CheckRecord, Relay, RelayQuery};
+use brotr_storage::{CheckRecord, DocumentType, Relay, RelayQuery, RelayState};
 
-pub use check::{Health, Outcome, Requirement, WriteTest, check};
+pub use check::{Health, ORDER, Outcome, Plan, Requirement, WriteTest, check};
+pub use place::{Place, Places};
+pub use probe::{Probe, Probes};
 
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
-use crate::net::Address;
+use crate::net::{Address, info::Info};
 use crate::publish::{Publisher, nip66};
 use crate::rounds::rounds;
 
-/// A relay that is down is checked less and less often, and at least once in so many seconds.
-const LONGEST_WAIT: i64 = 7 * 86_400;
+const SERVICE: &str = "monitor";
+/// When the last 30166 of a relay was published, by its address.
+const PUBLISHED: &str = "published at";
+/// When every relay had been checked once.
+const WARM: &str = "warm since";
+/// How often history is forgotten and what is dark is withdrawn, in seconds.
+const TIDY: std::time::Duration = std::time::Duration::from_secs(3_600);
+
+/// Whoever visits relays.
+#[derive(Debug, Clone)]
+pub struct Monitor {
+    agent: Agent,
+    publisher: Publisher,
+    plan: Plan,
+    /// Whether what is found is published: not before every relay was checked once.
+    warm: Arc<AtomicBool>,
+}
+
+impl Monitor {
+    /// A monitor with the agent's means.
+    ///
+    /// # Errors
+    /// When the archive cannot be used.
+    pub async fn new(agent: &Agent, publisher: &Publisher) -> Result<Self> {
+        let config = &agent.config.monitor;
+        // Without relays of our own nothing of ours is sent anywhere, not even for a moment.
+        let write = if agent.own_relays().is_empty() { WriteTest::Skip } else { WriteTest::As(agent.signer.clone()) };
+        let places = Arc::new(Places::new(&config.geo));
+        let plan = Plan { checks: config.checks.clone(), write, max_pow: config.max_pow, places };
+        let warm = !config.warm_up || agent.archive.state(SERVICE, WARM, "").await?.is_some();
+        Ok(Self { agent: agent.clone(), publisher: publisher.clone(), plan, warm: Arc::new(AtomicBool::new(warm)) })
+    }
+
+    /// Checks one relay, keeps what was found, and publishes it when the relay answered.
+    ///
+    /// # Errors
+    /// When the archive cannot be used; what is wrong with the relay is in the result.
+    pub async fn visit(&self, relay: &Relay) -> Result<Option<Health>> {
+        let agent = &self.agent;
+        let Ok(address) = Address::parse(&relay.url, agent.dialer.guard()) else {
+            // It was let in under another network.allow.
+            let record = CheckRecord { at: now(), due_at: now() + schedule::LONGEST_WAIT, ..CheckRecord::default() };
+            agent.archive.record_check((&relay.url, relay.network), &record).await?;
+            return Ok(None);
+        };
+        let at = now();
+        let health = check(&agent.dialer, &address, &self.plan).await;
+        Happening::Checked(&health).tell();
+        let state = match health.up {
+            false => RelayState::Down,
+            true if self.is_alias(&address, &health).await? => RelayState::Alias,
+            true => RelayState::Up,
+        };
+        let warm = self.warm.load(Ordering::Relaxed);
+        let interval = agent.config.monitor.interval.as_secs();
+        let dice = fastrand::f64();
+        let wait = match state {
+            RelayState::Alias => schedule::LONGEST_WAIT.max(interval),
+            RelayState::Down => schedule::wait(interval, relay.failures + 1, dice),
+            _ if warm => schedule::wait(interval, 0, dice),
+            _ => schedule::spread(interval, dice),
+        };
+        let record = CheckRecord {
+            at,
+            state,
+            due_at: at + wait,
+            nip11: health.info.as_ref().map(|info| info.text.clone()),
+            nip66: health.facts().to_string(),
+            rtt_ms: health.rtt_ms(),
+            dns_ttl: health.trace.lookup.as_ref().map(|lookup| i64::from(lookup.ttl)),
+        };
+        agent.archive.record_check((&relay.url, relay.network), &record).await?;
+        if warm && agent.config.monitor.publish && !self.publisher.is_silent() {
+            match state {
+                RelayState::Up => {
+                    self.publisher.publish(agent.signer.sign(nip66::discovery(&health, at))?).await?;
+                    agent.archive.set_state(SERVICE, PUBLISHED, address.as_str(), &at.to_string()).await?;
+                }
+                RelayState::Alias => self.withdraw(address.as_str(), i64::MAX).await?,
+                _ => {
+                    let before = at - agent.config.monitor.withdraw_after.as_secs();
+                    self.withdraw(address.as_str(), before).await?;
+                }
+            }
+        }
+        Ok(Some(health))
+    }
+
+    /// Whether this is the relay at its host's root by another name: with the same document. Operators of real relays on
+    /// paths give each its own.
+    async fn is_alias(&self, address: &Address, health: &Health) -> Result<bool> {
+        let agent = &self.agent;
+        let (Some(info), Some(root)) = (&health.info, address.root(agent.dialer.guard())) else { return Ok(false) };
+        if agent.config.monitor.is_distinct(address.host()) {
+            return Ok(false);
+        }
+        let Some(known) = agent.archive.relay(root.as_str()).await? else { return Ok(false) };
+        if known.state != RelayState::Up {
+            return Ok(false);
+        }
+        let documents = agent.archive.documents(root.as_str()).await?;
+        let theirs = documents.into_iter().find(|document| document.kind == DocumentType::Nip11);
+        Ok(theirs
+            .and_then(|document| Info::parse(document.data.into_bytes()).ok())
+            .is_some_and(|root| root.is_same(info)))
+    }
+
+    /// Takes back (NIP-09) what was last published of a relay, if that was before a time.
+    async fn withdraw(&self, url: &str, before: i64) -> Result<()> {
+        let published = self.agent.archive.state(SERVICE, PUBLISHED, url).await?;
+        let Some(at) = published.and_then(|at| at.parse::<i64>().ok()).filter(|at| *at != 0 && *at < before) else {
+            return Ok(());
+        };
+        tracing::info!(relay = url, published_at = at, "withdrawing its 30166");
+        let withdrawal = nip66::withdrawal(self.agent.signer.public_key(), url);
+        self.publisher.publish(self.agent.signer.sign(withdrawal)?).await?;
+        Ok(self.agent.archive.set_state(SERVICE, PUBLISHED, url, "0").await?)
+    }
+
+    /// Ends the warm-up, if every relay was checked once.
+    ///
+    /// # Errors
+    /// When the archive cannot be used.
+    pub async fn warm_up(&self) -> Result<()> {
+        if self.warm.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let networks = self.agent.dialer.networks();
+        let query = RelayQuery { networks, states: vec![RelayState::New], limit: 1, ..RelayQuery::default() };
+        if self.agent.archive.relays(&query).await?.is_empty() {
+            self.agent.archive.set_state(SERVICE, WARM, "", &now().to_string()).await?;
+            self.warm.store(true, Ordering::Relaxed);
+            tracing::info!("every relay was checked once: from now on what is found is published");
+        }
+        Ok(())
+    }
+
+    /// Forgets history that is too old, and withdraws what was published of relays that are dark and not checked any more.
+    async fn tidy(&self) -> Result<()> {
+        if let Some(history) = self.agent.config.monitor.history {
+            let gone = self.agent.archive.forget_visits(now() - history.as_secs()).await?;
+            if gone > 0 {
+                Happening::Forgotten { removed: gone, why: "monitor.history" }.tell();
+            }
+        }
+        if self.agent.config.monitor.publish && !self.publisher.is_silent() {
+            let before = now() - self.agent.config.monitor.withdraw_after.as_secs();
+            for url in self.agent.archive.states(SERVICE, PUBLISHED).await?.into_keys() {
+                self.withdraw(&url, before).await?;
+            }
+        }
+        Ok(())
+    }
+}
 
 /// For ever: checks what is due.
 ///
 /// # Errors
 /// When the archive cannot be used.
 pub async fn run(agent: Agent, publisher: Publisher) -> Result<()> {
+    let monitor = Monitor::new(&agent, &publisher).await?;
     let due = |limit| {
         let query =
             RelayQuery { networks: agent.dialer.networks(), check_due: Some(now()), limit, ..RelayQuery::default() };
@@ -28,64 +189,27 @@ pub async fn run(agent: Agent, publisher: Publisher) -> Result<()> {
         async move { archive.relays(&query).await }
     };
     let work = |relay: Relay| {
-        let (agent, publisher) = (agent.clone(), publisher.clone());
+        let monitor = monitor.clone();
         async move {
-            visit(&agent, &publisher, &relay).await?;
+            monitor.visit(&relay).await?;
             Ok(())
         }
     };
-    rounds(agent.config.monitor.concurrency, due, work).await
-}
-
-/// Checks one relay, keeps what was found, and publishes it when the relay answered.
-///
-/// # Errors
-/// When the archive cannot be used; what is wrong with the relay is in the result.
-pub async fn visit(agent: &Agent, publisher: &Publisher, relay: &Relay) -> Result<Option<Health>> {
-    let Ok(address) = Address::parse(&relay.url, agent.dialer.guard()) else {
-        // It was let in under another network.allow.
-        let record =
-            CheckRecord { at: now(), due_at: now() + LONGEST_WAIT, nip66: "{}".into(), ..CheckRecord::default() };
-        agent.archive.record_check((&relay.url, relay.network), &record).await?;
-        return Ok(None);
+    let tidy = async {
+        loop {
+            monitor.tidy().await?;
+            tokio::time::sleep(TIDY).await;
+        }
     };
-    let own = agent.own_relays();
-    // Without relays of our own nothing of ours is sent anywhere, not even for a moment.
-    let write = if own.is_empty() { WriteTest::Skip } else { WriteTest::As(agent.signer.clone()) };
-    let at = now();
-    let health = check(&agent.dialer, &address, &agent.config.monitor.checks, &write).await;
-    Happening::Checked(&health).tell();
-    let record = CheckRecord {
-        at,
-        up: health.up,
-        due_at: at + wait(agent.config.monitor.interval.as_secs(), if health.up { 0 } else { relay.failures + 1 }),
-        nip11: health.info.as_ref().map(|info| info.text.clone()),
-        nip66: health.facts().to_string(),
-        rtt_ms: health.rtt_ms(),
+    let warm = async {
+        loop {
+            monitor.warm_up().await?;
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
     };
-    agent.archive.record_check((&relay.url, relay.network), &record).await?;
-    if agent.config.monitor.publish && health.up {
-        publisher.publish(agent.signer.sign(nip66::discovery(&health, at))?).await?;
-    }
-    Ok(Some(health))
-}
-
-/// Seconds until the next check: the interval, doubled with each failure in a row.
-fn wait(interval: i64, failures: i64) -> i64 {
-    let doublings = u32::try_from(failures.clamp(0, 20)).unwrap_or(20);
-    interval.saturating_mul(1_i64 << doublings).min(LONGEST_WAIT.max(interval))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_dead_are_asked_less_and_less() {
-        assert_eq!(wait(3_600, 0), 3_600);
-        assert_eq!(wait(3_600, 1), 7_200);
-        assert_eq!(wait(3_600, 3), 28_800);
-        assert_eq!(wait(3_600, 1_000), LONGEST_WAIT);
-        assert_eq!(wait(30 * 86_400, 5), 30 * 86_400, "never more often than the operator wants");
+    tokio::select! {
+        ended = rounds(agent.config.monitor.concurrency, due, work) => ended,
+        ended = tidy => ended,
+        ended = warm => ended,
     }
 }

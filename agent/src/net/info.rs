@@ -61,6 +61,49 @@ impl Info {
         self.fields["limitation"][name].as_u64()
     }
 
+    /// Whether another document says the same, however it is written.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.fields == other.fields
+    }
+
+    /// The topics that it names (`tags`, which NIP-11 once had), in the form of NIP-66's `t`.
+    pub fn topics(&self) -> impl Iterator<Item = String> {
+        let is_topic = |text: &String| {
+            text.starts_with(|c: char| c.is_ascii_lowercase())
+                && text.len() <= 50
+                && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        };
+        self.words("tags").map(|text| text.to_lowercase()).filter(is_topic)
+    }
+
+    /// The languages that it names (`language_tags`, which NIP-11 once had), by their two letters (ISO 639-1).
+    pub fn languages(&self) -> impl Iterator<Item = String> {
+        let is_short = |text: &&str| matches!(text.as_bytes().get(2), None | Some(b'-'));
+        let languages: BTreeSet<String> = self
+            .words("language_tags")
+            .filter(is_short)
+            .filter_map(|text| Some(text.get(..2)?.to_lowercase()))
+            .filter(|text| text.bytes().all(|b| b.is_ascii_lowercase()))
+            .collect();
+        languages.into_iter()
+    }
+
+    /// The kinds that it says it keeps for no time at all (`retention`, which NIP-11 once had).
+    pub fn refused_kinds(&self) -> impl Iterator<Item = u16> {
+        let rules = self.fields["retention"].as_array().into_iter().flatten();
+        let none = rules.filter(|rule| rule["time"].as_u64() == Some(0) && rule["count"].is_null());
+        let kinds: BTreeSet<u16> = none
+            .flat_map(|rule| rule["kinds"].as_array().into_iter().flatten())
+            .filter_map(|kind| kind.as_u64().and_then(|kind| u16::try_from(kind).ok()))
+            .collect();
+        kinds.into_iter()
+    }
+
+    fn words(&self, field: &str) -> impl Iterator<Item = &str> {
+        self.fields[field].as_array().into_iter().flatten().filter_map(Value::as_str)
+    }
+
     /// A text field, such as `name`.
     #[must_use]
     pub fn text_field(&self, name: &str) -> Option<&str> {
@@ -97,6 +140,16 @@ mod tests {
         let info = info.expect("an object");
         assert_eq!((info.limitation("auth_required"), info.limit("max_limit")), (Some(true), Some(500)));
         assert_eq!(info.limitation("min_pow_difficulty"), Some(false));
+    }
+
+    #[test]
+    fn what_nip_11_once_had_is_read_where_it_is_sound() {
+        let body = br#"{"tags": ["Bitcoin", "free speech", "7", 9], "language_tags": ["en-US", "en", "*", "deu", "DE"],
+            "retention": [{"kinds": [4, [40, 49], 70000], "time": 0}, {"kinds": [1], "time": 3600}, {"time": 0, "kinds": [7], "count": 9}, 3]}"#;
+        let info = Info::parse(body.to_vec()).expect("an object");
+        assert_eq!(info.topics().collect::<Vec<_>>(), ["bitcoin"]);
+        assert_eq!(info.languages().collect::<Vec<_>>(), ["de", "en"]);
+        assert_eq!(info.refused_kinds().collect::<Vec<_>>(), [4]);
     }
 
     #[test]

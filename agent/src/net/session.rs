@@ -119,6 +119,7 @@ pub(super) enum Said<'a> {
     Auth(Cow<'a, str>),
     NegMsg(Cow<'a, str>, Cow<'a, str>),
     NegErr(Cow<'a, str>, String),
+    Count(Cow<'a, str>, u64),
     Other,
 }
 
@@ -311,6 +312,32 @@ impl Session {
         page
     }
 
+    /// Asks how many events there are (NIP-45).
+    ///
+    /// # Errors
+    /// How it ended without a number.
+    pub async fn count(&mut self, filter: &Filter) -> Result<u64, End> {
+        let id = self.name();
+        self.send(&serde_json::json!(["COUNT", id, filter])).await?;
+        let mut until = Instant::now() + self.idle;
+        let mut notice = None;
+        loop {
+            let text = match timeout_at(until, self.hear()).await {
+                Ok(text) => text?,
+                Err(_) => return Err(notice.map_or(End::Timeout, End::Notice)),
+            };
+            match parse(&text) {
+                Said::Count(sub, n) if sub == id => return Ok(n),
+                Said::Closed(sub, reason) if sub == id => return Err(End::Closed(reason)),
+                Said::Notice(text) => {
+                    until = until.min(Instant::now() + NOTICE_PATIENCE);
+                    notice = Some(clip(&text));
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Sends an event and waits for the OK that is about it.
     pub async fn publish(&mut self, event: &nostr::Event) -> Verdict {
         self.tell("EVENT", event).await
@@ -469,6 +496,10 @@ pub(super) fn parse(text: &str) -> Said<'_> {
             "AUTH" => Said::Auth(word(parts.get(1))?),
             "NEG-MSG" => Said::NegMsg(word(parts.get(1))?, word(parts.get(2))?),
             "NEG-ERR" => Said::NegErr(word(parts.get(1))?, clip(&text(2))),
+            "COUNT" => {
+                let answer: serde_json::Value = serde_json::from_str(parts.get(2)?.get()).ok()?;
+                Said::Count(word(parts.get(1))?, answer["count"].as_u64()?)
+            }
             "OK" => Said::Ok(word(parts.get(1))?, parts.get(2)?.get() == "true", text(3)),
             _ => return None,
         })
@@ -487,7 +518,7 @@ mod tests {
         fn whatever_a_relay_says_is_heard_without_a_panic(
             text in prop_oneof![
                 any::<String>(),
-                r#"\[ ?"(EVENT|EOSE|CLOSED|NOTICE|OK|AUTH|NEG-MSG|NEG-ERR)"(, ?("[a-z\\"]{0,4}"|\{[^}]{0,9}\}|null|true|[0-9]{1,4}|\[\])){0,4}\]?"#,
+                r#"\[ ?"(EVENT|EOSE|CLOSED|NOTICE|OK|AUTH|COUNT|NEG-MSG|NEG-ERR)"(, ?("[a-z\\"]{0,4}"|\{[^}]{0,9}\}|null|true|[0-9]{1,4}|\[\])){0,4}\]?"#,
             ]
         ) {
             let _ = parse(&text);

@@ -1,12 +1,22 @@
-//! NIP-66: what was measured, as events. What was not measured has no tag.
+//! NIP-66: what was measured, as events. What was not measured has no tag. `docs/MONITORING.md` has the table.
 
-use nostr::{EventBuilder, Kind, Tag, TagKind, Timestamp};
+use nostr::{EventBuilder, Kind, PublicKey, Tag, TagKind, Timestamp};
 
-use crate::config::{Check, Monitor};
+use crate::agent::Agent;
+use crate::config::{Check, Limits};
 use crate::monitor::{Health, Requirement};
+use crate::net::info::Info;
 
+/// A relay as it was found.
+pub const DISCOVERY: Kind = Kind::Custom(30_166);
+/// Who monitors relays, and how.
+const ANNOUNCEMENT: Kind = Kind::Custom(10_166);
 /// A document is embedded when it is at most so large: relays take no events much larger.
 const MAX_CONTENT: usize = 16 << 10;
+/// Characters of a relay's geohash: a few kilometres, which is as much as such databases know.
+const GEOHASH: usize = 5;
+/// Topics, languages and kinds of a document that become tags.
+const MOST: usize = 50;
 
 fn tag<const N: usize>(name: &str, values: [&str; N]) -> Tag {
     Tag::custom(TagKind::custom(name), values)
@@ -21,26 +31,102 @@ pub fn discovery(health: &Health, at: i64) -> EventBuilder {
             tags.push(tag(&format!("rtt-{name}"), [&ms.to_string()]));
         }
     }
-    // Without a document and with nothing refused we know of no requirement, and say nothing.
-    for requirement in [Requirement::Auth, Requirement::Payment, Requirement::Pow, Requirement::Writes] {
-        if health.requires.contains(&requirement) {
-            tags.push(tag("R", [requirement.as_str()]));
-        } else if health.info.as_ref().is_some_and(|info| claims(info, requirement).is_some()) {
-            tags.push(tag("R", [&format!("!{}", requirement.as_str())]));
-        }
-    }
+    requirements(health, &mut tags);
+    seen(health, &mut tags);
+    labels(health, &mut tags);
     let mut content = "";
     if let Some(info) = &health.info {
         tags.extend(info.nips().iter().map(|nip| tag("N", [&nip.to_string()])));
+        tags.extend(info.topics().take(MOST).map(|topic| tag("t", [&topic])));
+        tags.extend(info.refused_kinds().take(MOST).map(|kind| tag("k", [&format!("!{kind}")])));
         if info.text.len() <= MAX_CONTENT {
             content = &info.text;
         }
     }
-    EventBuilder::new(Kind::Custom(30_166), content).tags(tags).custom_created_at(Timestamp::from(at.cast_unsigned()))
+    EventBuilder::new(DISCOVERY, content).tags(tags).custom_created_at(Timestamp::from(at.cast_unsigned()))
+}
+
+/// `R`. Without a document and with nothing refused we know of no requirement, and say nothing.
+fn requirements(health: &Health, tags: &mut Vec<Tag>) {
+    // What was just read and written without any of it outweighs a document that asks for it.
+    let found = |name: &str| health.probes.get(name).and_then(|probe| probe.found);
+    for requirement in [Requirement::Auth, Requirement::Payment, Requirement::Pow, Requirement::Writes] {
+        let disproven =
+            requirement == Requirement::Auth && found("auth_required") == Some(false) && health.is_good("write");
+        if health.requires.contains(&requirement) && !disproven {
+            tags.push(tag("R", [requirement.as_str()]));
+        } else if disproven || health.info.as_ref().is_some_and(|info| claims(info, requirement).is_some()) {
+            tags.push(tag("R", [&format!("!{}", requirement.as_str())]));
+        }
+    }
+}
+
+/// What was seen of its name, certificate, address and server.
+fn seen(health: &Health, tags: &mut Vec<Tag>) {
+    let trace = &health.trace;
+    if let Some(lookup) = trace.lookup.as_ref().filter(|_| health.is_good("dns")) {
+        for ip in &lookup.addresses {
+            tags.push(tag(if ip.is_ipv4() { "dns-ip" } else { "dns-ip6" }, [&ip.to_string()]));
+        }
+        tags.extend(lookup.cname.as_ref().map(|name| tag("dns-cname", [name])));
+        tags.push(tag("dns-ttl", [&lookup.ttl.to_string()]));
+    }
+    if health.checks.contains_key("ssl")
+        && let Some(tls) = trace.tls()
+        && let Some(certificate) = &tls.certificate
+    {
+        tags.push(tag("ssl", [if tls.refused.is_none() { "valid" } else { "!valid" }]));
+        tags.push(tag("ssl-expires", [&certificate.not_after.to_string()]));
+        tags.push(tag("ssl-issuer", [&certificate.issuer]));
+    }
+    if let Some(peer) = trace.peer.filter(|_| health.checks.contains_key("net")) {
+        tags.push(tag(if peer.is_ipv4() { "net-ip" } else { "net-ipv6" }, [&peer.ip().to_string()]));
+    }
+    if let Some(place) = &health.place {
+        tags.extend(place.asn.map(|asn| tag("net-asn", [&asn.to_string()])));
+        tags.extend(place.organisation.as_ref().map(|name| tag("net-asn-org", [name])));
+        tags.extend(place.country.as_ref().map(|country| tag("geo-country", [country])));
+        tags.extend(place.city.as_ref().map(|city| tag("geo-city", [city])));
+        tags.extend(place.latitude.map(|degrees| tag("geo-lat", [&degrees.to_string()])));
+        tags.extend(place.longitude.map(|degrees| tag("geo-lon", [&degrees.to_string()])));
+        tags.extend(place.time_zone.as_ref().map(|zone| tag("geo-tz", [zone])));
+        tags.extend(place.geohash(GEOHASH).map(|hash| tag("g", [&hash])));
+    }
+    tags.extend(trace.server.as_ref().map(|server| tag("http-server", [server])));
+    tags.extend(trace.powered_by.as_ref().map(|by| tag("http-powered-by", [by])));
+}
+
+/// Labels (NIP-32): the same facts where clients can filter for them.
+fn labels(health: &Health, tags: &mut Vec<Tag>) {
+    let mut label = |space: &str, value: &str| {
+        if !tags.iter().any(|tag| tag.as_slice() == ["L", space]) {
+            tags.push(tag("L", [space]));
+        }
+        tags.push(tag("l", [value, space]));
+    };
+    for language in health.info.iter().flat_map(Info::languages).take(MOST) {
+        label("ISO-639-1", &language);
+    }
+    let Some(place) = &health.place else { return };
+    if let Some(country) = &place.country {
+        label("ISO-3166-1", country);
+    }
+    if let Some(city) = &place.city {
+        label("nip66.label.city", city);
+    }
+    if let Some(zone) = &place.time_zone {
+        label("IANA-tz", zone);
+    }
+    if let Some(asn) = place.asn {
+        label("IANA-asn", &asn.to_string());
+    }
+    if let Some(name) = &place.organisation {
+        label("IANA-asnOrg", name);
+    }
 }
 
 /// What a document says about a requirement, if it says anything.
-fn claims(info: &crate::net::info::Info, requirement: Requirement) -> Option<bool> {
+fn claims(info: &Info, requirement: Requirement) -> Option<bool> {
     info.limitation(match requirement {
         Requirement::Auth => "auth_required",
         Requirement::Payment => "payment_required",
@@ -49,23 +135,30 @@ fn claims(info: &crate::net::info::Info, requirement: Requirement) -> Option<boo
     })
 }
 
-/// Kind 10166: that we monitor relays, how often, and what is checked. One timeout holds for all checks, which is
-/// the one form that every reader understands alike.
+/// Kind 5: what was published of a relay no longer holds.
 #[must_use]
-pub fn announcement(monitor: &Monitor, timeout: std::time::Duration) -> EventBuilder {
-    let mut tags = vec![
-        tag("frequency", [&monitor.interval.as_secs().to_string()]),
-        tag("timeout", [&timeout.as_millis().to_string()]),
-        tag("n", ["clearnet"]),
-    ];
+pub fn withdrawal(author: PublicKey, url: &str) -> EventBuilder {
+    let address = format!("{}:{}:{url}", DISCOVERY.as_u16(), author.to_hex());
+    let tags = [tag("a", [&address]), tag("k", [&DISCOVERY.as_u16().to_string()])];
+    EventBuilder::new(Kind::EventDeletion, "not reached any more").tags(tags)
+}
+
+/// Kind 10166: that we monitor relays, how often, from where, and what is checked.
+#[must_use]
+pub fn announcement(agent: &Agent) -> EventBuilder {
+    let monitor = &agent.config.monitor;
+    let limits: Limits = agent.dialer.limits(brotr_storage::Network::Clearnet);
+    let mut tags = vec![tag("frequency", [&monitor.interval.as_secs().to_string()])];
     for check in &monitor.checks {
-        let name = match check {
-            Check::Open => "open",
-            Check::Read => "read",
-            Check::Write => "write",
-            Check::Nip11 => "nip11",
+        // Milliseconds first: the prose of NIP-66 has it so, and so do those who read it.
+        let timeout = match check {
+            Check::Read | Check::Write | Check::Nip11 => limits.request_timeout,
+            _ => limits.connect_timeout,
         };
-        tags.push(tag("c", [name]));
+        tags.push(tag("timeout", [&timeout.get().as_millis().to_string(), check.as_str()]));
     }
-    EventBuilder::new(Kind::Custom(10_166), "").tags(tags)
+    tags.extend(monitor.checks.iter().map(|check| tag("c", [check.as_str()])));
+    tags.extend(agent.dialer.networks().iter().map(|network| tag("n", [network.as_str()])));
+    tags.extend(monitor.geohash.as_ref().map(|hash| tag("g", [hash])));
+    EventBuilder::new(ANNOUNCEMENT, "").tags(tags)
 }

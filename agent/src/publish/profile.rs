@@ -3,7 +3,6 @@
 
 use anyhow::Result;
 use brotr_dvm::Dvm;
-use brotr_storage::Network;
 use nostr::{Event, EventBuilder, Kind, Tag, TagKind};
 use serde_json::json;
 
@@ -61,8 +60,7 @@ fn about_us(agent: &Agent) -> Result<Vec<Event>> {
         EventBuilder::new(Kind::RelayList, "").tags(list),
     ];
     if agent.config.monitor.enabled && agent.config.monitor.publish {
-        let timeout = agent.dialer.limits(Network::Clearnet).connect_timeout.get();
-        events.push(nip66::announcement(&agent.config.monitor, timeout));
+        events.push(nip66::announcement(agent));
     }
     Ok(events.into_iter().map(|builder| agent.signer.sign(builder)).collect::<Result<_, _>>()?)
 }
