@@ -10,6 +10,7 @@ pub mod postgres;
 pub mod relay;
 pub mod script;
 pub mod socks;
+pub mod tls;
 pub mod tor;
 
 pub use dns::Dns;
@@ -17,6 +18,7 @@ pub use postgres::Postgres;
 pub use relay::ScriptedRelay;
 pub use script::{Fault, Negentropy, Script};
 pub use socks::Socks;
+pub use tls::{Authority, Shown, TlsFront};
 pub use tor::TorNetwork;
 
 /// Sends a signal to a child, by its id: a bare Debian has no `kill` but the shell's own.

@@ -141,6 +141,7 @@ impl House {
         }
         let mut requests = 0;
         let mut comparisons = std::collections::HashMap::new();
+        let mut taken = Vec::new();
         let mut locked = self.script.auth;
         if locked {
             socket.send(Message::text(json!(["AUTH", "say who you are"]).to_string())).await?;
@@ -185,6 +186,23 @@ impl House {
                 }
                 Ok(ClientMessage::Event(event)) => {
                     self.counts.published.fetch_add(1, Ordering::Relaxed);
+                    if self.script.fault == Fault::NoOk {
+                        continue;
+                    }
+                    if self.script.fault == Fault::OkOfAnother {
+                        let other = json!(["OK", "0".repeat(64), true, ""]);
+                        socket.send(Message::text(other.to_string())).await?;
+                        continue;
+                    }
+                    if let Fault::TakesASecond(most) = self.script.fault {
+                        taken.retain(|at: &std::time::Instant| at.elapsed() < Duration::from_secs(1));
+                        if taken.len() >= most {
+                            let refusal = json!(["OK", event.id, false, "rate-limited: slow down"]);
+                            socket.send(Message::text(refusal.to_string())).await?;
+                            continue;
+                        }
+                        taken.push(std::time::Instant::now());
+                    }
                     let (accepted, message) = match &self.script.refuses {
                         Some(reason) => (false, reason.clone()),
                         None if event.verify().is_err() => (false, "invalid: not verified".to_owned()),

@@ -57,6 +57,12 @@ pub enum Fault {
     Also(Vec<String>),
     /// 21: after the events a text frame that is not UTF-8.
     NotText,
+    /// 27: events are never answered.
+    NoOk,
+    /// 27: every OK is about another event.
+    OkOfAnother,
+    /// Takes so many events a second, and refuses more with `rate-limited:`.
+    TakesASecond(usize),
     /// 28: it hangs up when it has sent so many bytes within a second.
     Throttle(usize),
     /// 23: so many challenges (NIP-42) before the events.

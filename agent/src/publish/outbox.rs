@@ -20,6 +20,10 @@ const RELAYS: usize = 16;
 const GUESTS: usize = 8;
 /// and looked at so often, for what was delayed.
 const LOOK: Duration = Duration::from_secs(2);
+/// Events to one relay come no closer than this, but for the first few: thousands are due after a sweep, and relays limit
+/// what they take.
+const PACE: Duration = Duration::from_millis(125);
+const AT_ONCE: usize = 3;
 
 /// For ever: sends what is due. Each relay has a task of its own, so that a slow one holds up nobody.
 ///
@@ -55,7 +59,10 @@ pub async fn deliver(agent: Agent, publisher: Publisher, voice: Voice) -> Result
 }
 
 async fn to_relay(agent: &Agent, voice: &Voice, relay: &str) -> Result<()> {
-    for one in agent.archive.due_outgoing(relay, now(), PAGE).await? {
+    for (n, one) in agent.archive.due_outgoing(relay, now(), PAGE).await?.into_iter().enumerate() {
+        if n >= AT_ONCE {
+            tokio::time::sleep(PACE).await;
+        }
         let delivery = send(agent, voice, &one).await;
         Happening::Delivered { relay, delivery: &delivery }.tell();
         agent.archive.delivered(&one, &delivery, now()).await?;
