@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::agent::Agent;
+use crate::net::{Tor, TorStatus};
 use crate::supervisor::Vitals;
 
 /// The archive has so long to answer a probe.
@@ -63,12 +64,13 @@ pub async fn serve(
     axum::serve(TcpListener::from_std(listener)?, router).await.context("the HTTP server failed")
 }
 
-/// 200 while the archive answers and every service runs, `degraded` while a service waits to be started again; 503
+/// 200 while the archive answers and every service runs, `degraded` while a service waits to be started again or Tor cannot be; 503
 /// when the archive does not answer.
 async fn healthz(State(house): State<House>) -> impl IntoResponse {
     let archive = answers(&house).await;
     let services = house.vitals.services();
-    let ailing = services.values().any(Option::is_some);
+    let tor = house.agent.dialer.tor().map(Tor::status);
+    let ailing = services.values().any(Option::is_some) || matches!(tor, Some(TorStatus::Failed(_)));
     let status = match (&archive, ailing) {
         (Err(_), _) => "down",
         (Ok(()), true) => "degraded",
@@ -81,7 +83,8 @@ async fn healthz(State(house): State<House>) -> impl IntoResponse {
             (name.to_owned(), json!({"status": if trouble.is_some() { "restarting" } else { "up" }, "error": trouble}))
         })
         .collect();
-    (code, Json(json!({"status": status, "archive": archive.err(), "services": services})))
+    let tor = tor.map(|status| status.to_string());
+    (code, Json(json!({"status": status, "archive": archive.err(), "services": services, "tor": tor})))
 }
 
 async fn readyz(State(house): State<House>) -> impl IntoResponse {

@@ -13,8 +13,8 @@ use crate::StorageError;
 
 /// Shorter runs of hexadecimal digits are left as text: their header would cost what they save.
 const MIN_HEX: usize = 16;
-/// The fastest level. With a trained dictionary the next ones save two bytes in a hundred and take twice the time.
-const LEVEL: i32 = 1;
+/// What zstd spends: against its fastest level three bytes in a hundred less, for two microseconds an event.
+const LEVEL: i32 = 3;
 /// Every zstd frame begins with these bytes, which are not stored.
 const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 /// No event can be so large: relay messages are bounded far below.

@@ -32,15 +32,16 @@ fn main() -> anyhow::Result<()> {
     let relays: usize = number.unwrap_or(RELAYS);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let connections = Arc::new(AtomicUsize::new(0));
-    let (address, dns) = runtime.block_on(async {
+    let (address, dns, listener) = runtime.block_on(async {
         let dns = Dns::start(|name, _| name.ends_with(".example").then(|| Answer::of(&["127.0.0.1"]))).await?;
         let socket = tokio::net::TcpSocket::new_v4()?;
         socket.bind("127.0.0.1:0".parse()?)?;
         let listener = socket.listen(4_096)?;
         let address = listener.local_addr()?;
-        tokio::spawn(serve(listener, connections.clone()));
-        anyhow::Ok((address, dns))
+        anyhow::Ok((address, dns, listener))
     })?;
+    let mut house = JoinSet::new();
+    house.spawn_on(serve(listener, connections.clone()), runtime.handle());
     let dir = tempfile::tempdir()?;
     write(dir.path(), relays, address, dns.address)?;
     let brotr = |args: &[&str]| {
@@ -48,7 +49,8 @@ fn main() -> anyhow::Result<()> {
         command.args(args).current_dir(dir.path()).env_clear().stderr(std::process::Stdio::null());
         command
     };
-    anyhow::ensure!(brotr(&["relays", "add", "relays.txt"]).output()?.status.success(), "no relays were added");
+    let added = brotr(&["relays", "add", "relays.txt"]).stderr(std::process::Stdio::piped()).output()?;
+    anyhow::ensure!(added.status.success(), "no relays were added: {}", String::from_utf8_lossy(&added.stderr));
     for sweep in 1..=2 {
         connections.store(0, Ordering::Relaxed);
         let began = Instant::now();
@@ -73,7 +75,7 @@ fn main() -> anyhow::Result<()> {
         shell("update relay set check_due_at = 0")?;
         let weight = shell(
             "select (select count(*) from visit) || ' checks kept, ' || \
-             (select sum(pgsize) from dbstat where name = 'visit') / (select count(*) from visit) || ' bytes each'",
+             ((select sum(pgsize) from dbstat where name = 'visit') / (select count(*) from visit)) || ' bytes each'",
         )?;
         print!("         {}", String::from_utf8_lossy(&weight.stdout));
     }
@@ -98,7 +100,7 @@ fn write(dir: &std::path::Path, relays: usize, address: SocketAddr, dns: SocketA
     let list: Vec<String> = (0..relays).map(|n| format!("ws://r{n}.example:{port}")).collect();
     std::fs::write(dir.join("relays.txt"), list.join("\n"))?;
     let config = json!({"version": 1,
-        "network": {"allow": ["127.0.0.0/8"], "nameservers": [dns], "max_connections": 2_000, "dials_per_minute": 1_000_000,
+        "network": {"allow": ["127.0.0.0/8"], "nameservers": [dns], "max_connections": 2_000, "dials_per_minute": 100_000,
             "clearnet": {"max_connections": 2_000}},
         "initializer": {"seeds": []}, "monitor": {"concurrency": 500}});
     Ok(std::fs::write(dir.join("brotr.yaml"), config.to_string())?)

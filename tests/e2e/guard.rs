@@ -81,7 +81,7 @@ async fn what_a_name_stands_for_is_checked_once_and_connected_to() {
     ] {
         let error = dialer.dial(&address(host)).await.err().expect(host);
         assert!(matches!(error, DialError::Private { .. }), "{host}: {error}");
-        let error = info::fetch(dialer, &address(host)).await.err().expect(host).to_string();
+        let error = info::fetch(dialer, &address(host)).await.expect_err(host).to_string();
         assert!(error.contains("private address"), "{host}: {error}");
     }
     let error = dialer.dial(&address("nobody.example")).await.err().expect("no such name");
@@ -113,7 +113,7 @@ async fn private_addresses_are_refused_in_every_spelling() {
     ] {
         let error = Address::parse(&format!("ws://{host}:{port}"), dialer.guard()).expect_err(host);
         assert!(matches!(error, BadAddress::Refused(_)), "{host}: {error}");
-        let error = http::get(dialer, &format!("http://{host}:{port}/"), "*/*", 99).await.err().expect(host);
+        let error = http::get(dialer, &format!("http://{host}:{port}/"), "*/*", 99).await.expect_err(host);
         assert!(matches!(error, HttpError::Refused(_)), "{host}: {error}");
     }
     // Local names, where nothing local is allowed.

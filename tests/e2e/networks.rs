@@ -57,6 +57,10 @@ async fn onion_services_are_checked_synchronized_and_published_to() {
     assert_eq!(health.info.expect("a document").text_field("name"), Some("behind an onion"));
     assert_eq!(status(), TorStatus::Ready);
 
+    // Another process on the same directory, such as `brotr check` beside the daemon.
+    let beside = brotr::agent::dialer(&place.agent.config, &place.agent.signer).expect("a dialer");
+    drop(beside.dial(&onion(1)).await.expect("reached as well"));
+
     // Two at once, each on circuits of its own.
     let addresses = [onion(0), onion(1)];
     let (first, other) = tokio::join!(pass(&place, &addresses[0]), pass(&place, &addresses[1]));

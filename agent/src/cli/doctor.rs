@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{Done, Shared, output};
 use crate::agent;
 use crate::config::{Config, Size};
+use crate::monitor::Places;
 use crate::net::{Address, Guard};
 use crate::synchronizer::free_bytes;
 
@@ -97,6 +98,15 @@ async fn examine(config: &Config) -> Vec<Check> {
             good(name, list.join(" "))
         });
     }
+    checks.push(networks(config));
+    for (name, file) in [("cities", &config.monitor.geo.city), ("networks' owners", &config.monitor.geo.asn)] {
+        if let Some(file) = file {
+            checks.push(match Places::readable(file) {
+                Ok(what) => good(name, what),
+                Err(error) => bad(name, error, "put a database in MaxMind's format there, or correct monitor.geo"),
+            });
+        }
+    }
     if config.http.enabled {
         checks.push(match tokio::net::TcpListener::bind(config.http.listen).await {
             Ok(_) => good("http", format!("{} is free", config.http.listen)),
@@ -108,6 +118,18 @@ async fn examine(config: &Config) -> Vec<Check> {
         });
     }
     checks
+}
+
+/// Which networks are reached, and whether what that takes can be made.
+fn networks(config: &Config) -> Check {
+    let made = crate::agent::dialer(config, &brotr_keys::Signer::throwaway());
+    match made {
+        Ok(dialer) => {
+            let reached: Vec<_> = dialer.networks().iter().map(|network| network.as_str()).collect();
+            good("reaches", if reached.is_empty() { "nothing".into() } else { reached.join(" ") })
+        }
+        Err(error) => bad("reaches", format!("{error:#}"), "correct the settings under network"),
+    }
 }
 
 fn low(text: &str, floor: Size) -> Check {

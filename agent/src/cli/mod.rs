@@ -16,6 +16,7 @@ mod output;
 mod query;
 mod relays;
 mod run;
+mod show;
 mod sql;
 mod stats;
 mod sync;

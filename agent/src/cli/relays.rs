@@ -3,14 +3,12 @@
 use std::io::Read;
 use std::path::Path;
 
+use super::{Access, Done, Shared, output, show};
+use crate::initializer::{self, Refused, Sorted};
+use crate::net::{Address, Guard};
 use anyhow::{Context, Result};
 use brotr_storage::{Relay, RelayQuery};
 use clap::Subcommand;
-use serde_json::{Value, json};
-
-use super::{Access, Done, Shared, output};
-use crate::initializer::{self, Refused, Sorted};
-use crate::net::{Address, Guard};
 
 /// Relays are listed so many at a time.
 const PAGE: i64 = 1_000;
@@ -74,25 +72,7 @@ pub(super) async fn main(shared: &Shared, command: Command) -> Result<Done> {
         Command::Show { url } => {
             let address = Address::parse(&url, &guard).with_context(|| url.clone()).map_err(super::Usage)?;
             let archive = shared.archive(&config, Access::Read).await?;
-            let Some(relay) = archive.relay(address.as_str()).await? else {
-                anyhow::bail!("{address} is not in the archive: add it with brotr relays add {address}");
-            };
-            let documents = archive.documents(address.as_str()).await?;
-            let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|_| json!(text));
-            if shared.json {
-                let mut shown = serde_json::to_value(&relay)?;
-                for document in &documents {
-                    shown[document.kind.as_str()] = json!({"generated_at": document.generated_at,
-                        "data": parsed(&document.data), "rtt_ms": document.rtt_ms});
-                }
-                output::json(&shown)?;
-            } else {
-                output::line(&row(&relay))?;
-                for document in documents {
-                    let text = serde_json::to_string_pretty(&parsed(&document.data))?;
-                    output::line(&format!("{} of {}:\n{text}", document.kind, output::time(document.generated_at)))?;
-                }
-            }
+            show::show(shared, &config, archive.as_ref(), &address).await?;
             Ok(Done::Well)
         }
     }

@@ -1,6 +1,7 @@
 //! `brotr stats`
 
 use anyhow::Result;
+use brotr_storage::Deliveries;
 
 use super::{Access, Done, Shared, output};
 
@@ -8,8 +9,11 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     let config = shared.load()?;
     let archive = shared.archive(&config, Access::Read).await?;
     let stats = archive.stats().await?;
+    let deliveries = archive.deliveries().await?;
     if shared.json {
-        output::json(&stats)?;
+        let mut shown = serde_json::to_value(&stats)?;
+        shown["publishing"] = serde_json::to_value(&deliveries)?;
+        output::json(&shown)?;
         return Ok(Done::Well);
     }
     output::line(&format!("events     {}", stats.events))?;
@@ -17,6 +21,13 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     output::line(&format!("sightings  {}", stats.sightings))?;
     output::line(&format!("disk       {}", bytesize::ByteSize::b(stats.disk_bytes.cast_unsigned()).display().iec()))?;
     output::line(&format!("outbox     {}", stats.outbox))?;
+    for sent in &deliveries {
+        let Deliveries { relay, accepted, refused, waiting, trouble } = sent;
+        let trouble = trouble.as_ref().map(|trouble| format!("; last: {trouble}")).unwrap_or_default();
+        output::line(&format!(
+            "published  {accepted:>8} taken, {refused} refused, {waiting} waiting: {relay}{trouble}"
+        ))?;
+    }
     for (state, n) in &stats.relays {
         output::line(&format!("relays     {n:>8} {state}"))?;
     }

@@ -244,10 +244,11 @@ pub async fn check(dialer: &Arc<Dialer>, address: &Address, plan: &Plan) -> Heal
         health.probes = probe::of_reading(&page, challenged, health.info.as_ref());
     }
     if let Some(mut session) = session {
-        if health.up && plan.wants(Check::Read) {
-            if let Some(info) = &health.info {
-                health.probes.extend(probe::claimed(&mut session, info).await);
-            }
+        if health.up
+            && plan.wants(Check::Read)
+            && let Some(info) = &health.info
+        {
+            health.probes.extend(probe::claimed(&mut session, info).await);
         }
         if health.up && plan.wants(Check::Write) {
             write(&mut session, address, plan, &mut health).await;

@@ -103,6 +103,15 @@ impl Places {
         Self { city: Database::new(&config.city), asn: Database::new(&config.asn) }
     }
 
+    /// What a file holds.
+    ///
+    /// # Errors
+    /// When it is no such database.
+    pub fn readable(file: &std::path::Path) -> Result<String, String> {
+        let reader = Reader::open_readfile(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        Ok(format!("{} in {}", reader.metadata().database_type, file.display()))
+    }
+
     /// Whether places can be told.
     #[must_use]
     pub fn tell_cities(&self) -> bool {

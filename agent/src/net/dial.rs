@@ -136,6 +136,23 @@ impl std::fmt::Debug for Dialer {
     }
 }
 
+/// Why relays of a network are not reached, if they are not.
+#[must_use]
+pub fn unreached(limits: &config::Network, tor: bool, network: Network) -> Option<&'static str> {
+    Some(match network {
+        Network::Clearnet if !limits.clearnet.enabled => "network.clearnet.enabled is false",
+        Network::Clearnet if limits.tor.clearnet && !tor => {
+            "network.tor.clearnet is true and network.tor.enabled is not"
+        }
+        Network::Tor if !tor => "network.tor.enabled is false",
+        Network::I2p if limits.i2p.socks.is_none() => "network.i2p.socks names no proxy",
+        Network::I2p if !limits.i2p.enabled => "network.i2p.enabled is false",
+        Network::Loki if limits.loki.socks.is_none() => "network.loki.socks names no proxy",
+        Network::Loki if !limits.loki.enabled => "network.loki.enabled is false",
+        _ => return None,
+    })
+}
+
 impl Dialer {
     /// A dialer with these limits; `contact` tells operators whom they see. Tor keeps its state in `tor`, if it is used.
     ///
@@ -188,19 +205,10 @@ impl Dialer {
     /// # Errors
     /// Why not, and what to do about it.
     pub fn reaches(&self, network: Network) -> Result<(), DialError> {
-        let why = match network {
-            Network::Clearnet if !self.limits.clearnet.enabled => "network.clearnet.enabled is false",
-            Network::Clearnet if self.limits.tor.clearnet && self.tor.is_none() => {
-                "network.tor.clearnet is true and network.tor.enabled is not"
-            }
-            Network::Tor if self.tor.is_none() => "network.tor.enabled is false",
-            Network::I2p if self.limits.i2p.socks.is_none() => "network.i2p.socks names no proxy",
-            Network::I2p if !self.limits.i2p.enabled => "network.i2p.enabled is false",
-            Network::Loki if self.limits.loki.socks.is_none() => "network.loki.socks names no proxy",
-            Network::Loki if !self.limits.loki.enabled => "network.loki.enabled is false",
-            _ => return Ok(()),
-        };
-        Err(DialError::Unreachable(network, why))
+        match unreached(&self.limits, self.tor.is_some(), network) {
+            Some(why) => Err(DialError::Unreachable(network, why)),
+            None => Ok(()),
+        }
     }
 
     /// The right to have a large answer in memory.
