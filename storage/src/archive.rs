@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use async_trait::async_trait;
-use nostr::{EventId, Filter};
+use nostr::{EventId, Filter, PublicKey};
 
 use crate::backup::Counts;
 use crate::rows::{
-    Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Job, JobStatus, Network, Outgoing,
-    Relay, RelayQuery, Stats, Stored, Visit,
+    Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Job, JobStatus, Lane, Network,
+    Outgoing, Relay, RelayQuery, Stats, Stored, Visit,
 };
 use crate::{Event, StorageError, View};
 
@@ -167,7 +167,20 @@ pub trait Ledger: Send + Sync {
     /// Keeps a job request; `false` when it was there already.
     async fn accept_job(&self, job: &Job) -> Result<bool>;
 
-    /// Takes the oldest job that nobody has begun, and marks it as begun.
+    /// How many jobs of a customer have not ended.
+    async fn open_jobs(&self, customer: PublicKey) -> Result<u64>;
+
+    /// Ends a job without an answer, if this customer asked for it and it has not ended.
+    async fn cancel_job(&self, id: EventId, customer: PublicKey, now: i64) -> Result<bool>;
+
+    /// The answer to a job that ended with a result, as JSON.
+    async fn job_answer(&self, id: EventId) -> Result<Option<String>>;
+
+    /// The newest jobs, at most so many.
+    async fn jobs(&self, limit: i64) -> Result<Vec<Job>>;
+
+    /// Takes a job that nobody has begun, and marks it as begun: of the customers with the fewest jobs in work the one that waits
+    /// longest.
     async fn take_job(&self) -> Result<Option<Job>>;
 
     /// Puts back the jobs that were begun and not ended: for the start of the one process that works on them.
@@ -182,11 +195,11 @@ pub trait Ledger: Send + Sync {
     /// Queues events for sending; pairs of event and relay that are queued already are left alone.
     async fn enqueue(&self, outgoing: &[Outgoing], now: i64) -> Result<()>;
 
-    /// The relays to which something is due, those that waited longest coming first.
-    async fn due_relays(&self, now: i64) -> Result<Vec<String>>;
+    /// The relays and lanes on which something is due, those that waited longest coming first.
+    async fn due_relays(&self, now: i64) -> Result<Vec<(String, Lane)>>;
 
-    /// What is due to a relay, in the order in which it was queued.
-    async fn due_outgoing(&self, relay: &str, now: i64, limit: i64) -> Result<Vec<Outgoing>>;
+    /// What is due to a relay on a lane, in the order in which it was queued.
+    async fn due_outgoing(&self, relay: &str, lane: Lane, now: i64, limit: i64) -> Result<Vec<Outgoing>>;
 
     /// Keeps how sending ended. A delay is one of everything that waits for the same relay.
     async fn delivered(&self, outgoing: &Outgoing, delivery: &Delivery, now: i64) -> Result<()>;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::archive::Ledger;
 use crate::database::{Database, Row, Transaction, args};
 use crate::rows::{
-    CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Job, JobStatus, Network, Outgoing,
+    CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Job, JobStatus, Lane, Network, Outgoing,
     Relay, RelayQuery, RelayState, Visit,
 };
 use crate::{StorageError, claims};
@@ -349,14 +349,55 @@ impl<D: Database> Ledger for D {
         let mut tx = self.begin().await?;
         let rows = tx
             .rows(
-                "update job set status = 'working' where id = (select id from job where status = 'received' \
-                 order by received_at, id limit 1) and status = 'received' \
+                "update job set status = 'working' where id = (select id from job j where status = 'received' \
+                 order by (select count(*) from job w where w.customer = j.customer and w.status = 'working'), received_at, id limit 1) \
+                 and status = 'received' \
                  returning id, kind, customer, request, received_at, status",
                 args![],
             )
             .await?;
         tx.commit().await?;
         rows.first().map(job).transpose()
+    }
+
+    async fn open_jobs(&self, customer: PublicKey) -> Result<u64> {
+        let rows = self
+            .rows(
+                "select count(*) from job where customer = $1 and status in ('received', 'working')",
+                args![customer.to_bytes().as_slice()],
+            )
+            .await?;
+        let open = rows.first().map(|row| row.int(0)).transpose()?;
+        Ok(open.unwrap_or_default().cast_unsigned())
+    }
+
+    async fn cancel_job(&self, id: EventId, customer: PublicKey, now: i64) -> Result<bool> {
+        let mut tx = self.begin().await?;
+        let cancelled = tx
+            .execute(
+                "update job set status = 'cancelled', ended_at = $3 \
+                 where id = $1 and customer = $2 and status in ('received', 'working')",
+                args![id.as_bytes().as_slice(), customer.to_bytes().as_slice(), now],
+            )
+            .await?;
+        tx.commit().await?;
+        Ok(cancelled == 1)
+    }
+
+    async fn job_answer(&self, id: EventId) -> Result<Option<String>> {
+        let sql = "select answer from job where id = $1 and status = 'answered'";
+        let rows = self.rows(sql, args![id.as_bytes().as_slice()]).await?;
+        rows.first().map_or(Ok(None), |row| row.opt_text(0))
+    }
+
+    async fn jobs(&self, limit: i64) -> Result<Vec<Job>> {
+        let rows = self
+            .rows(
+                "select id, kind, customer, request, received_at, status from job order by received_at desc, id limit $1",
+                args![limit],
+            )
+            .await?;
+        rows.iter().map(job).collect()
     }
 
     async fn put_back_jobs(&self) -> Result<u64> {
@@ -370,8 +411,8 @@ impl<D: Database> Ledger for D {
         let mut tx = self.begin().await?;
         let ended = tx
             .execute(
-                "update job set status = $2, ended_at = $3 where id = $1 and status = 'working'",
-                args![id.as_bytes().as_slice(), status.as_str(), now],
+                "update job set status = $2, ended_at = $3, answer = $4 where id = $1 and status = 'working'",
+                args![id.as_bytes().as_slice(), status.as_str(), now, answer.first().map(|one| one.body.as_str())],
             )
             .await?;
         if ended == 1 {
@@ -397,22 +438,27 @@ impl<D: Database> Ledger for D {
         tx.commit().await
     }
 
-    async fn due_relays(&self, now: i64) -> Result<Vec<String>> {
+    async fn due_relays(&self, now: i64) -> Result<Vec<(String, Lane)>> {
         let rows = self
             .rows(
-                "select relay from outbox where due_at is not null and due_at <= $1 group by relay order by min(due_at)",
+                "select relay, case when slot is null then 1 else 0 end as answers from outbox \
+                 where due_at is not null and due_at <= $1 group by relay, case when slot is null then 1 else 0 end order by min(due_at)",
                 args![now],
             )
             .await?;
-        rows.iter().map(|row| row.text(0)).collect()
+        let place = |row: &Row| {
+            let lane = if row.int(1)? == 1 { Lane::Answers } else { Lane::Versions };
+            Ok((row.text(0)?, lane))
+        };
+        rows.iter().map(place).collect()
     }
 
-    async fn due_outgoing(&self, relay: &str, now: i64, limit: i64) -> Result<Vec<Outgoing>> {
+    async fn due_outgoing(&self, relay: &str, lane: Lane, now: i64, limit: i64) -> Result<Vec<Outgoing>> {
         let rows = self
             .rows(
                 "select event, relay, body, slot, attempts from outbox \
-                 where relay = $1 and due_at is not null and due_at <= $2 order by k limit $3",
-                args![relay, now, limit],
+                 where relay = $1 and due_at is not null and due_at <= $2 and (slot is null) = ($4 = 1) order by k limit $3",
+                args![relay, now, limit, i64::from(lane == Lane::Answers)],
             )
             .await?;
         rows.iter()

@@ -129,6 +129,8 @@ words! {
         Answered = "answered",
         /// Ended with an error.
         Failed = "failed",
+        /// Taken back by the customer.
+        Cancelled = "cancelled",
     }
 }
 
@@ -346,6 +348,15 @@ pub struct Outgoing {
     pub slot: Option<String>,
     /// How often sending was tried.
     pub attempts: i64,
+}
+
+/// What is sent to a relay goes on two lanes, so that nobody who waits for an answer waits behind a sweep of thousands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Answers, and whatever else stands for itself.
+    Answers,
+    /// The newest versions of what is replaceable: measurements, announcements.
+    Versions,
 }
 
 /// How sending ended.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::Result;
-use brotr_storage::{Delivery, Outgoing};
+use brotr_storage::{Delivery, Lane, Outgoing};
 use nostr::{Event, JsonUtil};
 use tokio::task::JoinSet;
 
@@ -20,36 +20,36 @@ const RELAYS: usize = 16;
 const GUESTS: usize = 8;
 /// and looked at so often, for what was delayed.
 const LOOK: Duration = Duration::from_secs(2);
-/// Events to one relay come no closer than this, but for the first few: thousands are due after a sweep, and relays limit
-/// what they take.
+/// Versions of what is replaceable come no closer than this to one relay, but for the first few: thousands are due after a
+/// sweep, and relays limit what they take.
 const PACE: Duration = Duration::from_millis(125);
 const AT_ONCE: usize = 3;
 
-/// For ever: sends what is due. Each relay has a task of its own, so that a slow one holds up nobody.
+/// For ever: sends what is due. Each relay has a task of its own for each lane, so that a slow one holds up nobody.
 ///
 /// # Errors
 /// When the archive cannot be used.
 pub async fn deliver(agent: Agent, publisher: Publisher, voice: Voice) -> Result<()> {
-    let mut sending: JoinSet<(String, Result<()>)> = JoinSet::new();
+    let mut sending: JoinSet<((String, Lane), Result<()>)> = JoinSet::new();
     let mut busy = HashSet::new();
     let own: HashSet<String> =
         agent.own_relays().iter().chain(&agent.job_relays()).map(|a| a.as_str().to_owned()).collect();
     loop {
         let (ours, guests): (Vec<_>, Vec<_>) =
-            agent.archive.due_relays(now()).await?.into_iter().partition(|relay| own.contains(relay));
-        for (relay, lanes) in ours.into_iter().map(|r| (r, RELAYS)).chain(guests.into_iter().map(|r| (r, GUESTS))) {
-            if busy.len() < lanes && busy.insert(relay.clone()) {
+            agent.archive.due_relays(now()).await?.into_iter().partition(|(relay, _)| own.contains(relay));
+        for (place, lanes) in ours.into_iter().map(|p| (p, RELAYS)).chain(guests.into_iter().map(|p| (p, GUESTS))) {
+            if busy.len() < lanes && busy.insert(place.clone()) {
                 let (agent, voice) = (agent.clone(), voice.clone());
                 sending.spawn(async move {
-                    let ended = to_relay(&agent, &voice, &relay).await;
-                    (relay, ended)
+                    let ended = to_relay(&agent, &voice, &place.0, place.1).await;
+                    (place, ended)
                 });
             }
         }
         tokio::select! {
             Some(ended) = sending.join_next() => {
-                let (relay, ended) = ended?;
-                busy.remove(&relay);
+                let (place, ended) = ended?;
+                busy.remove(&place);
                 ended?;
             }
             () = publisher.waits() => {}
@@ -58,9 +58,9 @@ pub async fn deliver(agent: Agent, publisher: Publisher, voice: Voice) -> Result
     }
 }
 
-async fn to_relay(agent: &Agent, voice: &Voice, relay: &str) -> Result<()> {
-    for (n, one) in agent.archive.due_outgoing(relay, now(), PAGE).await?.into_iter().enumerate() {
-        if n >= AT_ONCE {
+async fn to_relay(agent: &Agent, voice: &Voice, relay: &str, lane: Lane) -> Result<()> {
+    for (n, one) in agent.archive.due_outgoing(relay, lane, now(), PAGE).await?.into_iter().enumerate() {
+        if lane == Lane::Versions && n >= AT_ONCE {
             tokio::time::sleep(PACE).await;
         }
         let delivery = send(agent, voice, &one).await;

@@ -23,10 +23,11 @@ use crate::{Archive, StorageError};
 use connection::{Readers, SqliteTransaction, WriterConnection};
 
 /// The schema's migrations, in order; the file's `user_version` says how many of them it has.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../../migrations/sqlite/0001_archive.sql"),
     include_str!("../../../migrations/sqlite/0002_lost.sql"),
     include_str!("../../../migrations/sqlite/0003_visits.sql"),
+    include_str!("../../../migrations/sqlite/0004_answers.sql"),
 ];
 /// Twice SQLite's own: half as many pages are written for the same events.
 const PAGE_SIZE: u32 = 8192;

@@ -159,8 +159,48 @@ pub(super) async fn a_job_is_taken_and_ended_once(archive: Arc<dyn Archive>, _: 
     assert!(archive.end_job(job.id, JobStatus::Answered, 4, &answer).await.expect("ended"));
     assert!(!archive.end_job(job.id, JobStatus::Failed, 5, &answer).await.expect("asked"), "ended already");
     assert_eq!(archive.job(job.id).await.expect("read").expect("there").status, JobStatus::Answered);
-    assert_eq!(archive.due_outgoing(RELAY, 4, 10).await.expect("due").len(), 1);
+    assert_eq!(archive.due_outgoing(RELAY, Lane::Answers, 4, 10).await.expect("due").len(), 1);
     assert_eq!(archive.take_job().await.expect("asked"), None);
+}
+
+pub(super) async fn jobs_are_shared_out_and_can_be_cancelled(archive: Arc<dyn Archive>, _: String) {
+    let request = |n: usize, customer: &Keys| {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        Job {
+            id: nostr::EventId::from_byte_array(id),
+            kind: 5400,
+            customer: customer.public_key(),
+            request: "{}".into(),
+            received_at: n as i64,
+            status: JobStatus::Received,
+        }
+    };
+    let (loud, quiet) = (Keys::generate(), Keys::generate());
+    for n in 0..20 {
+        archive.accept_job(&request(n, &loud)).await.expect("kept");
+    }
+    archive.accept_job(&request(99, &quiet)).await.expect("kept");
+    assert_eq!(archive.open_jobs(loud.public_key()).await.expect("counted"), 20);
+    let first = archive.take_job().await.expect("asked").expect("there");
+    let second = archive.take_job().await.expect("asked").expect("there");
+    assert_eq!((first.customer, second.customer), (loud.public_key(), quiet.public_key()), "each has a turn");
+    // Only who asked may cancel, and only what has not ended.
+    assert!(!archive.cancel_job(first.id, quiet.public_key(), 100).await.expect("asked"), "another's job");
+    assert!(archive.cancel_job(first.id, loud.public_key(), 100).await.expect("cancelled"), "a job in work");
+    assert!(
+        archive.cancel_job(request(5, &loud).id, loud.public_key(), 100).await.expect("cancelled"),
+        "one that waits"
+    );
+    assert!(!archive.end_job(first.id, JobStatus::Answered, 101, &[outgoing(first.id, RELAY)]).await.expect("asked"));
+    assert!(archive.due_relays(200).await.expect("due").is_empty(), "no answer to what was cancelled");
+    let answer = Outgoing { body: "the answer".into(), ..outgoing(second.id, RELAY) };
+    assert!(archive.end_job(second.id, JobStatus::Answered, 101, &[answer]).await.expect("ended"));
+    assert!(!archive.cancel_job(second.id, quiet.public_key(), 102).await.expect("asked"), "it has ended");
+    assert_eq!(archive.job_answer(second.id).await.expect("read").as_deref(), Some("the answer"));
+    assert_eq!(archive.job_answer(first.id).await.expect("read"), None);
+    let listed = archive.jobs(5).await.expect("listed");
+    assert_eq!((listed.len(), listed[0].id), (5, request(99, &quiet).id), "newest first");
 }
 
 pub(super) async fn the_outbox_keeps_what_is_not_delivered(archive: Arc<dyn Archive>, _: String) {
@@ -170,11 +210,11 @@ pub(super) async fn the_outbox_keeps_what_is_not_delivered(archive: Arc<dyn Arch
     archive.enqueue(&list, 11).await.expect("queued again, once");
     archive.delivered(&list[0], &Delivery::Accepted, 12).await.expect("kept");
     archive.delivered(&list[1], &Delivery::Refused("blocked: no".into()), 12).await.expect("kept");
-    assert_eq!(archive.due_relays(12).await.expect("due"), [RELAY]);
+    assert_eq!(archive.due_relays(12).await.expect("due"), [(RELAY.to_owned(), Lane::Answers)]);
     let later = Delivery::Delayed { reason: "timeout".into(), due_at: 50 };
     archive.delivered(&list[2], &later, 12).await.expect("kept");
-    assert!(archive.due_outgoing(RELAY, 49, 10).await.expect("due").is_empty());
-    let due = archive.due_outgoing(RELAY, 50, 10).await.expect("due");
+    assert!(archive.due_outgoing(RELAY, Lane::Answers, 49, 10).await.expect("due").is_empty());
+    let due = archive.due_outgoing(RELAY, Lane::Answers, 50, 10).await.expect("due");
     assert_eq!(due, [Outgoing { attempts: 1, ..list[2].clone() }]);
     // What waits behind a delayed event waits with it; other relays do not.
     let behind = [
@@ -186,16 +226,21 @@ pub(super) async fn the_outbox_keeps_what_is_not_delivered(archive: Arc<dyn Arch
     let later = Delivery::Delayed { reason: "rate-limited: slow".into(), due_at: 90 };
     archive.delivered(&behind[0], &later, 61).await.expect("kept");
     archive.delivered(&list[2], &Delivery::Accepted, 61).await.expect("kept");
-    assert_eq!(archive.due_relays(89).await.expect("due"), ["wss://quick.example/"]);
+    assert_eq!(archive.due_relays(89).await.expect("due"), [("wss://quick.example/".to_owned(), Lane::Answers)]);
     // A newer version takes the place of one that waits, and of nothing else.
     let version = |n: usize| Outgoing { slot: Some("30166:d".into()), ..outgoing(ids[n], "wss://r.example/") };
     archive.enqueue(&[version(0), outgoing(ids[2], "wss://r.example/")], 62).await.expect("queued");
     archive.enqueue(&[version(1)], 63).await.expect("queued");
-    let waiting = archive.due_outgoing("wss://r.example/", 63, 9).await.expect("due");
-    assert_eq!(waiting.iter().map(|one| one.event).collect::<Vec<_>>(), [ids[2], ids[1]]);
+    let waiting = async |lane| {
+        let due = archive.due_outgoing("wss://r.example/", lane, 63, 9).await.expect("due");
+        due.iter().map(|one| one.event).collect::<Vec<_>>()
+    };
+    assert_eq!((waiting(Lane::Answers).await, waiting(Lane::Versions).await), (vec![ids[2]], vec![ids[1]]));
     // What is done with is forgotten, what waits is not.
     assert_eq!(archive.prune(60).await.expect("pruned"), 3);
-    assert_eq!(archive.due_outgoing("wss://r.example/", 63, 9).await.expect("due").len(), 2);
-    let slow = archive.due_outgoing("wss://slow.example/", 90, 10).await.expect("due");
+    assert_eq!(waiting(Lane::Answers).await.len() + waiting(Lane::Versions).await.len(), 2);
+    let due = archive.due_relays(63).await.expect("due");
+    assert!(due.contains(&("wss://r.example/".to_owned(), Lane::Versions)), "{due:?}");
+    let slow = archive.due_outgoing("wss://slow.example/", Lane::Answers, 90, 10).await.expect("due");
     assert_eq!(slow.iter().map(|one| one.attempts).collect::<Vec<_>>(), [1, 1]);
 }
