@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use brotr_dvm::{Acceptance, Canonical, Dvm, JOB_KINDS};
+use brotr_dvm::{Acceptance, Canonical, Dvm, Limits, job_kinds};
 use brotr_storage::Job;
-use nostr::{Event, Filter, Kind, RelayMessage, RelayUrl, SubscriptionId, Timestamp};
+use nostr::{
+    Alphabet, Event, Filter, Kind, PublicKey, RelayMessage, RelayUrl, SingleLetterTag, SubscriptionId, Timestamp,
+};
 use nostr_sdk::{Client, Relay, RelayPoolNotification, SubscribeOptions};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -34,7 +36,17 @@ pub fn dvm(agent: &Agent) -> Dvm {
     let canonical: Canonical = Arc::new(move |url: &str| {
         Address::parse(url, &guard).map(|a| a.as_str().to_owned()).map_err(|e| e.to_string())
     });
-    Dvm::new(agent.archive.clone(), agent.signer.clone(), canonical, agent.config.dvm.max_age.as_secs())
+    let config = &agent.config.dvm;
+    let keys = |list: &[String]| list.iter().filter_map(|text| PublicKey::parse(text).ok()).collect();
+    let limits = Limits {
+        per_minute: config.limits.per_minute,
+        all_per_minute: config.limits.all_per_minute,
+        open: config.limits.open,
+        allow: keys(&config.limits.allow),
+        deny: keys(&config.limits.deny),
+        pow: config.limits.pow,
+    };
+    Dvm::new(agent.archive.clone(), agent.signer.clone(), canonical, config.max_age.as_secs(), limits)
 }
 
 /// For ever: hears requests and keeps them; `work` is told of each.
@@ -119,6 +131,7 @@ async fn keep(dvm: &Dvm, mut heard: mpsc::Receiver<Event>, work: &Notify) -> Res
                 Happening::JobReceived(event.id).tell();
                 work.notify_one();
             }
+            Acceptance::Cancelled => tracing::debug!(by = %event.id, "a job was taken back"),
             Acceptance::Known => {}
             Acceptance::Ignored(reason) => tracing::debug!(job = %event.id, reason, "left a request alone"),
         }
@@ -137,11 +150,15 @@ async fn subscribe(agent: &Agent, relay: &Relay) {
         return;
     }
     let since = now().saturating_sub(agent.config.dvm.max_age.as_secs()).max(0);
-    let filter = Filter::new()
-        .kinds(JOB_KINDS.iter().copied().map(Kind::from))
-        .since(Timestamp::from(since.cast_unsigned()))
-        .limit(REPLAY);
-    if let Err(error) = relay.subscribe_with_id(subscription(), filter, SubscribeOptions::default()).await {
+    let since = Timestamp::from(since.cast_unsigned());
+    let requests = Filter::new().kinds(job_kinds().into_iter().map(Kind::from)).since(since).limit(REPLAY);
+    // What takes jobs back says so by the kind of what it deletes, or is addressed to us.
+    let kinds = job_kinds().into_iter().map(|kind| kind.to_string());
+    let deletions = || Filter::new().kind(Kind::EventDeletion).since(since).limit(REPLAY);
+    let by_kind = deletions().custom_tags(SingleLetterTag::lowercase(Alphabet::K), kinds);
+    let to_us = deletions().pubkey(agent.signer.public_key());
+    let filters = vec![requests, by_kind, to_us];
+    if let Err(error) = relay.subscribe_with_id(subscription(), filters, SubscribeOptions::default()).await {
         tracing::warn!(relay = %relay.url(), %error, "failed to subscribe to jobs, trying again");
     }
 }
@@ -181,10 +198,10 @@ async fn answer(
     let job = &job;
     let mut relays = spelled(&agent.own_relays());
     relays.extend(spelled(&agent.job_relays()));
-    relays.extend(dvm.reply_relays(job));
+    relays.extend(dvm.reply_relays(job).await?);
     relays.sort_unstable();
     relays.dedup();
-    publisher.publish_to(dvm.processing(job)?, &relays).await?;
+    publisher.publish_to(dvm.processing(job).await?, &relays).await?;
     let deadline = agent.config.dvm.deadline.get();
     // Should the deadline pass, the customer has an answer and the database goes on with the statement; it keeps its
     // permit until then, so that jobs never hold more than so many connections.
@@ -199,8 +216,10 @@ async fn answer(
     let run = tokio::spawn(run);
     let answer = match tokio::time::timeout(deadline, run).await {
         Ok(Ok(answer)) => answer?,
-        Ok(Err(_)) => dvm.failed(job, "the job failed here; this was recorded")?,
-        Err(_) => dvm.failed(job, &format!("the job was not done within {} s: ask for less", deadline.as_secs()))?,
+        Ok(Err(_)) => dvm.failed(job, "the job failed here; this was recorded").await?,
+        Err(_) => {
+            dvm.failed(job, &format!("the job was not done within {} s: ask for less", deadline.as_secs())).await?
+        }
     };
     let ended = agent.archive.end_job(job.id, answer.status, now(), &outgoing(&answer.event, &relays)).await?;
     if ended {

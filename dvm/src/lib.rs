@@ -4,25 +4,39 @@
 //! should go to; the archive's job table makes sure that each request is answered once.
 
 mod answer;
-mod count;
+mod jobs;
+mod limits;
 mod request;
+mod seal;
 
 use std::fmt;
 use std::sync::Arc;
 
 use brotr_keys::Signer;
-use brotr_storage::{Archive, Job, JobStatus, StorageError};
-use nostr::{Event, JsonUtil, Kind, PublicKey};
+use brotr_storage::{Archive, Event as Archived, Job, JobStatus, StorageError, View};
+use nostr::{Event, Filter, JsonUtil, Kind, PublicKey, SignerError};
 
+pub use limits::Limits;
 pub use request::{Input, InputType, JobRequest};
+pub use seal::Seal;
 
-/// A kind that asks for work here.
-pub const JOB_KINDS: &[u16] = &[count::KIND];
+use jobs::{Desk, JOBS};
+use limits::Gate;
+
+/// The kinds that ask for work here.
+#[must_use]
+pub fn job_kinds() -> Vec<u16> {
+    JOBS.iter().map(|work| work.kind()).collect()
+}
 
 /// The most relays that one answer is sent to besides our own: a request's `relays` is the customer's to write.
 const MAX_REPLY_RELAYS: usize = 5;
 /// The largest request event that is kept.
 const MAX_REQUEST: usize = 64 << 10;
+/// The largest result: relays take events of 64 KiB as a rule, and the request is in it once more.
+const MAX_RESULT: usize = 40_000;
+/// Jobs that one deletion takes back.
+const MAX_CANCELLED: usize = 50;
 
 /// What became of a request event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +45,8 @@ pub enum Acceptance {
     New,
     /// Kept before.
     Known,
+    /// A job was taken back.
+    Cancelled,
     /// Not for us, with the reason.
     Ignored(&'static str),
 }
@@ -65,6 +81,7 @@ pub struct Dvm {
     canonical: Canonical,
     /// Requests older than this many seconds are left alone.
     max_age: i64,
+    gate: Gate,
 }
 
 impl fmt::Debug for Dvm {
@@ -76,21 +93,27 @@ impl fmt::Debug for Dvm {
 impl Dvm {
     /// A DVM on this archive that signs with this key. Requests older than `max_age` seconds are left alone.
     #[must_use]
-    pub fn new(archive: Arc<dyn Archive>, signer: Signer, canonical: Canonical, max_age: i64) -> Self {
-        Self { archive, signer, canonical, max_age }
+    pub fn new(archive: Arc<dyn Archive>, signer: Signer, canonical: Canonical, max_age: i64, limits: Limits) -> Self {
+        Self { archive, signer, canonical, max_age, gate: Gate::new(limits) }
     }
 
-    /// Keeps a request, before any work on it. The event must be verified.
+    /// Keeps a request, before any work on it, or takes one back (NIP-09). The event must be verified.
     ///
     /// # Errors
     /// When the archive cannot be written; nothing is lost, since the relay still has the request.
     pub async fn accept(&self, event: &Event, now: i64) -> Result<Acceptance, StorageError> {
-        if !JOB_KINDS.contains(&event.kind.as_u16()) {
+        if event.kind == Kind::EventDeletion {
+            return self.cancel(event, now).await;
+        }
+        if !JOBS.iter().any(|work| work.kind() == event.kind.as_u16()) {
             return Ok(Acceptance::Ignored("not a kind of job done here"));
         }
         let targets: Vec<PublicKey> = event.tags.public_keys().copied().collect();
         if !targets.is_empty() && !targets.contains(&self.signer.public_key()) {
             return Ok(Acceptance::Ignored("addressed to another"));
+        }
+        if targets.is_empty() && Seal::of(event).is_some() {
+            return Ok(Acceptance::Ignored("encrypted and addressed to nobody"));
         }
         let age = now.saturating_sub(i64::try_from(event.created_at.as_secs()).unwrap_or(i64::MAX));
         if !(-900..=self.max_age).contains(&age) {
@@ -99,6 +122,19 @@ impl Dvm {
         let request = event.as_json();
         if request.len() > MAX_REQUEST {
             return Ok(Acceptance::Ignored("too large"));
+        }
+        if let Err(why) = self.gate.admits(event) {
+            return Ok(Acceptance::Ignored(why));
+        }
+        // Known ones are not counted against anybody: relays give them again.
+        if self.archive.job(event.id).await?.is_some() {
+            return Ok(Acceptance::Known);
+        }
+        if let Err(why) = self.gate.enters(event.pubkey) {
+            return Ok(Acceptance::Ignored(why));
+        }
+        if self.archive.open_jobs(event.pubkey).await? >= self.gate.limits.open {
+            return Ok(Acceptance::Ignored("too many jobs of this customer wait"));
         }
         let job = Job {
             id: event.id,
@@ -111,20 +147,29 @@ impl Dvm {
         Ok(if self.archive.accept_job(&job).await? { Acceptance::New } else { Acceptance::Known })
     }
 
+    /// Takes back the jobs that a deletion names, if they are the author's own.
+    async fn cancel(&self, event: &Event, now: i64) -> Result<Acceptance, StorageError> {
+        let mut cancelled = false;
+        for id in event.tags.event_ids().take(MAX_CANCELLED) {
+            cancelled |= self.archive.cancel_job(*id, event.pubkey, now).await?;
+        }
+        Ok(if cancelled { Acceptance::Cancelled } else { Acceptance::Ignored("deletes no job that is open here") })
+    }
+
     /// The feedback that says that work has begun.
     ///
     /// # Errors
     /// When it cannot be signed.
-    pub fn processing(&self, job: &Job) -> Result<Event, nostr::SignerError> {
-        self.signer.sign(answer::feedback(job, "processing", ""))
+    pub async fn processing(&self, job: &Job) -> Result<Event, SignerError> {
+        answer::feedback(&self.signer, job, seal_of(job), "processing", "").await
     }
 
     /// The feedback that ends a job without a result.
     ///
     /// # Errors
     /// When it cannot be signed.
-    pub fn failed(&self, job: &Job, reason: &str) -> Result<Answer, nostr::SignerError> {
-        let event = self.signer.sign(answer::feedback(job, "error", reason))?;
+    pub async fn failed(&self, job: &Job, reason: &str) -> Result<Answer, SignerError> {
+        let event = answer::feedback(&self.signer, job, seal_of(job), "error", reason).await?;
         Ok(Answer { status: JobStatus::Failed, event })
     }
 
@@ -132,31 +177,61 @@ impl Dvm {
     ///
     /// # Errors
     /// When the answer cannot be signed; whatever else goes wrong is an answer.
-    pub async fn run(&self, job: &Job) -> Result<Answer, nostr::SignerError> {
+    pub async fn run(&self, job: &Job) -> Result<Answer, SignerError> {
         match self.content(job).await {
-            Ok((request, content)) => {
-                let event = self.signer.sign(answer::result(job, &request, &content))?;
+            Ok((request, content)) if content.len() <= MAX_RESULT => {
+                let event = answer::result(&self.signer, job, &request, &content).await?;
                 Ok(Answer { status: JobStatus::Answered, event })
             }
-            Err(error) => self.failed(job, &error.to_string()),
+            Ok((_, content)) => {
+                let why =
+                    format!("the result has {} bytes, relays take some {MAX_RESULT}: ask for less", content.len());
+                self.failed(job, &why).await
+            }
+            Err(error) => self.failed(job, &error.to_string()).await,
         }
     }
 
     async fn content(&self, job: &Job) -> Result<(JobRequest, String), JobError> {
         let event = Event::from_json(&job.request).map_err(|_| JobError::Internal)?;
-        let request = JobRequest::parse(&event)?;
-        let content = match job.kind {
-            count::KIND => count::run(self.archive.as_ref(), &request, &self.canonical).await?,
-            other => return Err(JobError::Wrong(format!("jobs of kind {other} are not done here"))),
-        };
+        let request = JobRequest::read(&event, &self.signer).await?;
+        let work = JOBS.iter().find(|work| work.kind() == job.kind);
+        let work = work.ok_or_else(|| JobError::Wrong(format!("jobs of kind {} are not done here", job.kind)))?;
+        let desk = Desk { archive: self.archive.as_ref(), canonical: &self.canonical, now: now() };
+        let content = work.run(&desk, &request).await?;
         Ok((request, content))
     }
 
-    /// Where the answers to a job go besides our own relays: the request's `relays`, those that may be used.
-    #[must_use]
-    pub fn reply_relays(&self, job: &Job) -> Vec<String> {
-        let event = Event::from_json(&job.request).ok();
-        let asked = event.and_then(|event| JobRequest::parse(&event).ok()).map(|r| r.relays).unwrap_or_default();
+    /// Where the answers to a job go besides our own relays: the request's `relays`, else those where the customer
+    /// reads (NIP-65), as far as that is known here; those that may be used.
+    ///
+    /// # Errors
+    /// When the archive cannot be asked.
+    pub async fn reply_relays(&self, job: &Job) -> Result<Vec<String>, StorageError> {
+        let asked = match Event::from_json(&job.request) {
+            Ok(event) => JobRequest::read(&event, &self.signer).await.map(|request| request.relays),
+            Err(_) => Ok(Vec::new()),
+        };
+        let mut relays = self.usable(asked.unwrap_or_default());
+        if relays.is_empty() {
+            relays = self.usable(self.reads(job.customer).await?);
+        }
+        Ok(relays)
+    }
+
+    /// The relays where somebody reads what is meant for them.
+    async fn reads(&self, customer: PublicKey) -> Result<Vec<String>, StorageError> {
+        let filter = Filter::new().author(customer).kind(Kind::RelayList);
+        let list = match self.archive.page(&filter, View::Client { now: now() }, None, 1).await {
+            Err(StorageError::NoContents) => None,
+            found => found?.pop(),
+        };
+        let is_read =
+            |tag: &&Vec<String>| tag.len() > 1 && tag[0] == "r" && tag.get(2).is_none_or(|mark| mark != "write");
+        Ok(list.iter().flat_map(|list: &Archived| &list.tags).filter(is_read).map(|tag| tag[1].clone()).collect())
+    }
+
+    fn usable(&self, asked: Vec<String>) -> Vec<String> {
         let mut relays: Vec<String> = asked.iter().filter_map(|url| (self.canonical)(url).ok()).collect();
         relays.dedup();
         relays.truncate(MAX_REPLY_RELAYS);
@@ -176,4 +251,13 @@ impl Dvm {
 #[must_use]
 pub fn result_kind(kind: u16) -> Kind {
     Kind::from(kind.saturating_add(1_000))
+}
+
+/// How a job was encrypted.
+fn seal_of(job: &Job) -> Option<Seal> {
+    Event::from_json(&job.request).ok().as_ref().and_then(Seal::of)
+}
+
+fn now() -> i64 {
+    i64::try_from(nostr::Timestamp::now().as_secs()).unwrap_or(i64::MAX)
 }

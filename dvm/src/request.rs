@@ -1,8 +1,10 @@
 //! A job request as NIP-90 writes it, and as clients do.
 
-use nostr::Event;
+use brotr_keys::Signer;
+use nostr::{Event, PublicKey, Tag};
 
 use crate::JobError;
+use crate::seal::Seal;
 
 /// The most inputs, and the most parameters, of one request.
 const MAX_ITEMS: usize = 100;
@@ -34,36 +36,53 @@ pub struct Input {
 /// A parsed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRequest {
+    /// Who asks.
+    pub customer: PublicKey,
     /// The inputs, in order.
     pub inputs: Vec<Input>,
     /// Parameters: a name and its values.
     pub params: Vec<(String, Vec<String>)>,
     /// Where the customer wants the answers, as written.
     pub relays: Vec<String>,
-    /// The content.
+    /// The content; empty where that was encrypted.
     pub content: String,
     /// The `i` tags as they came, to be repeated in the result.
-    pub input_tags: Vec<nostr::Tag>,
+    pub input_tags: Vec<Tag>,
+    /// How it was encrypted.
+    pub seal: Option<Seal>,
 }
 
 impl JobRequest {
-    /// Parses a request event.
+    /// Reads a request event, and what is encrypted in it.
     ///
     /// # Errors
-    /// When it is encrypted, or holds more than is looked at.
-    pub fn parse(event: &Event) -> Result<Self, JobError> {
-        let wrong = |text: &str| JobError::Wrong(text.to_owned());
+    /// When it cannot be decrypted, or holds more than is looked at.
+    pub async fn read(event: &Event, signer: &Signer) -> Result<Self, JobError> {
+        match Seal::of(event) {
+            None => Self::parse(event.pubkey, event.tags.iter(), event.content.clone(), None),
+            Some(seal) => {
+                let hidden = seal.open(signer, event).await?;
+                // What was left in clear counts too: some clients leave `relays` there.
+                let tags = event.tags.iter().filter(|tag| tag.as_slice()[0] == "relays").chain(&hidden);
+                Self::parse(event.pubkey, tags, String::new(), Some(seal))
+            }
+        }
+    }
+
+    fn parse<'a>(
+        customer: PublicKey,
+        tags: impl Iterator<Item = &'a Tag>,
+        content: String,
+        seal: Option<Seal>,
+    ) -> Result<Self, JobError> {
         let mut request =
-            Self { inputs: vec![], params: vec![], relays: vec![], content: event.content.clone(), input_tags: vec![] };
-        for tag in event.tags.iter() {
+            Self { customer, inputs: vec![], params: vec![], relays: vec![], content, input_tags: vec![], seal };
+        for tag in tags {
             let values = tag.as_slice();
             match (values[0].as_str(), &values[1..]) {
-                ("encrypted", _) => {
-                    return Err(wrong("encrypted requests are not answered here yet: send it in clear"));
-                }
                 ("i", [data, rest @ ..]) => {
                     let kind = match rest.first().map(String::as_str) {
-                        None | Some("" | "text") => InputType::Text,
+                        None | Some("" | "text" | "prompt") => InputType::Text,
                         Some("url") => InputType::Url,
                         Some("event") => InputType::Event,
                         Some("job") => InputType::Job,
@@ -78,7 +97,7 @@ impl JobRequest {
             }
         }
         if request.inputs.len() > MAX_ITEMS || request.params.len() > MAX_ITEMS {
-            return Err(wrong("too many inputs or parameters: at most 100 of each"));
+            return Err(JobError::Wrong("too many inputs or parameters: at most 100 of each".into()));
         }
         Ok(request)
     }
@@ -86,5 +105,17 @@ impl JobRequest {
     /// All values of a parameter, over all tags that name it.
     pub fn param<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.params.iter().filter(move |(key, _)| key == name).flat_map(|(_, values)| values).map(String::as_str)
+    }
+
+    /// The one value of a parameter as a number within bounds; nothing where it is not given.
+    ///
+    /// # Errors
+    /// When it is no number, or out of bounds.
+    pub fn number(&self, name: &str, least: u64, most: u64) -> Result<Option<u64>, JobError> {
+        let Some(text) = self.param(name).next() else { return Ok(None) };
+        let number = text.trim().parse().ok().filter(|n| (least..=most).contains(n));
+        number.map(Some).ok_or_else(|| {
+            JobError::Wrong(format!("the parameter {name} is {text:?}: give a number from {least} to {most}"))
+        })
     }
 }

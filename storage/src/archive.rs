@@ -136,6 +136,9 @@ pub trait Ledger: Send + Sync {
     /// Keeps what a check found, in one transaction. The relay is added when it is not known.
     async fn record_check(&self, relay: (&str, Network), check: &CheckRecord) -> Result<()>;
 
+    /// When to check a relay next.
+    async fn set_check_due(&self, url: &str, due_at: i64) -> Result<()>;
+
     /// The checks of a relay since a time, newest first, at most `limit`.
     async fn visits(&self, url: &str, since: i64, limit: i64) -> Result<Vec<Visit>>;
 

@@ -187,6 +187,12 @@ impl<D: Database> Ledger for D {
         tx.commit().await
     }
 
+    async fn set_check_due(&self, url: &str, due_at: i64) -> Result<()> {
+        let mut tx = self.begin().await?;
+        tx.execute("update relay set check_due_at = $2 where url = $1", args![url, due_at]).await?;
+        tx.commit().await
+    }
+
     async fn visits(&self, url: &str, since: i64, limit: i64) -> Result<Vec<Visit>> {
         let rows = self
             .rows(
@@ -217,8 +223,8 @@ impl<D: Database> Ledger for D {
             .await?;
         if gone > 0 {
             tx.execute(
-                "delete from document where k not in (select nip11 from visit where nip11 is not null) \
-                 and k not in (select nip66 from visit where nip66 is not null)",
+                "delete from document where k in (select k from document \
+                 except select nip11 from visit except select nip66 from visit)",
                 args![],
             )
             .await?;

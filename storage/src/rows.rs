@@ -290,7 +290,7 @@ pub struct Batch {
     pub events: Vec<Verified>,
     /// Ids that are known to be stored: sightings only.
     pub known: Vec<EventId>,
-    /// Ids that the relay does not hold: where it was seen to, it no longer does.
+    /// Ids that the relay did not hold at `seen_at`: where it was seen to before, it no longer does.
     pub gone: Vec<EventId>,
     /// The filter that the claims are about, as JSON.
     pub filter: String,
@@ -333,6 +333,14 @@ pub struct Job {
     pub received_at: i64,
     /// Where it stands.
     pub status: JobStatus,
+}
+
+impl Job {
+    /// Whether it has not ended.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.status, JobStatus::Received | JobStatus::Working)
+    }
 }
 
 /// An event of ours on its way to a relay.

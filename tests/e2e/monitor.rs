@@ -248,11 +248,9 @@ async fn published(place: &Place, publisher: &Publisher, own: &ScriptedRelay, ki
 async fn nothing_is_published_before_every_relay_was_checked_and_the_dark_are_withdrawn() {
     let own = ScriptedRelay::start(Script::honest(vec![])).await.expect("started");
     let relay = ScriptedRelay::start(Script::honest(vec![])).await.expect("started");
-    let place = place_with(&format!(
-        "identity: {{relays: [\"{}\"]}}\nmonitor: {{withdraw_after: 1s, interval: 100s}}",
-        own.url
-    ))
-    .await;
+    let place =
+        place_with(&format!("identity: {{relays: [\"{}\"]}}\nmonitor: {{withdraw_after: 2s, interval: 1s}}", own.url))
+            .await;
     let publisher = Publisher::new(&place.agent);
     let monitor = Monitor::new(&place.agent, &publisher).await.expect("made");
     let (url, dead) = (format!("{}/", relay.url), "ws://127.0.0.1:9/");
@@ -269,11 +267,11 @@ async fn nothing_is_published_before_every_relay_was_checked_and_the_dark_are_wi
     assert_sound(&found[0]);
     // The next check is no later than was announced.
     let due =
-        RelayQuery { check_due: Some(now() + 100), states: vec![RelayState::Up], limit: 9, ..RelayQuery::default() };
+        RelayQuery { check_due: Some(now() + 1), states: vec![RelayState::Up], limit: 9, ..RelayQuery::default() };
     assert_eq!(place.agent.archive.relays(&due).await.expect("listed").len(), 1);
 
     drop(relay);
-    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    tokio::time::sleep(Duration::from_millis(3_100)).await;
     monitor.visit(&first).await.expect("visited");
     let withdrawn = published(&place, &publisher, &own, 5).await;
     let [one] = withdrawn.as_slice() else { panic!("one withdrawal: {withdrawn:?}") };
@@ -336,11 +334,11 @@ async fn a_burst_is_spread_and_what_a_relay_limits_is_sent_later() {
     let place = place_with(&format!("identity: {{relays: [\"{}\"]}}", own.url)).await;
     let publisher = Publisher::new(&place.agent);
     for n in 0..30 {
-        let note = place.agent.signer.sign(EventBuilder::text_note(n.to_string())).expect("signed");
-        publisher.publish(note).await.expect("queued");
+        let one = EventBuilder::new(Kind::from(30_166), "").tag(nostr::Tag::identifier(n.to_string()));
+        publisher.publish(place.agent.signer.sign(one).expect("signed")).await.expect("queued");
     }
     let began = std::time::Instant::now();
-    let took = published(&place, &publisher, &own, 1).await.len();
+    let took = published(&place, &publisher, &own, 30_166).await.len();
     assert_eq!(took, 30, "in {:?}", began.elapsed());
     let sent = &place.agent.archive.deliveries().await.expect("asked")[0];
     assert_eq!((sent.accepted, sent.refused, sent.waiting), (30, 0, 0), "{sent:?}");

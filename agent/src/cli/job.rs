@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use brotr_dvm::result_kind;
 use brotr_keys::Signer;
-use nostr::{Event, EventBuilder, Filter, Kind, PublicKey, RelayUrl, Tag, TagKind};
+use nostr::{Event, EventBuilder, Filter, Kind, NostrSigner, PublicKey, RelayUrl, Tag, TagKind};
 use nostr_sdk::{Client, RelayPoolNotification};
 use serde_json::json;
 
@@ -34,6 +34,9 @@ pub(super) struct Args {
     /// Ask this data vending machine only (hex or npub)
     #[arg(long, value_name = "PUBKEY")]
     to: Option<String>,
+    /// Encrypt what is asked (NIP-44); needs --to
+    #[arg(long, requires = "to")]
+    encrypt: bool,
     /// How long to wait for the result
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -55,10 +58,12 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         relays.push(RelayUrl::parse(address.as_str())?);
         patience = patience.max(dialer.limits(address.network()).connect_timeout.get());
     }
-    let request = signer.sign(request(&args, to, &relays)?)?;
+    let request = signer.sign(request(&args, to, &relays, &signer).await?)?;
 
     let client = client(&signer, &dialer);
-    let done = tokio::time::timeout(args.timeout, ask(shared, &args, &client, (&relays, patience), to, &request)).await;
+    let done =
+        tokio::time::timeout(args.timeout, ask(shared, (&args, &signer), &client, (&relays, patience), to, &request))
+            .await;
     client.shutdown().await;
     match done {
         Ok(done) => done,
@@ -69,7 +74,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
 /// Sends the request, and tells what comes until there is an end to it.
 async fn ask(
     shared: &Shared,
-    args: &Args,
+    (args, signer): (&Args, &Signer),
     client: &Client,
     (relays, patience): (&[RelayUrl], Duration),
     to: Option<PublicKey>,
@@ -101,13 +106,13 @@ async fn ask(
         if !about_it || to.is_some_and(|to| to != event.pubkey) {
             continue;
         }
-        if let Some(done) = tell(shared, args.kind, &event)? {
+        if let Some(done) = tell(shared, args.kind, &opened(signer, *event).await)? {
             return Ok(done);
         }
     }
 }
 
-fn request(args: &Args, to: Option<PublicKey>, relays: &[RelayUrl]) -> Result<EventBuilder> {
+async fn request(args: &Args, to: Option<PublicKey>, relays: &[RelayUrl], signer: &Signer) -> Result<EventBuilder> {
     let tag = |name: &str, values: Vec<String>| Tag::custom(TagKind::custom(name), values);
     let mut tags = Vec::new();
     for input in &args.input {
@@ -125,8 +130,35 @@ fn request(args: &Args, to: Option<PublicKey>, relays: &[RelayUrl]) -> Result<Ev
         tags.push(tag("param", vec![name.to_owned(), value.to_owned()]));
     }
     tags.push(tag("relays", relays.iter().map(ToString::to_string).collect()));
+    let mut content = String::new();
+    if let (true, Some(to)) = (args.encrypt, &to) {
+        content = signer.nip44_encrypt(to, &serde_json::to_string(&tags)?).await?;
+        tags = vec![tag("encrypted", vec![])];
+    }
     tags.extend(to.map(Tag::public_key));
-    Ok(EventBuilder::new(Kind::from(args.kind), "").tags(tags).allow_self_tagging())
+    Ok(EventBuilder::new(Kind::from(args.kind), content).tags(tags).allow_self_tagging())
+}
+
+/// An answer with what is encrypted in it in the open: the tags of feedback, the content of a result. One that cannot be read
+/// stays as it is.
+async fn opened(signer: &Signer, mut event: Event) -> Event {
+    if !event.tags.iter().any(|tag| tag.as_slice()[0] == "encrypted") {
+        return event;
+    }
+    let Ok(text) = signer.nip44_decrypt(&event.pubkey, &event.content).await else { return event };
+    if event.kind != FEEDBACK {
+        event.content = text;
+        return event;
+    }
+    let hidden: Vec<Vec<String>> = serde_json::from_str(&text).unwrap_or_default();
+    event.content.clear();
+    for tag in hidden {
+        match tag.as_slice() {
+            [name, content] if name == "content" => event.content.clone_from(content),
+            _ => event.tags.extend(Tag::parse(tag).ok()),
+        }
+    }
+    event
 }
 
 /// Prints what came; how it ended, if it did.

@@ -70,6 +70,21 @@ impl Config {
                 bail!("{name}: {key} is {value}: give a number from 1 to {MOST}");
             }
         }
+        // A visit takes two connections at once.
+        for (key, value) in [
+            ("network.max_connections", config.network.max_connections),
+            ("network.clearnet.max_connections", config.network.clearnet.max_connections),
+            ("network.tor.max_connections", config.network.tor.max_connections),
+            ("network.i2p.max_connections", config.network.i2p.max_connections),
+            ("network.loki.max_connections", config.network.loki.max_connections),
+        ] {
+            if value < 2 {
+                bail!("{name}: {key} is {value}: a check of a relay takes two connections");
+            }
+        }
+        if config.monitor.withdraw_after.as_secs() <= config.monitor.interval.as_secs() {
+            bail!("{name}: monitor.withdraw_after must be longer than monitor.interval, between two checks of a relay");
+        }
         if config.network.max_message.as_u64() < 64 << 10 {
             bail!(
                 "{name}: network.max_message is {}: events are larger than that, give at least 64 KiB",
@@ -94,6 +109,13 @@ impl Config {
                 Address::parse(url, &guard).with_context(|| format!("{name}: {key}: {url}"))?;
             }
         }
+        for (key, list) in
+            [("dvm.limits.allow", &config.dvm.limits.allow), ("dvm.limits.deny", &config.dvm.limits.deny)]
+        {
+            for text in list {
+                nostr::PublicKey::parse(text).with_context(|| format!("{name}: {key}: {text:?} is no public key"))?;
+            }
+        }
         if config.dvm.max_age.as_secs() > 7 * 86_400 {
             bail!("{name}: dvm.max_age is more than 7d, and longer than that ended jobs are not remembered");
         }
@@ -109,6 +131,9 @@ impl Config {
             if other.relay.contains("://") {
                 Address::parse(&other.relay, &guard)
                     .with_context(|| format!("{name}: synchronizer.overrides: {}", other.relay))?;
+            }
+            if other.concurrency == Some(0) {
+                bail!("{name}: synchronizer.overrides: concurrency of {} must be 1 or more: use enabled", other.relay);
             }
             if other.page_size == Some(0) {
                 bail!("{name}: synchronizer.overrides: page_size of {} must be 1 or more", other.relay);

@@ -468,6 +468,26 @@ section! {
         deadline: Span = Span::seconds(30),
         /// Jobs worked on at a time.
         concurrency: usize = 4,
+        /// Who may ask, and how much.
+        limits: DvmLimits = DvmLimits::default(),
+    }
+}
+
+section! {
+    /// Who may ask for jobs, and how much.
+    DvmLimits {
+        /// Requests of one customer in a minute.
+        per_minute: u32 = 30,
+        /// Requests of all customers in a minute.
+        all_per_minute: u32 = 6_000,
+        /// Jobs of one customer that have not ended.
+        open: u64 = 20,
+        /// Only these customers (npub or hexadecimal), if any are named.
+        allow: Vec<String> = vec![],
+        /// Never these.
+        deny: Vec<String> = vec![],
+        /// Bits of work that a request's id must show (NIP-13).
+        pow: u8 = 0,
     }
 }
 

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use super::place::{Place, Places};
 use super::probe::{self, Probes};
 use crate::config::Check;
+use crate::net::http::HttpError;
 use crate::net::info::{self, Info};
-use crate::net::session::Verdict;
+use crate::net::session::{Verdict, clip};
 use crate::net::{Address, DialError, Dialer, End, Session, Trace};
 
 /// The write test's event: ephemeral, so that a relay passes it on and keeps nothing (NIP-01), and of a kind that
@@ -45,7 +46,7 @@ impl Outcome {
     }
 
     fn bad(reason: impl ToString) -> Self {
-        Self { ok: false, ms: None, reason: Some(reason.to_string()) }
+        Self { ok: false, ms: None, reason: Some(clip(&reason.to_string())) }
     }
 }
 
@@ -142,6 +143,8 @@ pub struct Health {
     pub probes: Probes,
     /// Where its address is, where that was looked for.
     pub place: Option<Place>,
+    /// Whether it was not reached for want of a way into its network: that is ours, and says nothing of the relay.
+    pub is_ours: bool,
 }
 
 /// The checks in the order in which a visit goes.
@@ -235,6 +238,7 @@ pub async fn check(dialer: &Arc<Dialer>, address: &Address, plan: &Plan) -> Heal
         trace: Trace::default(),
         probes: Probes::new(),
         place: None,
+        is_ours: false,
     };
     let document = async { if plan.wants(Check::Nip11) { Some(info::fetch(dialer, address).await) } else { None } };
     let ((session, page), document) = tokio::join!(open(dialer, address, plan, &mut health), document);
@@ -271,6 +275,7 @@ async fn open(
     let mut session = match opened {
         Ok(session) => session,
         Err(error) => {
+            health.is_ours = matches!(error, DialError::Way(_));
             health.checks.insert("open", Outcome::bad(error));
             return (None, None);
         }
@@ -330,7 +335,7 @@ fn look(health: &mut Health, address: &Address, plan: &Plan, error: Option<&Dial
     }
 }
 
-fn take_document(health: &mut Health, document: Option<Result<(Info, Duration), crate::net::http::HttpError>>) {
+fn take_document(health: &mut Health, document: Option<Result<(Info, Duration), HttpError>>) {
     match document {
         Some(Ok((info, took))) => {
             let says = [
@@ -348,10 +353,11 @@ fn take_document(health: &mut Health, document: Option<Result<(Info, Duration), 
             health.checks.insert("nip11", Outcome::good(took));
             health.info = Some(info);
         }
+        // Not tried is not found wanting.
+        Some(Err(HttpError::Busy)) | None => {}
         Some(Err(error)) => {
             health.checks.insert("nip11", Outcome::bad(error));
         }
-        None => {}
     }
 }
 

@@ -26,8 +26,10 @@ const SERVICE: &str = "monitor";
 const PUBLISHED: &str = "published at";
 /// When every relay had been checked once.
 const WARM: &str = "warm since";
-/// How often history is forgotten and what is dark is withdrawn, in seconds.
-const TIDY: std::time::Duration = std::time::Duration::from_secs(3_600);
+/// Seconds until a relay is looked at again to whose network there was no way.
+const OURS_WAIT: i64 = 900;
+/// How often history is forgotten, and what is dark and not visited any more is withdrawn.
+const TIDY: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 /// Whoever visits relays.
 #[derive(Debug, Clone)]
@@ -69,6 +71,10 @@ impl Monitor {
         let at = now();
         let health = check(&agent.dialer, &address, &self.plan).await;
         Happening::Checked(&health).tell();
+        if health.is_ours {
+            agent.archive.set_check_due(&relay.url, at + OURS_WAIT).await?;
+            return Ok(Some(health));
+        }
         let state = match health.up {
             false => RelayState::Down,
             true if self.is_alias(&address, &health).await? => RelayState::Alias,
@@ -169,7 +175,11 @@ impl Monitor {
         if self.agent.config.monitor.publish && !self.publisher.is_silent() {
             let before = now() - self.agent.config.monitor.withdraw_after.as_secs();
             for url in self.agent.archive.states(SERVICE, PUBLISHED).await?.into_keys() {
-                self.withdraw(&url, before).await?;
+                // One that was up when it was last seen is seen again first: it may be that we were away.
+                let relay = self.agent.archive.relay(&url).await?;
+                if relay.is_none_or(|relay| relay.state != RelayState::Up) {
+                    self.withdraw(&url, before).await?;
+                }
             }
         }
         Ok(())

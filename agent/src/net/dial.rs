@@ -101,6 +101,9 @@ pub enum DialError {
     /// The name does not resolve.
     #[error("failed to resolve {0}: {1}")]
     Resolve(String, String),
+    /// Tor could not be started, or the proxy is not there: the way is missing, and nothing is said of the relay.
+    #[error("no way into the network: {0}")]
+    Way(String),
     /// No connection.
     #[error("failed to connect: {0}")]
     Connect(String),
@@ -277,7 +280,8 @@ impl Dialer {
         let began = Instant::now();
         let stream: Box<dyn Stream> = match (address.network(), &self.tor) {
             (Network::Clearnet | Network::Tor, Some(tor)) if through_tor => {
-                let stream = tor.connect(host, port).await.map_err(failed)?;
+                let client = tor.client().await.map_err(|error| DialError::Way(clip(&error)))?;
+                let stream = tor.connect(&client, host, port).await.map_err(failed)?;
                 trace.connect = Some(began.elapsed());
                 stream
             }
@@ -288,7 +292,12 @@ impl Dialer {
                     _ => self.limits.loki.socks,
                 };
                 let proxy = proxy.ok_or(DialError::Unreachable(network, "no proxy is configured"))?;
-                let stream = Socks5Stream::connect(proxy, (host, port)).await.map_err(|e| failed(e.to_string()))?;
+                let stream = Socks5Stream::connect(proxy, (host, port)).await.map_err(|error| match error {
+                    tokio_socks::Error::Io(_) | tokio_socks::Error::ProxyServerUnreachable => {
+                        DialError::Way(clip(&format!("the proxy {proxy}: {error}")))
+                    }
+                    other => failed(other.to_string()),
+                })?;
                 trace.connect = Some(began.elapsed());
                 Box::new(stream)
             }

@@ -57,6 +57,9 @@ pub enum HttpError {
     /// More bytes than allowed.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
+    /// We have as many connections as we allow ourselves.
+    #[error("no connection was free: see network.max_connections")]
+    Busy,
     /// It failed below HTTP.
     #[error("{0}")]
     Failed(String),
@@ -86,11 +89,12 @@ pub async fn get_if_changed(
     let server = server(dialer, &url)?;
     dialer.reaches(server.network()).map_err(|e| HttpError::Refused(e.to_string()))?;
     let limits = dialer.limits(server.network());
-    let _permits = dialer.permit(&server).await;
+    let connect = limits.connect_timeout.get();
+    // Not for ever: who asks may hold a connection to the same host meanwhile.
+    let _permits = timeout(connect, dialer.permit(&server)).await.map_err(|_| HttpError::Busy)?;
     let mut trace = Trace::default();
     let began = Instant::now();
     let failed = |what: &dyn std::fmt::Display| HttpError::Failed(what.to_string());
-    let connect = limits.connect_timeout.get();
     let stream = timeout(connect, dialer.stream(&server, &mut trace)).await;
     let stream = stream.map_err(|_| failed(&format!("no connection within {connect:?}")))?.map_err(|e| failed(&e))?;
     let mut path = url.path().to_owned();

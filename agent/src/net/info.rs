@@ -11,7 +11,7 @@ use super::http::{self, HttpError};
 use super::{Address, Dialer};
 
 /// A document is at most so large.
-const MAX_DOCUMENT: usize = 512 << 10;
+const MAX_DOCUMENT: usize = 64 << 10;
 
 /// A relay information document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +114,7 @@ impl Info {
 /// Fetches a relay's document; the content type is not looked at, since many relays send another.
 ///
 /// # Errors
-/// When there is none, or it is no JSON object of at most 512 KiB.
+/// When there is none, or it is no JSON object of at most 64 KiB.
 pub async fn fetch(dialer: &Arc<Dialer>, address: &Address) -> Result<(Info, Duration), HttpError> {
     let answer = http::get(dialer, &address.info_url(), "application/nostr+json", MAX_DOCUMENT).await?;
     let info = Info::parse(answer.body).map_err(HttpError::Failed)?;

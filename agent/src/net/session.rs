@@ -106,8 +106,10 @@ pub struct Session {
     late: Vec<Event>,
     /// A request that was sent before the answer to the last one was heard to its end,
     ahead: Option<String>,
-    /// and what came for it meanwhile.
+    /// what came for it meanwhile,
     early: VecDeque<Utf8Bytes>,
+    /// and the right to have so much of it in memory, where it is large.
+    early_room: Option<OwnedSemaphorePermit>,
 }
 
 pub(super) enum Said<'a> {
@@ -151,6 +153,7 @@ impl Session {
             late: Vec::new(),
             ahead: None,
             early: VecDeque::new(),
+            early_room: None,
         })
     }
 
@@ -190,11 +193,17 @@ impl Session {
     /// Asks for stored events. Only events that the filter asks for count as progress; a relay that keeps the
     /// connection busy with anything else is idle.
     pub async fn request(&mut self, filter: &Filter) -> Page {
+        self.forget_ahead().await;
+        self.request_ahead(filter, None).await
+    }
+
+    /// Gives up a request that was sent ahead and will not be asked for.
+    pub async fn forget_ahead(&mut self) {
         if let Some(id) = self.ahead.take() {
             self.early.clear();
+            self.early_room = None;
             let _ = self.send(&serde_json::json!(["CLOSE", id])).await;
         }
-        self.request_ahead(filter, None).await
     }
 
     /// The same for the next of several requests, of which the one after it is sent before this one's answer is heard, so
@@ -203,6 +212,8 @@ impl Session {
     /// Nothing is waited for after EOSE: this is for filters that name ids, which say by themselves what is lacking.
     pub async fn request_ahead(&mut self, filter: &Filter, next: Option<&Filter>) -> Page {
         let mut buffered = std::mem::take(&mut self.early);
+        // It counts as part of this answer.
+        let early: u64 = buffered.iter().map(|text| text.len() as u64).sum();
         let (id, mut asked) = match self.ahead.take() {
             Some(id) => (id, Ok(())),
             None => {
@@ -224,7 +235,7 @@ impl Session {
             late: vec![],
             took: None,
             end: End::Timeout,
-            room: None,
+            room: self.early_room.take(),
         };
         let most = filter.limit.unwrap_or(500).saturating_mul(SURPLUS).max(1_000);
         let (began, received) = (Instant::now(), self.received);
@@ -244,7 +255,7 @@ impl Session {
                         Err(_) => break notice.map_or(End::Timeout, End::Notice),
                     },
                 };
-                if self.received - received > SMALL && page.room.is_none() {
+                if early + self.received - received > SMALL && page.room.is_none() {
                     let began = Instant::now();
                     page.room = self.large.clone().acquire_owned().await.ok();
                     // The relay did not make us wait; now others wait for it, and it may not take all its time.
@@ -252,7 +263,7 @@ impl Session {
                     stop_at = (stop_at + began.elapsed()).min(Instant::now() + self.idle * LARGE_STEADY);
                 }
                 // Whatever it says, and to which request: one that never ends is not heard to its end.
-                if self.received - received > MAX_PAGE {
+                if early + self.received - received > MAX_PAGE {
                     break End::Overflow;
                 }
                 match parse(&text) {
@@ -307,6 +318,9 @@ impl Session {
             if self.ahead.is_none() && !self.fence(empty).await && empty {
                 page.end = End::Timeout;
             }
+        }
+        if self.early.iter().map(|text| text.len() as u64).sum::<u64>() > SMALL {
+            self.early_room = page.room.take();
         }
         page.late = std::mem::take(&mut self.late);
         page

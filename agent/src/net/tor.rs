@@ -22,7 +22,7 @@ const REST: Duration = Duration::from_secs(60);
 /// It is waited for so long; what it has read of the directory by then is kept for the next time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-type Client = TorClient<PreferredRuntime>;
+pub(super) type Client = TorClient<PreferredRuntime>;
 
 /// How arti does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,8 +111,7 @@ impl Tor {
 
     /// Opens a stream to a host, by its name: an onion service, or a host of the public internet whose name the exit looks
     /// up.
-    pub(super) async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, String> {
-        let client = self.client().await?;
+    pub(super) async fn connect(&self, client: &Client, host: &str, port: u16) -> Result<Box<dyn Stream>, String> {
         let mut prefs = StreamPrefs::new();
         prefs.set_isolation(Host(host.to_owned()));
         let stream = client.connect_with_prefs((host, port), &prefs).await;
@@ -121,7 +120,7 @@ impl Tor {
     }
 
     /// The client, started by whoever needs it first; the others wait.
-    async fn client(&self) -> Result<Arc<Client>, String> {
+    pub(super) async fn client(&self) -> Result<Arc<Client>, String> {
         let mut client = self.client.lock().await;
         if let (Some(client), TorStatus::Ready) = (&*client, self.status()) {
             return Ok(client.clone());

@@ -79,6 +79,9 @@ pub fn outgoing(event: &Event, relays: &[String]) -> Vec<Outgoing> {
         Some(event.kind.as_u16().to_string())
     } else if event.kind.is_addressable() {
         Some(format!("{}:{}", event.kind.as_u16(), event.tags.identifier().unwrap_or_default()))
+    } else if event.kind == nostr::Kind::EventDeletion {
+        // One for each thing that is taken back: what is done for thousands goes at the pace of what they were.
+        event.tags.find(nostr::TagKind::a()).and_then(|tag| tag.content()).map(|address| format!("5:{address}"))
     } else {
         None
     };

@@ -15,6 +15,8 @@ const ANNOUNCEMENT: Kind = Kind::Custom(10_166);
 const MAX_CONTENT: usize = 16 << 10;
 /// Characters of a relay's geohash: a few kilometres, which is as much as such databases know.
 const GEOHASH: usize = 5;
+/// NIPs of a document that become tags: there are not so many.
+const MOST_NIPS: usize = 200;
 /// Topics, languages and kinds of a document that become tags.
 const MOST: usize = 50;
 
@@ -36,7 +38,7 @@ pub fn discovery(health: &Health, at: i64) -> EventBuilder {
     labels(health, &mut tags);
     let mut content = "";
     if let Some(info) = &health.info {
-        tags.extend(info.nips().iter().map(|nip| tag("N", [&nip.to_string()])));
+        tags.extend(info.nips().iter().take(MOST_NIPS).map(|nip| tag("N", [&nip.to_string()])));
         tags.extend(info.topics().take(MOST).map(|topic| tag("t", [&topic])));
         tags.extend(info.refused_kinds().take(MOST).map(|kind| tag("k", [&format!("!{kind}")])));
         if info.text.len() <= MAX_CONTENT {

@@ -20,10 +20,10 @@ const RELAYS: usize = 16;
 const GUESTS: usize = 8;
 /// and looked at so often, for what was delayed.
 const LOOK: Duration = Duration::from_secs(2);
-/// Versions of what is replaceable come no closer than this to one relay, but for the first few: thousands are due after a
+/// Versions of what is replaceable come no closer than this to one relay, but for the first of each page: thousands are due after a
 /// sweep, and relays limit what they take.
 const PACE: Duration = Duration::from_millis(125);
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 1;
 
 /// For ever: sends what is due. Each relay has a task of its own for each lane, so that a slow one holds up nobody.
 ///

@@ -27,7 +27,7 @@ use crate::agent::{Agent, now};
 use crate::config::{Profile, Synchronizer};
 use crate::happening::Happening;
 use crate::net::info::Info;
-use crate::net::{Address, End, Session, Verdict};
+use crate::net::{Address, DialError, End, Session, Verdict};
 use crate::rounds::rounds;
 
 /// The daemon turns to other relays after so many requests to one, and comes back.
@@ -130,7 +130,12 @@ pub async fn pass(
     let mut pass = Pass { relay: address.as_str().to_owned(), ..Pass::default() };
     let settings = agent.config.synchronizer.of(address.as_str(), address.host());
     match Session::open(&agent.dialer, address).await {
-        Err(error) => pass.error = Some(error.to_string()),
+        Err(error) => {
+            pass.error = Some(error.to_string());
+            if matches!(error, DialError::Way(_)) {
+                pass.trouble = Trouble::Ours;
+            }
+        }
         Ok(mut session) => {
             if let Some(idle) = settings.request_timeout {
                 session.set_idle(idle.get());
@@ -192,7 +197,8 @@ async fn walk(
             let parts = if again { vec![window] } else { missing };
             for part in parts.into_iter().rev() {
                 let relay = (address, &mut *session);
-                let what = (&filter, key.as_str(), reconcile::WORTH);
+                // What is compared again is not paged: then any event is worth it.
+                let what = (&filter, key.as_str(), if again { 1 } else { reconcile::WORTH });
                 let compared = reconcile::window(agent, relay, what, part, pass, &progress).await?;
                 left.extend(compared.left.intervals().iter().copied());
                 if compared.failure.is_some() {

@@ -165,6 +165,7 @@ async fn piece(
         ours if ours > MOST && interval.since < interval.until => return Ok(Piece::TooLarge),
         _ => {}
     }
+    let began = now();
     let ours = agent.archive.ids(&wide, View::All).await?;
     let found = match session.reconcile(&wide, &ours).await {
         Ok(found) => found,
@@ -185,14 +186,18 @@ async fn piece(
         }
     };
     pass.requests += found.rounds;
-    let not_given = match fetch(agent, (address, session), key, &found.missing, pass, progress).await? {
-        Ok(not_given) => not_given,
-        Err(why) => return Ok(Piece::Failed(why)),
-    };
+    // Before anything is fetched, which takes its time: what is sighted meanwhile is newer than the comparison.
     // Not those at the ends, which some relays leave out.
     let inside = |at: i64| interval.since <= at && at <= interval.until;
     let gone = ours.iter().filter(|(id, at)| inside(*at) && found.extra.contains(id)).map(|(id, _)| *id);
     let gone: Vec<EventId> = gone.collect();
+    for part in gone.chunks(SIGHTED) {
+        agent.archive.store(Batch { gone: part.to_vec(), seen_at: began, ..batch(address, key) }).await?;
+    }
+    let not_given = match fetch(agent, (address, session), key, &found.missing, pass, progress).await? {
+        Ok(not_given) => not_given,
+        Err(why) => return Ok(Piece::Failed(why)),
+    };
     let both: Vec<EventId> = ours.into_iter().map(|(id, _)| id).filter(|id| !found.extra.contains(id)).collect();
     pass.known += both.len() as u64;
     let at = now();
@@ -201,9 +206,6 @@ async fn piece(
     let last = parts.pop().unwrap_or_default();
     for part in parts {
         agent.archive.store(Batch { known: part.to_vec(), ..batch(address, key) }).await?;
-    }
-    for part in gone.chunks(SIGHTED) {
-        agent.archive.store(Batch { gone: part.to_vec(), ..batch(address, key) }).await?;
     }
     let gap = || Gap { interval, reason: GapReason::NotGiven, count: i64::try_from(not_given).ok(), tried_at: at };
     let gaps: Vec<Gap> = (not_given > 0).then(gap).into_iter().collect();
@@ -226,6 +228,9 @@ async fn fetch(
     let (mut not_given, mut in_vain) = (0, 0);
     let asked = |ids: &[EventId]| Filter::new().ids(ids.iter().copied());
     pass.expected = missing.len() as u64;
+    session.forget_ahead().await;
+    // Some relays take one subscription at a time.
+    let (mut ahead, mut was_ahead) = (true, false);
     let mut chunks = missing.chunks(FETCHED).peekable();
     while let Some(ids) = chunks.next() {
         if in_vain == IN_VAIN {
@@ -233,14 +238,22 @@ async fn fetch(
             continue;
         }
         super::wait_for_room(agent).await;
-        let next = chunks.peek().map(|ids| asked(ids));
+        let next = chunks.peek().filter(|_| ahead && in_vain + 1 < IN_VAIN).map(|ids| asked(ids));
         let mut page = session.request_ahead(&asked(ids), next.as_ref()).await;
+        if was_ahead && page.transferred == 0 && matches!(page.end, End::Closed(_)) {
+            ahead = false;
+            page = session.request(&asked(ids)).await;
+        }
+        was_ahead = ahead && next.is_some();
         pass.expected -= ids.len() as u64;
-        let checked = agent.ingest.check(std::mem::take(&mut page.events)).await?;
+        let mut events = std::mem::take(&mut page.events);
+        let late = page.late.len();
+        events.append(&mut page.late);
+        let checked = agent.ingest.check(events).await?;
         let sound = checked.sound().count();
         pass.requests += 1;
-        pass.transferred += page.transferred as u64;
-        pass.rejected += (page.transferred - sound) as u64;
+        pass.transferred += (page.transferred + late) as u64;
+        pass.rejected += (page.transferred + late).saturating_sub(sound) as u64;
         let known = checked.known_ids();
         let batch = Batch { events: checked.new, known, ..batch(address, key) };
         let stored = agent.archive.store(batch).await?;

@@ -25,6 +25,8 @@ pub enum Trouble {
     Passing,
     /// The relay does not want to be asked by us.
     Refused,
+    /// There was no way into its network: that is not the relay's, and not counted against it.
+    Ours,
 }
 
 impl Trouble {
@@ -41,6 +43,7 @@ impl Trouble {
     fn rest(self, failures: u32) -> i64 {
         let (first, longest) = match self {
             Self::Passing => (PASSING, LONGEST_PASSING),
+            Self::Ours => (PASSING, PASSING),
             Self::Refused => (REFUSED, LONGEST_REFUSED),
         };
         first.saturating_mul(1 << failures.min(20)).min(longest)
@@ -49,6 +52,9 @@ impl Trouble {
 
 /// How many seconds to leave a relay alone, which is remembered as having failed once more.
 pub(super) async fn after(agent: &Agent, address: &Address, trouble: Trouble) -> Result<i64> {
+    if trouble == Trouble::Ours {
+        return Ok(PASSING);
+    }
     let failures = agent.archive.state(SERVICE, FAILURES, address.as_str()).await?;
     let failures: u32 = failures.and_then(|n| n.parse().ok()).unwrap_or(0);
     let text = failures.saturating_add(1).to_string();

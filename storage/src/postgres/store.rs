@@ -279,7 +279,7 @@ pub(super) async fn unsee(connection: &mut PgConnection, ks: &[i64], missed: Opt
     sqlx::query(
         "with old as (select ctid, relay, seen_at, cardinality(events) as n, array(select k from unnest(events) k where k <> all($1)) as kept, \
              array(select k from unnest(events) k where k = any($1)) as gone \
-             from sighting where events && $1::bigint[] and ($2::bigint is null or relay = $2)), \
+             from sighting where events && $1::bigint[] and ($2::bigint is null or relay = $2 and seen_at < $3)), \
          cut as (update sighting s set events = old.kept from old where s.ctid = old.ctid and old.kept <> '{}'), \
          emptied as (delete from sighting s using old where s.ctid = old.ctid and old.kept = '{}'), \
          noted as (insert into lost (event, relay, seen_at, missed_at) \

@@ -144,7 +144,8 @@ impl<'a> Group<'a> {
     /// Takes back what a relay was seen to hold and no longer holds.
     fn miss(&mut self, connection: &Connection, relay: i64, batch: &Batch) -> rusqlite::Result<()> {
         let mut take = connection.prepare_cached(
-            "delete from sighting where event = (select k from event where id = ?1) and relay = ?2 returning event, seen_at",
+            "delete from sighting where event = (select k from event where id = ?1) and relay = ?2 and seen_at < ?3 \
+             returning event, seen_at",
         )?;
         let mut note = connection.prepare_cached(
             "insert into lost (event, relay, seen_at, missed_at) values (?1, ?2, ?3, ?4) on conflict (event, relay) do update \
@@ -152,7 +153,8 @@ impl<'a> Group<'a> {
         )?;
         let mut missed: i64 = 0;
         for id in &batch.gone {
-            let taken = take.query_row(params![id.as_bytes(), relay], |row| Ok((row.get(0)?, row.get(1)?)));
+            let taken =
+                take.query_row(params![id.as_bytes(), relay, batch.seen_at], |row| Ok((row.get(0)?, row.get(1)?)));
             if let Some((event, seen_at)) = taken.optional()? {
                 let (event, seen_at): (i64, i64) = (event, seen_at);
                 note.execute([event, relay, seen_at, batch.seen_at])?;

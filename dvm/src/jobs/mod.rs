@@ -1,0 +1,196 @@
+//! What can be asked for: a file for each kind of job.
+
+mod count;
+mod discover;
+mod people;
+mod search;
+mod tally;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use brotr_storage::{Archive, Event, StorageError, View};
+use nostr::{EventId, Filter, Kind, PublicKey};
+
+use crate::request::{Input, InputType};
+use crate::{Canonical, JobError, JobRequest};
+
+/// A parameter of a job.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Param {
+    pub(crate) name: &'static str,
+    /// What it may be; nothing for anything.
+    pub(crate) values: &'static [&'static str],
+    pub(crate) about: &'static str,
+}
+
+/// One kind of job.
+#[async_trait]
+pub(crate) trait Work: Sync {
+    /// The kind of its requests.
+    fn kind(&self) -> u16;
+    /// What it can be told.
+    fn params(&self) -> &'static [Param];
+    /// Does it; gives the content of the result.
+    async fn run(&self, desk: &Desk<'_>, request: &JobRequest) -> Result<String, JobError>;
+}
+
+/// All of them.
+pub(crate) static JOBS: [&dyn Work; 5] =
+    [&discover::Content, &people::Discovery, &search::Content, &search::People, &count::Count];
+
+/// What a job works with.
+pub(crate) struct Desk<'a> {
+    pub(crate) archive: &'a dyn Archive,
+    pub(crate) canonical: &'a Canonical,
+    /// Unix seconds.
+    pub(crate) now: i64,
+}
+
+/// Results that are given if the request does not say how many.
+const USUAL: u64 = 20;
+/// Results that are given at most.
+const MOST: u64 = 500;
+/// How often it is looked whether another job has ended.
+const LOOK: Duration = Duration::from_millis(200);
+/// Text of inputs that is looked at.
+const MAX_TEXT: usize = 4_096;
+
+impl Desk<'_> {
+    pub(crate) fn view(&self) -> View {
+        View::Client { now: self.now }
+    }
+
+    /// The newest events that a filter asks for.
+    pub(crate) async fn page(&self, filter: &Filter, limit: usize) -> Result<Vec<Event>, JobError> {
+        self.archive.page(filter, self.view(), None, limit).await.map_err(failed)
+    }
+
+    /// What an input says: itself, an event's content, or the result of another job of ours, which is waited for.
+    pub(crate) async fn text(&self, input: &Input) -> Result<String, JobError> {
+        let id =
+            || EventId::from_hex(&input.data).map_err(|_| JobError::Wrong(format!("{:?} is no event id", input.data)));
+        match &input.kind {
+            InputType::Text => Ok(input.data.clone()),
+            InputType::Event => {
+                let found = self.page(&Filter::new().id(id()?), 1).await?.pop();
+                let unknown = || JobError::Wrong(format!("the event {} is not in this archive", input.data));
+                Ok(found.ok_or_else(unknown)?.content)
+            }
+            InputType::Job => self.result_of(id()?).await,
+            InputType::Url => Err(JobError::Wrong("an input of type url is not fetched here: send its text".into())),
+            InputType::Other(other) => {
+                Err(JobError::Wrong(format!("an input of type {other:?} is not known here: use text, event or job")))
+            }
+        }
+    }
+
+    /// The result of another job. The deadline of this one ends the wait.
+    async fn result_of(&self, id: EventId) -> Result<String, JobError> {
+        loop {
+            match self.archive.job(id).await.map_err(failed)? {
+                None => break,
+                Some(job) if !job.is_open() => break,
+                Some(_) => tokio::time::sleep(LOOK).await,
+            }
+        }
+        let ours = self.archive.job_answer(id).await.map_err(failed)?;
+        let ours = ours.and_then(|json| Event::from_json(&json).ok());
+        let theirs = Filter::new().kinds((6_000..7_000).map(Kind::from)).event(id);
+        let found = match ours {
+            Some(event) => Some(event),
+            None => self.page(&theirs, 1).await?.pop(),
+        };
+        let unknown = || JobError::Wrong(format!("there is no result of the job {id} here: ask for it first"));
+        Ok(found.ok_or_else(unknown)?.content)
+    }
+
+    /// The words of all inputs, to search for.
+    pub(crate) async fn words(&self, request: &JobRequest) -> Result<String, JobError> {
+        let mut words = String::new();
+        for input in &request.inputs {
+            if !words.is_empty() {
+                words.push(' ');
+            }
+            words.push_str(&self.text(input).await?);
+        }
+        if words.len() > MAX_TEXT {
+            return Err(JobError::Wrong(format!("too much text to search for: at most {MAX_TEXT} bytes")));
+        }
+        Ok(words)
+    }
+
+    /// Those whom somebody follows (kind 3), as far as it is known here.
+    pub(crate) async fn follows(&self, of: PublicKey) -> Result<std::collections::HashSet<PublicKey>, JobError> {
+        let list = self.page(&Filter::new().author(of).kind(Kind::ContactList), 1).await?.pop();
+        let tags = list.map(|event| event.tags).unwrap_or_default();
+        Ok(tags
+            .iter()
+            .filter(|tag| tag.len() > 1 && tag[0] == "p")
+            .filter_map(|tag| PublicKey::from_hex(&tag[1]).ok())
+            .collect())
+    }
+}
+
+/// What went wrong in the archive, in words for the customer.
+pub(crate) fn failed(error: StorageError) -> JobError {
+    match error {
+        StorageError::NoSearch | StorageError::NoContents => JobError::Wrong(error.to_string()),
+        error => {
+            tracing::error!(%error, "failed to ask the archive for a job");
+            JobError::Internal
+        }
+    }
+}
+
+/// How many results a request wants.
+pub(crate) fn wanted(request: &JobRequest) -> Result<usize, JobError> {
+    let number = request.number("max_results", 1, MOST)?.or(request.number("limit", 1, MOST)?);
+    Ok(usize::try_from(number.unwrap_or(USUAL)).unwrap_or(usize::MAX))
+}
+
+/// A span of time, by the parameters `since` and `until`.
+pub(crate) fn span(request: &JobRequest, filter: Filter) -> Result<Filter, JobError> {
+    let second = |name| request.number(name, 0, i64::MAX as u64);
+    let (since, until) = (second("since")?, second("until")?);
+    if since.zip(until).is_some_and(|(since, until)| since > until) {
+        return Err(JobError::Wrong("since lies after until".into()));
+    }
+    let filter = since.map_or(filter.clone(), |since| filter.since(since.into()));
+    Ok(until.map_or(filter.clone(), |until| filter.until(until.into())))
+}
+
+/// Keys that a parameter names: hexadecimal or npub, or a JSON list of `p` tags as the registry has it.
+pub(crate) fn keys(request: &JobRequest, name: &str) -> Result<Vec<PublicKey>, JobError> {
+    let mut keys = Vec::new();
+    for value in request.param(name) {
+        let wrong = || JobError::Wrong(format!("the parameter {name} is no public key: {value:?}"));
+        match serde_json::from_str::<Vec<serde_json::Value>>(value) {
+            Ok(list) => {
+                for item in list {
+                    let key = item.get(1).unwrap_or(&item).as_str().ok_or_else(wrong)?;
+                    keys.push(PublicKey::parse(key).map_err(|_| wrong())?);
+                }
+            }
+            Err(_) => keys.push(PublicKey::parse(value).map_err(|_| wrong())?),
+        }
+    }
+    if keys.len() > 1_000 {
+        return Err(JobError::Wrong(format!("too many keys in {name}: at most 1000")));
+    }
+    Ok(keys)
+}
+
+/// A list of tags as the content of a result.
+pub(crate) fn tags(list: impl Iterator<Item = [String; 2]>) -> String {
+    serde_json::to_string(&list.collect::<Vec<_>>()).expect("text always serializes")
+}
+
+/// The tag that names an event: by its address where newer versions take its place.
+pub(crate) fn reference(event: &Event) -> [String; 2] {
+    let d = event.tags.iter().find(|tag| tag.len() > 1 && tag[0] == "d").map(|tag| tag[1].as_str());
+    match event.kind {
+        30_000..=39_999 => ["a".into(), format!("{}:{}:{}", event.kind, event.pubkey.to_hex(), d.unwrap_or_default())],
+        _ => ["e".into(), event.id.to_hex()],
+    }
+}

@@ -1,0 +1,34 @@
+//! Kind 5301: people whose events are popular, and whom the customer does not follow yet.
+
+use async_trait::async_trait;
+
+use super::tally::{deeds, rank};
+use super::{Desk, Param, Work, keys, tags, wanted};
+use crate::{JobError, JobRequest};
+
+/// People, as `p` tags, best first.
+pub(crate) struct Discovery;
+
+#[async_trait]
+impl Work for Discovery {
+    fn kind(&self) -> u16 {
+        5_301
+    }
+
+    fn params(&self) -> &'static [Param] {
+        &[
+            Param { name: "max_results", values: &[], about: "how many, 1 to 500; 20 if not given" },
+            Param { name: "since", values: &[], about: "unix seconds; a day before until if not given" },
+            Param { name: "until", values: &[], about: "unix seconds; now if not given" },
+            Param { name: "user", values: &[], about: "for whom: a key; the customer if not given" },
+        ]
+    }
+
+    async fn run(&self, desk: &Desk<'_>, request: &JobRequest) -> Result<String, JobError> {
+        let whom = keys(request, "user")?.first().copied().unwrap_or(request.customer);
+        let friends = desk.follows(whom).await?;
+        let ranked = rank(&deeds(desk, request).await?, &friends, |deed| deed.of);
+        let new = ranked.into_iter().filter(|key| *key != whom && !friends.contains(key));
+        Ok(tags(new.take(wanted(request)?).map(|key| ["p".into(), key.to_hex()])))
+    }
+}

@@ -1,0 +1,68 @@
+//! Kinds 5302 and 5303: events, and people, by words in them.
+
+use async_trait::async_trait;
+use nostr::{Filter, Kind};
+
+use super::{Desk, Param, Work, keys, reference, span, tags, wanted};
+use crate::{JobError, JobRequest};
+
+const MAX_RESULTS: Param = Param { name: "max_results", values: &[], about: "how many, 1 to 500; 20 if not given" };
+
+/// Kind 5302: notes and articles that have all words of the inputs; by some people, in a span of time.
+pub(crate) struct Content;
+
+#[async_trait]
+impl Work for Content {
+    fn kind(&self) -> u16 {
+        5_302
+    }
+
+    fn params(&self) -> &'static [Param] {
+        &[
+            MAX_RESULTS,
+            Param { name: "users", values: &[], about: "only events of these people: a JSON list of p tags, or keys" },
+            Param { name: "since", values: &[], about: "unix seconds" },
+            Param { name: "until", values: &[], about: "unix seconds" },
+        ]
+    }
+
+    async fn run(&self, desk: &Desk<'_>, request: &JobRequest) -> Result<String, JobError> {
+        let words = something(desk, request).await?;
+        let mut filter = span(request, Filter::new().kinds([Kind::TextNote, Kind::LongFormTextNote]).search(words))?;
+        let mut users = keys(request, "users")?;
+        users.extend(keys(request, "user")?);
+        if !users.is_empty() {
+            filter = filter.authors(users);
+        }
+        let found = desk.page(&filter, wanted(request)?).await?;
+        Ok(tags(found.iter().map(reference)))
+    }
+}
+
+/// Kind 5303: people whose profiles have all words of the inputs.
+pub(crate) struct People;
+
+#[async_trait]
+impl Work for People {
+    fn kind(&self) -> u16 {
+        5_303
+    }
+
+    fn params(&self) -> &'static [Param] {
+        &[MAX_RESULTS]
+    }
+
+    async fn run(&self, desk: &Desk<'_>, request: &JobRequest) -> Result<String, JobError> {
+        let words = something(desk, request).await?;
+        let found = desk.page(&Filter::new().kind(Kind::Metadata).search(words), wanted(request)?).await?;
+        Ok(tags(found.iter().map(|event| ["p".into(), event.pubkey.to_hex()])))
+    }
+}
+
+async fn something(desk: &Desk<'_>, request: &JobRequest) -> Result<String, JobError> {
+    let words = desk.words(request).await?;
+    if words.trim().is_empty() {
+        return Err(JobError::Wrong("nothing to search for: give words in an input".into()));
+    }
+    Ok(words)
+}

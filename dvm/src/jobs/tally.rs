@@ -1,0 +1,94 @@
+//! What people did with events in a span of time: who reacted to, repeated and zapped what.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
+
+use nostr::{Filter, Kind, PublicKey};
+
+use super::{Desk, span};
+use crate::{JobError, JobRequest};
+
+/// Reactions that are looked at, newest first.
+const SAMPLE: usize = 10_000;
+/// The span that is looked at if the request names none, in seconds.
+const A_DAY: u64 = 86_400;
+/// What somebody does whom the customer follows counts for so many others.
+const A_FRIEND: f64 = 5.0;
+
+/// One who did something to an event of another.
+pub(super) struct Deed {
+    pub(super) by: PublicKey,
+    pub(super) kind: u16,
+    /// The event, as `e` or `a` names it.
+    pub(super) to: [String; 2],
+    /// Its author, as far as it is said.
+    pub(super) of: Option<PublicKey>,
+}
+
+impl Deed {
+    fn weight(&self) -> f64 {
+        match self.kind {
+            // Money says more than a heart.
+            9_735 => 3.0,
+            6 | 16 => 2.0,
+            _ => 1.0,
+        }
+    }
+}
+
+/// Reactions (7), reposts (6, 16) and zaps (9735) of a span of time.
+pub(super) async fn deeds(desk: &Desk<'_>, request: &JobRequest) -> Result<Vec<Deed>, JobError> {
+    let kinds = [Kind::Reaction, Kind::Repost, Kind::GenericRepost, Kind::ZapReceipt];
+    let mut filter = span(request, Filter::new().kinds(kinds))?;
+    if filter.since.is_none() {
+        let until = filter.until.map_or(desk.now.max(0).cast_unsigned(), |until| until.as_secs());
+        filter = filter.since(until.saturating_sub(A_DAY).into());
+    }
+    let events = desk.page(&filter, SAMPLE).await?;
+    let deeds = events.into_iter().filter_map(|event| {
+        let last =
+            |name: &str| event.tags.iter().rev().find(|tag| tag.len() > 1 && tag[0] == name).map(|tag| tag[1].clone());
+        let to = match last("a") {
+            Some(address) => ["a".to_owned(), address],
+            None => ["e".to_owned(), last("e")?],
+        };
+        // A zap receipt is signed by a service; who zapped is in its P.
+        let by = match event.kind {
+            9_735 => PublicKey::from_hex(&last("P")?).ok()?,
+            _ => event.pubkey,
+        };
+        let of = last("p").and_then(|key| PublicKey::from_hex(&key).ok());
+        Some(Deed { by, kind: event.kind, to, of })
+    });
+    Ok(deeds.collect())
+}
+
+/// What was done to each thing, best first: each person counts once for each kind of deed, friends more.
+pub(super) fn rank<T: Hash + Eq + Ord + Clone>(
+    deeds: &[Deed],
+    friends: &HashSet<PublicKey>,
+    thing: impl Fn(&Deed) -> Option<T>,
+) -> Vec<T> {
+    let mut seen = HashSet::new();
+    let mut scores = HashMap::<T, f64>::new();
+    for deed in deeds {
+        let Some(thing) = thing(deed) else { continue };
+        // Nobody is popular by their own doing.
+        if deed.of == Some(deed.by) || !seen.insert((thing.clone(), deed.by, deed.kind)) {
+            continue;
+        }
+        let friend = if friends.contains(&deed.by) { A_FRIEND } else { 1.0 };
+        *scores.entry(thing).or_default() += deed.weight() * friend;
+    }
+    let mut ranked: BTreeSet<(u64, T)> = BTreeSet::new();
+    for (thing, score) in scores {
+        // As whole numbers, greatest first, and things of one score in one order.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "small sums of ones, twos and threes"
+        )]
+        ranked.insert((u64::MAX - (score * 16.0) as u64, thing));
+    }
+    ranked.into_iter().map(|(_, thing)| thing).collect()
+}
