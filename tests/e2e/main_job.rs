@@ -187,6 +187,12 @@ async fn main_job(storage: &str) {
     let job = place.run(&["job", "5400", "--input", r#"{"kinds":[7]}"#, "--json"]).ok().json();
     assert_eq!(job.last().expect("a line")["result"]["content"], count.to_string());
     assert_eq!(job[0]["status"], "processing");
+    let listed = place.run(&["dvm", "list", "--json"]).ok().json();
+    let known = listed.iter().find(|job| job["id"] == json!(request.id)).expect("listed");
+    assert_eq!((&known["status"], &known["customer"]), (&json!("answered"), &json!(customer.public_key())));
+    let shown = place.run(&["dvm", "show", &request.id.to_hex(), "--json"]).ok().json().remove(0);
+    assert_eq!((&shown["request"], &shown["result"]["content"]), (&json!(request), &json!(count.to_string())));
+    assert_eq!((place.run(&["dvm", "show", "x"]).status, place.run(&["dvm", "show", &"0".repeat(64)]).status), (2, 1));
     // A request it cannot do is told why.
     // In secret, and answered in secret.
     let npub = place.run(&["keys", "show", "--json"]).ok().json()[0]["npub"].as_str().expect("an npub").to_owned();

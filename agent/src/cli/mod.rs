@@ -5,6 +5,7 @@ mod check;
 mod config;
 mod coverage;
 mod doctor;
+mod dvm;
 mod export;
 mod find;
 mod import;
@@ -90,6 +91,9 @@ enum Command {
     Stats,
     /// Print what is proven complete, and what is not
     Coverage(coverage::Args),
+    /// List and show the jobs that were asked for here
+    #[command(subcommand)]
+    Dvm(dvm::Command),
     /// Show, make, import and encrypt the agent's key
     #[command(subcommand)]
     Keys(keys::Command),
@@ -170,6 +174,7 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Sql(args) => sql::main(shared, args).await,
         Command::Stats => stats::main(shared).await,
         Command::Coverage(args) => coverage::main(shared, args).await,
+        Command::Dvm(command) => dvm::main(shared, command).await,
         Command::Keys(command) => keys::main(shared, command),
         Command::Config(command) => config::main(shared, command),
         Command::Doctor => doctor::main(shared).await,
