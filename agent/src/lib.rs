@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod monitor;
 pub mod net;
 pub mod publish;
+pub mod relay_server;
 pub mod retention;
 pub mod rounds;
 pub mod supervisor;

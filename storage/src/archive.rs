@@ -110,6 +110,9 @@ pub trait Events: Send + Sync {
     /// commit to the next, so a reader that remembers it misses nothing.
     async fn stored_after(&self, after: i64, limit: i64) -> Result<Vec<(i64, Event)>>;
 
+    /// The number after which only what is stored from now on comes, for [`Events::stored_after`].
+    async fn last_stored(&self) -> Result<i64>;
+
     /// Removes the events that a filter asks for, with their sightings, oldest first and at most `most`; says how many.
     /// What they deleted or replaced stays hidden. Done in portions, each a transaction between which others may write.
     async fn remove(&self, filter: &Filter, most: u64) -> Result<u64>;

@@ -13,5 +13,6 @@ mod monitor;
 mod negentropy;
 mod networks;
 mod program;
+mod relay_server;
 mod schema;
 mod simulator;

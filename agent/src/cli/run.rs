@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::{Done, Shared};
 use crate::agent::Agent;
 use crate::publish::{self, Publisher, Voice};
+use crate::relay_server::{self, Jobs};
 use crate::supervisor::Supervisor;
 use crate::{backup, finder, http, initializer, jobs, monitor, retention, synchronizer};
 
@@ -25,12 +26,16 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         true => Some(http::bind(config.http.listen).await?.into_std()?),
         false => None,
     };
+    let relay = match config.relay.enabled {
+        true => Some(relay_server::bind(config.relay.listen).await?.into_std()?),
+        false => None,
+    };
     let agent = tokio::select! {
         opened = Agent::open(config) => opened?,
         _ = terminate.recv() => return Ok(Done::Well),
         _ = interrupt.recv() => return Ok(Done::Well),
     };
-    greet(&agent, listener.as_ref());
+    greet(&agent, listener.as_ref(), relay.as_ref());
 
     let mut supervisor = Supervisor::default();
     let publisher = Publisher::new(&agent);
@@ -80,9 +85,17 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         let agent = agent.clone();
         supervisor.start("live", move || synchronizer::live::run(agent.clone()));
     }
-    let seeks_jobs = agent.config.dvm.enabled && !agent.job_relays().is_empty();
+    let seeks_jobs = agent.config.dvm.enabled && (!agent.job_relays().is_empty() || relay.is_some());
+    let work = Arc::new(Notify::new());
+    if let Some(listener) = relay {
+        let jobs = seeks_jobs.then(|| Jobs { dvm: dvm.clone(), work: work.clone() });
+        let agent = agent.clone();
+        supervisor.start("relay", move || {
+            let (agent, jobs, listener) = (agent.clone(), jobs.clone(), listener.try_clone());
+            async move { relay_server::serve(agent, jobs, listener?).await }
+        });
+    }
     if seeks_jobs {
-        let work = Arc::new(Notify::new());
         let parts = (agent.clone(), dvm.clone(), work.clone());
         supervisor.start("dvm-listener", move || {
             let (agent, dvm, work) = parts.clone();
@@ -123,7 +136,7 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
 }
 
 /// Who we are, where our things are, where we listen, and what the configuration leaves undone.
-fn greet(agent: &Agent, listener: Option<&std::net::TcpListener>) {
+fn greet(agent: &Agent, listener: Option<&std::net::TcpListener>, relay: Option<&std::net::TcpListener>) {
     let config = &agent.config;
     tracing::info!(
         npub = agent.signer.npub(),
@@ -135,10 +148,13 @@ fn greet(agent: &Agent, listener: Option<&std::net::TcpListener>) {
     if let Some(address) = listener.and_then(|l| l.local_addr().context("no address").ok()) {
         tracing::info!("health and metrics at http://{address}/healthz and http://{address}/metrics");
     }
+    if let Some(address) = relay.and_then(|l| l.local_addr().ok()) {
+        tracing::info!("the archive is a relay at ws://{address}");
+    }
     if agent.own_relays().is_empty() {
         tracing::info!("nothing is published: name relays in identity.relays to publish what is measured");
     }
-    if agent.job_relays().is_empty() && config.dvm.enabled {
+    if agent.job_relays().is_empty() && relay.is_none() && config.dvm.enabled {
         tracing::info!("no jobs are sought: name relays in dvm.relays to answer NIP-90 requests");
     }
 }

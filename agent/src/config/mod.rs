@@ -65,6 +65,7 @@ impl Config {
             ("synchronizer.concurrency", config.synchronizer.concurrency),
             ("synchronizer.page_size", config.synchronizer.page_size),
             ("dvm.concurrency", config.dvm.concurrency),
+            ("relay.max_connections", config.relay.max_connections),
         ] {
             if !(1..=MOST).contains(&value) {
                 bail!("{name}: {key} is {value}: give a number from 1 to {MOST}");
@@ -148,6 +149,9 @@ impl Config {
                     "{name}: synchronizer.filters: since, until and limit are set by the synchronizer; use synchronizer.since"
                 );
             }
+        }
+        if config.relay.enabled && config.profile == Profile::Lilbrotr {
+            bail!("{name}: relay.enabled: the profile lilbrotr keeps no events to serve");
         }
         if config.backup.keep == 0 {
             bail!("{name}: backup.keep must be 1 or more: turn backups off by backup.enabled");

@@ -56,6 +56,8 @@ section! {
         dvm: Dvm = Dvm::default(),
         /// Health and metrics.
         http: Http = Http::default(),
+        /// The archive as a relay.
+        relay: Relay = Relay::default(),
         /// Backups made while the daemon runs.
         backup: Backup = Backup::default(),
         /// What the archive forgets.
@@ -285,6 +287,19 @@ section! {
         request_timeout: Span = Span::seconds(45),
         /// Connections at a time.
         max_connections: usize = 16,
+    }
+}
+
+section! {
+    /// The archive as a relay.
+    Relay {
+        /// Whether it runs.
+        enabled: bool = false,
+        /// Where it listens.
+        #[schemars(with = "String")]
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7777)),
+        /// Clients at a time.
+        max_connections: usize = 1_000,
     }
 }
 

@@ -273,6 +273,11 @@ impl Events for PostgresArchive {
         rows.iter().map(|row| Ok((row.try_get(7)?, event(row)?))).collect()
     }
 
+    async fn last_stored(&self) -> Result<i64, StorageError> {
+        let last: i64 = sqlx::query_scalar("select coalesce(max(n), 0) from arrival").fetch_one(&self.pool).await?;
+        Ok((last + 1) * PLACES - 1)
+    }
+
     async fn remove(&self, filter: &Filter, most: u64) -> Result<u64, StorageError> {
         let mut removed = 0;
         while removed < most {

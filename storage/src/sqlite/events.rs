@@ -221,6 +221,12 @@ impl Events for SqliteArchive {
         .await
     }
 
+    async fn last_stored(&self) -> Result<i64, StorageError> {
+        let read =
+            |connection: &Connection| Ok(connection.query_row("select last_k from archive", [], |row| row.get(0))?);
+        self.readers.read(read).await
+    }
+
     async fn remove(&self, filter: &Filter, most: u64) -> Result<u64, StorageError> {
         let mut removed = 0;
         while removed < most {

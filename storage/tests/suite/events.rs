@@ -49,6 +49,10 @@ pub(super) async fn a_batch_is_stored_once(archive: Arc<dyn Archive>, _: String)
     let numbered = archive.stored_after(0, 10).await.expect("in order");
     assert_eq!(numbered.len(), 2);
     assert_eq!(archive.stored_after(numbered[0].0, 10).await.expect("in order").len(), 1);
+    let last = archive.last_stored().await.expect("a number");
+    assert!(archive.stored_after(last, 10).await.expect("in order").is_empty());
+    archive.store(batch(vec![event("c", vec![], 0)])).await.expect("stored");
+    assert_eq!(archive.stored_after(last, 10).await.expect("in order").len(), 1, "what came since");
 }
 
 pub(super) async fn what_a_relay_no_longer_holds_is_taken_back(archive: Arc<dyn Archive>, url: String) {

@@ -1,0 +1,218 @@
+//! The archive as a relay, seen by clients: a bare one, rust-nostr's, another agent's synchronizer and `brotr job`.
+
+use std::time::Duration;
+
+use brotr::net::Address;
+use brotr_tests::{Signal, events};
+use futures::{SinkExt, StreamExt};
+use nostr::{EventBuilder, Filter, JsonUtil, Keys, Kind, Tag};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::faults::place;
+use super::program::{Daemon, Place, soon};
+
+const FIRST: u64 = 1_600_000_000;
+
+struct Client(tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>);
+
+impl Client {
+    async fn connect(url: &str) -> Self {
+        Self(tokio_tungstenite::connect_async(url).await.expect("connected").0)
+    }
+
+    async fn say(&mut self, value: Value) {
+        self.0.send(Message::text(value.to_string())).await.expect("sent");
+    }
+
+    async fn hear(&mut self) -> Value {
+        loop {
+            let message = tokio::time::timeout(Duration::from_secs(10), self.0.next()).await.expect("in time");
+            if let Message::Text(text) = message.expect("open").expect("sound") {
+                return serde_json::from_str(&text).expect("JSON");
+            }
+        }
+    }
+
+    async fn ask(&mut self, value: Value) -> Value {
+        self.say(value).await;
+        self.hear().await
+    }
+
+    /// Ids of the stored events that filters ask for, in the order in which they come.
+    async fn fetch(&mut self, filters: &[Value]) -> Vec<String> {
+        let mut message = vec![json!("REQ"), json!("q")];
+        message.extend_from_slice(filters);
+        self.say(Value::Array(message)).await;
+        let mut ids = Vec::new();
+        loop {
+            let said = self.hear().await;
+            match said[0].as_str() {
+                Some("EVENT") => ids.push(said[2]["id"].as_str().expect("an id").to_owned()),
+                Some("EOSE") => break,
+                _ => panic!("{said}"),
+            }
+        }
+        self.say(json!(["CLOSE", "q"])).await;
+        ids
+    }
+}
+
+/// The address at which a daemon serves its archive.
+async fn served(daemon: &Daemon<'_>) -> String {
+    soon(20, "relay", async || {
+        let log = daemon.log();
+        let start = log.find("the archive is a relay at ")? + "the archive is a relay at ".len();
+        log[start..].split_whitespace().next().map(str::to_owned)
+    })
+    .await
+}
+
+fn house(more: &str) -> Place {
+    Place::with(&format!(
+        "relay: {{enabled: true, listen: \"127.0.0.1:0\"}}\nmonitor: {{enabled: false}}\nsynchronizer: {{enabled: false}}\n{more}"
+    ))
+}
+
+fn import(place: &Place, list: &[nostr::Event]) {
+    let lines: Vec<String> = list.iter().map(JsonUtil::as_json).collect();
+    place.write("events.jsonl", &lines.join("\n"));
+    place.run(&["import", "events.jsonl"]).ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_archive_is_read_as_a_good_relay_is() {
+    let place = house("identity: {name: \"an archive\"}");
+    let list = events::signed(1_200, FIRST);
+    let author = Keys::generate();
+    let old = events::at(&author, Kind::Metadata, FIRST, r#"{"name":"old"}"#);
+    let new = events::at(&author, Kind::Metadata, FIRST + 5, r#"{"name":"new"}"#);
+    import(&place, &[&list[..], &[old, new.clone()]].concat());
+    let daemon = place.daemon();
+    let url = served(&daemon).await;
+    let mut client = Client::connect(&url).await;
+    let newest: Vec<String> = list.iter().rev().take(3).map(|event| event.id.to_hex()).collect();
+    assert_eq!(client.fetch(&[json!({"limit": 3})]).await, newest);
+    assert_eq!(client.fetch(&[json!({})]).await.len(), 500, "no more than it says");
+    let both = [json!({"ids": [list[0].id]}), json!({"ids": [list[1].id, list[0].id]})];
+    assert_eq!(client.fetch(&both).await, [list[1].id.to_hex(), list[0].id.to_hex()], "each once, newest first");
+    let profile = json!({"authors": [author.public_key()], "kinds": [0]});
+    assert_eq!(client.fetch(&[profile]).await, [new.id.to_hex()], "what was replaced is not given");
+    assert_eq!(
+        client.ask(json!(["COUNT", "c", {"kinds": [1]}, {"kinds": [7]}])).await,
+        json!(["COUNT", "c", {"count": 600}])
+    );
+    assert_eq!(client.fetch(&[json!({"search": "event 76", "limit": 9})]).await.len(), 1);
+    // What is wrong is said to be, and to whom.
+    for (message, start, says) in [
+        (json!(["REQ", "x"]), "CLOSED", "1 to 20 filters"),
+        (json!(["REQ", "x", {"kindz": [1]}]), "CLOSED", "kindz"),
+        (json!(["REQ", "x", 7]), "CLOSED", "JSON object"),
+        (json!(["REQ", "", {}]), "NOTICE", "1 to 64"),
+        (json!(["REQ", "y".repeat(65), {}]), "NOTICE", "1 to 64"),
+        (json!(["HELLO"]), "NOTICE", "unknown command"),
+        (json!([]), "NOTICE", "unknown command"),
+        (json!({}), "NOTICE", "not a JSON list"),
+        (json!(["EVENT", {"id": 1}]), "NOTICE", "not an event"),
+        (json!(["EVENT", list[0]]), "OK", "restricted"),
+        (json!(["NEG-OPEN", "n", {}, "zz"]), "NEG-ERR", "invalid"),
+        (json!(["NEG-MSG", "nobody", "61"]), "NEG-ERR", "no such comparison"),
+    ] {
+        let said = client.ask(message.clone()).await;
+        assert_eq!(said[0], start, "{message}: {said}");
+        assert!(said.to_string().contains(says), "{message}: {said}");
+    }
+    let mut many = Client::connect(&url).await;
+    for n in 0..20 {
+        assert_eq!(many.ask(json!(["REQ", n.to_string(), {"limit": 0}])).await, json!(["EOSE", n.to_string()]));
+    }
+    assert_eq!(many.ask(json!(["REQ", "more", {"limit": 0}])).await[0], "CLOSED");
+    many.say(json!(["REQ", "x".repeat(200_000), {}])).await;
+    assert!(!matches!(many.0.next().await, Some(Ok(Message::Text(_)))), "a message that is too large ends it");
+    // What it says of itself.
+    let agent = super::faults::place().await.agent;
+    let address = Address::parse(&url, agent.dialer.guard()).expect("an address");
+    let (info, _) = brotr::net::info::fetch(&agent.dialer, &address).await.expect("a document");
+    assert_eq!((info.text_field("name"), info.limit("max_limit")), (Some("an archive"), Some(500)));
+    assert!([1, 11, 45, 50, 77].iter().all(|nip| info.nips().contains(nip)));
+    // rust-nostr's client reads it too.
+    let sdk = nostr_sdk::Client::default();
+    sdk.add_relay(&url).await.expect("added");
+    sdk.connect().await;
+    let found =
+        sdk.fetch_events(Filter::new().kind(Kind::TextNote).limit(50), Duration::from_secs(10)).await.expect("fetched");
+    assert_eq!(found.len(), 50);
+    sdk.shutdown().await;
+    // And two hundred who only listen cost little.
+    let before = daemon.peak_memory_kib();
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        let mut one = Client::connect(&url).await;
+        one.ask(json!(["REQ", "live", {"kinds": [9_999], "limit": 0}])).await;
+        idle.push(one);
+    }
+    assert_eq!(client.fetch(&[json!({"limit": 3})]).await, newest);
+    let grown = daemon.peak_memory_kib().saturating_sub(before);
+    println!("200 idle connections: {} KiB each", grown / 200);
+    assert!(grown < 40 << 10, "{grown} KiB");
+    assert_eq!(daemon.end(Signal::TERM).0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_agent_synchronizes_it_by_comparison() {
+    let house = house("");
+    let list = events::signed(900, FIRST);
+    import(&house, &list);
+    let daemon = house.daemon();
+    let url = served(&daemon).await;
+    let other = place().await;
+    let address = Address::parse(&url, other.agent.dialer.guard()).expect("an address");
+    let half = list[..450].iter().map(|event| brotr_storage::Event::from(event).verify().expect("signed")).collect();
+    other.agent.archive.store(brotr_storage::Batch { events: half, ..Default::default() }).await.expect("stored");
+    let pass = brotr::synchronizer::pass(&other.agent, &address, None, |_| ()).await.expect("the archive works");
+    assert_eq!((pass.transferred, pass.stored, &pass.error, pass.gaps), (450, 450, &None, 0), "{pass:?}");
+    let count =
+        other.agent.archive.count(&[Filter::new()], brotr_storage::View::All, &[address.as_str().to_owned()]).await;
+    assert_eq!(count.expect("counted"), 900);
+    assert_eq!(daemon.end(Signal::TERM).0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_asked_for_and_answered_in_one_place() {
+    let place = house("");
+    import(&place, &events::signed(40, FIRST));
+    let daemon = place.daemon();
+    let url = served(&daemon).await;
+    let mut client = Client::connect(&url).await;
+    let customer = Keys::generate();
+    let builder = EventBuilder::new(Kind::from(5_400), r#"{"kinds":[1]}"#);
+    let request = builder.sign_with_keys(&customer).expect("signed");
+    client.say(json!(["REQ", "answers", {"kinds": [6_400, 7_000], "#e": [request.id]}])).await;
+    assert_eq!(client.hear().await, json!(["EOSE", "answers"]));
+    client.say(json!(["EVENT", request])).await;
+    let mut said = Vec::new();
+    while said.len() < 3 {
+        said.push(client.hear().await);
+    }
+    assert!(said.contains(&json!(["OK", request.id, true, ""])), "{said:?}");
+    let answers: Vec<_> = said.iter().filter(|message| message[0] == "EVENT").map(|message| &message[2]).collect();
+    assert_eq!(
+        (&answers[0]["kind"], &answers[1]["kind"], &answers[1]["content"]),
+        (&json!(7_000), &json!(6_400), &json!("10"))
+    );
+    let again = client.ask(json!(["EVENT", request])).await;
+    assert!(again[2] == true && again[3].as_str().is_some_and(|why| why.starts_with("duplicate:")), "{again}");
+    // A forged one, one to another, and what is no job.
+    let mut forged = serde_json::to_value(&request).expect("JSON");
+    forged["content"] = json!("{}");
+    assert_eq!(client.ask(json!(["EVENT", forged])).await[2], false);
+    let other = Tag::public_key(Keys::generate().public_key());
+    let elsewhere = EventBuilder::new(Kind::from(5_400), "").tag(other).sign_with_keys(&customer).expect("signed");
+    assert_eq!(client.ask(json!(["EVENT", elsewhere])).await[2], false);
+    let note = EventBuilder::text_note("hello").sign_with_keys(&customer).expect("signed");
+    assert_eq!(client.ask(json!(["EVENT", note])).await[2], false);
+    // The command line is a customer here too.
+    let job = place.run(&["job", "5400", "--input", r#"{"kinds":[7]}"#, "--relay", &url, "--json"]).ok().json();
+    assert_eq!(job.last().expect("an end")["result"]["content"], "10");
+    assert_eq!(daemon.end(Signal::TERM).0, Some(0));
+}
