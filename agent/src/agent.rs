@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use brotr_keys::{KeySource, Signer};
 use brotr_storage::Archive;
+use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::ingest::Ingest;
@@ -24,6 +25,8 @@ pub struct Agent {
     pub dialer: Arc<Dialer>,
     /// The way in for events.
     pub ingest: Ingest,
+    /// Told when something was archived that somebody waits for.
+    pub archived: Arc<Notify>,
 }
 
 impl Agent {
@@ -43,7 +46,7 @@ impl Agent {
         let dialer = dialer(&config, &signer)?;
         let archive = brotr_storage::open(config.storage_url(), config.archive_options()).await?;
         let ingest = Ingest::new(archive.clone());
-        Ok(Self { config: Arc::new(config), archive, signer, dialer, ingest })
+        Ok(Self { config: Arc::new(config), archive, signer, dialer, ingest, archived: Arc::default() })
     }
 
     /// The relays that we publish to: those of the list that are addresses.

@@ -164,7 +164,7 @@ impl Happening<'_> {
                         warn!(relay, reason, "relay refused an event of ours");
                         "refused"
                     }
-                    Delivery::Delayed { reason, due_at } => {
+                    Delivery::Postponed { reason, due_at } | Delivery::Delayed { reason, due_at } => {
                         info!(relay, reason, due_at, "event of ours waits to be sent again");
                         "delayed"
                     }

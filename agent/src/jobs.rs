@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use brotr_dvm::{Acceptance, Canonical, Dvm, Limits, job_kinds};
-use brotr_storage::{Batch, Job};
+use brotr_storage::Job;
 use nostr::{
     Alphabet, Event, Filter, Kind, PublicKey, RelayMessage, RelayUrl, SingleLetterTag, SubscriptionId, Timestamp,
 };
@@ -18,7 +18,7 @@ use crate::agent::{Agent, now};
 use crate::happening::Happening;
 use crate::net::Address;
 use crate::net::session::clip;
-use crate::publish::{Publisher, client, outgoing, spelled};
+use crate::publish::{HERE, Publisher, client, outgoing, spelled};
 
 /// Requests that wait to be kept.
 const QUEUE: usize = 4_096;
@@ -201,9 +201,10 @@ async fn answer(
     relays.extend(dvm.reply_relays(job).await?);
     relays.sort_unstable();
     relays.dedup();
-    let begun = dvm.processing(job).await?;
-    serve(agent, &begun).await?;
-    publisher.publish_to(begun, &relays).await?;
+    if agent.config.relay.enabled {
+        relays.push(HERE.to_owned());
+    }
+    publisher.publish_to(dvm.processing(job).await?, &relays).await?;
     let deadline = agent.config.dvm.deadline.get();
     // Should the deadline pass, the customer has an answer and the database goes on with the statement; it keeps its
     // permit until then, so that jobs never hold more than so many connections.
@@ -225,20 +226,9 @@ async fn answer(
     };
     let ended = agent.archive.end_job(job.id, answer.status, now(), &outgoing(&answer.event, &relays)).await?;
     if ended {
-        serve(agent, &answer.event).await?;
         publisher.wake();
         let seconds = now() - job.received_at;
         Happening::JobEnded { job: job.id, status: answer.status.as_str(), seconds }.tell();
-    }
-    Ok(())
-}
-
-/// Archives an answer, where the archive is a relay on which it may have been asked for.
-async fn serve(agent: &Agent, answer: &Event) -> Result<()> {
-    if agent.config.relay.enabled
-        && let Ok(verified) = brotr_storage::Event::from(answer).verify()
-    {
-        agent.archive.store(Batch { events: vec![verified], ..Batch::default() }).await?;
     }
     Ok(())
 }

@@ -197,7 +197,13 @@ impl Dvm {
         let request = JobRequest::read(&event, &self.signer).await?;
         let work = JOBS.iter().find(|work| work.kind() == job.kind);
         let work = work.ok_or_else(|| JobError::Wrong(format!("jobs of kind {} are not done here", job.kind)))?;
-        let desk = Desk { archive: self.archive.as_ref(), canonical: &self.canonical, now: now() };
+        let desk = Desk {
+            archive: self.archive.as_ref(),
+            canonical: &self.canonical,
+            customer: request.customer,
+            signer: &self.signer,
+            now: now(),
+        };
         let content = work.run(&desk, &request).await?;
         Ok((request, content))
     }

@@ -28,10 +28,7 @@ impl Seal {
     /// # Errors
     /// When it was not encrypted to us, or holds no tags.
     pub(crate) async fn open(self, signer: &Signer, event: &Event) -> Result<Vec<Tag>, JobError> {
-        let opened = match self {
-            Self::Nip44 => signer.nip44_decrypt(&event.pubkey, &event.content).await,
-            Self::Nip04 => signer.nip04_decrypt(&event.pubkey, &event.content).await,
-        };
+        let opened = self.read(signer, &event.pubkey, &event.content).await;
         let unreadable = || JobError::Wrong("the request cannot be decrypted: encrypt it to our key by NIP-44".into());
         let text = opened.map_err(|_| unreadable())?;
         // The registry's own example leaves the outer brackets away.
@@ -39,6 +36,22 @@ impl Seal {
             .or_else(|_| serde_json::from_str(&format!("[{text}]")))
             .map_err(|_| JobError::Wrong("what was encrypted is no JSON list of tags".into()))?;
         Ok(tags.into_iter().filter_map(|tag| Tag::parse(tag).ok()).collect())
+    }
+
+    /// Text between a customer and us.
+    ///
+    /// # Errors
+    /// When it was not encrypted so.
+    pub(crate) async fn read(
+        self,
+        signer: &Signer,
+        with: &PublicKey,
+        text: &str,
+    ) -> Result<String, nostr::SignerError> {
+        match self {
+            Self::Nip44 => signer.nip44_decrypt(with, text).await,
+            Self::Nip04 => signer.nip04_decrypt(with, text).await,
+        }
     }
 
     /// Text for the customer's eyes.

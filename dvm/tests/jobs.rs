@@ -355,6 +355,27 @@ async fn jobs_are_chained_cancelled_and_answered_where_the_customer_reads() {
     // The result of the first is a tag value to the second.
     let note = desk.archive(&desk.agent, 1, "three", &[&["k", "3"]], 50).await;
     assert_eq!(desk.said(5_400, &[&["i", &first.id.to_hex(), "job"]]).await, "1", "{}", note.id);
+    // What names the events of a list, as other jobs give it.
+    let list = json!([["e", note.id], ["e", first.id]]).to_string();
+    desk.archive(&desk.agent, 7, "+", &[&["e", &note.id.to_hex()]], 51).await;
+    assert_eq!(desk.said(5_400, &[&["i", &list]]).await, "1");
+    // A secret result is opened for whom it was meant, and for nobody else.
+    let ours = desk.agent.public_key();
+    let hidden = json!([["i", r#"{"kinds":[1]}"#]]).to_string();
+    let sealed = desk.customer.nip44_encrypt(&ours, &hidden).await.expect("encrypted");
+    let secret = desk.request(&sealed, &[&["encrypted"], &["p", &ours.to_hex()]], NOW);
+    assert_eq!(desk.answer(secret.clone()).await.status, JobStatus::Answered);
+    desk.archive(&desk.agent, 1, "four", &[&["k", "4"]], 52).await;
+    assert_eq!(desk.said(5_400, &[&["i", &secret.id.to_hex(), "job"]]).await, "1", "four notes, and one says so");
+    let builder =
+        EventBuilder::new(Kind::from(5_400), "").tag(Tag::custom(TagKind::i(), [secret.id.to_hex(), "job".into()]));
+    let stranger = Signer::throwaway();
+    let request = stranger.sign(builder.custom_created_at(Timestamp::from(NOW.cast_unsigned()))).expect("signed");
+    assert_eq!(desk.dvm.accept(&request, NOW).await.expect("kept"), Acceptance::New);
+    let job = desk.archive.take_job().await.expect("asked").expect("there");
+    let answer = desk.dvm.run(&job).await.expect("signed");
+    assert!(answer.event.content.contains("encrypted to another"), "{}", answer.event.content);
+    desk.archive.end_job(job.id, answer.status, NOW, &[]).await.expect("ended");
     // A customer without `relays` is answered where they read.
     let tags: &[&[&str]] =
         &[&["r", "wss://in.example", "read"], &["r", "wss://out.example", "write"], &["r", "wss://both.example"]];

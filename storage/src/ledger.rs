@@ -484,7 +484,9 @@ impl<D: Database> Ledger for D {
         let (sent_at, trouble, due_at) = match delivery {
             Delivery::Accepted => (Some(now), None, None),
             Delivery::Refused(reason) => (None, Some(reason.as_str()), None),
-            Delivery::Delayed { reason, due_at } => (None, Some(reason.as_str()), Some(*due_at)),
+            Delivery::Postponed { reason, due_at } | Delivery::Delayed { reason, due_at } => {
+                (None, Some(reason.as_str()), Some(*due_at))
+            }
         };
         let mut tx = self.begin().await?;
         tx.execute(
@@ -492,11 +494,11 @@ impl<D: Database> Ledger for D {
             args![outgoing.event.as_bytes().as_slice(), &outgoing.relay, sent_at, trouble, due_at],
         )
         .await?;
-        if let Some(due_at) = due_at {
-            // What holds up one event holds up those that wait behind it.
+        if let Delivery::Delayed { due_at, .. } = delivery {
+            // They were not tried themselves, and that is not counted.
             tx.execute(
-                "update outbox set due_at = $2, attempts = attempts + 1 where relay = $1 and due_at < $2",
-                args![&outgoing.relay, due_at],
+                "update outbox set due_at = $2 where relay = $1 and due_at < $2",
+                args![&outgoing.relay, *due_at],
             )
             .await?;
         }

@@ -374,7 +374,14 @@ pub enum Delivery {
     Accepted,
     /// The relay refused it, or will never be reached; not tried again.
     Refused(String),
-    /// It failed for now; to be tried again at `due_at`.
+    /// The relay would not take this event now; to be tried again at `due_at`. Others go on.
+    Postponed {
+        /// What went wrong.
+        reason: String,
+        /// When to try again.
+        due_at: i64,
+    },
+    /// The relay takes nothing now; this and all that waits for it is to be tried again at `due_at`.
     Delayed {
         /// What went wrong.
         reason: String,

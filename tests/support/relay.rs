@@ -189,6 +189,15 @@ impl House {
                     if self.script.fault == Fault::NoOk {
                         continue;
                     }
+                    match self.script.fault {
+                        Fault::SilentAbout(what) if event.content == what => continue,
+                        Fault::RefusesOnly(what) if event.content == what => {
+                            let refusal = json!(["OK", event.id, false, "we do not like this one"]);
+                            socket.send(Message::text(refusal.to_string())).await?;
+                            continue;
+                        }
+                        _ => {}
+                    }
                     if self.script.fault == Fault::OkOfAnother {
                         let other = json!(["OK", "0".repeat(64), true, ""]);
                         socket.send(Message::text(other.to_string())).await?;

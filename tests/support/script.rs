@@ -59,6 +59,10 @@ pub enum Fault {
     NotText,
     /// 27: events are never answered.
     NoOk,
+    /// 27: events with this content are never answered, others are.
+    SilentAbout(&'static str),
+    /// 27: events with this content are refused in words of no form, others are taken.
+    RefusesOnly(&'static str),
     /// 27: every OK is about another event.
     OkOfAnother,
     /// Takes so many events a second, and refuses more with `rate-limited:`.

@@ -18,7 +18,11 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let address = args.url.map(|url| Address::parse(&url, &guard).map_err(|e| Usage(anyhow::anyhow!("{url}: {e}"))));
     let address = address.transpose()?;
     let archive = shared.archive(&config, Access::Read).await?;
-    for report in archive.coverage(address.as_ref().map(Address::as_str)).await? {
+    let reports = archive.coverage(address.as_ref().map(Address::as_str)).await?;
+    if let (Some(address), true) = (&address, reports.is_empty()) {
+        eprintln!("nothing of {address} was synchronized so far: brotr sync {address} does it now");
+    }
+    for report in reports {
         if shared.json {
             let covered = report.covered.iter().map(
                 |c| json!({"since": c.interval.since, "until": c.interval.until, "method": c.method, "proven_at": c.proven_at}),

@@ -88,7 +88,7 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     let seeks_jobs = agent.config.dvm.enabled && (!agent.job_relays().is_empty() || relay.is_some());
     let work = Arc::new(Notify::new());
     if let Some(listener) = relay {
-        let jobs = seeks_jobs.then(|| Jobs { dvm: dvm.clone(), work: work.clone() });
+        let jobs = seeks_jobs.then(|| Jobs { dvm: dvm.clone(), work: work.clone(), publisher: publisher.clone() });
         let agent = agent.clone();
         supervisor.start("relay", move || {
             let (agent, jobs, listener) = (agent.clone(), jobs.clone(), listener.try_clone());

@@ -3,13 +3,16 @@
 use anyhow::Result;
 use brotr_storage::Deliveries;
 
+use crate::publish::HERE;
+
 use super::{Access, Done, Shared, output};
 
 pub(super) async fn main(shared: &Shared) -> Result<Done> {
     let config = shared.load()?;
     let archive = shared.archive(&config, Access::Read).await?;
     let stats = archive.stats().await?;
-    let deliveries = archive.deliveries().await?;
+    let mut deliveries = archive.deliveries().await?;
+    deliveries.retain(|sent| sent.relay != HERE);
     if shared.json {
         let mut shown = serde_json::to_value(&stats)?;
         shown["publishing"] = serde_json::to_value(&deliveries)?;

@@ -370,7 +370,9 @@ async fn write(session: &mut Session, address: &Address, plan: &Plan, health: &m
         health.checks.insert("write", Outcome::bad(reason));
         return;
     }
-    let mut test = EventBuilder::new(WRITE_TEST, "").tag(Tag::identifier(address.as_str()));
+    // Never the same twice: two checks in one second would be one event.
+    let nonce = fastrand::u64(..).to_string();
+    let mut test = EventBuilder::new(WRITE_TEST, nonce).tag(Tag::identifier(address.as_str()));
     if bits > 0 {
         test = test.pow(u8::try_from(bits).unwrap_or(u8::MAX));
     }

@@ -35,7 +35,7 @@ const NOT_PUBLIC_V6: &[(Ipv6Net, &str)] = &[
 ];
 
 /// Names that never belong to the public internet.
-const NOT_PUBLIC_NAMES: &[&str] = &["localhost", "local", "internal", "home.arpa", "lan"];
+const NOT_PUBLIC_NAMES: &[&str] = &["localhost", "local", "internal", "home.arpa", "lan", "invalid"];
 
 const fn v4(a: u8, b: u8, c: u8, d: u8, bits: u8) -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), bits)

@@ -13,7 +13,7 @@ use brotr_storage::{Archive, Outgoing};
 use nostr::{Event, JsonUtil};
 use tokio::sync::Notify;
 
-pub use outbox::deliver;
+pub use outbox::{HERE, deliver};
 pub use profile::announce;
 pub use voice::{Voice, client};
 

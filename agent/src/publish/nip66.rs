@@ -151,7 +151,9 @@ pub fn announcement(agent: &Agent) -> EventBuilder {
     let monitor = &agent.config.monitor;
     let limits: Limits = agent.dialer.limits(brotr_storage::Network::Clearnet);
     let mut tags = vec![tag("frequency", [&monitor.interval.as_secs().to_string()])];
-    for check in &monitor.checks {
+    // Where no database tells cities, nothing is checked of them.
+    let made = |check: &&Check| **check != Check::Geo || monitor.geo.city.is_some();
+    for check in monitor.checks.iter().filter(made) {
         // Milliseconds first: the prose of NIP-66 has it so, and so do those who read it.
         let timeout = match check {
             Check::Read | Check::Write | Check::Nip11 => limits.request_timeout,
@@ -159,7 +161,7 @@ pub fn announcement(agent: &Agent) -> EventBuilder {
         };
         tags.push(tag("timeout", [&timeout.get().as_millis().to_string(), check.as_str()]));
     }
-    tags.extend(monitor.checks.iter().map(|check| tag("c", [check.as_str()])));
+    tags.extend(monitor.checks.iter().filter(made).map(|check| tag("c", [check.as_str()])));
     tags.extend(agent.dialer.networks().iter().map(|network| tag("n", [network.as_str()])));
     tags.extend(monitor.geohash.as_ref().map(|hash| tag("g", [hash])));
     EventBuilder::new(ANNOUNCEMENT, "").tags(tags)

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::Result;
-use brotr_storage::{Delivery, Lane, Outgoing};
+use brotr_storage::{Batch, Delivery, Lane, Outgoing};
 use nostr::{Event, JsonUtil};
 use tokio::task::JoinSet;
 
@@ -25,6 +25,9 @@ const LOOK: Duration = Duration::from_secs(2);
 const PACE: Duration = Duration::from_millis(125);
 const AT_ONCE: usize = 1;
 
+/// In place of a relay's address: our own archive, where that is served as a relay.
+pub const HERE: &str = "here";
+
 /// For ever: sends what is due. Each relay has a task of its own for each lane, so that a slow one holds up nobody.
 ///
 /// # Errors
@@ -32,8 +35,13 @@ const AT_ONCE: usize = 1;
 pub async fn deliver(agent: Agent, publisher: Publisher, voice: Voice) -> Result<()> {
     let mut sending: JoinSet<((String, Lane), Result<()>)> = JoinSet::new();
     let mut busy = HashSet::new();
-    let own: HashSet<String> =
-        agent.own_relays().iter().chain(&agent.job_relays()).map(|a| a.as_str().to_owned()).collect();
+    let own: HashSet<String> = agent
+        .own_relays()
+        .iter()
+        .chain(&agent.job_relays())
+        .map(|a| a.as_str().to_owned())
+        .chain([HERE.to_owned()])
+        .collect();
     loop {
         let (ours, guests): (Vec<_>, Vec<_>) =
             agent.archive.due_relays(now()).await?.into_iter().partition(|(relay, _)| own.contains(relay));
@@ -59,6 +67,9 @@ pub async fn deliver(agent: Agent, publisher: Publisher, voice: Voice) -> Result
 }
 
 async fn to_relay(agent: &Agent, voice: &Voice, relay: &str, lane: Lane) -> Result<()> {
+    if relay == HERE {
+        return archive(agent, lane).await;
+    }
     for (n, one) in agent.archive.due_outgoing(relay, lane, now(), PAGE).await?.into_iter().enumerate() {
         if lane == Lane::Versions && n >= AT_ONCE {
             tokio::time::sleep(PACE).await;
@@ -69,6 +80,19 @@ async fn to_relay(agent: &Agent, voice: &Voice, relay: &str, lane: Lane) -> Resu
         if matches!(delivery, Delivery::Delayed { .. }) {
             break;
         }
+    }
+    Ok(())
+}
+
+/// Archives what is meant for who reads here, all that waits at once.
+async fn archive(agent: &Agent, lane: Lane) -> Result<()> {
+    let due = agent.archive.due_outgoing(HERE, lane, now(), PAGE).await?;
+    let verified = |one: &Outgoing| brotr_storage::Event::from_json(&one.body).ok()?.verify().ok();
+    let events = due.iter().filter_map(verified).collect();
+    agent.archive.store(Batch { events, ..Batch::default() }).await?;
+    agent.archived.notify_one();
+    for one in &due {
+        agent.archive.delivered(one, &Delivery::Accepted, now()).await?;
     }
     Ok(())
 }

@@ -15,12 +15,22 @@ use crate::net::session::clip;
 use crate::net::transport::GuardedTransport;
 use crate::net::{Address, Dialer};
 
-/// Tries after which an event is given up.
+/// Tries after which an event is given up: to a relay that is not reached,
 const TRIES: i64 = 12;
+/// and to one that is reached and does not take it.
+const DISLIKED: i64 = 5;
 /// The longest wait between two tries, in seconds.
 const LONGEST_WAIT: i64 = 3_600;
 /// A relay that is not our own is let go when nothing was sent to it for so long.
 const GUEST_STAYS: Duration = Duration::from_secs(120);
+
+/// Why an event was not taken.
+enum Trouble {
+    /// The relay does not want this one, or says nothing to it.
+    OfEvent(String),
+    /// The relay is not reached, or takes nothing of ours for now.
+    OfRelay(String),
+}
 
 /// The client that speaks as the agent.
 #[derive(Debug, Clone)]
@@ -43,29 +53,43 @@ impl Voice {
 
     /// Sends an event to a relay and waits for its OK. `attempts` is how often it was tried before.
     pub async fn say(&self, event: &Event, relay: &Address, attempts: i64) -> Delivery {
+        let due_at = now() + (5_i64 << attempts.clamp(0, 20)).min(LONGEST_WAIT);
         match self.send(event, relay).await {
             Ok(()) => Delivery::Accepted,
-            Err(reason) if is_final(&reason) || attempts + 1 >= TRIES => Delivery::Refused(reason),
-            Err(reason) => {
-                let wait = (5_i64 << attempts.clamp(0, 20)).min(LONGEST_WAIT);
-                Delivery::Delayed { reason, due_at: now() + wait }
-            }
+            Err(Trouble::OfEvent(reason)) if is_final(&reason) || attempts + 1 >= DISLIKED => Delivery::Refused(reason),
+            Err(Trouble::OfRelay(reason)) if attempts + 1 >= TRIES => Delivery::Refused(reason),
+            Err(Trouble::OfEvent(reason)) => Delivery::Postponed { reason, due_at },
+            Err(Trouble::OfRelay(reason)) => Delivery::Delayed { reason, due_at },
         }
     }
 
-    async fn send(&self, event: &Event, relay: &Address) -> Result<(), String> {
-        let url = RelayUrl::parse(relay.as_str()).map_err(|e| e.to_string())?;
-        let failed = |e: nostr_sdk::client::Error| clip(&e.to_string());
+    async fn send(&self, event: &Event, relay: &Address) -> Result<(), Trouble> {
+        let url = RelayUrl::parse(relay.as_str()).map_err(|e| Trouble::OfEvent(e.to_string()))?;
+        let failed = |e: nostr_sdk::client::Error| Trouble::OfRelay(clip(&e.to_string()));
         self.client.add_relay(&url).await.map_err(failed)?;
         self.used(&url).await;
         // By its own handle: the client's own way would hold a lock on all relays while this one is dialed.
         let handle = self.client.relay(&url).await.map_err(failed)?;
-        let failed = |e: nostr_relay_pool::relay::Error| clip(&e.to_string());
         if handle.status() != RelayStatus::Connected {
-            handle.try_connect(self.dialer.limits(relay.network()).connect_timeout.get()).await.map_err(failed)?;
+            let connected = handle.try_connect(self.dialer.limits(relay.network()).connect_timeout.get()).await;
+            connected.map_err(|e| Trouble::OfRelay(clip(&e.to_string())))?;
         }
-        handle.send_event(event).await.map_err(failed)?;
-        Ok(())
+        match handle.send_event(event).await {
+            Ok(_) => Ok(()),
+            Err(nostr_relay_pool::relay::Error::RelayMessage(reason)) => {
+                let reason = clip(&reason);
+                // What relays say of us, and not of the event.
+                let of_us = ["rate-limited:", "auth-required:"].iter().any(|prefix| reason.starts_with(prefix));
+                Err(if of_us { Trouble::OfRelay(reason) } else { Trouble::OfEvent(reason) })
+            }
+            Err(nostr_relay_pool::relay::Error::Timeout) => {
+                // Some relays say nothing of what they do not take, or nothing that can be read, and slow the
+                // connection down from then on.
+                handle.disconnect();
+                Err(Trouble::OfEvent("no answer in time".into()))
+            }
+            Err(error) => Err(Trouble::OfRelay(clip(&error.to_string()))),
+        }
     }
 
     /// Customers name relays of theirs; connections to them are not kept for ever.

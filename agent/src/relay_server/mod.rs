@@ -13,6 +13,7 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use brotr_dvm::Dvm;
 use brotr_storage::Event;
@@ -21,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, broadcast};
 
 use crate::agent::Agent;
+use crate::publish::Publisher;
 
 /// A message of a client is at most so large.
 pub(crate) const MAX_MESSAGE: usize = 128 << 10;
@@ -43,6 +45,8 @@ pub struct Jobs {
     pub dvm: Arc<Dvm>,
     /// Told of each.
     pub work: Arc<Notify>,
+    /// By which they come into the archive.
+    pub publisher: Publisher,
 }
 
 #[derive(Clone)]
@@ -73,7 +77,9 @@ pub async fn serve(agent: Agent, jobs: Option<Jobs>, listener: std::net::TcpList
     let places = Arc::new(Semaphore::new(agent.config.relay.max_connections));
     let house = House { agent, jobs, feed, places };
     let router = Router::new().route("/", get(welcome)).with_state(house.clone());
-    let server = axum::serve(TcpListener::from_std(listener)?, router);
+    // Answers are small and waited for.
+    let listener = TcpListener::from_std(listener)?.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let server = axum::serve(listener, router);
     tokio::select! {
         ended = server => ended.context("the relay's server failed"),
         ended = listen(&house) => ended,
@@ -85,7 +91,10 @@ async fn listen(house: &House) -> Result<()> {
     let archive = &house.agent.archive;
     let mut after = archive.last_stored().await?;
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = house.agent.archived.notified() => {}
+        }
         if house.feed.receiver_count() == 0 {
             after = archive.last_stored().await?;
             continue;

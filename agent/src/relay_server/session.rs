@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
 use brotr_dvm::Acceptance;
-use brotr_storage::{Batch, Event, StorageError, View, matches, parse_filter};
+use brotr_storage::{Event, StorageError, View, matches, parse_filter};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use nostr::{Filter, JsonUtil, Kind};
@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use super::{House, MAX_FILTERS, MAX_LIMIT, MAX_NAME, MAX_SUBSCRIPTIONS};
 use crate::agent::now;
 use crate::net::session::clip;
+use crate::publish::HERE;
 
 /// Messages a second of one client, and how many at once; more of them wait.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
@@ -250,18 +251,18 @@ impl House {
         let Some(jobs) = self.jobs.as_ref().filter(|_| wanted) else {
             return Err("restricted: this relay takes job requests (NIP-90) and nothing else".into());
         };
-        let Ok(verified) = Event::from(event).verify() else {
+        if event.verify().is_err() {
             return Err("invalid: the id or the signature is wrong".into());
-        };
+        }
         match looked(jobs.dvm.accept(event, now())).await? {
             Acceptance::Known => Ok("duplicate: it is known".into()),
             Acceptance::Ignored(why) => Err(format!("restricted: {why}")),
             Acceptance::Cancelled => Ok(String::new()),
             Acceptance::New => {
                 // So that others who read here see what was asked.
-                let batch = Batch { events: vec![verified], ..Batch::default() };
-                looked(self.agent.archive.store(batch)).await?;
                 jobs.work.notify_one();
+                let kept = jobs.publisher.publish_to(event.clone(), &[HERE.to_owned()]).await;
+                kept.map_err(|_| "error: the archive could not be asked".to_owned())?;
                 Ok(String::new())
             }
         }

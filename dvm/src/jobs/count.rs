@@ -18,6 +18,8 @@ use crate::{JobError, JobRequest};
 
 /// The most filters in one request.
 const MAX_FILTERS: usize = 20;
+/// Tags of another job's result that are counted.
+const MAX_TAGS: usize = 500;
 /// Groups within groups.
 const MAX_DEPTH: usize = 3;
 /// Events that are read to be grouped, so many at a time.
@@ -200,10 +202,24 @@ fn add(value: Value, filters: &mut Vec<Filter>) -> Result<(), JobError> {
         Value::Array(list) => list,
         one => vec![one],
     };
-    if filters.len() + list.len() > MAX_FILTERS {
+    let are_tags = list.iter().all(Value::is_array);
+    if filters.len() + list.len() > if are_tags { MAX_TAGS } else { MAX_FILTERS } {
         return Err(JobError::Wrong(format!("too many filters: at most {MAX_FILTERS}")));
     }
     for mut value in list {
+        // A list of tags, as other jobs give it: what names any of those.
+        if let Some([Value::String(name), Value::String(tagged)]) = value.as_array().map(Vec::as_slice) {
+            let letter = name.parse::<SingleLetterTag>();
+            let letter = letter.map_err(|_| JobError::Wrong(format!("{name:?} is no tag of one letter")))?;
+            match filters
+                .last_mut()
+                .filter(|last| last.generic_tags.len() == 1 && last.generic_tags.contains_key(&letter))
+            {
+                Some(last) => *last = last.clone().custom_tag(letter, tagged.as_str()),
+                None => filters.push(Filter::new().custom_tag(letter, tagged.as_str())),
+            }
+            continue;
+        }
         // The registry's own example spells the key so.
         if let Some(kinds) = value.as_object_mut().and_then(|object| object.remove("#kinds")) {
             value["kinds"] = kinds;

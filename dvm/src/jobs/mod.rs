@@ -9,10 +9,12 @@ mod tally;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use brotr_keys::Signer;
 use brotr_storage::{Archive, Event, StorageError, View};
 use nostr::{EventId, Filter, Kind, PublicKey};
 
 use crate::request::{Input, InputType};
+use crate::seal::Seal;
 use crate::{Canonical, JobError, JobRequest};
 
 /// A parameter of a job.
@@ -43,6 +45,10 @@ pub(crate) static JOBS: [&dyn Work; 5] =
 pub(crate) struct Desk<'a> {
     pub(crate) archive: &'a dyn Archive,
     pub(crate) canonical: &'a Canonical,
+    /// Who asks.
+    pub(crate) customer: PublicKey,
+    /// Opens what we encrypted to them before.
+    pub(crate) signer: &'a Signer,
     /// Unix seconds.
     pub(crate) now: i64,
 }
@@ -53,6 +59,8 @@ const USUAL: u64 = 20;
 const MOST: u64 = 500;
 /// How often it is looked whether another job has ended.
 const LOOK: Duration = Duration::from_millis(200);
+/// So long a job may be unknown that another one takes as its input.
+const UNKNOWN: Duration = Duration::from_secs(5);
 /// Text of inputs that is looked at.
 const MAX_TEXT: usize = 4_096;
 
@@ -87,13 +95,15 @@ impl Desk<'_> {
 
     /// The result of another job. The deadline of this one ends the wait.
     async fn result_of(&self, id: EventId) -> Result<String, JobError> {
-        loop {
+        let began = std::time::Instant::now();
+        let job = loop {
             match self.archive.job(id).await.map_err(failed)? {
-                None => break,
-                Some(job) if !job.is_open() => break,
-                Some(_) => tokio::time::sleep(LOOK).await,
+                // Requests come in any order.
+                None if began.elapsed() >= UNKNOWN => break None,
+                Some(job) if !job.is_open() => break Some(job),
+                _ => tokio::time::sleep(LOOK).await,
             }
-        }
+        };
         let ours = self.archive.job_answer(id).await.map_err(failed)?;
         let ours = ours.and_then(|json| Event::from_json(&json).ok());
         let theirs = Filter::new().kinds((6_000..7_000).map(Kind::from)).event(id);
@@ -102,7 +112,15 @@ impl Desk<'_> {
             None => self.page(&theirs, 1).await?.pop(),
         };
         let unknown = || JobError::Wrong(format!("there is no result of the job {id} here: ask for it first"));
-        Ok(found.ok_or_else(unknown)?.content)
+        let found = found.ok_or_else(unknown)?;
+        if !found.tags.iter().any(|tag| tag.first().is_some_and(|name| name == "encrypted")) {
+            return Ok(found.content);
+        }
+        // A secret is its customer's, and opened for nobody else.
+        let secret = || JobError::Wrong(format!("the result of the job {id} is encrypted to another"));
+        let job = job.filter(|job| job.customer == self.customer).ok_or_else(secret)?;
+        let seal = if found.content.contains("?iv=") { Seal::Nip04 } else { Seal::Nip44 };
+        seal.read(self.signer, &job.customer, &found.content).await.map_err(|_| secret())
     }
 
     /// The words of all inputs, to search for.

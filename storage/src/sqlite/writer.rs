@@ -29,7 +29,8 @@ const GROUP: usize = 16_384;
 const LINGER: Duration = Duration::from_millis(250);
 /// as long as something came within this time.
 const LULL: Duration = Duration::from_millis(50);
-/// So long after batches had to wait for each other there is load.
+/// So long after a group of so many there is load.
+const LOADED_FROM: usize = 1_000;
 const LOADED: Duration = Duration::from_secs(1);
 /// Authors whose numbers are remembered, 64 bytes each, and pairs of author and kind that have events, 32 bytes each.
 pub(super) const REMEMBERED: usize = 200_000;
@@ -135,7 +136,7 @@ impl Writer {
                     Err(_) => break,
                 }
             }
-            if group.len() > 1 {
+            if total >= LOADED_FROM {
                 loaded_until = Instant::now() + LOADED;
             }
             let (batches, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();

@@ -242,5 +242,10 @@ pub(super) async fn the_outbox_keeps_what_is_not_delivered(archive: Arc<dyn Arch
     let due = archive.due_relays(63).await.expect("due");
     assert!(due.contains(&("wss://r.example/".to_owned(), Lane::Versions)), "{due:?}");
     let slow = archive.due_outgoing("wss://slow.example/", Lane::Answers, 90, 10).await.expect("due");
-    assert_eq!(slow.iter().map(|one| one.attempts).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!(slow.iter().map(|one| one.attempts).collect::<Vec<_>>(), [1, 0]);
+    // One that the relay does not like holds up no other.
+    let postponed = Delivery::Postponed { reason: "too long".into(), due_at: 900 };
+    archive.delivered(&slow[0], &postponed, 91).await.expect("kept");
+    let rest = archive.due_outgoing("wss://slow.example/", Lane::Answers, 92, 10).await.expect("due");
+    assert_eq!(rest.iter().map(|one| one.event).collect::<Vec<_>>(), [ids[1]]);
 }
