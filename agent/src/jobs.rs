@@ -28,6 +28,8 @@ const REPLAY: usize = 1_000;
 const SUBSCRIBED: Duration = Duration::from_secs(5);
 /// Jobs that another agent left in the table are looked for so often.
 const LOOK: Duration = Duration::from_secs(5);
+/// So long after its deadline a job is begun again: whoever had it is gone.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The `dvm` crate on this agent's archive, key and guard.
 #[must_use]
@@ -168,13 +170,15 @@ async fn subscribe(agent: &Agent, relay: &Relay) {
 /// # Errors
 /// When the archive cannot be used.
 pub async fn work(agent: Agent, publisher: Publisher, dvm: Arc<Dvm>, work: Arc<Notify>) -> Result<()> {
-    // Begun before a restart, and not ended.
-    agent.archive.put_back_jobs().await?;
+    // Begun before a restart, and not ended. If another agent on this database is at one of them, the first answer counts.
+    agent.archive.put_back_jobs(now()).await?;
+    let longest = agent.config.dvm.deadline.get().as_secs().saturating_add(GRACE.as_secs()).cast_signed();
+    let mut look = tokio::time::interval(LOOK);
     let mut working: JoinSet<Result<()>> = JoinSet::new();
     let statements = Arc::new(Semaphore::new(agent.config.dvm.concurrency.max(1)));
     loop {
         while working.len() < agent.config.dvm.concurrency.max(1) {
-            let Some(job) = agent.archive.take_job().await? else { break };
+            let Some(job) = agent.archive.take_job(now()).await? else { break };
             let (agent, publisher, dvm, statements) =
                 (agent.clone(), publisher.clone(), dvm.clone(), statements.clone());
             working.spawn(async move { answer(&agent, &publisher, &dvm, statements, job).await });
@@ -182,7 +186,10 @@ pub async fn work(agent: Agent, publisher: Publisher, dvm: Arc<Dvm>, work: Arc<N
         tokio::select! {
             Some(ended) = working.join_next() => ended??,
             () = work.notified() => {}
-            () = tokio::time::sleep(LOOK) => {}
+            _ = look.tick() => {
+                // Another agent had begun them, and is gone.
+                agent.archive.put_back_jobs(now().saturating_sub(longest)).await?;
+            }
         }
     }
 }

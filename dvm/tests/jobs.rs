@@ -67,7 +67,7 @@ impl Desk {
 
     async fn answer(&self, request: nostr::Event) -> Answer {
         assert_eq!(self.dvm.accept(&request, NOW).await.expect("kept"), Acceptance::New);
-        let job = self.archive.take_job().await.expect("asked").expect("there");
+        let job = self.archive.take_job(1).await.expect("asked").expect("there");
         let answer = self.dvm.run(&job).await.expect("signed");
         answer.event.verify().expect("valid");
         assert_eq!(answer.event.pubkey, self.agent.public_key());
@@ -172,8 +172,8 @@ async fn a_request_is_kept_once() {
     let request = desk.request("", &[&["relays", "wss://r.example", "http://no", "wss://s.example/"]], NOW);
     assert_eq!(desk.dvm.accept(&request, NOW).await.expect("kept"), Acceptance::New);
     assert_eq!(desk.dvm.accept(&request, NOW + 1).await.expect("kept"), Acceptance::Known);
-    let job = desk.archive.take_job().await.expect("asked").expect("there");
-    assert_eq!(desk.archive.take_job().await.expect("asked"), None);
+    let job = desk.archive.take_job(1).await.expect("asked").expect("there");
+    assert_eq!(desk.archive.take_job(1).await.expect("asked"), None);
     assert_eq!(desk.dvm.reply_relays(&job).await.expect("asked"), ["wss://r.example/", "wss://s.example/"]);
     let feedback = desk.dvm.processing(&job).await.expect("signed");
     assert_eq!(feedback.kind.as_u16(), 7_000);
@@ -318,7 +318,7 @@ async fn what_is_asked_in_secret_is_answered_in_secret() {
     for (n, content) in sealed.iter().enumerate() {
         let request = desk.request(content, &[&["encrypted"], &["p", &ours.to_hex()]], NOW);
         assert_eq!(desk.dvm.accept(&request, NOW).await.expect("kept"), Acceptance::New);
-        let job = desk.archive.take_job().await.expect("asked").expect("there");
+        let job = desk.archive.take_job(1).await.expect("asked").expect("there");
         assert_eq!(desk.dvm.reply_relays(&job).await.expect("asked"), ["wss://secret.example/"]);
         let open = async |event: &nostr::Event| match n {
             1 => customer.nip04_decrypt(&ours, &event.content).await.expect("decrypted"),
@@ -372,7 +372,7 @@ async fn jobs_are_chained_cancelled_and_answered_where_the_customer_reads() {
     let stranger = Signer::throwaway();
     let request = stranger.sign(builder.custom_created_at(Timestamp::from(NOW.cast_unsigned()))).expect("signed");
     assert_eq!(desk.dvm.accept(&request, NOW).await.expect("kept"), Acceptance::New);
-    let job = desk.archive.take_job().await.expect("asked").expect("there");
+    let job = desk.archive.take_job(1).await.expect("asked").expect("there");
     let answer = desk.dvm.run(&job).await.expect("signed");
     assert!(answer.event.content.contains("encrypted to another"), "{}", answer.event.content);
     desk.archive.end_job(job.id, answer.status, NOW, &[]).await.expect("ended");
@@ -382,7 +382,7 @@ async fn jobs_are_chained_cancelled_and_answered_where_the_customer_reads() {
     desk.archive(&desk.customer, 10_002, "", tags, 60).await;
     let request = desk.request("", &[], NOW + 1);
     desk.dvm.accept(&request, NOW).await.expect("kept");
-    let job = desk.archive.take_job().await.expect("asked").expect("there");
+    let job = desk.archive.take_job(1).await.expect("asked").expect("there");
     assert_eq!(desk.dvm.reply_relays(&job).await.expect("asked"), ["wss://in.example/", "wss://both.example/"]);
     // Taken back by the customer, and by nobody else.
     let deletion =
@@ -407,8 +407,8 @@ async fn junk_keeps_no_honest_customer_waiting() {
     assert_eq!(kept, 3, "as many as may wait");
     let honest = desk.request("", &[], NOW);
     assert_eq!(desk.dvm.accept(&honest, NOW).await.expect("kept"), Acceptance::New);
-    let first = desk.archive.take_job().await.expect("asked").expect("there").id;
-    let second = desk.archive.take_job().await.expect("asked").expect("there").id;
+    let first = desk.archive.take_job(1).await.expect("asked").expect("there").id;
+    let second = desk.archive.take_job(1).await.expect("asked").expect("there").id;
     assert!([first, second].contains(&honest.id), "the honest one is the second at the latest");
     let (allowed, denied) = (Signer::throwaway(), Signer::throwaway());
     let limits = Limits { allow: vec![allowed.public_key()], deny: vec![denied.public_key()], ..Limits::default() };

@@ -54,7 +54,7 @@ async fn the_examples_do_what_they_say() {
         let kind = u16::try_from(request["kind"].as_u64().expect("a kind")).expect("a kind");
         let event = sign(&customer, kind, request["content"].as_str().expect("a content"), tags, NOW);
         assert_eq!(dvm.accept(&event, NOW as i64).await.expect("kept"), Acceptance::New);
-        let job = archive.take_job().await.expect("asked").expect("there");
+        let job = archive.take_job(1).await.expect("asked").expect("there");
         let answer = dvm.run(&job).await.expect("signed");
         assert_eq!(answer.status, JobStatus::Answered, "{request}: {}", answer.event.content);
         assert_eq!(answer.event.kind, Kind::from(kind + 1_000));

@@ -187,10 +187,10 @@ pub trait Ledger: Send + Sync {
 
     /// Takes a job that nobody has begun, and marks it as begun: of the customers with the fewest jobs in work the one that waits
     /// longest.
-    async fn take_job(&self) -> Result<Option<Job>>;
+    async fn take_job(&self, now: i64) -> Result<Option<Job>>;
 
-    /// Puts back the jobs that were begun and not ended: for the start of the one process that works on them.
-    async fn put_back_jobs(&self) -> Result<u64>;
+    /// Puts back the jobs that were begun at or before a time and have not ended: their agent stopped or died.
+    async fn put_back_jobs(&self, begun_by: i64) -> Result<u64>;
 
     /// Ends a job that was begun and queues its answer, in one transaction. `false`, and nothing is queued, when it was not in work.
     async fn end_job(&self, id: EventId, status: JobStatus, now: i64, answer: &[Outgoing]) -> Result<bool>;

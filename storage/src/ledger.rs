@@ -351,15 +351,17 @@ impl<D: Database> Ledger for D {
         Ok(accepted == 1)
     }
 
-    async fn take_job(&self) -> Result<Option<Job>> {
+    async fn take_job(&self, now: i64) -> Result<Option<Job>> {
+        // Both statuses are named, so that the index of what is open is used: the ended ones are many.
         let mut tx = self.begin().await?;
         let rows = tx
             .rows(
-                "update job set status = 'working' where id = (select id from job j where status = 'received' \
+                "update job set status = 'working', begun_at = $1 where id = (select id from job j \
+                 where status in ('received', 'working') and status = 'received' \
                  order by (select count(*) from job w where w.customer = j.customer and w.status = 'working'), received_at, id limit 1) \
                  and status = 'received' \
                  returning id, kind, customer, request, received_at, status",
-                args![],
+                args![now],
             )
             .await?;
         tx.commit().await?;
@@ -406,9 +408,11 @@ impl<D: Database> Ledger for D {
         rows.iter().map(job).collect()
     }
 
-    async fn put_back_jobs(&self) -> Result<u64> {
+    async fn put_back_jobs(&self, begun_by: i64) -> Result<u64> {
         let mut tx = self.begin().await?;
-        let n = tx.execute("update job set status = 'received' where status = 'working'", args![]).await?;
+        let sql = "update job set status = 'received' where status in ('received', 'working') and status = 'working' \
+                   and coalesce(begun_at, 0) <= $1";
+        let n = tx.execute(sql, args![begun_by]).await?;
         tx.commit().await?;
         Ok(n)
     }

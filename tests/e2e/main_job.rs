@@ -82,7 +82,10 @@ impl Client {
                 Some("EVENT") if said[1] == "q" => {
                     let event = Event::from_json(said[2].to_string()).expect("an event");
                     event.verify().expect("valid");
-                    found.push(event);
+                    // What comes in while it is asked for may be given twice.
+                    if found.iter().all(|known: &Event| known.id != event.id) {
+                        found.push(event);
+                    }
                 }
                 Some("EOSE") if said[1] == "q" => {
                     self.send(json!(["CLOSE", "q"])).await;
@@ -301,6 +304,51 @@ async fn a_killed_daemon_answers_what_it_had_begun_and_nothing_twice() {
     let all = client.fetch(json!({"kinds": [6_400], "#e": requests})).await;
     assert_eq!((answers.len(), all.len()), (requests.len(), requests.len()));
     assert_eq!(daemon.end(Signal::TERM).0, Some(0));
+    relay.shutdown();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_agents_on_one_database_answer_once_and_one_ends_what_the_other_had_begun() {
+    let server = Postgres::start().expect("PostgreSQL started");
+    let storage = server.database("brotr").expect("a database");
+    let (relay, url) = relay(&events::signed(50, 1_600_000_000)).await;
+    let [one, other] = [(); 2].map(|()| {
+        let place = place(&url, &storage);
+        let text = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");
+        place.write("brotr.yaml", &text.replacen("dvm: {", "dvm: {deadline: 2s, ", 1));
+        place
+    });
+    one.run(&["keys", "generate"]).ok();
+    std::fs::create_dir_all(other.path().join("brotr-data")).expect("made");
+    std::fs::copy(one.path().join("brotr-data/agent.key"), other.path().join("brotr-data/agent.key")).expect("one key");
+    let daemons = [one.daemon(), other.daemon()];
+    let mut client = Client::connect(&url).await;
+    let mut requests = Vec::new();
+    for i in 0..60 {
+        let builder = EventBuilder::new(Kind::from(5_400), "").tag(Tag::hashtag(format!("{i}")));
+        let request = builder.sign_with_keys(&Keys::generate()).expect("signed");
+        client.publish(&request).await;
+        requests.push(request.id);
+        if i == 30 {
+            soon(20, "a first answer", async || {
+                let found = client.fetch(json!({"kinds": [6_400], "#e": requests})).await;
+                (!found.is_empty()).then_some(())
+            })
+            .await;
+        }
+    }
+    let [killed, left] = daemons;
+    killed.end(Signal::KILL);
+    soon(40, "answer to every job", async || {
+        let found = client.fetch(json!({"kinds": [6_400], "#e": requests})).await;
+        (found.len() >= requests.len()).then_some(())
+    })
+    .await;
+    // One more breath, for an answer too many to arrive.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let all = client.fetch(json!({"kinds": [6_400], "#e": requests})).await;
+    assert_eq!(all.len(), requests.len());
+    assert_eq!(left.end(Signal::TERM).0, Some(0));
     relay.shutdown();
 }
 

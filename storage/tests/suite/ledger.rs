@@ -149,18 +149,19 @@ pub(super) async fn a_job_is_taken_and_ended_once(archive: Arc<dyn Archive>, _: 
     };
     assert!(archive.accept_job(&job).await.expect("kept"));
     assert!(!archive.accept_job(&job).await.expect("kept"), "the same request again");
-    let takers: Vec<_> = futures::future::join_all((0..8).map(|_| archive.take_job())).await;
+    let takers: Vec<_> = futures::future::join_all((0..8).map(|_| archive.take_job(4))).await;
     let taken: Vec<Job> = takers.into_iter().filter_map(|taker| taker.expect("asked")).collect();
     assert_eq!(taken, [Job { status: JobStatus::Working, ..job.clone() }], "one of eight");
-    assert_eq!(archive.put_back_jobs().await.expect("put back"), 1);
+    assert_eq!(archive.put_back_jobs(3).await.expect("put back"), 0, "begun later");
+    assert_eq!(archive.put_back_jobs(4).await.expect("put back"), 1);
     assert!(!archive.end_job(job.id, JobStatus::Answered, 4, &[]).await.expect("asked"), "not in work");
-    archive.take_job().await.expect("asked").expect("there again");
+    archive.take_job(4).await.expect("asked").expect("there again");
     let answer = [outgoing(job.id, RELAY)];
     assert!(archive.end_job(job.id, JobStatus::Answered, 4, &answer).await.expect("ended"));
     assert!(!archive.end_job(job.id, JobStatus::Failed, 5, &answer).await.expect("asked"), "ended already");
     assert_eq!(archive.job(job.id).await.expect("read").expect("there").status, JobStatus::Answered);
     assert_eq!(archive.due_outgoing(RELAY, Lane::Answers, 4, 10).await.expect("due").len(), 1);
-    assert_eq!(archive.take_job().await.expect("asked"), None);
+    assert_eq!(archive.take_job(4).await.expect("asked"), None);
 }
 
 pub(super) async fn jobs_are_shared_out_and_can_be_cancelled(archive: Arc<dyn Archive>, _: String) {
@@ -182,8 +183,8 @@ pub(super) async fn jobs_are_shared_out_and_can_be_cancelled(archive: Arc<dyn Ar
     }
     archive.accept_job(&request(99, &quiet)).await.expect("kept");
     assert_eq!(archive.open_jobs(loud.public_key()).await.expect("counted"), 20);
-    let first = archive.take_job().await.expect("asked").expect("there");
-    let second = archive.take_job().await.expect("asked").expect("there");
+    let first = archive.take_job(4).await.expect("asked").expect("there");
+    let second = archive.take_job(4).await.expect("asked").expect("there");
     assert_eq!((first.customer, second.customer), (loud.public_key(), quiet.public_key()), "each has a turn");
     // Only who asked may cancel, and only what has not ended.
     assert!(!archive.cancel_job(first.id, quiet.public_key(), 100).await.expect("asked"), "another's job");
