@@ -4,6 +4,7 @@
 
 mod commands;
 mod faults;
+mod finder;
 mod guard;
 mod habits;
 mod live;

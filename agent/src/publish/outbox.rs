@@ -87,12 +87,22 @@ async fn to_relay(agent: &Agent, voice: &Voice, relay: &str, lane: Lane) -> Resu
 /// Archives what is meant for who reads here, all that waits at once.
 async fn archive(agent: &Agent, lane: Lane) -> Result<()> {
     let due = agent.archive.due_outgoing(HERE, lane, now(), PAGE).await?;
-    let verified = |one: &Outgoing| brotr_storage::Event::from_json(&one.body).ok()?.verify().ok();
-    let events = due.iter().filter_map(verified).collect();
+    let (mut events, mut deliveries) = (Vec::new(), Vec::new());
+    for one in &due {
+        let event = brotr_storage::Event::from_json(&one.body).ok().and_then(|event| event.verify().ok());
+        deliveries.push(match event {
+            Some(event) => {
+                events.push(event);
+                Delivery::Accepted
+            }
+            None => Delivery::Refused("the stored event is damaged".into()),
+        });
+    }
     agent.archive.store(Batch { events, ..Batch::default() }).await?;
     agent.archived.notify_one();
-    for one in &due {
-        agent.archive.delivered(one, &Delivery::Accepted, now()).await?;
+    for (one, delivery) in due.iter().zip(&deliveries) {
+        Happening::Delivered { relay: HERE, delivery }.tell();
+        agent.archive.delivered(one, delivery, now()).await?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{House, MAX_FILTERS, MAX_LIMIT, MAX_NAME, MAX_SUBSCRIPTIONS};
 use crate::agent::now;
+use crate::happening::Happening;
 use crate::net::session::clip;
 use crate::publish::HERE;
 
@@ -260,6 +261,7 @@ impl House {
             Acceptance::Cancelled => Ok(String::new()),
             Acceptance::New => {
                 // So that others who read here see what was asked.
+                Happening::JobReceived(event.id).tell();
                 jobs.work.notify_one();
                 let kept = jobs.publisher.publish_to(event.clone(), &[HERE.to_owned()]).await;
                 kept.map_err(|_| "error: the archive could not be asked".to_owned())?;

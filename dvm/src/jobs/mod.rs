@@ -161,6 +161,10 @@ pub(crate) fn failed(error: StorageError) -> JobError {
     }
 }
 
+/// What `wanted` reads.
+pub(crate) const MAX_RESULTS: Param =
+    Param { name: "max_results", values: &[], about: "how many, 1 to 500; 20 if not given" };
+
 /// How many results a request wants.
 pub(crate) fn wanted(request: &JobRequest) -> Result<usize, JobError> {
     let number = request.number("max_results", 1, MOST)?.or(request.number("limit", 1, MOST)?);

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::tally::{deeds, rank};
+use super::tally::{PARAMS, deeds, rank};
 use super::{Desk, Param, Work, keys, tags, wanted};
 use crate::{JobError, JobRequest};
 
@@ -16,12 +16,7 @@ impl Work for Discovery {
     }
 
     fn params(&self) -> &'static [Param] {
-        &[
-            Param { name: "max_results", values: &[], about: "how many, 1 to 500; 20 if not given" },
-            Param { name: "since", values: &[], about: "unix seconds; a day before until if not given" },
-            Param { name: "until", values: &[], about: "unix seconds; now if not given" },
-            Param { name: "user", values: &[], about: "for whom: a key; the customer if not given" },
-        ]
+        PARAMS
     }
 
     async fn run(&self, desk: &Desk<'_>, request: &JobRequest) -> Result<String, JobError> {

@@ -3,10 +3,8 @@
 use async_trait::async_trait;
 use nostr::{Filter, Kind};
 
-use super::{Desk, Param, Work, keys, reference, span, tags, wanted};
+use super::{Desk, MAX_RESULTS, Param, Work, keys, reference, span, tags, wanted};
 use crate::{JobError, JobRequest};
-
-const MAX_RESULTS: Param = Param { name: "max_results", values: &[], about: "how many, 1 to 500; 20 if not given" };
 
 /// Kind 5302: notes and articles that have all words of the inputs; by some people, in a span of time.
 pub(crate) struct Content;

@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use nostr::{Filter, Kind, PublicKey};
 
-use super::{Desk, span};
+use super::{Desk, MAX_RESULTS, Param, span};
 use crate::{JobError, JobRequest};
 
 /// Reactions that are looked at, newest first.
@@ -14,6 +14,14 @@ const SAMPLE: usize = 10_000;
 const A_DAY: u64 = 86_400;
 /// What somebody does whom the customer follows counts for so many others.
 const A_FRIEND: f64 = 5.0;
+
+/// What the jobs take that rank by deeds.
+pub(super) const PARAMS: &[Param] = &[
+    MAX_RESULTS,
+    Param { name: "since", values: &[], about: "unix seconds; a day before until if not given" },
+    Param { name: "until", values: &[], about: "unix seconds; now if not given" },
+    Param { name: "user", values: &[], about: "for whom: a key; the customer if not given" },
+];
 
 /// One who did something to an event of another.
 pub(super) struct Deed {
