@@ -159,6 +159,8 @@ mod tests {
         for _ in 0..5 {
             pass(archive.as_ref(), &config, NOW).await.expect("passed");
         }
-        assert!(left(archive.as_ref()).await.len() + 60 > kept.len(), "what is freed is not counted as used");
+        // What a page half full still takes is found out by and by: a few more go, but not half of them each time.
+        let settled = left(archive.as_ref()).await.len();
+        assert!(settled >= 400, "{settled} kept: what is freed is counted as used");
     }
 }
