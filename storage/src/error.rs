@@ -103,12 +103,24 @@ pub enum StorageError {
     /// An event was packed with a dictionary that another process has added since this one opened the archive.
     #[error("an event needs compression dictionary {0}, which was not there when the archive was opened: try again")]
     UnknownDictionary(usize),
+    /// Somebody else's question took longer than it may.
+    #[error("this takes longer than {} s: ask for less, by authors, kinds, tags or a shorter time", .0.as_secs_f32())]
+    TooLong(std::time::Duration),
     /// An input is outside what the archive can hold.
     #[error("{0}")]
     Unfit(String),
 }
 
 impl StorageError {
+    /// Whether the database ended a statement because it took too long.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted),
+            Self::Statement(sqlx::Error::Database(error)) => error.code().is_some_and(|code| code == "57014"),
+            _ => false,
+        }
+    }
+
     /// Whether the same may succeed later: the server is away or starting, the disk is full, a lock is held.
     #[must_use]
     pub fn is_passing(&self) -> bool {

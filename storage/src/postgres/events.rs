@@ -206,7 +206,9 @@ impl Events for PostgresArchive {
         let (sql, args) = scan::newest(COLUMNS, filter, view, after, limit);
         // Planned for these values: a plan for any values would not know a rare tag from one that half of all have.
         let query = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false);
-        let rows = query.fetch_all(&self.pool).await?;
+        let mut look = self.look().await?;
+        let rows = query.fetch_all(look.connection()).await;
+        let rows = look.ended(rows)?;
         let mut events = rows.iter().map(event).collect::<Result<Vec<_>, StorageError>>()?;
         events.retain(|event| matches(filter, event));
         Ok(events)
@@ -234,7 +236,9 @@ impl Events for PostgresArchive {
         }
         let Condition { sql, args, .. } = Condition::any(Dialect::Postgres, filters, view, &keys);
         let sql = format!("select count(*) from event where {sql}");
-        let row = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_one(&self.pool).await?;
+        let mut look = self.look().await?;
+        let row = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_one(look.connection()).await;
+        let row = look.ended(row)?;
         Ok(row.try_get::<i64, _>(0)?.cast_unsigned())
     }
 
@@ -242,7 +246,9 @@ impl Events for PostgresArchive {
         self.options.can_search(std::slice::from_ref(filter))?;
         let Condition { sql, args, .. } = Condition::of(Dialect::Postgres, filter, view, None);
         let sql = format!("select id, created_at from event where {sql} order by created_at, id");
-        let rows = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_all(&self.pool).await?;
+        let mut look = self.look().await?;
+        let rows = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_all(look.connection()).await;
+        let rows = look.ended(rows)?;
         rows.iter().map(|row| Ok((event_id(row.try_get(0)?)?, row.try_get(1)?))).collect()
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use sqlx::pool::PoolOptions;
+use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Column, Connection, Executor, PgConnection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use crate::archive::{Options, SqlRow};
 use crate::backup::Counts;
 use crate::database::{Database, Row, Transaction, Value};
+use crate::longest::longest;
 use crate::prepare::PreparedBatch;
 use crate::rows::Stored;
 use crate::{Archive, StorageError};
@@ -124,6 +125,38 @@ impl PostgresArchive {
             analyzed: AtomicI64::new(0),
             queue: Default::default(),
         })
+    }
+}
+
+/// A connection to look with, for as long as a look may take.
+enum Look {
+    Any(PoolConnection<Postgres>),
+    Bounded(sqlx::Transaction<'static, Postgres>, Duration),
+}
+
+impl Look {
+    fn connection(&mut self) -> &mut PgConnection {
+        match self {
+            Self::Any(connection) => connection,
+            Self::Bounded(tx, _) => tx,
+        }
+    }
+
+    /// What became of it, in our words.
+    fn ended<T>(&self, found: Result<T, sqlx::Error>) -> Result<T, StorageError> {
+        found.map_err(|error| match (StorageError::from(error), self) {
+            (error, Self::Bounded(_, longest)) if error.is_interrupted() => StorageError::TooLong(*longest),
+            (error, _) => error,
+        })
+    }
+}
+
+impl PostgresArchive {
+    async fn look(&self) -> Result<Look, StorageError> {
+        let Some(longest) = longest() else { return Ok(Look::Any(self.pool.acquire().await?)) };
+        // For this transaction only: the connection may be another's next, by way of the pool or of a bouncer.
+        let begin = format!("begin read only; set local statement_timeout = {}", longest.as_millis().max(1));
+        Ok(Look::Bounded(self.pool.begin_with(AssertSqlSafe(begin)).await?, longest))
     }
 }
 

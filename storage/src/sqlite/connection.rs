@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rusqlite::types::ValueRef;
@@ -14,12 +14,15 @@ use super::functions;
 use crate::StorageError;
 use crate::archive::Profile;
 use crate::database::{Row, Transaction, Value};
+use crate::longest::longest;
 use crate::payload::Codec;
 
 /// Readers at a time.
 const READERS: usize = 8;
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 64;
+/// Steps of SQLite's machine after which it is looked whether a statement takes too long: some 50 us.
+const STEPS: i32 = 10_000;
 /// How long a statement waits for a lock of another process: a checkpoint, or somebody's shell.
 const BUSY: Duration = Duration::from_secs(30);
 
@@ -98,6 +101,7 @@ impl Readers {
         self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
+        let longest = longest();
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| StorageError::Closed)?;
         let readers = self.clone();
         let run = move || {
@@ -107,7 +111,16 @@ impl Readers {
                 Some(connection) => connection,
                 None => open(&readers.path, OpenFlags::SQLITE_OPEN_READ_ONLY, &readers.codec)?,
             };
-            let result = read(&connection);
+            let result = match longest {
+                None => read(&connection),
+                Some(longest) => {
+                    let end = Instant::now() + longest;
+                    connection.progress_handler(STEPS, Some(move || Instant::now() >= end))?;
+                    let result = read(&connection);
+                    connection.progress_handler(0, None::<fn() -> bool>)?;
+                    result.map_err(|error| if error.is_interrupted() { StorageError::TooLong(longest) } else { error })
+                }
+            };
             if !readers.permits.is_closed() {
                 readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             }
