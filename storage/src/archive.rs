@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use async_trait::async_trait;
-use nostr::{EventId, Filter, PublicKey};
+use nostr::{EventId, Filter};
 
 use crate::backup::Counts;
 use crate::rows::{
-    Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Job, JobStatus, Lane, Network,
-    Outgoing, Relay, RelayQuery, Stats, Stored, Visit,
+    Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Lane, Network, Outgoing, Relay,
+    RelayQuery, Stats, Stored, Visit,
 };
-use crate::{Event, StorageError, View};
+use crate::{Event, Jobs, StorageError, View};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -124,7 +124,7 @@ pub trait Events: Send + Sync {
     async fn stats(&self) -> Result<Stats>;
 }
 
-/// Everything else that is kept: relays, documents, coverage, service state, jobs and the outbox.
+/// Relays, documents, coverage, service state and the outbox.
 #[async_trait]
 pub trait Ledger: Send + Sync {
     /// Adds relays that are not yet known; says how many were new.
@@ -170,34 +170,6 @@ pub trait Ledger: Send + Sync {
     /// Leaves a value for a service's next run.
     async fn set_state(&self, service: &str, kind: &str, key: &str, value: &str) -> Result<()>;
 
-    /// Keeps a job request; `false` when it was there already.
-    async fn accept_job(&self, job: &Job) -> Result<bool>;
-
-    /// How many jobs of a customer have not ended.
-    async fn open_jobs(&self, customer: PublicKey) -> Result<u64>;
-
-    /// Ends a job without an answer, if this customer asked for it and it has not ended.
-    async fn cancel_job(&self, id: EventId, customer: PublicKey, now: i64) -> Result<bool>;
-
-    /// The answer to a job that ended with a result, as JSON.
-    async fn job_answer(&self, id: EventId) -> Result<Option<String>>;
-
-    /// The newest jobs, at most so many.
-    async fn jobs(&self, limit: i64) -> Result<Vec<Job>>;
-
-    /// Takes a job that nobody has begun, and marks it as begun: of the customers with the fewest jobs in work the one that waits
-    /// longest.
-    async fn take_job(&self, now: i64) -> Result<Option<Job>>;
-
-    /// Puts back the jobs that were begun at or before a time and have not ended: their agent stopped or died.
-    async fn put_back_jobs(&self, begun_by: i64) -> Result<u64>;
-
-    /// Ends a job that was begun and queues its answer, in one transaction. `false`, and nothing is queued, when it was not in work.
-    async fn end_job(&self, id: EventId, status: JobStatus, now: i64, answer: &[Outgoing]) -> Result<bool>;
-
-    /// Where a job stands.
-    async fn job(&self, id: EventId) -> Result<Option<Job>>;
-
     /// Queues events for sending; pairs of event and relay that are queued already are left alone.
     async fn enqueue(&self, outgoing: &[Outgoing], now: i64) -> Result<()>;
 
@@ -223,9 +195,9 @@ pub trait Ledger: Send + Sync {
 /// A row that a statement of somebody's own gave: column names first, then values. Binary values are hexadecimal text.
 pub type SqlRow = Vec<serde_json::Value>;
 
-/// The archive: [`Events`] and [`Ledger`] on one database.
+/// The archive: [`Events`], [`Ledger`] and [`Jobs`] on one database.
 #[async_trait]
-pub trait Archive: Events + Ledger + std::fmt::Debug {
+pub trait Archive: Events + Ledger + Jobs + std::fmt::Debug {
     /// Writes all of the archive, as it is at one moment, to a file that is not there yet, and looks the file through.
     /// The key is not in it.
     async fn backup(&self, target: &Path) -> Result<Counts>;

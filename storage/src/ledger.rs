@@ -1,4 +1,4 @@
-//! Relays, documents, service state, jobs and the outbox: statements that SQLite and PostgreSQL read alike.
+//! Relays, documents, service state and the outbox: statements that SQLite and PostgreSQL read alike.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::archive::Ledger;
 use crate::database::{Database, Row, Transaction, args};
 use crate::rows::{
-    CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Job, JobStatus, Lane, Network, Outgoing,
-    Relay, RelayQuery, RelayState, Visit,
+    CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Lane, Network, Outgoing, Relay,
+    RelayQuery, RelayState, Visit,
 };
 use crate::{StorageError, claims};
 
@@ -37,18 +37,6 @@ fn relay(row: &Row) -> Result<Relay> {
         discovered_at: row.int(3)?,
         checked_at: row.opt_int(4)?,
         failures: row.int(5)?,
-    })
-}
-
-fn job(row: &Row) -> Result<Job> {
-    let kind = row.int(1)?;
-    Ok(Job {
-        id: event_id(&row.bytes(0)?)?,
-        kind: u16::try_from(kind).map_err(|_| StorageError::Damaged { what: "job kind", detail: kind.to_string() })?,
-        customer: public_key(&row.bytes(2)?)?,
-        request: row.text(3)?,
-        received_at: row.int(4)?,
-        status: row.text(5)?.parse()?,
     })
 }
 
@@ -85,7 +73,7 @@ async fn document_key(tx: &mut dyn Transaction, kind: DocumentType, data: &str) 
     found.first().ok_or(StorageError::Damaged { what: "document", detail: hex::encode(&id) })?.int(0)
 }
 
-async fn write_outgoing(tx: &mut dyn Transaction, outgoing: &[Outgoing], now: i64) -> Result<()> {
+pub(crate) async fn write_outgoing(tx: &mut dyn Transaction, outgoing: &[Outgoing], now: i64) -> Result<()> {
     for one in outgoing {
         let event = one.event.as_bytes().as_slice();
         if let Some(slot) = &one.slot {
@@ -331,117 +319,6 @@ impl<D: Database> Ledger for D {
         tx.commit().await
     }
 
-    async fn accept_job(&self, job: &Job) -> Result<bool> {
-        let mut tx = self.begin().await?;
-        let accepted = tx
-            .execute(
-                "insert into job (id, kind, customer, request, received_at, status) values ($1, $2, $3, $4, $5, $6) \
-                 on conflict (id) do nothing",
-                args![
-                    job.id.as_bytes().as_slice(),
-                    i64::from(job.kind),
-                    job.customer.to_bytes().as_slice(),
-                    &job.request,
-                    job.received_at,
-                    job.status.as_str()
-                ],
-            )
-            .await?;
-        tx.commit().await?;
-        Ok(accepted == 1)
-    }
-
-    async fn take_job(&self, now: i64) -> Result<Option<Job>> {
-        // Both statuses are named, so that the index of what is open is used: the ended ones are many.
-        let mut tx = self.begin().await?;
-        let rows = tx
-            .rows(
-                "update job set status = 'working', begun_at = $1 where id = (select id from job j \
-                 where status in ('received', 'working') and status = 'received' \
-                 order by (select count(*) from job w where w.customer = j.customer and w.status = 'working'), received_at, id limit 1) \
-                 and status = 'received' \
-                 returning id, kind, customer, request, received_at, status",
-                args![now],
-            )
-            .await?;
-        tx.commit().await?;
-        rows.first().map(job).transpose()
-    }
-
-    async fn open_jobs(&self, customer: PublicKey) -> Result<u64> {
-        let rows = self
-            .rows(
-                "select count(*) from job where customer = $1 and status in ('received', 'working')",
-                args![customer.to_bytes().as_slice()],
-            )
-            .await?;
-        let open = rows.first().map(|row| row.int(0)).transpose()?;
-        Ok(open.unwrap_or_default().cast_unsigned())
-    }
-
-    async fn cancel_job(&self, id: EventId, customer: PublicKey, now: i64) -> Result<bool> {
-        let mut tx = self.begin().await?;
-        let cancelled = tx
-            .execute(
-                "update job set status = 'cancelled', ended_at = $3 \
-                 where id = $1 and customer = $2 and status in ('received', 'working')",
-                args![id.as_bytes().as_slice(), customer.to_bytes().as_slice(), now],
-            )
-            .await?;
-        tx.commit().await?;
-        Ok(cancelled == 1)
-    }
-
-    async fn job_answer(&self, id: EventId) -> Result<Option<String>> {
-        let sql = "select answer from job where id = $1 and status = 'answered'";
-        let rows = self.rows(sql, args![id.as_bytes().as_slice()]).await?;
-        rows.first().map_or(Ok(None), |row| row.opt_text(0))
-    }
-
-    async fn jobs(&self, limit: i64) -> Result<Vec<Job>> {
-        let rows = self
-            .rows(
-                "select id, kind, customer, request, received_at, status from job order by received_at desc, id limit $1",
-                args![limit],
-            )
-            .await?;
-        rows.iter().map(job).collect()
-    }
-
-    async fn put_back_jobs(&self, begun_by: i64) -> Result<u64> {
-        let mut tx = self.begin().await?;
-        let sql = "update job set status = 'received' where status in ('received', 'working') and status = 'working' \
-                   and coalesce(begun_at, 0) <= $1";
-        let n = tx.execute(sql, args![begun_by]).await?;
-        tx.commit().await?;
-        Ok(n)
-    }
-
-    async fn end_job(&self, id: EventId, status: JobStatus, now: i64, answer: &[Outgoing]) -> Result<bool> {
-        let mut tx = self.begin().await?;
-        let ended = tx
-            .execute(
-                "update job set status = $2, ended_at = $3, answer = $4 where id = $1 and status = 'working'",
-                args![id.as_bytes().as_slice(), status.as_str(), now, answer.first().map(|one| one.body.as_str())],
-            )
-            .await?;
-        if ended == 1 {
-            write_outgoing(tx.as_mut(), answer, now).await?;
-        }
-        tx.commit().await?;
-        Ok(ended == 1)
-    }
-
-    async fn job(&self, id: EventId) -> Result<Option<Job>> {
-        let rows = self
-            .rows(
-                "select id, kind, customer, request, received_at, status from job where id = $1",
-                args![id.as_bytes().as_slice()],
-            )
-            .await?;
-        rows.first().map(job).transpose()
-    }
-
     async fn enqueue(&self, outgoing: &[Outgoing], now: i64) -> Result<()> {
         let mut tx = self.begin().await?;
         write_outgoing(tx.as_mut(), outgoing, now).await?;
@@ -513,6 +390,11 @@ impl<D: Database> Ledger for D {
         let mut tx = self.begin().await?;
         let queued = tx.execute("delete from outbox where queued_at < $1", args![before]).await?;
         let jobs = tx.execute("delete from job where ended_at < $1", args![before]).await?;
+        tx.execute(
+            "delete from invoice where expires_at < $1 and not exists (select 1 from job where job.id = invoice.job)",
+            args![before],
+        )
+        .await?;
         tx.commit().await?;
         Ok(queued + jobs)
     }

@@ -125,6 +125,8 @@ words! {
         Received = "received",
         /// Begun.
         Working = "working",
+        /// Done, and its result held back until it is paid for.
+        Unpaid = "unpaid",
         /// Ended with a result.
         Answered = "answered",
         /// Ended with an error.
@@ -339,8 +341,97 @@ impl Job {
     /// Whether it has not ended.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        matches!(self.status, JobStatus::Received | JobStatus::Working)
+        matches!(self.status, JobStatus::Received | JobStatus::Working | JobStatus::Unpaid)
     }
+}
+
+/// A bolt11 invoice that a job waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invoice {
+    /// Its payment hash, in hexadecimal.
+    pub hash: String,
+    /// The job.
+    pub job: EventId,
+    /// What it asks for, in millisats.
+    pub msat: u64,
+    /// The invoice as wallets read it.
+    pub bolt11: String,
+    /// The feedback by which it was sent, which may be zapped instead.
+    pub feedback: EventId,
+    /// Unix seconds.
+    pub expires_at: i64,
+}
+
+/// What a job costs, and the invoice over it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bill {
+    /// In millisats.
+    pub price: u64,
+    /// The invoice.
+    pub invoice: Invoice,
+}
+
+/// Money that came in for a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payment {
+    /// What tells it from others: an invoice's payment hash, or the id of a zap receipt.
+    pub source: String,
+    /// The job.
+    pub job: EventId,
+    /// How much, in millisats.
+    pub msat: u64,
+}
+
+/// What a payment did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paid {
+    /// Nothing: it was known, or there is no such job.
+    Known,
+    /// So much is missing still, in millisats.
+    Missing(u64),
+    /// The job is paid for, and answered.
+    Settled {
+        /// What came beyond its price.
+        over: u64,
+    },
+    /// It came for a job that waits for no money: one paid before, or taken back.
+    InVain,
+}
+
+/// One who asked for jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Customer {
+    /// Who.
+    pub pubkey: PublicKey,
+    /// Jobs that are remembered,
+    pub jobs: i64,
+    /// of which so many failed
+    pub failed: i64,
+    /// and so many wait for money.
+    pub unpaid: i64,
+    /// What they paid, ever, in millisats.
+    pub msat: i64,
+    /// When they last asked or paid.
+    pub last_at: i64,
+}
+
+/// What was asked for and what it brought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Takings {
+    /// The kind of job.
+    pub kind: i64,
+    /// Jobs that are remembered,
+    pub jobs: i64,
+    /// of which so many were answered,
+    pub answered: i64,
+    /// so many failed
+    pub failed: i64,
+    /// and so many wait for money.
+    pub unpaid: i64,
+    /// Payments, ever,
+    pub payments: i64,
+    /// and their sum in millisats.
+    pub msat: i64,
 }
 
 /// An event of ours on its way to a relay.

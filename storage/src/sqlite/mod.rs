@@ -23,11 +23,12 @@ use crate::{Archive, StorageError};
 use connection::{Readers, SqliteTransaction, WriterConnection};
 
 /// The schema's migrations, in order; the file's `user_version` says how many of them it has.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../../../migrations/sqlite/0001_archive.sql"),
     include_str!("../../../migrations/sqlite/0002_lost.sql"),
     include_str!("../../../migrations/sqlite/0003_visits.sql"),
     include_str!("../../../migrations/sqlite/0004_answers.sql"),
+    include_str!("../../../migrations/sqlite/0005_payments.sql"),
 ];
 /// Twice SQLite's own: half as many pages are written for the same events.
 const PAGE_SIZE: u32 = 8192;

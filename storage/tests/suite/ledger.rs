@@ -250,3 +250,100 @@ pub(super) async fn the_outbox_keeps_what_is_not_delivered(archive: Arc<dyn Arch
     let rest = archive.due_outgoing("wss://slow.example/", Lane::Answers, 92, 10).await.expect("due");
     assert_eq!(rest.iter().map(|one| one.event).collect::<Vec<_>>(), [ids[1]]);
 }
+
+pub(super) async fn a_result_is_held_back_until_it_is_paid_for(archive: Arc<dyn Archive>, _: String) {
+    let asks = |at: i64| {
+        let request = event("sell me this", vec![], at).into_event();
+        let (id, customer, request) = (request.id, request.pubkey, request.to_json());
+        Job { id, kind: 5302, customer, request, received_at: at, status: JobStatus::Received }
+    };
+    let bill = |job: &Job, hash: &str, expires_at: i64| {
+        let (hash, feedback) = (hash.to_owned(), event("pay", vec![], 1).into_event().id);
+        let invoice = Invoice { hash, job: job.id, msat: 100, bolt11: "lnbc".into(), feedback, expires_at };
+        Bill { price: 100, invoice }
+    };
+    let pays = |job: &Job, source: &str, msat: u64| Payment { source: source.into(), job: job.id, msat };
+    let sent = async |job: &Job| {
+        let due = archive.due_outgoing(RELAY, Lane::Answers, 1_000, 100).await.expect("due");
+        due.iter().filter(|one| one.event == job.id).count()
+    };
+
+    // In two parts, and each part once.
+    let job = asks(10);
+    archive.accept_job(&job).await.expect("kept");
+    let billed = bill(&job, "h1", 50);
+    assert!(!archive.bill_job(&billed, "the result", &[], 11).await.expect("asked"), "not in work");
+    archive.take_job(11).await.expect("asked").expect("there");
+    assert!(archive.bill_job(&billed, "the result", &[], 11).await.expect("billed"));
+    assert_eq!(archive.job(job.id).await.expect("read").expect("there").status, JobStatus::Unpaid);
+    assert_eq!(archive.job_answer(job.id).await.expect("read"), None, "held back");
+    assert_eq!(archive.held_result(job.id).await.expect("read").as_deref(), Some("the result"));
+    assert_eq!(archive.put_back_jobs(1_000).await.expect("put back"), 0, "it is done");
+    assert_eq!(archive.open_invoices("", 10).await.expect("read"), [billed.invoice.clone()]);
+    assert_eq!(archive.open_invoices("h1", 10).await.expect("read"), []);
+    assert_eq!(archive.billed_job("h1", None).await.expect("read"), Some(job.id));
+    assert_eq!(archive.billed_job("", Some(billed.invoice.feedback)).await.expect("read"), Some(job.id));
+    assert_eq!(archive.billed_job("h2", None).await.expect("read"), None);
+    let release = [outgoing(job.id, RELAY)];
+    assert_eq!(archive.pay(&pays(&job, "z1", 30), &release, 12).await.expect("paid"), Paid::Missing(70));
+    assert_eq!(archive.pay(&pays(&job, "z1", 30), &release, 12).await.expect("paid"), Paid::Known);
+    let rest = Invoice { msat: 70, ..bill(&job, "h2", 60).invoice };
+    archive.bill_again(&rest, &[], 12).await.expect("billed");
+    assert!(!archive.lapse_job(job.id, 55, &[]).await.expect("asked"), "the second invoice can still be paid");
+    assert_eq!(sent(&job).await, 0);
+    // Both at once, by two who heard of it.
+    let one = pays(&job, "h2", 80);
+    let (a, b) = tokio::join!(archive.pay(&one, &release, 13), archive.pay(&one, &release, 13));
+    let mut both = [a.expect("paid"), b.expect("paid")];
+    both.sort_by_key(|paid| *paid == Paid::Known);
+    assert_eq!(both, [Paid::Settled { over: 10 }, Paid::Known]);
+    assert_eq!((sent(&job).await, archive.job_answer(job.id).await.expect("read").as_deref()), (1, Some("the result")));
+    assert_eq!(archive.pay(&pays(&job, "z2", 500), &release, 14).await.expect("paid"), Paid::InVain, "paid already");
+
+    // Too late, and yet.
+    let late = asks(20);
+    archive.accept_job(&late).await.expect("kept");
+    assert_eq!(archive.free_jobs(&late, &[5302], 0).await.expect("counted"), 0, "another customer's, and not free");
+    archive.take_job(21).await.expect("asked").expect("there");
+    archive.bill_job(&bill(&late, "h3", 50), "late", &[], 21).await.expect("billed");
+    assert!(!archive.lapse_job(late.id, 50, &[]).await.expect("asked"));
+    assert!(archive.lapse_job(late.id, 51, &[]).await.expect("lapsed"));
+    assert!(!archive.lapse_job(late.id, 51, &[]).await.expect("asked"), "once");
+    assert_eq!(
+        archive.pay(&pays(&late, "h3", 100), &[outgoing(late.id, RELAY)], 60).await.expect("paid"),
+        Paid::Settled { over: 0 }
+    );
+    assert_eq!(sent(&late).await, 1);
+
+    // Taken back.
+    let back = asks(30);
+    archive.accept_job(&back).await.expect("kept");
+    archive.take_job(31).await.expect("asked").expect("there");
+    archive.bill_job(&bill(&back, "h4", 50), "back", &[], 31).await.expect("billed");
+    assert_eq!(archive.open_jobs(back.customer).await.expect("counted"), 1);
+    assert!(archive.cancel_job(back.id, back.customer, 32).await.expect("cancelled"));
+    assert_eq!(
+        archive.pay(&pays(&back, "h4", 100), &[outgoing(back.id, RELAY)], 33).await.expect("paid"),
+        Paid::InVain
+    );
+    assert_eq!((sent(&back).await, archive.open_invoices("", 10).await.expect("read").len()), (0, 0));
+
+    let free = Job { customer: back.customer, ..asks(40) };
+    archive.accept_job(&free).await.expect("kept");
+    let next = Job { customer: back.customer, ..asks(41) };
+    archive.accept_job(&next).await.expect("kept");
+    assert_eq!(archive.free_jobs(&free, &[5302], 0).await.expect("counted"), 0);
+    assert_eq!(archive.free_jobs(&next, &[5302, 5303], 0).await.expect("counted"), 1);
+    assert_eq!(archive.free_jobs(&next, &[5303], 0).await.expect("counted"), 0, "of other kinds");
+    assert_eq!(archive.free_jobs(&next, &[5302], 41).await.expect("counted"), 0, "long ago");
+    let takings = archive.takings().await.expect("summed");
+    let all = Takings { kind: 5302, jobs: 5, answered: 2, failed: 0, unpaid: 0, payments: 5, msat: 810 };
+    assert_eq!(takings, [all]);
+    let customers = archive.customers(10).await.expect("listed");
+    assert_eq!(customers.len(), 3);
+    let paid_most = customers.iter().find(|customer| customer.pubkey == job.customer).expect("listed");
+    assert_eq!((paid_most.jobs, paid_most.msat, paid_most.last_at), (1, 610, 14));
+    // The ledger outlives what was paid for.
+    archive.prune(1_000_000).await.expect("pruned");
+    assert_eq!(archive.takings().await.expect("summed")[0].msat, 810);
+}

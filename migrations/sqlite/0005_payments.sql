@@ -1,0 +1,23 @@
+-- What a job costs in millisats, where it is not free, and what it was asked and paid with.
+alter table job add column price integer;
+create index job_unpaid on job (received_at) where status = 'unpaid';
+create table invoice (
+    hash       text    primary key,
+    job        blob    not null,
+    msat       integer not null,
+    bolt11     text    not null,
+    feedback   blob    not null,
+    expires_at integer not null
+) without rowid;
+create index invoice_by_feedback on invoice (feedback);
+create index invoice_by_job on invoice (job);
+-- Kept when the job is forgotten: it is the operator's ledger.
+create table payment (
+    source   text    primary key,
+    job      blob    not null,
+    customer blob    not null,
+    kind     integer not null,
+    msat     integer not null,
+    paid_at  integer not null
+) without rowid;
+create index payment_by_job on payment (job);
