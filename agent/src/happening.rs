@@ -1,6 +1,6 @@
 //! What happens, told once: the log line and the metrics of one happening come from one value.
 
-use brotr_storage::{Delivery, Stored};
+use brotr_storage::{Delivery, Paid, Stored};
 use metrics::{counter, gauge};
 use tracing::{debug, info, warn};
 
@@ -82,6 +82,15 @@ pub enum Happening<'a> {
         relay: &'a str,
         /// How.
         delivery: &'a Delivery,
+    },
+    /// Money came for a job.
+    Paid {
+        /// The request.
+        job: nostr::EventId,
+        /// How much, in millisats.
+        msat: u64,
+        /// What it did.
+        paid: Paid,
     },
     /// A job request came.
     JobReceived(nostr::EventId),
@@ -170,6 +179,17 @@ impl Happening<'_> {
                     }
                 };
                 counter!("brotr_deliveries_total", "outcome" => outcome).increment(1);
+            }
+            Self::Paid { paid: Paid::Known, .. } => {}
+            Self::Paid { job, msat, paid } => {
+                match paid {
+                    Paid::InVain => warn!(%job, msat, "money came for a job that waits for none; it is not given back"),
+                    Paid::Missing(missing) => info!(%job, msat, missing, "a job was paid for in part"),
+                    Paid::Settled { over: 0 } | Paid::Known => info!(%job, msat, "a job was paid for"),
+                    Paid::Settled { over } => info!(%job, msat, over, "a job was paid for, with more than it costs"),
+                }
+                counter!("brotr_payments_total").increment(1);
+                counter!("brotr_payments_msat_total").increment(*msat);
             }
             Self::JobReceived(job) => {
                 info!(%job, "job received");

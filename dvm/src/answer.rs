@@ -10,7 +10,9 @@ use crate::seal::Seal;
 use crate::{JobRequest, result_kind};
 
 const FEEDBACK: u16 = 7_000;
-/// The announcement's `d`: one for each key.
+/// The announcement's kind,
+const HANDLER_KIND: u16 = 31_990;
+/// and its `d`: one for each key.
 const HANDLER: &str = "brotr";
 /// Feedback is of no use to anybody after so many seconds (NIP-40).
 const FEEDBACK_LASTS: u64 = 86_400;
@@ -30,6 +32,7 @@ pub(crate) async fn feedback(
     seal: Option<Seal>,
     status: &str,
     text: &str,
+    owed: Option<(u64, &str)>,
 ) -> Result<Event, SignerError> {
     let status = if text.is_empty() { tag("status", [status]) } else { tag("status", [status, text]) };
     let ends = Timestamp::now() + FEEDBACK_LASTS;
@@ -41,8 +44,9 @@ pub(crate) async fn feedback(
             EventBuilder::new(Kind::from(FEEDBACK), content).tag(tag("encrypted", []))
         }
     };
+    let owed = owed.map(|(msat, bolt11)| tag("amount", [&msat.to_string(), bolt11]));
     // The customer may be ourselves.
-    signer.sign(builder.tags(common(job)).tag(Tag::expiration(ends)).allow_self_tagging())
+    signer.sign(builder.tags(common(job)).tags(owed).tag(Tag::expiration(ends)).allow_self_tagging())
 }
 
 /// The result of a job.
@@ -51,6 +55,8 @@ pub(crate) async fn result(
     job: &Job,
     request: &JobRequest,
     content: &str,
+    left_out: usize,
+    paid: Option<(u64, &str)>,
 ) -> Result<Event, SignerError> {
     let kind = result_kind(job.kind);
     let builder = match request.seal {
@@ -63,13 +69,17 @@ pub(crate) async fn result(
     let builder = builder
         .tag(tag("request", [&job.request]))
         .tags(common(job))
-        // Nothing is owed. Readers that follow the published schemas want the tag even so.
-        .tag(tag("amount", ["0"]));
+        // Readers that follow the published schemas want the tag though nothing is owed.
+        .tag(match paid {
+            None => tag("amount", ["0"]),
+            Some((msat, bolt11)) => tag("amount", [&msat.to_string(), bolt11]),
+        })
+        .tags((left_out > 0).then(|| tag("left_out", [&left_out.to_string()])));
     signer.sign(builder.allow_self_tagging())
 }
 
 /// What is done here, with the parameters of each kind.
-pub(crate) fn announcement(profile: &serde_json::Value) -> EventBuilder {
+pub(crate) fn announcement(profile: &serde_json::Value, costs: bool) -> EventBuilder {
     let mut profile = profile.clone();
     let params = JOBS.iter().flat_map(|work| work.params()).map(|param| {
         let values: Vec<&str> = param.values.to_vec();
@@ -77,7 +87,30 @@ pub(crate) fn announcement(profile: &serde_json::Value) -> EventBuilder {
     });
     profile["nip90Params"] = params.collect();
     profile["encryptionSupported"] = json!(true);
-    EventBuilder::new(Kind::Custom(31_990), profile.to_string())
+    profile["amount"] = json!(if costs { "flexible" } else { "free" });
+    EventBuilder::new(Kind::Custom(HANDLER_KIND), profile.to_string())
         .tag(Tag::identifier(HANDLER))
         .tags(JOBS.iter().map(|work| tag("k", [&work.kind().to_string()])))
+}
+
+/// Takes the announcement back.
+pub(crate) fn withdrawal(signer: &Signer) -> Result<Event, SignerError> {
+    let address = format!("{HANDLER_KIND}:{}:{HANDLER}", signer.public_key().to_hex());
+    let kind = tag("k", [&HANDLER_KIND.to_string()]);
+    signer.sign(EventBuilder::new(Kind::EventDeletion, "").tag(tag("a", [&address])).tag(kind))
+}
+
+/// Answers a ping. Dated as the ping, so that who asks once is answered once, however often the ping comes in.
+pub(crate) fn pong(signer: &Signer, ping: &Event) -> Result<Event, SignerError> {
+    let builder = EventBuilder::new(Kind::from(FEEDBACK), "")
+        .tag(tag("status", ["pong"]))
+        .tags([Tag::event(ping.id), Tag::public_key(ping.pubkey)])
+        .tag(Tag::expiration(ping.created_at + FEEDBACK_LASTS));
+    signer.sign(builder.custom_created_at(ping.created_at).allow_self_tagging())
+}
+
+/// Says that we are there (nostr-protocol/nips#2465).
+pub(crate) fn heartbeat(signer: &Signer, lasts: u64) -> Result<Event, SignerError> {
+    let ends = Timestamp::now() + lasts;
+    signer.sign(EventBuilder::new(Kind::Custom(11_998), "").tag(Tag::expiration(ends)))
 }

@@ -6,19 +6,24 @@
 mod answer;
 mod jobs;
 mod limits;
+mod payment;
 mod request;
 mod seal;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use brotr_keys::Signer;
-use brotr_storage::{Archive, Event as Archived, Job, JobStatus, StorageError, View};
+use brotr_storage::{Archive, Bill, Event as Archived, Invoice, Job, JobStatus, Payment, StorageError, View, within};
 use nostr::{Event, Filter, JsonUtil, Kind, PublicKey, SignerError};
 
 pub use limits::Limits;
+pub use payment::{Invoiced, Price, Prices, Till};
 pub use request::{Input, InputType, JobRequest};
 pub use seal::Seal;
+
+use tokio::sync::watch;
 
 use jobs::{Desk, JOBS};
 use limits::Gate;
@@ -35,11 +40,16 @@ const MAX_REPLY_RELAYS: usize = 5;
 const MAX_REQUEST: usize = 64 << 10;
 /// The largest result: relays take events of 64 KiB as a rule, and the request is in it once more.
 const MAX_RESULT: usize = 40_000;
+/// Asks whether we are there (nostr-protocol/nips#1808).
+const PING: Kind = Kind::Custom(7_007);
+/// Follows of those who are trusted that are looked at.
+const MAX_CIRCLE: usize = 5_000;
+const A_DAY: i64 = 86_400;
 /// Jobs that one deletion takes back.
 const MAX_CANCELLED: usize = 50;
 
 /// What became of a request event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acceptance {
     /// Kept; work may begin.
     New,
@@ -47,6 +57,10 @@ pub enum Acceptance {
     Known,
     /// A job was taken back.
     Cancelled,
+    /// Somebody wants to know whether we are there.
+    Ping,
+    /// Somebody paid for a job.
+    Paid(Payment),
     /// Not for us, with the reason.
     Ignored(&'static str),
 }
@@ -58,6 +72,26 @@ pub struct Answer {
     pub status: JobStatus,
     /// The result, or the feedback that says what went wrong, signed.
     pub event: Event,
+}
+
+/// What came of a job.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// Its answer.
+    Answer(Answer),
+    /// A result that is to be paid for first.
+    Billed(Box<Billed>),
+}
+
+/// A result that is held back.
+#[derive(Debug, Clone)]
+pub struct Billed {
+    /// What it costs, and the invoice.
+    pub bill: Bill,
+    /// The result, signed.
+    pub result: Event,
+    /// The feedback that asks for money, signed.
+    pub feedback: Event,
 }
 
 /// Why a job cannot be done, in words for the customer.
@@ -74,13 +108,33 @@ pub enum JobError {
 /// Gives a relay address its canonical spelling, or says why it may not be used.
 pub type Canonical = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
 
+/// On what terms jobs are done.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// Requests older than this many seconds are left alone.
+    pub max_age: i64,
+    /// Who may ask, and how much.
+    pub limits: Limits,
+    /// What it costs.
+    pub prices: Prices,
+    /// Where invoices are made. Without one everything is free.
+    pub till: Option<Arc<dyn Till>>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { max_age: 3_600, limits: Limits::default(), prices: Prices::default(), till: None }
+    }
+}
+
 /// Answers jobs from an archive.
 pub struct Dvm {
     archive: Arc<dyn Archive>,
     signer: Signer,
     canonical: Canonical,
-    /// Requests older than this many seconds are left alone.
     max_age: i64,
+    prices: Prices,
+    till: Option<Arc<dyn Till>>,
     gate: Gate,
 }
 
@@ -91,10 +145,11 @@ impl fmt::Debug for Dvm {
 }
 
 impl Dvm {
-    /// A DVM on this archive that signs with this key. Requests older than `max_age` seconds are left alone.
+    /// A DVM on this archive that signs with this key.
     #[must_use]
-    pub fn new(archive: Arc<dyn Archive>, signer: Signer, canonical: Canonical, max_age: i64, limits: Limits) -> Self {
-        Self { archive, signer, canonical, max_age, gate: Gate::new(limits) }
+    pub fn new(archive: Arc<dyn Archive>, signer: Signer, canonical: Canonical, terms: Terms) -> Self {
+        let Terms { max_age, limits, prices, till } = terms;
+        Self { archive, signer, canonical, max_age, prices, till, gate: Gate::new(limits) }
     }
 
     /// Keeps a request, before any work on it, or takes one back (NIP-09). The event must be verified.
@@ -104,6 +159,12 @@ impl Dvm {
     pub async fn accept(&self, event: &Event, now: i64) -> Result<Acceptance, StorageError> {
         if event.kind == Kind::EventDeletion {
             return self.cancel(event, now).await;
+        }
+        if event.kind == Kind::ZapReceipt {
+            return self.zapped(event).await;
+        }
+        if event.kind == PING {
+            return Ok(self.pinged(event, now));
         }
         if !JOBS.iter().any(|work| work.kind() == event.kind.as_u16()) {
             return Ok(Acceptance::Ignored("not a kind of job done here"));
@@ -126,6 +187,9 @@ impl Dvm {
         if let Err(why) = self.gate.admits(event) {
             return Ok(Acceptance::Ignored(why));
         }
+        if !self.trusts(event.pubkey, now).await? {
+            return Ok(Acceptance::Ignored("by somebody whom nobody trusted here follows"));
+        }
         // Known ones are not counted against anybody: relays give them again.
         if self.archive.job(event.id).await?.is_some() {
             return Ok(Acceptance::Known);
@@ -133,8 +197,9 @@ impl Dvm {
         if let Err(why) = self.gate.enters(event.pubkey) {
             return Ok(Acceptance::Ignored(why));
         }
-        if self.archive.open_jobs(event.pubkey).await? >= self.gate.limits.open {
-            return Ok(Acceptance::Ignored("too many jobs of this customer wait"));
+        let standing = self.archive.standing(event.pubkey).await?;
+        if let Err(why) = self.gate.seats(&standing) {
+            return Ok(Acceptance::Ignored(why));
         }
         let job = Job {
             id: event.id,
@@ -156,12 +221,80 @@ impl Dvm {
         Ok(if cancelled { Acceptance::Cancelled } else { Acceptance::Ignored("deletes no job that is open here") })
     }
 
+    async fn zapped(&self, receipt: &Event) -> Result<Acceptance, StorageError> {
+        let (of, msat) = match payment::zap(receipt, self.signer.public_key(), &self.prices.zappers) {
+            Ok(zap) => zap,
+            Err(why) => return Ok(Acceptance::Ignored(why)),
+        };
+        let job = self.archive.billed_job("", Some(of)).await?;
+        let payment = |job| Payment { source: receipt.id.to_hex(), job, msat };
+        Ok(job.map_or(Acceptance::Ignored("a zap of what asks for no money"), |job| Acceptance::Paid(payment(job))))
+    }
+
+    fn pinged(&self, event: &Event, now: i64) -> Acceptance {
+        let age = now.saturating_sub(i64::try_from(event.created_at.as_secs()).unwrap_or(i64::MAX));
+        if event.tags.public_keys().next() != Some(&self.signer.public_key()) || !(-60..=60).contains(&age) {
+            return Acceptance::Ignored("a ping of another, or of long ago");
+        }
+        match self.gate.admits(event).and_then(|()| self.gate.enters(event.pubkey)) {
+            Ok(()) => Acceptance::Ping,
+            Err(why) => Acceptance::Ignored(why),
+        }
+    }
+
+    /// Whether a customer is one of those who are trusted, or followed by one of them, or by one whom they follow.
+    async fn trusts(&self, customer: PublicKey, now: i64) -> Result<bool, StorageError> {
+        let trust = &self.gate.limits.trust;
+        if trust.is_empty() || trust.contains(&customer) {
+            return Ok(true);
+        }
+        let lists = |by: Vec<PublicKey>| Filter::new().kind(Kind::ContactList).authors(by);
+        let mut circle: HashSet<PublicKey> = trust.iter().copied().collect();
+        for list in self.archive.page(&lists(trust.clone()), View::Client { now }, None, trust.len()).await? {
+            circle.extend(
+                list.tags
+                    .iter()
+                    .filter(|tag| tag.len() > 1 && tag[0] == "p")
+                    .filter_map(|tag| PublicKey::from_hex(&tag[1]).ok()),
+            );
+        }
+        if circle.contains(&customer) {
+            return Ok(true);
+        }
+        let follows = lists(circle.into_iter().take(MAX_CIRCLE).collect()).pubkey(customer);
+        Ok(!self.archive.page(&follows, View::Client { now }, None, 1).await?.is_empty())
+    }
+
+    /// Says that we are there.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn pong(&self, ping: &Event) -> Result<Event, SignerError> {
+        answer::pong(&self.signer, ping)
+    }
+
+    /// Says that we are there, unasked; for so many seconds.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn heartbeat(&self, lasts: u64) -> Result<Event, SignerError> {
+        answer::heartbeat(&self.signer, lasts)
+    }
+
     /// The feedback that says that work has begun.
     ///
     /// # Errors
     /// When it cannot be signed.
     pub async fn processing(&self, job: &Job) -> Result<Event, SignerError> {
-        answer::feedback(&self.signer, job, seal_of(job), "processing", "").await
+        self.feedback(job, "processing", "").await
+    }
+
+    /// The feedback that gives what is known before all is.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub async fn partial(&self, job: &Job, content: &str) -> Result<Event, SignerError> {
+        self.feedback(job, "partial", content).await
     }
 
     /// The feedback that ends a job without a result.
@@ -169,30 +302,95 @@ impl Dvm {
     /// # Errors
     /// When it cannot be signed.
     pub async fn failed(&self, job: &Job, reason: &str) -> Result<Answer, SignerError> {
-        let event = answer::feedback(&self.signer, job, seal_of(job), "error", reason).await?;
-        Ok(Answer { status: JobStatus::Failed, event })
+        Ok(Answer { status: JobStatus::Failed, event: self.feedback(job, "error", reason).await? })
     }
 
-    /// Does a job and gives its one answer.
+    async fn feedback(&self, job: &Job, status: &str, text: &str) -> Result<Event, SignerError> {
+        answer::feedback(&self.signer, job, seal_of(job), status, text, None).await
+    }
+
+    /// Does a job. What is known before all is goes to `partial`.
     ///
     /// # Errors
     /// When the answer cannot be signed; whatever else goes wrong is an answer.
-    pub async fn run(&self, job: &Job) -> Result<Answer, SignerError> {
-        match self.content(job).await {
-            Ok((request, content)) if content.len() <= MAX_RESULT => {
-                let event = answer::result(&self.signer, job, &request, &content).await?;
-                Ok(Answer { status: JobStatus::Answered, event })
+    pub async fn run(&self, job: &Job, partial: &watch::Sender<String>) -> Result<Outcome, SignerError> {
+        let (request, content) = match within(self.gate.limits.statement, self.content(job, partial)).await {
+            Ok(done) => done,
+            Err(error) => return Ok(Outcome::Answer(self.failed(job, &error.to_string()).await?)),
+        };
+        let (content, left_out) = shorten(content);
+        if content.len() > MAX_RESULT {
+            let why = format!("the result has {} bytes, relays take some {MAX_RESULT}: ask for less", content.len());
+            return Ok(Outcome::Answer(self.failed(job, &why).await?));
+        }
+        let terms = match self.price(job, &request, &content).await {
+            Ok(0) => Ok(None),
+            Ok(price) => self.bill(job, price, price, "").await.map(|bill| Some((price, bill))),
+            Err(error) => Err(error),
+        };
+        match terms {
+            Err(error) => Ok(Outcome::Answer(self.failed(job, &error.to_string()).await?)),
+            Ok(None) => {
+                let event = answer::result(&self.signer, job, &request, &content, left_out, None).await?;
+                Ok(Outcome::Answer(Answer { status: JobStatus::Answered, event }))
             }
-            Ok((_, content)) => {
-                let why =
-                    format!("the result has {} bytes, relays take some {MAX_RESULT}: ask for less", content.len());
-                self.failed(job, &why).await
+            Ok(Some((price, (invoice, feedback)))) => {
+                let owed = Some((price, invoice.bolt11.as_str()));
+                let result = answer::result(&self.signer, job, &request, &content, left_out, owed).await?;
+                let bill = Bill { price, invoice };
+                Ok(Outcome::Billed(Box::new(Billed { bill, result, feedback })))
             }
-            Err(error) => self.failed(job, &error.to_string()).await,
         }
     }
 
-    async fn content(&self, job: &Job) -> Result<(JobRequest, String), JobError> {
+    /// What is owed for a result, in millisats: nothing where it is free, or this customer's for today.
+    async fn price(&self, job: &Job, request: &JobRequest, content: &str) -> Result<u64, JobError> {
+        let price = if self.till.is_some() { self.prices.of(job.kind, content) } else { 0 };
+        if price == 0 {
+            return Ok(0);
+        }
+        let priced: Vec<u16> = self.prices.kinds.keys().copied().collect();
+        let today = job.received_at.saturating_sub(A_DAY);
+        let had = self.archive.free_jobs(job, &priced, today).await.map_err(jobs::failed)?;
+        if had < self.prices.free_per_day {
+            return Ok(0);
+        }
+        match request.bid {
+            Some(bid) if bid < price => Err(JobError::Wrong(format!(
+                "this costs {price} msat, and the bid was {bid}: bid more, or ask for less"
+            ))),
+            _ => Ok(price),
+        }
+    }
+
+    /// An invoice over an amount, and the feedback that asks for it. `before` says why it is not the first.
+    async fn bill(&self, job: &Job, price: u64, msat: u64, before: &str) -> Result<(Invoice, Event), JobError> {
+        let till = self.till.as_ref().ok_or(JobError::Internal)?;
+        let about = format!("Job {} of kind {}", job.id, job.kind);
+        let made = till.invoice(msat, &about).await.map_err(|error| {
+            tracing::error!(error, "failed to have an invoice made");
+            JobError::Wrong(format!("this costs {price} msat, and no invoice can be made now: try again later"))
+        })?;
+        let text = format!("{before}pay {msat} msat to get the result, by the invoice or by a zap of this event");
+        let owed = Some((msat, made.bolt11.as_str()));
+        let signed = answer::feedback(&self.signer, job, seal_of(job), "payment-required", &text, owed).await;
+        let feedback = signed.map_err(|error| {
+            tracing::error!(%error, "failed to sign");
+            JobError::Internal
+        })?;
+        let Invoiced { hash, bolt11, msat, expires_at } = made;
+        Ok((Invoice { hash, job: job.id, msat, bolt11, feedback: feedback.id, expires_at }, feedback))
+    }
+
+    /// Another invoice, over what is missing after a payment in part.
+    ///
+    /// # Errors
+    /// In words for the operator.
+    pub async fn bill_rest(&self, job: &Job, came: u64, missing: u64) -> Result<(Invoice, Event), JobError> {
+        self.bill(job, missing, missing, &format!("{came} msat came in, {missing} are missing: ")).await
+    }
+
+    async fn content(&self, job: &Job, partial: &watch::Sender<String>) -> Result<(JobRequest, String), JobError> {
         let event = Event::from_json(&job.request).map_err(|_| JobError::Internal)?;
         let request = JobRequest::read(&event, &self.signer).await?;
         let work = JOBS.iter().find(|work| work.kind() == job.kind);
@@ -203,6 +401,8 @@ impl Dvm {
             customer: request.customer,
             signer: &self.signer,
             now: now(),
+            // What is sold is not given away in parts.
+            partial: (!self.prices.kinds.contains_key(&job.kind)).then_some(partial),
         };
         let content = work.run(&desk, &request).await?;
         Ok((request, content))
@@ -249,8 +449,32 @@ impl Dvm {
     /// # Errors
     /// When it cannot be signed.
     pub fn announcement(&self, profile: &serde_json::Value) -> Result<Event, nostr::SignerError> {
-        self.signer.sign(answer::announcement(profile))
+        self.signer.sign(answer::announcement(profile, !self.prices.kinds.is_empty() && self.till.is_some()))
     }
+
+    /// Takes the announcement back (NIP-09).
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn withdrawal(&self) -> Result<Event, nostr::SignerError> {
+        answer::withdrawal(&self.signer)
+    }
+}
+
+/// A list that is too long for one event without its last entries, and how many those are. Anything else stays as it is.
+fn shorten(content: String) -> (String, usize) {
+    if content.len() <= MAX_RESULT {
+        return (content, 0);
+    }
+    let Ok(mut list) = serde_json::from_str::<Vec<serde_json::Value>>(&content) else { return (content, 0) };
+    let (all, mut length) = (list.len(), 2);
+    let kept = list.iter().take_while(|entry| {
+        length += entry.to_string().len() + 1;
+        length <= MAX_RESULT
+    });
+    let kept = kept.count();
+    list.truncate(kept);
+    (serde_json::Value::Array(list).to_string(), all - kept)
 }
 
 /// The kind that answers a job of this kind.
@@ -266,4 +490,22 @@ fn seal_of(job: &Job) -> Option<Seal> {
 
 fn now() -> i64 {
     i64::try_from(nostr::Timestamp::now().as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_shortened_to_what_fits_and_nothing_else_is() {
+        let list = serde_json::to_string(&vec![["a", &"x".repeat(300)]; 200]).expect("JSON");
+        let (short, left_out) = shorten(list.clone());
+        assert!((MAX_RESULT - 400..=MAX_RESULT).contains(&short.len()), "{}", short.len());
+        assert!(list.starts_with(&short[..short.len() - 1]), "the first of them");
+        let kept: Vec<serde_json::Value> = serde_json::from_str(&short).expect("JSON");
+        assert_eq!(kept.len() + left_out, 200);
+        for whole in ["[]".to_owned(), "12".to_owned(), "x".repeat(MAX_RESULT + 1), format!("{{\"{list}\":1}}")] {
+            assert_eq!(shorten(whole.clone()), (whole, 0));
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use brotr_storage::Standing;
 use nostr::{Event, PublicKey};
 
 /// Customers whose requests are counted; beyond these the counting starts anew.
@@ -19,17 +20,33 @@ pub struct Limits {
     pub all_per_minute: u32,
     /// Jobs of one customer that have not ended.
     pub open: u64,
+    /// Jobs that wait, of all customers who were never answered before.
+    pub newcomers: u64,
     /// Only these customers, if there are any.
     pub allow: Vec<PublicKey>,
     /// Never these.
     pub deny: Vec<PublicKey>,
     /// Bits of work that a request's id must show (NIP-13).
     pub pow: u8,
+    /// Only these, whom they follow and whom those follow (NIP-02), as far as it is archived; anybody if there are none.
+    pub trust: Vec<PublicKey>,
+    /// No statement that looks into the archive for a job takes longer.
+    pub statement: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { per_minute: 30, all_per_minute: 6_000, open: 20, allow: vec![], deny: vec![], pow: 0 }
+        Self {
+            per_minute: 30,
+            all_per_minute: 6_000,
+            open: 20,
+            newcomers: 500,
+            allow: vec![],
+            deny: vec![],
+            pow: 0,
+            trust: vec![],
+            statement: Duration::from_secs(10),
+        }
     }
 }
 
@@ -72,8 +89,21 @@ impl Gate {
             return Err("too many requests of this customer in a minute");
         }
         *of_one += 1;
-        // One who asks too much takes nothing away from others.
-        if counted.1 >= self.limits.all_per_minute {
+        Ok(())
+    }
+
+    /// Whether there is room for one more job, which is counted. Who was answered before finds some where newcomers find none.
+    pub(crate) fn seats(&self, standing: &Standing) -> Result<(), &'static str> {
+        let Limits { open, newcomers, all_per_minute, .. } = self.limits;
+        if standing.open >= open {
+            return Err("too many jobs of this customer wait");
+        }
+        if !standing.known && standing.newcomers >= newcomers {
+            return Err("too many jobs wait of customers who were never answered before");
+        }
+        let most = if standing.known { all_per_minute } else { all_per_minute - all_per_minute / 4 };
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.1 >= most {
             return Err("too many requests in a minute");
         }
         counted.1 += 1;
@@ -87,13 +117,19 @@ mod tests {
 
     #[test]
     fn who_asks_too_much_takes_nothing_from_others() {
-        let gate = Gate::new(Limits { per_minute: 3, all_per_minute: 6, ..Limits::default() });
+        let gate = Gate::new(Limits { per_minute: 3, all_per_minute: 8, newcomers: 5, ..Limits::default() });
         let keys = || nostr::Keys::generate().public_key();
         let (loud, quiet) = (keys(), keys());
         let entered = (0..100).filter(|_| gate.enters(loud).is_ok()).count();
         assert_eq!(entered, 3);
         assert!(gate.enters(quiet).is_ok());
-        let others = (0..100).filter(|_| gate.enters(keys()).is_ok()).count();
-        assert_eq!(others, 2, "six in all");
+        let (new, known) =
+            (Standing { open: 0, known: false, newcomers: 0 }, Standing { open: 0, known: true, newcomers: 9 });
+        assert_eq!((0..100).filter(|_| gate.seats(&new).is_ok()).count(), 6, "three quarters");
+        assert_eq!((0..100).filter(|_| gate.seats(&known).is_ok()).count(), 2, "the rest");
+        let gate = Gate::new(Limits { newcomers: 5, open: 4, ..Limits::default() });
+        assert!(gate.seats(&Standing { newcomers: 5, ..new }).is_err());
+        assert!(gate.seats(&Standing { newcomers: 5, ..known }).is_ok());
+        assert!(gate.seats(&Standing { open: 4, ..known }).is_err());
     }
 }

@@ -42,6 +42,8 @@ pub struct JobRequest {
     pub inputs: Vec<Input>,
     /// Parameters: a name and its values.
     pub params: Vec<(String, Vec<String>)>,
+    /// The most that the customer pays, in millisats.
+    pub bid: Option<u64>,
     /// Where the customer wants the answers, as written.
     pub relays: Vec<String>,
     /// The content; empty where that was encrypted.
@@ -75,8 +77,16 @@ impl JobRequest {
         content: String,
         seal: Option<Seal>,
     ) -> Result<Self, JobError> {
-        let mut request =
-            Self { customer, inputs: vec![], params: vec![], relays: vec![], content, input_tags: vec![], seal };
+        let mut request = Self {
+            customer,
+            inputs: vec![],
+            params: vec![],
+            bid: None,
+            relays: vec![],
+            content,
+            input_tags: vec![],
+            seal,
+        };
         for tag in tags {
             let values = tag.as_slice();
             match (values[0].as_str(), &values[1..]) {
@@ -92,6 +102,10 @@ impl JobRequest {
                     request.input_tags.push(tag.clone());
                 }
                 ("param", [name, values @ ..]) => request.params.push((name.clone(), values.to_vec())),
+                ("bid", [msat, ..]) => {
+                    let wrong = || JobError::Wrong(format!("the bid is {msat:?}: give a number of millisats"));
+                    request.bid = Some(msat.trim().parse().map_err(|_| wrong())?);
+                }
                 ("relays", urls) => request.relays.extend(urls.iter().cloned()),
                 _ => {}
             }

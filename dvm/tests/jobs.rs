@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use brotr_dvm::{Acceptance, Answer, Dvm, Limits, job_kinds};
+use brotr_dvm::{Acceptance, Answer, Dvm, Limits, Outcome, Terms, job_kinds};
 use brotr_keys::Signer;
 use brotr_storage::{Archive, Batch, Event, JobStatus, Network, Options};
 use nostr::{EventBuilder, JsonUtil, Kind, NostrSigner, Tag, TagKind, Timestamp};
@@ -39,8 +39,17 @@ async fn desk_with(options: Options, limits: Limits) -> Desk {
         Some(_) => Ok(format!("{}/", url.trim_end_matches('/'))),
         None => Err("not a wss:// address".to_owned()),
     });
-    let dvm = Dvm::new(archive.clone(), agent.clone(), canonical, 3_600, limits);
+    let dvm = Dvm::new(archive.clone(), agent.clone(), canonical, Terms { limits, ..Terms::default() });
     Desk { _dir: dir, archive, dvm, agent, customer: Signer::throwaway(), asked: 0.into() }
+}
+
+/// The answer to a job that costs nothing.
+async fn ran(dvm: &Dvm, job: &brotr_storage::Job) -> Answer {
+    let (partial, _) = tokio::sync::watch::channel(String::new());
+    match dvm.run(job, &partial).await.expect("signed") {
+        Outcome::Answer(answer) => answer,
+        Outcome::Billed(billed) => panic!("nothing costs anything: {:?}", billed.bill),
+    }
 }
 
 impl Desk {
@@ -68,7 +77,7 @@ impl Desk {
     async fn answer(&self, request: nostr::Event) -> Answer {
         assert_eq!(self.dvm.accept(&request, NOW).await.expect("kept"), Acceptance::New);
         let job = self.archive.take_job(1).await.expect("asked").expect("there");
-        let answer = self.dvm.run(&job).await.expect("signed");
+        let answer = ran(&self.dvm, &job).await;
         answer.event.verify().expect("valid");
         assert_eq!(answer.event.pubkey, self.agent.public_key());
         assert_eq!(answer.event.tags.event_ids().next(), Some(&request.id));
@@ -328,7 +337,7 @@ async fn what_is_asked_in_secret_is_answered_in_secret() {
         assert!(feedback.tags.find(TagKind::custom("status")).is_none(), "{feedback:?}");
         let hidden: Vec<Vec<String>> = serde_json::from_str(&open(&feedback).await).expect("tags");
         assert_eq!(hidden[0], ["status", "processing"]);
-        let answer = desk.dvm.run(&job).await.expect("signed");
+        let answer = ran(&desk.dvm, &job).await;
         assert_eq!((answer.status, open(&answer.event).await.as_str()), (JobStatus::Answered, "3"));
         assert_eq!(answer.event.tags.filter(TagKind::i()).count(), 0, "the inputs would tell");
         assert!(!answer.event.as_json().contains("kinds\\\":[1]"), "{}", answer.event.as_json());
@@ -373,7 +382,7 @@ async fn jobs_are_chained_cancelled_and_answered_where_the_customer_reads() {
     let request = stranger.sign(builder.custom_created_at(Timestamp::from(NOW.cast_unsigned()))).expect("signed");
     assert_eq!(desk.dvm.accept(&request, NOW).await.expect("kept"), Acceptance::New);
     let job = desk.archive.take_job(1).await.expect("asked").expect("there");
-    let answer = desk.dvm.run(&job).await.expect("signed");
+    let answer = ran(&desk.dvm, &job).await;
     assert!(answer.event.content.contains("encrypted to another"), "{}", answer.event.content);
     desk.archive.end_job(job.id, answer.status, NOW, &[]).await.expect("ended");
     // A customer without `relays` is answered where they read.
@@ -428,4 +437,61 @@ async fn junk_keeps_no_honest_customer_waiting() {
         }
         assert_eq!(desk.dvm.accept(&request, NOW).await.expect("looked at") == Acceptance::New, wanted);
     }
+}
+
+#[tokio::test]
+async fn those_are_trusted_whom_friends_of_friends_follow() {
+    let [root, friend, third, stranger] = [(); 4].map(|()| Signer::throwaway());
+    let limits = Limits { trust: vec![root.public_key()], ..Limits::default() };
+    let desk = desk_with(Options::default(), limits).await;
+    let follows = |who: &Signer, whom: &Signer| {
+        let builder = EventBuilder::new(Kind::ContactList, "").tag(Tag::public_key(whom.public_key()));
+        Event::from(&who.sign(builder).expect("signed")).verify().expect("verified")
+    };
+    // A stranger's own list says nothing for them.
+    let events = vec![follows(&root, &friend), follows(&friend, &third), follows(&stranger, &root)];
+    desk.archive.store(Batch { events, ..Batch::default() }).await.expect("stored");
+    let asks = async |who: &Signer| {
+        let builder = EventBuilder::new(Kind::from(5_400), "").custom_created_at(Timestamp::from(NOW.cast_unsigned()));
+        // Lists are dated today, jobs long ago.
+        desk.dvm.accept(&who.sign(builder).expect("signed"), NOW).await.expect("asked")
+    };
+    for who in [&root, &friend, &third] {
+        assert_eq!(asks(who).await, Acceptance::New);
+    }
+    let Acceptance::Ignored(why) = asks(&stranger).await else { panic!("nobody knows them") };
+    assert!(why.contains("follows"), "{why}");
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_once() {
+    let desk = desk().await;
+    let ping = |to: &Signer, at: i64| {
+        let builder = EventBuilder::new(Kind::Custom(7_007), "").tag(Tag::public_key(to.public_key()));
+        let builder = builder.allow_self_tagging().custom_created_at(Timestamp::from(at.cast_unsigned()));
+        desk.customer.sign(builder).expect("signed")
+    };
+    let ours = ping(&desk.agent, NOW);
+    assert_eq!(desk.dvm.accept(&ours, NOW).await.expect("asked"), Acceptance::Ping);
+    for other in [ping(&desk.customer, NOW), ping(&desk.agent, NOW - 100)] {
+        assert!(matches!(desk.dvm.accept(&other, NOW).await.expect("asked"), Acceptance::Ignored(_)));
+    }
+    let (pong, again) = (desk.dvm.pong(&ours).expect("signed"), desk.dvm.pong(&ours).expect("signed"));
+    assert_eq!((pong.kind, pong.id), (Kind::Custom(7_000), again.id), "the same event, however often it is heard");
+    assert!(pong.tags.iter().any(|tag| tag.as_slice() == ["status", "pong"]), "{pong:?}");
+    assert_eq!(pong.tags.event_ids().next(), Some(&ours.id));
+}
+
+#[tokio::test]
+async fn what_is_known_before_all_is_can_be_told() {
+    let desk = desk().await;
+    let request = desk.request("", &[&["param", "group", "content"]], NOW);
+    assert_eq!(desk.dvm.accept(&request, NOW).await.expect("kept"), Acceptance::New);
+    let job = desk.archive.take_job(1).await.expect("asked").expect("there");
+    let (sender, receiver) = tokio::sync::watch::channel(String::new());
+    let Outcome::Answer(answer) = desk.dvm.run(&job, &sender).await.expect("signed") else { panic!("free") };
+    // Ten events are one page: all is known with the first part.
+    assert_eq!(*receiver.borrow(), answer.event.content);
+    let event = desk.dvm.partial(&job, "{}").await.expect("signed");
+    assert!(event.tags.iter().any(|tag| tag.as_slice() == ["status", "partial", "{}"]), "{event:?}");
 }

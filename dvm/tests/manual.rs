@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use brotr_dvm::{Acceptance, Dvm, Limits};
+use brotr_dvm::{Acceptance, Dvm, Outcome, Terms};
 use brotr_keys::Signer;
 use brotr_storage::{Batch, Event, JobStatus, Options};
 use nostr::{EventBuilder, Kind, Tag, Timestamp};
@@ -35,8 +35,7 @@ async fn the_examples_do_what_they_say() {
     let reaction = sign(&bob, 7, "+", tags, 1_700_000_060);
     let events = [&note, &profile, &reaction].map(|event| Event::from(event).verify().expect("verified"));
     archive.store(Batch { events: events.into(), ..Batch::default() }).await.expect("stored");
-    let dvm =
-        Dvm::new(archive.clone(), Signer::throwaway(), Arc::new(|_| Err("none".into())), 3_600, Limits::default());
+    let dvm = Dvm::new(archive.clone(), Signer::throwaway(), Arc::new(|_| Err("none".into())), Terms::default());
     let fill = |value: &Value| {
         let named = [
             ("<alice>", alice.public_key().to_hex()),
@@ -55,7 +54,8 @@ async fn the_examples_do_what_they_say() {
         let event = sign(&customer, kind, request["content"].as_str().expect("a content"), tags, NOW);
         assert_eq!(dvm.accept(&event, NOW as i64).await.expect("kept"), Acceptance::New);
         let job = archive.take_job(1).await.expect("asked").expect("there");
-        let answer = dvm.run(&job).await.expect("signed");
+        let (partial, _) = tokio::sync::watch::channel(String::new());
+        let Outcome::Answer(answer) = dvm.run(&job, &partial).await.expect("signed") else { panic!("free") };
         assert_eq!(answer.status, JobStatus::Answered, "{request}: {}", answer.event.content);
         assert_eq!(answer.event.kind, Kind::from(kind + 1_000));
         let said: Value = serde_json::from_str(&answer.event.content).expect("JSON");

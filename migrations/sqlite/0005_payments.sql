@@ -1,6 +1,10 @@
 -- What a job costs in millisats, where it is not free, and what it was asked and paid with.
 alter table job add column price integer;
+-- Whether the customer had never been answered when they asked: those who had been come first.
+alter table job add column newcomer integer not null default 0;
+create index job_newcomers on job (newcomer) where newcomer = 1 and status = 'received';
 create index job_unpaid on job (received_at) where status = 'unpaid';
+create index job_by_time on job (received_at);
 create table invoice (
     hash       text    primary key,
     job        blob    not null,

@@ -6,7 +6,7 @@ use nostr::{EventId, PublicKey};
 use crate::StorageError;
 use crate::database::{Database, Row, Transaction, args};
 use crate::ledger::{event_id, public_key, write_outgoing};
-use crate::rows::{Bill, Customer, Invoice, Job, JobStatus, Outgoing, Paid, Payment, Takings};
+use crate::rows::{Bill, Customer, Invoice, Job, JobStatus, Outgoing, Paid, Payment, Standing, Takings};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -16,8 +16,8 @@ pub trait Jobs: Send + Sync {
     /// Keeps a job request; `false` when it was there already.
     async fn accept_job(&self, job: &Job) -> Result<bool>;
 
-    /// How many jobs of a customer have not ended.
-    async fn open_jobs(&self, customer: PublicKey) -> Result<u64>;
+    /// How somebody stands who asks for a job.
+    async fn standing(&self, customer: PublicKey) -> Result<Standing>;
 
     /// Ends a job without an answer, if this customer asked for it and it has not ended.
     async fn cancel_job(&self, id: EventId, customer: PublicKey, now: i64) -> Result<bool>;
@@ -25,11 +25,11 @@ pub trait Jobs: Send + Sync {
     /// The answer to a job that ended with a result, as JSON.
     async fn job_answer(&self, id: EventId) -> Result<Option<String>>;
 
-    /// The newest jobs, at most so many.
-    async fn jobs(&self, limit: i64) -> Result<Vec<Job>>;
+    /// The newest jobs, of those that stand so if that is asked for, at most so many.
+    async fn jobs(&self, status: Option<JobStatus>, limit: i64) -> Result<Vec<Job>>;
 
-    /// Takes a job that nobody has begun, and marks it as begun: of the customers with the fewest jobs in work the one that waits
-    /// longest.
+    /// Takes a job that nobody has begun, and marks it as begun: of the customers with the fewest jobs in work, and of
+    /// those the ones who were answered before, the one that waits longest.
     async fn take_job(&self, now: i64) -> Result<Option<Job>>;
 
     /// Puts back the jobs that were begun at or before a time and have not ended: their agent stopped or died.
@@ -41,7 +41,8 @@ pub trait Jobs: Send + Sync {
     /// Where a job stands.
     async fn job(&self, id: EventId) -> Result<Option<Job>>;
 
-    /// How many jobs of these kinds a customer got for nothing, or is about to, of those received since a time and before this one.
+    /// How many other jobs of these kinds a customer got for nothing, of those received since a time. Of those in work the earlier
+    /// ones count.
     async fn free_jobs(&self, job: &Job, kinds: &[u16], since: i64) -> Result<u64>;
 
     /// Holds the result of a job in work back until it is paid for, and queues the feedback that says so, in one transaction. `false`,
@@ -125,8 +126,9 @@ impl<D: Database> Jobs for D {
         let mut tx = self.begin().await?;
         let accepted = tx
             .execute(
-                "insert into job (id, kind, customer, request, received_at, status) values ($1, $2, $3, $4, $5, $6) \
-                 on conflict (id) do nothing",
+                "insert into job (id, kind, customer, request, received_at, status, newcomer) select $1, cast($2 as bigint), $3, $4, \
+                 cast($5 as bigint), $6, case when exists (select 1 from job where customer = $3 and status = 'answered') then 0 else 1 end \
+                 where 1 = 1 on conflict (id) do nothing",
                 args![
                     job.id.as_bytes().as_slice(),
                     i64::from(job.kind),
@@ -148,7 +150,8 @@ impl<D: Database> Jobs for D {
             .rows(
                 "update job set status = 'working', begun_at = $1 where id = (select id from job j \
                  where status in ('received', 'working') and status = 'received' \
-                 order by (select count(*) from job w where w.customer = j.customer and w.status = 'working'), received_at, id limit 1) \
+                 order by (select count(*) from job w where w.customer = j.customer and w.status = 'working'), \
+                 newcomer, received_at, id limit 1) \
                  and status = 'received' \
                  returning id, kind, customer, request, received_at, status",
                 args![now],
@@ -158,15 +161,18 @@ impl<D: Database> Jobs for D {
         rows.first().map(job).transpose()
     }
 
-    async fn open_jobs(&self, customer: PublicKey) -> Result<u64> {
+    async fn standing(&self, customer: PublicKey) -> Result<Standing> {
         let rows = self
             .rows(
-                "select count(*) from job where customer = $1 and status in ('received', 'working', 'unpaid')",
+                "select (select count(*) from job where customer = $1 and status in ('received', 'working', 'unpaid')), \
+                 (select count(*) from (select 1 as one from job where customer = $1 and status = 'answered' limit 1) answered), \
+                 (select count(*) from job where newcomer = 1 and status = 'received')",
                 args![customer.to_bytes().as_slice()],
             )
             .await?;
-        let open = rows.first().map(|row| row.int(0)).transpose()?;
-        Ok(open.unwrap_or_default().cast_unsigned())
+        let row = rows.first().ok_or(StorageError::Damaged { what: "count", detail: "none".into() })?;
+        let n = |place| row.int(place).map(i64::cast_unsigned);
+        Ok(Standing { open: n(0)?, known: n(1)? > 0, newcomers: n(2)? })
     }
 
     async fn cancel_job(&self, id: EventId, customer: PublicKey, now: i64) -> Result<bool> {
@@ -188,14 +194,11 @@ impl<D: Database> Jobs for D {
         rows.first().map_or(Ok(None), |row| row.opt_text(0))
     }
 
-    async fn jobs(&self, limit: i64) -> Result<Vec<Job>> {
-        let rows = self
-            .rows(
-                "select id, kind, customer, request, received_at, status from job order by received_at desc, id limit $1",
-                args![limit],
-            )
-            .await?;
-        rows.iter().map(job).collect()
+    async fn jobs(&self, status: Option<JobStatus>, limit: i64) -> Result<Vec<Job>> {
+        let status = status.map_or("", JobStatus::as_str);
+        let sql = "select id, kind, customer, request, received_at, status from job where $1 = '' or status = $1 \
+                   order by received_at desc, id limit $2";
+        self.rows(sql, args![status, limit]).await?.iter().map(job).collect()
     }
 
     async fn put_back_jobs(&self, begun_by: i64) -> Result<u64> {
@@ -235,7 +238,7 @@ impl<D: Database> Jobs for D {
     async fn free_jobs(&self, job: &Job, kinds: &[u16], since: i64) -> Result<u64> {
         let kinds = kinds.iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
         let sql = "select count(*) from job where customer = $1 and received_at >= $2 and price is null \
-                   and status in ('received', 'working', 'answered') and (received_at < $3 or received_at = $3 and id < $4) \
+                   and id <> $4 and (status = 'answered' or status = 'working' and (received_at < $3 or received_at = $3 and id < $4)) \
                    and ' ' || $5 || ' ' like '% ' || kind || ' %'";
         let (customer, id) = (job.customer.to_bytes(), job.id);
         let args = args![customer.as_slice(), since, job.received_at, id.as_bytes().as_slice(), kinds];

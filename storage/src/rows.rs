@@ -345,6 +345,17 @@ impl Job {
     }
 }
 
+/// How somebody stands who asks for a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Their jobs that have not ended.
+    pub open: u64,
+    /// Whether they were ever answered, as far as it is remembered.
+    pub known: bool,
+    /// Jobs that wait, of all who were not when they asked.
+    pub newcomers: u64,
+}
+
 /// A bolt11 invoice that a job waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invoice {

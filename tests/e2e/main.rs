@@ -13,6 +13,7 @@ mod memory;
 mod monitor;
 mod negentropy;
 mod networks;
+mod payment;
 mod program;
 mod relay_server;
 mod schema;

@@ -1,4 +1,4 @@
-//! What the tests stand on: a throwaway PostgreSQL server, a private Tor network, a name server, a proxy, a relay that
+//! What the tests stand on: a throwaway PostgreSQL server, a private Tor network, a name server, a proxy, a wallet, a relay that
 //! misbehaves by script, and events to put in them. Everything listens on loopback and ends with the test that started it.
 
 #![expect(clippy::disallowed_methods, reason = "a test's server has nobody to supervise it: it ends with its handle")]
@@ -12,6 +12,7 @@ pub mod script;
 pub mod socks;
 pub mod tls;
 pub mod tor;
+pub mod wallet;
 
 pub use dns::Dns;
 pub use postgres::Postgres;
@@ -20,6 +21,7 @@ pub use script::{Fault, Negentropy, Script};
 pub use socks::Socks;
 pub use tls::{Authority, Shown, TlsFront};
 pub use tor::TorNetwork;
+pub use wallet::{Manners, Wallet};
 
 /// Sends a signal to a child, by its id: a bare Debian has no `kill` but the shell's own.
 ///

@@ -1,7 +1,7 @@
 //! `brotr dvm`: what was asked here, and how it ended.
 
 use anyhow::Result;
-use brotr_storage::Job;
+use brotr_storage::{Customer, Job, JobStatus, Takings};
 use clap::Subcommand;
 use nostr::EventId;
 use serde_json::{Value, json};
@@ -15,7 +15,18 @@ pub(super) enum Command {
         /// How many
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=100_000))]
         limit: i64,
+        /// Only those that stand so: received, working, unpaid, answered, failed or cancelled
+        #[arg(long)]
+        status: Option<JobStatus>,
     },
+    /// List who asked, those who asked last first: how much, what failed, and what they paid
+    Customers {
+        /// How many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=100_000))]
+        limit: i64,
+    },
+    /// What was asked for and what it brought, by kind of job
+    Revenue,
     /// Show a job: the request, and the result if it has one
     Show {
         /// The id of the request, 64 hexadecimal digits
@@ -27,9 +38,39 @@ pub(super) async fn main(shared: &Shared, command: Command) -> Result<Done> {
     let config = shared.load()?;
     let archive = shared.archive(&config, Access::Read).await?;
     match command {
-        Command::List { limit } => {
-            for job in archive.jobs(limit).await? {
+        Command::List { limit, status } => {
+            for job in archive.jobs(status, limit).await? {
                 if shared.json { output::json(&row(&job))? } else { output::line(&line(&job))? }
+            }
+        }
+        Command::Customers { limit } => {
+            for one in archive.customers(limit).await? {
+                if shared.json {
+                    output::json(&json!(one))?;
+                    continue;
+                }
+                let Customer { pubkey, jobs, failed, unpaid, msat, last_at } = one;
+                let last = output::time(last_at);
+                output::line(&format!(
+                    "{last}  {pubkey}  {jobs} jobs, {failed} failed, {unpaid} unpaid, {msat} msat paid"
+                ))?;
+            }
+        }
+        Command::Revenue => {
+            let mut sum = 0;
+            for one in archive.takings().await? {
+                if shared.json {
+                    output::json(&json!(one))?;
+                    continue;
+                }
+                let Takings { kind, jobs, answered, failed, unpaid, payments, msat } = one;
+                sum += msat;
+                output::line(&format!(
+                    "{kind}  {jobs} jobs: {answered} answered, {failed} failed, {unpaid} unpaid; {msat} msat in {payments} payments"
+                ))?;
+            }
+            if !shared.json {
+                output::line(&format!("all   {sum} msat"))?;
             }
         }
         Command::Show { id } => {

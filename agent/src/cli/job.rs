@@ -60,7 +60,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     }
     let request = signer.sign(request(&args, to, &relays, &signer).await?)?;
 
-    let client = client(&signer, &dialer);
+    let client = client(signer.clone(), &dialer);
     let done =
         tokio::time::timeout(args.timeout, ask(shared, (&args, &signer), &client, (&relays, patience), to, &request))
             .await;
@@ -179,11 +179,19 @@ fn tell(shared: &Shared, kind: u16, event: &Event) -> Result<Option<Done>> {
     // Some clients write the status with an underscore.
     let status = value("status").unwrap_or("?").replace('_', "-");
     let amount = value("amount").and_then(|n| n.parse::<u64>().ok());
+    let owed = event.tags.find(TagKind::custom("amount")).and_then(|tag| tag.as_slice().get(2));
     if shared.json {
-        output::json(&json!({"status": status, "content": event.content, "amount": amount}))?;
+        let mut said = json!({"status": status, "content": event.content, "amount": amount});
+        if let Some(invoice) = owed {
+            said["invoice"] = json!(invoice);
+        }
+        output::json(&said)?;
     } else {
         let amount = amount.map(|n| format!(" ({n} msat)")).unwrap_or_default();
         eprintln!("{status}{amount} {}", event.content.escape_debug());
+        if let Some(invoice) = owed {
+            eprintln!("invoice: {}", invoice.escape_debug());
+        }
     }
     Ok((status == "error").then_some(Done::Badly))
 }

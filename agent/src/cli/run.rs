@@ -9,8 +9,9 @@ use tokio::sync::Notify;
 
 use super::{Done, Shared};
 use crate::agent::Agent;
+use crate::jobs::Desk;
 use crate::publish::{self, Publisher, Voice};
-use crate::relay_server::{self, Jobs};
+use crate::relay_server;
 use crate::supervisor::Supervisor;
 use crate::{backup, finder, http, initializer, jobs, monitor, retention, synchronizer};
 
@@ -40,7 +41,8 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     let mut supervisor = Supervisor::default();
     let publisher = Publisher::new(&agent);
     let voice = Voice::new(&agent);
-    let dvm = Arc::new(jobs::dvm(&agent));
+    let wallet = jobs::wallet(&agent)?;
+    let dvm = Arc::new(jobs::dvm(&agent, wallet.clone()));
     let vitals = supervisor.vitals();
     if let Some(listener) = listener {
         let agent = agent.clone();
@@ -88,7 +90,12 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     let seeks_jobs = agent.config.dvm.enabled && (!agent.job_relays().is_empty() || relay.is_some());
     let work = Arc::new(Notify::new());
     if let Some(listener) = relay {
-        let jobs = seeks_jobs.then(|| Jobs { dvm: dvm.clone(), work: work.clone(), publisher: publisher.clone() });
+        let jobs = seeks_jobs.then(|| Desk {
+            agent: agent.clone(),
+            dvm: dvm.clone(),
+            work: work.clone(),
+            publisher: publisher.clone(),
+        });
         let agent = agent.clone();
         supervisor.start("relay", move || {
             let (agent, jobs, listener) = (agent.clone(), jobs.clone(), listener.try_clone());
@@ -96,11 +103,25 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         });
     }
     if seeks_jobs {
-        let parts = (agent.clone(), dvm.clone(), work.clone());
+        let parts = (agent.clone(), publisher.clone(), dvm.clone(), work.clone());
         supervisor.start("dvm-listener", move || {
-            let (agent, dvm, work) = parts.clone();
-            jobs::listen(agent, dvm, work)
+            let (agent, publisher, dvm, work) = parts.clone();
+            jobs::listen(agent, publisher, dvm, work)
         });
+        if let Some(every) = agent.config.dvm.heartbeat.filter(|_| !agent.job_relays().is_empty()) {
+            let parts = (agent.clone(), publisher.clone(), dvm.clone());
+            supervisor.start("heartbeat", move || {
+                let (agent, publisher, dvm) = parts.clone();
+                publish::beat(agent, publisher, dvm, every.get())
+            });
+        }
+        if let Some(wallet) = wallet.clone() {
+            let parts = (agent.clone(), dvm.clone(), publisher.clone(), wallet);
+            supervisor.start("dvm-cashier", move || {
+                let (agent, dvm, publisher, wallet) = parts.clone();
+                jobs::cashier::run(agent, dvm, publisher, wallet)
+            });
+        }
         let parts = (agent.clone(), publisher.clone(), dvm.clone(), work);
         supervisor.start("dvm-worker", move || {
             let (agent, publisher, dvm, work) = parts.clone();
@@ -126,7 +147,16 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     };
     tracing::info!(reason, "stopping");
     let orderly = supervisor.stop().await;
+    if seeks_jobs
+        && agent.config.dvm.withdraw_on_stop
+        && let Err(error) = publish::withdraw(&agent, &voice, &dvm).await
+    {
+        tracing::warn!(%error, "failed to take the announcement of jobs back");
+    }
     let _ = tokio::time::timeout(PATIENCE, voice.shutdown()).await;
+    if let Some(wallet) = wallet {
+        let _ = tokio::time::timeout(PATIENCE, wallet.shutdown()).await;
+    }
     let closed = tokio::time::timeout(PATIENCE, agent.archive.close()).await;
     if !orderly || closed.is_err() {
         tracing::warn!("some work was cut off; what it had not committed is rolled back");

@@ -21,6 +21,9 @@ pub const TEMPLATE: &str = include_str!("brotr.yaml");
 /// The most that a count may be set to.
 const MOST: usize = 100_000;
 
+/// The most that a job or a result may cost, in millisats: a slip of the operator's, and not a price, is above it.
+const MOST_MSAT: u64 = 1_000_000_000;
+
 /// The name that is looked for where no file is given.
 pub const FILE_NAME: &str = "brotr.yaml";
 
@@ -110,12 +113,38 @@ impl Config {
                 Address::parse(url, &guard).with_context(|| format!("{name}: {key}: {url}"))?;
             }
         }
-        for (key, list) in
-            [("dvm.limits.allow", &config.dvm.limits.allow), ("dvm.limits.deny", &config.dvm.limits.deny)]
-        {
+        let (limits, payment) = (&config.dvm.limits, &config.dvm.payment);
+        for (key, list) in [
+            ("dvm.limits.allow", &limits.allow),
+            ("dvm.limits.deny", &limits.deny),
+            ("dvm.limits.trust", &limits.trust),
+            ("dvm.payment.zappers", &payment.zappers),
+        ] {
             for text in list {
                 nostr::PublicKey::parse(text).with_context(|| format!("{name}: {key}: {text:?} is no public key"))?;
             }
+        }
+        let wallet = payment.wallet_uri().with_context(|| name.to_owned())?;
+        for relay in wallet.iter().flat_map(|uri| &uri.relays) {
+            Address::parse(relay.as_str(), &guard)
+                .with_context(|| format!("{name}: dvm.payment.wallet: its relay {relay}"))?;
+        }
+        if wallet.is_none() && !payment.prices.is_empty() {
+            bail!("{name}: dvm.payment.prices needs a wallet that makes invoices: set dvm.payment.wallet");
+        }
+        for price in &payment.prices {
+            if let Some(kind) = price.kinds.iter().find(|kind| !brotr_dvm::job_kinds().contains(kind)) {
+                bail!(
+                    "{name}: dvm.payment.prices: jobs of kind {kind} are not done here, only those of {:?}",
+                    brotr_dvm::job_kinds()
+                );
+            }
+            if price.job.max(price.result) > MOST_MSAT {
+                bail!("{name}: dvm.payment.prices are in millisats: give {MOST_MSAT} (0.01 BTC) or less");
+            }
+        }
+        if config.dvm.heartbeat.is_some_and(|every| every.as_secs() < 60) {
+            bail!("{name}: dvm.heartbeat must be 1m or longer: it is an event for each of dvm.relays");
         }
         if config.dvm.max_age.as_secs() > 7 * 86_400 {
             bail!("{name}: dvm.max_age is more than 7d, and longer than that ended jobs are not remembered");

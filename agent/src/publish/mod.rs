@@ -14,7 +14,7 @@ use nostr::{Event, JsonUtil};
 use tokio::sync::Notify;
 
 pub use outbox::{HERE, deliver};
-pub use profile::announce;
+pub use profile::{announce, beat, withdraw};
 pub use voice::{Voice, client};
 
 use crate::agent::{Agent, now};

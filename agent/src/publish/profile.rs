@@ -1,19 +1,24 @@
 //! Who the agent is: profile (kind 0), relay list (10002), monitor announcement (10166), handler information (31990).
 //! Each is published when it changed, and once a day. What is done with is cleared away on the same rounds.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use brotr_dvm::Dvm;
 use nostr::{Event, EventBuilder, Kind, Tag, TagKind};
 use serde_json::json;
 
-use super::{Publisher, nip66, spelled};
+use super::{Publisher, Voice, nip66, spelled};
 use crate::agent::{Agent, now};
+use crate::net::Address;
 
 const A_DAY: i64 = 86_400;
 /// What was sent, and jobs that ended, are forgotten after so many seconds; requests that old are not taken.
 const KEPT: i64 = 8 * A_DAY;
 /// How often to look whether a day is over.
-const LOOK: std::time::Duration = std::time::Duration::from_secs(600);
+const LOOK: Duration = Duration::from_secs(600);
+/// How long taking the announcement back may hold up the end.
+const PARTING: Duration = Duration::from_secs(3);
 
 /// For ever: publishes what changed or is due.
 ///
@@ -21,23 +26,62 @@ const LOOK: std::time::Duration = std::time::Duration::from_secs(600);
 /// When the archive cannot be used.
 pub async fn announce(agent: Agent, publisher: Publisher, dvm: std::sync::Arc<Dvm>) -> Result<()> {
     loop {
-        if !publisher.is_silent() {
-            let relays = spelled(&agent.own_relays());
-            for event in about_us(&agent)? {
-                publish(&agent, &publisher, event, &relays).await?;
-            }
+        let relays = relays(&agent);
+        for event in about_us(&agent)? {
+            publish(&agent, &publisher, event, &relays).await?;
         }
-        let jobs = spelled(&agent.job_relays());
-        if agent.config.dvm.enabled && !jobs.is_empty() {
-            let mut relays = spelled(&agent.own_relays());
-            relays.extend(jobs);
-            relays.sort_unstable();
-            relays.dedup();
+        if agent.config.dvm.enabled && !agent.job_relays().is_empty() {
             publish(&agent, &publisher, dvm.announcement(&profile(&agent))?, &relays).await?;
         }
         agent.archive.prune(now() - KEPT).await?;
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Where we are known: our own relays, and those where jobs are asked for.
+fn relays(agent: &Agent) -> Vec<String> {
+    let mut relays = spelled(&agent.own_relays());
+    if agent.config.dvm.enabled {
+        relays.extend(spelled(&agent.job_relays()));
+    }
+    relays.sort_unstable();
+    relays.dedup();
+    relays
+}
+
+/// For ever: says where jobs are asked for that we are there.
+///
+/// # Errors
+/// When the archive cannot be used.
+pub async fn beat(agent: Agent, publisher: Publisher, dvm: std::sync::Arc<Dvm>, every: Duration) -> Result<()> {
+    loop {
+        // One may be late, and one may be lost.
+        let event = dvm.heartbeat(every.as_secs() * 3)?;
+        publisher.publish_to(event, &spelled(&agent.job_relays())).await?;
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// Takes the announcement of jobs back, as far as its relays are there at once. The next start announces them again.
+///
+/// # Errors
+/// When it cannot be signed, or the archive cannot be used.
+pub async fn withdraw(agent: &Agent, voice: &Voice, dvm: &Dvm) -> Result<()> {
+    let event = dvm.withdrawal()?;
+    agent.archive.set_state("publish", "announcement", "31990", "").await?;
+    let relays = relays(agent);
+    let guard = agent.dialer.guard();
+    let said = relays.iter().filter_map(|url| Address::parse(url, guard).ok()).map(async |relay| {
+        let said = tokio::time::timeout(PARTING, voice.say(&event, &relay, 0)).await;
+        let why = match said {
+            Ok(brotr_storage::Delivery::Accepted) => return,
+            Ok(refused) => format!("{refused:?}"),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        tracing::warn!(relay = relay.as_str(), why, "failed to take the announcement of jobs back");
+    });
+    futures::future::join_all(said).await;
+    Ok(())
 }
 
 fn profile(agent: &Agent) -> serde_json::Value {
@@ -54,12 +98,15 @@ fn profile(agent: &Agent) -> serde_json::Value {
 
 fn about_us(agent: &Agent) -> Result<Vec<Event>> {
     let relays = agent.own_relays();
-    let list = relays.iter().map(|a| Tag::custom(TagKind::custom("r"), [a.as_str()]));
+    let tag = |values: &[&str]| Tag::custom(TagKind::custom("r"), values.iter().copied());
+    let inbox = if agent.config.dvm.enabled { agent.job_relays() } else { vec![] };
+    let inbox = inbox.iter().filter(|a| !relays.contains(a)).map(|a| tag(&[a.as_str(), "read"]));
+    let list = relays.iter().map(|a| tag(&[a.as_str()])).chain(inbox);
     let mut events = vec![
         EventBuilder::new(Kind::Metadata, profile(agent).to_string()),
         EventBuilder::new(Kind::RelayList, "").tags(list),
     ];
-    if agent.config.monitor.enabled && agent.config.monitor.publish {
+    if !relays.is_empty() && agent.config.monitor.enabled && agent.config.monitor.publish {
         events.push(nip66::announcement(agent));
     }
     Ok(events.into_iter().map(|builder| agent.signer.sign(builder)).collect::<Result<_, _>>()?)

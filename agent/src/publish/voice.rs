@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use brotr_keys::Signer;
 use brotr_storage::Delivery;
-use nostr::{Event, RelayUrl};
+use nostr::{Event, NostrSigner, RelayUrl};
 use nostr_sdk::{Client, ClientOptions, RelayStatus};
 
 use crate::agent::{Agent, now};
@@ -45,7 +44,7 @@ impl Voice {
     /// A client with the agent's key.
     #[must_use]
     pub fn new(agent: &Agent) -> Self {
-        let client = client(&agent.signer, &agent.dialer);
+        let client = client(agent.signer.clone(), &agent.dialer);
         let own = agent.own_relays().into_iter().chain(agent.job_relays());
         let own = own.filter_map(|a| RelayUrl::parse(a.as_str()).ok()).collect();
         Self { client, dialer: agent.dialer.clone(), own, guests: Arc::default() }
@@ -115,9 +114,9 @@ impl Voice {
 
 /// A client that signs with this key and dials through this guard.
 #[must_use]
-pub fn client(signer: &Signer, dialer: &Arc<Dialer>) -> Client {
+pub fn client(signer: impl NostrSigner + 'static, dialer: &Arc<Dialer>) -> Client {
     Client::builder()
-        .signer(signer.clone())
+        .signer(signer)
         .websocket_transport(GuardedTransport(dialer.clone()))
         .opts(ClientOptions::new().automatic_authentication(true))
         .build()

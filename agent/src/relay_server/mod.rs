@@ -15,14 +15,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use axum::{Json, Router};
-use brotr_dvm::Dvm;
 use brotr_storage::Event;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast};
 
 use crate::agent::Agent;
-use crate::publish::Publisher;
+use crate::jobs::Desk;
 
 /// A message of a client is at most so large.
 pub(crate) const MAX_MESSAGE: usize = 128 << 10;
@@ -38,21 +37,10 @@ const PAGE: i64 = 500;
 /// What comes in waits so long for a slow client.
 const FEED: usize = 2_048;
 
-/// Where jobs go that come in here.
-#[derive(Clone)]
-pub struct Jobs {
-    /// What knows them.
-    pub dvm: Arc<Dvm>,
-    /// Told of each.
-    pub work: Arc<Notify>,
-    /// By which they come into the archive.
-    pub publisher: Publisher,
-}
-
 #[derive(Clone)]
 pub(crate) struct House {
     pub(crate) agent: Agent,
-    pub(crate) jobs: Option<Jobs>,
+    pub(crate) jobs: Option<Desk>,
     /// What the archive takes in.
     pub(crate) feed: broadcast::Sender<Arc<Event>>,
     places: Arc<Semaphore>,
@@ -72,7 +60,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
 ///
 /// # Errors
 /// When the socket or the archive fails.
-pub async fn serve(agent: Agent, jobs: Option<Jobs>, listener: std::net::TcpListener) -> Result<()> {
+pub async fn serve(agent: Agent, jobs: Option<Desk>, listener: std::net::TcpListener) -> Result<()> {
     let (feed, _) = broadcast::channel(FEED);
     let places = Arc::new(Semaphore::new(agent.config.relay.max_connections));
     let house = House { agent, jobs, feed, places };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
 use brotr_dvm::Acceptance;
-use brotr_storage::{Event, StorageError, View, matches, parse_filter};
+use brotr_storage::{Event, StorageError, View, matches, parse_filter, within};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use nostr::{Filter, JsonUtil, Kind};
@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{House, MAX_FILTERS, MAX_LIMIT, MAX_NAME, MAX_SUBSCRIPTIONS};
 use crate::agent::now;
-use crate::happening::Happening;
+use crate::jobs::PING;
 use crate::net::session::clip;
 use crate::publish::HERE;
 
@@ -248,23 +248,27 @@ impl House {
     }
 
     async fn judge(&self, event: &nostr::Event) -> Result<String, String> {
-        let wanted = brotr_dvm::job_kinds().contains(&event.kind.as_u16()) || event.kind == Kind::EventDeletion;
+        let others = [Kind::EventDeletion, Kind::ZapReceipt, PING];
+        let wanted = brotr_dvm::job_kinds().contains(&event.kind.as_u16()) || others.contains(&event.kind);
         let Some(jobs) = self.jobs.as_ref().filter(|_| wanted) else {
             return Err("restricted: this relay takes job requests (NIP-90) and nothing else".into());
         };
         if event.verify().is_err() {
             return Err("invalid: the id or the signature is wrong".into());
         }
-        match looked(jobs.dvm.accept(event, now())).await? {
+        let taken = timeout(PATIENCE, jobs.take(event)).await.map_err(|_| "error: this takes too long".to_owned())?;
+        let failed = |error: anyhow::Error| {
+            tracing::warn!(%error, "failed to take a request");
+            "error: the archive could not be asked".to_owned()
+        };
+        match taken.map_err(failed)? {
             Acceptance::Known => Ok("duplicate: it is known".into()),
             Acceptance::Ignored(why) => Err(format!("restricted: {why}")),
-            Acceptance::Cancelled => Ok(String::new()),
+            Acceptance::Cancelled | Acceptance::Ping | Acceptance::Paid(_) => Ok(String::new()),
             Acceptance::New => {
                 // So that others who read here see what was asked.
-                Happening::JobReceived(event.id).tell();
-                jobs.work.notify_one();
                 let kept = jobs.publisher.publish_to(event.clone(), &[HERE.to_owned()]).await;
-                kept.map_err(|_| "error: the archive could not be asked".to_owned())?;
+                kept.map_err(failed)?;
                 Ok(String::new())
             }
         }
@@ -302,13 +306,15 @@ fn parse(values: &[Value]) -> Result<Vec<Filter>, String> {
 
 /// What the archive gives within the time, or why it does not, in words for the client.
 async fn looked<T>(look: impl Future<Output = Result<T, StorageError>>) -> Result<T, String> {
-    match timeout(PATIENCE, look).await {
+    // The statement has the time; waiting for the turn to run it has it once more.
+    match timeout(PATIENCE * 2, within(PATIENCE, look)).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error @ (StorageError::NoSearch | StorageError::NoContents))) => Err(format!("unsupported: {error}")),
+        Ok(Err(error @ StorageError::TooLong(_))) => Err(format!("error: {error}")),
         Ok(Err(error)) => {
             tracing::warn!(%error, "failed to answer a client of the relay");
             Err("error: the archive could not be asked".into())
         }
-        Err(_) => Err("error: this takes too long: ask for less".into()),
+        Err(_) => Err("error: too many ask at once: try again later".into()),
     }
 }

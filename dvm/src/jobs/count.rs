@@ -95,6 +95,9 @@ impl Work for Count {
                 for event in page.iter().filter(|event| met.insert(event.id)) {
                     counted.add(event, &groups);
                 }
+                if let Some(partial) = desk.partial.filter(|_| counted.size() <= MAX_GROUPS) {
+                    partial.send_replace(counted.to_value(groups.len()).to_string());
+                }
             }
         }
         let value = counted.to_value(groups.len());

@@ -13,6 +13,8 @@ use brotr_keys::Signer;
 use brotr_storage::{Archive, Event, StorageError, View};
 use nostr::{EventId, Filter, Kind, PublicKey};
 
+use tokio::sync::watch;
+
 use crate::request::{Input, InputType};
 use crate::seal::Seal;
 use crate::{Canonical, JobError, JobRequest};
@@ -51,6 +53,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) signer: &'a Signer,
     /// Unix seconds.
     pub(crate) now: i64,
+    /// Where what is known before all is goes, if that is wanted.
+    pub(crate) partial: Option<&'a watch::Sender<String>>,
 }
 
 /// Results that are given if the request does not say how many.
@@ -153,7 +157,9 @@ impl Desk<'_> {
 /// What went wrong in the archive, in words for the customer.
 pub(crate) fn failed(error: StorageError) -> JobError {
     match error {
-        StorageError::NoSearch | StorageError::NoContents => JobError::Wrong(error.to_string()),
+        StorageError::NoSearch | StorageError::NoContents | StorageError::TooLong(_) => {
+            JobError::Wrong(error.to_string())
+        }
         error => {
             tracing::error!(%error, "failed to ask the archive for a job");
             JobError::Internal

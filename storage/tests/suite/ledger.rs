@@ -182,7 +182,7 @@ pub(super) async fn jobs_are_shared_out_and_can_be_cancelled(archive: Arc<dyn Ar
         archive.accept_job(&request(n, &loud)).await.expect("kept");
     }
     archive.accept_job(&request(99, &quiet)).await.expect("kept");
-    assert_eq!(archive.open_jobs(loud.public_key()).await.expect("counted"), 20);
+    assert_eq!(archive.standing(loud.public_key()).await.expect("counted").open, 20);
     let first = archive.take_job(4).await.expect("asked").expect("there");
     let second = archive.take_job(4).await.expect("asked").expect("there");
     assert_eq!((first.customer, second.customer), (loud.public_key(), quiet.public_key()), "each has a turn");
@@ -200,7 +200,7 @@ pub(super) async fn jobs_are_shared_out_and_can_be_cancelled(archive: Arc<dyn Ar
     assert!(!archive.cancel_job(second.id, quiet.public_key(), 102).await.expect("asked"), "it has ended");
     assert_eq!(archive.job_answer(second.id).await.expect("read").as_deref(), Some("the answer"));
     assert_eq!(archive.job_answer(first.id).await.expect("read"), None);
-    let listed = archive.jobs(5).await.expect("listed");
+    let listed = archive.jobs(None, 5).await.expect("listed");
     assert_eq!((listed.len(), listed[0].id), (5, request(99, &quiet).id), "newest first");
 }
 
@@ -320,7 +320,7 @@ pub(super) async fn a_result_is_held_back_until_it_is_paid_for(archive: Arc<dyn 
     archive.accept_job(&back).await.expect("kept");
     archive.take_job(31).await.expect("asked").expect("there");
     archive.bill_job(&bill(&back, "h4", 50), "back", &[], 31).await.expect("billed");
-    assert_eq!(archive.open_jobs(back.customer).await.expect("counted"), 1);
+    assert_eq!(archive.standing(back.customer).await.expect("counted").open, 1);
     assert!(archive.cancel_job(back.id, back.customer, 32).await.expect("cancelled"));
     assert_eq!(
         archive.pay(&pays(&back, "h4", 100), &[outgoing(back.id, RELAY)], 33).await.expect("paid"),
@@ -332,12 +332,17 @@ pub(super) async fn a_result_is_held_back_until_it_is_paid_for(archive: Arc<dyn 
     archive.accept_job(&free).await.expect("kept");
     let next = Job { customer: back.customer, ..asks(41) };
     archive.accept_job(&next).await.expect("kept");
+    assert_eq!(archive.free_jobs(&next, &[5302], 0).await.expect("counted"), 0, "nobody is at it");
+    assert_eq!(archive.take_job(42).await.expect("asked").expect("there").id, free.id);
     assert_eq!(archive.free_jobs(&free, &[5302], 0).await.expect("counted"), 0);
     assert_eq!(archive.free_jobs(&next, &[5302, 5303], 0).await.expect("counted"), 1);
     assert_eq!(archive.free_jobs(&next, &[5303], 0).await.expect("counted"), 0, "of other kinds");
     assert_eq!(archive.free_jobs(&next, &[5302], 41).await.expect("counted"), 0, "long ago");
+    assert!(archive.end_job(free.id, JobStatus::Answered, 42, &[]).await.expect("ended"));
+    let before = Job { received_at: 39, ..next };
+    assert_eq!(archive.free_jobs(&before, &[5302], 0).await.expect("counted"), 1, "whichever came first");
     let takings = archive.takings().await.expect("summed");
-    let all = Takings { kind: 5302, jobs: 5, answered: 2, failed: 0, unpaid: 0, payments: 5, msat: 810 };
+    let all = Takings { kind: 5302, jobs: 5, answered: 3, failed: 0, unpaid: 0, payments: 5, msat: 810 };
     assert_eq!(takings, [all]);
     let customers = archive.customers(10).await.expect("listed");
     assert_eq!(customers.len(), 3);
@@ -346,4 +351,33 @@ pub(super) async fn a_result_is_held_back_until_it_is_paid_for(archive: Arc<dyn 
     // The ledger outlives what was paid for.
     archive.prune(1_000_000).await.expect("pruned");
     assert_eq!(archive.takings().await.expect("summed")[0].msat, 810);
+}
+
+pub(super) async fn who_was_answered_before_comes_first(archive: Arc<dyn Archive>, _: String) {
+    let asks = |by: &Keys, at: i64| {
+        let request = event(&format!("{at}"), vec![], at).into_event();
+        let (id, request) = (request.id, request.to_json());
+        Job { id, kind: 5400, customer: by.public_key(), request, received_at: at, status: JobStatus::Received }
+    };
+    let (old, new) = (Keys::generate(), Keys::generate());
+    let first = asks(&old, 1);
+    archive.accept_job(&first).await.expect("kept");
+    let standing = archive.standing(old.public_key()).await.expect("asked");
+    assert_eq!(standing, Standing { open: 1, known: false, newcomers: 1 });
+    archive.take_job(1).await.expect("asked").expect("there");
+    archive.end_job(first.id, JobStatus::Answered, 2, &[]).await.expect("ended");
+    for at in 10..20 {
+        archive.accept_job(&asks(&Keys::generate(), at)).await.expect("kept");
+    }
+    archive.accept_job(&asks(&new, 20)).await.expect("kept");
+    let again = asks(&old, 30);
+    archive.accept_job(&again).await.expect("kept");
+    let standing = archive.standing(old.public_key()).await.expect("asked");
+    assert_eq!(standing, Standing { open: 1, known: true, newcomers: 11 });
+    assert_eq!(
+        archive.take_job(31).await.expect("asked").expect("there").id,
+        again.id,
+        "before those who came earlier"
+    );
+    assert_eq!(archive.take_job(31).await.expect("asked").expect("there").received_at, 10, "and then in turn");
 }

@@ -58,6 +58,7 @@ suite!(
     a_history_is_kept_and_forgotten,
     a_job_is_taken_and_ended_once,
     jobs_are_shared_out_and_can_be_cancelled,
+    who_was_answered_before_comes_first,
     a_result_is_held_back_until_it_is_paid_for,
     the_outbox_keeps_what_is_not_delivered,
     text_is_found_where_it_is_indexed,

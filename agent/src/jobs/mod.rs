@@ -1,23 +1,32 @@
-//! The DVM's ears and hands: a live subscription that hands requests to the `dvm` crate, and workers that do them.
+//! The DVM's ears and hands: a live subscription that hands requests to the `dvm` crate, workers that do them, and who
+//! takes the money.
+
+pub mod cashier;
+pub mod wallet;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use brotr_dvm::{Acceptance, Canonical, Dvm, Limits, job_kinds};
-use brotr_storage::Job;
+use brotr_dvm::{Acceptance, Canonical, Dvm, Limits, Outcome, Price, Prices, Terms, Till, job_kinds};
+use brotr_storage::{Job, JobStatus, Payment};
+use futures::FutureExt;
 use nostr::{
-    Alphabet, Event, Filter, Kind, PublicKey, RelayMessage, RelayUrl, SingleLetterTag, SubscriptionId, Timestamp,
+    Alphabet, Event, Filter, JsonUtil, Kind, PublicKey, RelayMessage, RelayUrl, SingleLetterTag, SubscriptionId,
+    Timestamp,
 };
 use nostr_sdk::{Client, Relay, RelayPoolNotification, SubscribeOptions};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::agent::{Agent, now};
+use crate::config;
 use crate::happening::Happening;
 use crate::net::Address;
 use crate::net::session::clip;
+use wallet::Wallet;
+
 use crate::publish::{HERE, Publisher, client, outgoing, spelled};
 
 /// Requests that wait to be kept.
@@ -26,14 +35,28 @@ const QUEUE: usize = 4_096;
 const REPLAY: usize = 1_000;
 /// How often to see whether we are still subscribed.
 const SUBSCRIBED: Duration = Duration::from_secs(5);
+/// Between what is told of a job that takes long.
+const PARTIAL: Duration = Duration::from_secs(5);
+/// Asks whether we are there.
+pub(crate) const PING: Kind = Kind::Custom(7_007);
 /// Jobs that another agent left in the table are looked for so often.
 const LOOK: Duration = Duration::from_secs(5);
 /// So long after its deadline a job is begun again: whoever had it is gone.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The `dvm` crate on this agent's archive, key and guard.
+/// The operator's wallet, if there is one.
+///
+/// # Errors
+/// When it is named by something that is no NIP-47 URI.
+pub fn wallet(agent: &Agent) -> Result<Option<Arc<Wallet>>> {
+    let payment = &agent.config.dvm.payment;
+    let uri = payment.wallet_uri()?;
+    Ok(uri.map(|uri| Arc::new(Wallet::new(uri, payment.expiry.get(), &agent.dialer))))
+}
+
+/// The `dvm` crate on this agent's archive, key and guard, and the operator's wallet.
 #[must_use]
-pub fn dvm(agent: &Agent) -> Dvm {
+pub fn dvm(agent: &Agent, wallet: Option<Arc<Wallet>>) -> Dvm {
     let guard = agent.dialer.guard().clone();
     let canonical: Canonical = Arc::new(move |url: &str| {
         Address::parse(url, &guard).map(|a| a.as_str().to_owned()).map_err(|e| e.to_string())
@@ -44,11 +67,25 @@ pub fn dvm(agent: &Agent) -> Dvm {
         per_minute: config.limits.per_minute,
         all_per_minute: config.limits.all_per_minute,
         open: config.limits.open,
+        newcomers: config.limits.newcomers,
         allow: keys(&config.limits.allow),
         deny: keys(&config.limits.deny),
         pow: config.limits.pow,
+        trust: keys(&config.limits.trust),
+        statement: config.limits.statement.get(),
     };
-    Dvm::new(agent.archive.clone(), agent.signer.clone(), canonical, config.max_age.as_secs(), limits)
+    let of_kinds = |price: &config::Price| {
+        let (kinds, price) = (price.kinds.clone(), Price { job: price.job, result: price.result });
+        kinds.into_iter().map(move |kind| (kind, price))
+    };
+    let prices = Prices {
+        kinds: config.payment.prices.iter().flat_map(of_kinds).collect(),
+        free_per_day: config.payment.free_per_day,
+        zappers: keys(&config.payment.zappers),
+    };
+    let till = wallet.map(|wallet| wallet as Arc<dyn Till>);
+    let terms = Terms { max_age: config.max_age.as_secs(), limits, prices, till };
+    Dvm::new(agent.archive.clone(), agent.signer.clone(), canonical, terms)
 }
 
 /// For ever: hears requests and keeps them; `work` is told of each.
@@ -59,13 +96,14 @@ pub fn dvm(agent: &Agent) -> Dvm {
 /// # Errors
 /// When the archive cannot be written or a relay's address cannot be used. Started again, it subscribes again, and the
 /// relays send what was missed.
-pub async fn listen(agent: Agent, dvm: Arc<Dvm>, work: Arc<Notify>) -> Result<()> {
-    let client = client(&agent.signer, &agent.dialer);
+pub async fn listen(agent: Agent, publisher: Publisher, dvm: Arc<Dvm>, work: Arc<Notify>) -> Result<()> {
+    let client = client(agent.signer.clone(), &agent.dialer);
     let (queue, heard) = mpsc::channel(QUEUE);
+    let desk = Desk { agent: agent.clone(), publisher, dvm, work };
     // Hearing does not wait for keeping: what comes while the queue is full is asked for again.
     let ended = tokio::select! {
         ended = hear(&agent, &client, queue) => ended,
-        ended = keep(&dvm, heard, &work) => ended,
+        ended = keep(&desk, heard) => ended,
     };
     client.shutdown().await;
     ended
@@ -123,22 +161,77 @@ async fn hear(agent: &Agent, client: &Client, queue: mpsc::Sender<Event>) -> Res
     }
 }
 
-async fn keep(dvm: &Dvm, mut heard: mpsc::Receiver<Event>, work: &Notify) -> Result<()> {
+async fn keep(desk: &Desk, mut heard: mpsc::Receiver<Event>) -> Result<()> {
     while let Some(event) = heard.recv().await {
         if event.verify().is_err() {
             continue;
         }
-        match dvm.accept(&event, now()).await? {
-            Acceptance::New => {
-                Happening::JobReceived(event.id).tell();
-                work.notify_one();
-            }
-            Acceptance::Cancelled => tracing::debug!(by = %event.id, "a job was taken back"),
-            Acceptance::Known => {}
-            Acceptance::Ignored(reason) => tracing::debug!(job = %event.id, reason, "left a request alone"),
+        if let Acceptance::Ignored(reason) = desk.take(&event).await? {
+            tracing::debug!(job = %event.id, reason, "left a request alone");
         }
     }
     anyhow::bail!("nobody listens any more")
+}
+
+/// Where requests are handed in, whichever way they came.
+#[derive(Clone)]
+pub struct Desk {
+    /// Whose desk it is.
+    pub agent: Agent,
+    /// By which what is said goes out.
+    pub publisher: Publisher,
+    /// What knows the jobs.
+    pub dvm: Arc<Dvm>,
+    /// Told of each job.
+    pub work: Arc<Notify>,
+}
+
+impl Desk {
+    /// Takes a verified event: a request, a deletion of one, a ping, a zap; and does what is to be done at once.
+    ///
+    /// # Errors
+    /// When the archive cannot be used.
+    pub async fn take(&self, event: &Event) -> Result<Acceptance> {
+        let acceptance = self.dvm.accept(event, now()).await?;
+        match &acceptance {
+            Acceptance::New => {
+                Happening::JobReceived(event.id).tell();
+                self.work.notify_one();
+            }
+            Acceptance::Cancelled => tracing::debug!(by = %event.id, "a job was taken back"),
+            Acceptance::Ping => {
+                self.publisher.publish_to(self.dvm.pong(event)?, &answering_relays(&self.agent)).await?;
+            }
+            Acceptance::Paid(payment) => self.paid(payment).await?,
+            Acceptance::Known | Acceptance::Ignored(_) => {}
+        }
+        Ok(acceptance)
+    }
+
+    async fn paid(&self, payment: &Payment) -> Result<()> {
+        cashier::paid(&self.agent, &self.dvm, &self.publisher, payment).await
+    }
+}
+
+/// Where every answer goes.
+fn answering_relays(agent: &Agent) -> Vec<String> {
+    let mut relays = spelled(&agent.own_relays());
+    relays.extend(spelled(&agent.job_relays()));
+    if agent.config.relay.enabled {
+        relays.push(HERE.to_owned());
+    }
+    relays.sort_unstable();
+    relays.dedup();
+    relays
+}
+
+/// Where the answers to a job go.
+async fn reply_relays(agent: &Agent, dvm: &Dvm, job: &Job) -> Result<Vec<String>> {
+    let mut relays = answering_relays(agent);
+    relays.extend(dvm.reply_relays(job).await?);
+    relays.sort_unstable();
+    relays.dedup();
+    Ok(relays)
 }
 
 /// The id of our subscription to requests.
@@ -159,7 +252,12 @@ async fn subscribe(agent: &Agent, relay: &Relay) {
     let deletions = || Filter::new().kind(Kind::EventDeletion).since(since).limit(REPLAY);
     let by_kind = deletions().custom_tags(SingleLetterTag::lowercase(Alphabet::K), kinds);
     let to_us = deletions().pubkey(agent.signer.public_key());
-    let filters = vec![requests, by_kind, to_us];
+    // Pings are of the moment.
+    let pings = Filter::new().kind(PING).pubkey(agent.signer.public_key()).since(Timestamp::now()).limit(REPLAY);
+    let mut filters = vec![requests, by_kind, to_us, pings];
+    if !agent.config.dvm.payment.zappers.is_empty() {
+        filters.push(Filter::new().kind(Kind::ZapReceipt).pubkey(agent.signer.public_key()).since(since).limit(REPLAY));
+    }
     if let Err(error) = relay.subscribe_with_id(subscription(), filters, SubscribeOptions::default()).await {
         tracing::warn!(relay = %relay.url(), %error, "failed to subscribe to jobs, trying again");
     }
@@ -175,13 +273,11 @@ pub async fn work(agent: Agent, publisher: Publisher, dvm: Arc<Dvm>, work: Arc<N
     let longest = agent.config.dvm.deadline.get().as_secs().saturating_add(GRACE.as_secs()).cast_signed();
     let mut look = tokio::time::interval(LOOK);
     let mut working: JoinSet<Result<()>> = JoinSet::new();
-    let statements = Arc::new(Semaphore::new(agent.config.dvm.concurrency.max(1)));
     loop {
         while working.len() < agent.config.dvm.concurrency.max(1) {
             let Some(job) = agent.archive.take_job(now()).await? else { break };
-            let (agent, publisher, dvm, statements) =
-                (agent.clone(), publisher.clone(), dvm.clone(), statements.clone());
-            working.spawn(async move { answer(&agent, &publisher, &dvm, statements, job).await });
+            let (agent, publisher, dvm) = (agent.clone(), publisher.clone(), dvm.clone());
+            working.spawn(async move { answer(&agent, &publisher, &dvm, &job).await });
         }
         tokio::select! {
             Some(ended) = working.join_next() => ended??,
@@ -194,48 +290,55 @@ pub async fn work(agent: Agent, publisher: Publisher, dvm: Arc<Dvm>, work: Arc<N
     }
 }
 
-/// Does one job. Its end and its answer are written in one transaction.
-async fn answer(
-    agent: &Agent,
-    publisher: &Publisher,
-    dvm: &Arc<Dvm>,
-    statements: Arc<Semaphore>,
-    job: Job,
-) -> Result<()> {
-    let job = &job;
-    let mut relays = spelled(&agent.own_relays());
-    relays.extend(spelled(&agent.job_relays()));
-    relays.extend(dvm.reply_relays(job).await?);
-    relays.sort_unstable();
-    relays.dedup();
-    if agent.config.relay.enabled {
-        relays.push(HERE.to_owned());
-    }
+/// Does one job. Its end and its answer, or its bill, are written in one transaction.
+async fn answer(agent: &Agent, publisher: &Publisher, dvm: &Dvm, job: &Job) -> Result<()> {
+    let relays = reply_relays(agent, dvm, job).await?;
     publisher.publish_to(dvm.processing(job).await?, &relays).await?;
     let deadline = agent.config.dvm.deadline.get();
-    // Should the deadline pass, the customer has an answer and the database goes on with the statement; it keeps its
-    // permit until then, so that jobs never hold more than so many connections.
-    let run = {
-        let (dvm, job) = (dvm.clone(), job.clone());
-        async move {
-            let _permit = statements.acquire_owned().await.expect("the semaphore is never closed");
-            dvm.run(&job).await
+    let (sender, mut partial) = watch::channel(String::new());
+    // Should the deadline pass, its statement goes on in the database until its own time is over.
+    let run = std::panic::AssertUnwindSafe(dvm.run(job, &sender)).catch_unwind();
+    let run = std::pin::pin!(tokio::time::timeout(deadline, run));
+    let tell = async {
+        loop {
+            tokio::time::sleep(PARTIAL).await;
+            if partial.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            let content = partial.borrow_and_update().clone();
+            if let Ok(event) = dvm.partial(job, &content).await
+                && let Err(error) = publisher.publish_to(event, &relays).await
+            {
+                tracing::warn!(%error, "failed to tell what is known of a job");
+            }
         }
     };
-    #[expect(clippy::disallowed_methods, reason = "it must outlive its deadline, and ends with its statement")]
-    let run = tokio::spawn(run);
-    let answer = match tokio::time::timeout(deadline, run).await {
-        Ok(Ok(answer)) => answer?,
-        Ok(Err(_)) => dvm.failed(job, "the job failed here; this was recorded").await?,
+    let done = tokio::select! {
+        done = run => done,
+        () = tell => unreachable!("it tells for ever"),
+    };
+    let outcome = match done {
+        Ok(Ok(outcome)) => outcome?,
+        Ok(Err(_)) => Outcome::Answer(dvm.failed(job, "the job failed here; this was recorded").await?),
         Err(_) => {
-            dvm.failed(job, &format!("the job was not done within {} s: ask for less", deadline.as_secs())).await?
+            let why = format!("the job was not done within {} s: ask for less", deadline.as_secs());
+            Outcome::Answer(dvm.failed(job, &why).await?)
         }
     };
-    let ended = agent.archive.end_job(job.id, answer.status, now(), &outgoing(&answer.event, &relays)).await?;
-    if ended {
+    let (status, written) = match outcome {
+        Outcome::Answer(answer) => {
+            let event = outgoing(&answer.event, &relays);
+            (answer.status, agent.archive.end_job(job.id, answer.status, now(), &event).await?)
+        }
+        Outcome::Billed(billed) => {
+            let (result, feedback) = (billed.result.as_json(), outgoing(&billed.feedback, &relays));
+            (JobStatus::Unpaid, agent.archive.bill_job(&billed.bill, &result, &feedback, now()).await?)
+        }
+    };
+    if written {
         publisher.wake();
         let seconds = now() - job.received_at;
-        Happening::JobEnded { job: job.id, status: answer.status.as_str(), seconds }.tell();
+        Happening::JobEnded { job: job.id, status: status.as_str(), seconds }.tell();
     }
     Ok(())
 }

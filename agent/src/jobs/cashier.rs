@@ -1,0 +1,112 @@
+//! Sees to it that what is paid for is given, once, and that what is not paid for ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use brotr_dvm::Dvm;
+use brotr_storage::{Invoice, Job, Paid, Payment};
+use nostr::{Event, JsonUtil};
+use nostr_sdk::RelayPoolNotification;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::reply_relays;
+use super::wallet::Wallet;
+use crate::agent::{Agent, now};
+use crate::happening::Happening;
+use crate::publish::{Publisher, outgoing};
+
+/// Invoices are looked up so often, for wallets that say nothing by themselves,
+const LOOK: Duration = Duration::from_secs(10);
+/// so many at a time.
+const LOOKED_UP: i64 = 20;
+/// Payment that was under way when an invoice expired is waited for so many seconds.
+const GRACE: i64 = 30;
+
+/// For ever: hears of payments, and asks for those that were not told of.
+///
+/// # Errors
+/// When the archive cannot be used.
+pub async fn run(agent: Agent, dvm: Arc<Dvm>, publisher: Publisher, wallet: Arc<Wallet>) -> Result<()> {
+    let mut heard = wallet.connect().await?;
+    let mut look = tokio::time::interval(LOOK);
+    let mut after = String::new();
+    loop {
+        tokio::select! {
+            notice = heard.recv() => match notice {
+                Ok(RelayPoolNotification::Event { event, .. }) => {
+                    let Some((hash, msat)) = wallet.paid(&event) else { continue };
+                    // The wallet is the operator's, and is paid for other things as well.
+                    if let Some(job) = agent.archive.billed_job(&hash, None).await? {
+                        paid(&agent, &dvm, &publisher, &Payment { source: hash, job, msat }).await?;
+                    }
+                }
+                Ok(RelayPoolNotification::Shutdown) | Err(RecvError::Closed) => anyhow::bail!("the wallet's client is gone"),
+                // What was missed is looked up.
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+            },
+            _ = look.tick() => {
+                let invoices = agent.archive.open_invoices(&after, LOOKED_UP).await?;
+                // From the start again, once all were looked up.
+                after = invoices.last().map(|invoice| invoice.hash.clone()).unwrap_or_default();
+                for invoice in invoices {
+                    look_up(&agent, &dvm, &publisher, &wallet, invoice).await?;
+                }
+            }
+        }
+    }
+}
+
+async fn look_up(agent: &Agent, dvm: &Dvm, publisher: &Publisher, wallet: &Wallet, invoice: Invoice) -> Result<()> {
+    match wallet.settled(&invoice.hash).await {
+        Ok(Some(msat)) => paid(agent, dvm, publisher, &Payment { source: invoice.hash, job: invoice.job, msat }).await,
+        Ok(None) if invoice.expires_at + GRACE < now() => lapse(agent, dvm, publisher, &invoice).await,
+        Ok(None) => Ok(()),
+        Err(error) => {
+            tracing::warn!(error, "failed to look up an invoice, trying again");
+            Ok(())
+        }
+    }
+}
+
+/// Ends a job that nobody paid for in time.
+async fn lapse(agent: &Agent, dvm: &Dvm, publisher: &Publisher, invoice: &Invoice) -> Result<()> {
+    let Some(job) = agent.archive.job(invoice.job).await? else { return Ok(()) };
+    let answer = dvm.failed(&job, "the invoice expired before it was paid: ask again").await?;
+    let relays = reply_relays(agent, dvm, &job).await?;
+    if agent.archive.lapse_job(job.id, now(), &outgoing(&answer.event, &relays)).await? {
+        publisher.wake();
+        ended(&job, "unpaid");
+    }
+    Ok(())
+}
+
+fn ended(job: &Job, status: &'static str) {
+    Happening::JobEnded { job: job.id, status, seconds: now() - job.received_at }.tell();
+}
+
+/// Keeps a payment, and gives what it was the last of. What was paid in part is asked for again.
+pub(super) async fn paid(agent: &Agent, dvm: &Dvm, publisher: &Publisher, payment: &Payment) -> Result<()> {
+    let Some(job) = agent.archive.job(payment.job).await? else { return Ok(()) };
+    let relays = reply_relays(agent, dvm, &job).await?;
+    let held = agent.archive.held_result(job.id).await?.and_then(|json| Event::from_json(json).ok());
+    let release = held.map(|result| outgoing(&result, &relays)).unwrap_or_default();
+    let paid = agent.archive.pay(payment, &release, now()).await?;
+    Happening::Paid { job: job.id, msat: payment.msat, paid }.tell();
+    match paid {
+        Paid::Settled { .. } => {
+            publisher.wake();
+            ended(&job, "answered");
+        }
+        Paid::Missing(missing) => match dvm.bill_rest(&job, payment.msat, missing).await {
+            Ok((invoice, feedback)) => {
+                agent.archive.bill_again(&invoice, &outgoing(&feedback, &relays), now()).await?;
+                publisher.wake();
+            }
+            // The payer can still zap what is missing.
+            Err(error) => tracing::warn!(%error, job = %job.id, missing, "failed to ask for the rest"),
+        },
+        Paid::Known | Paid::InVain => {}
+    }
+    Ok(())
+}

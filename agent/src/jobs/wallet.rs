@@ -1,0 +1,163 @@
+//! The operator's wallet, over Nostr Wallet Connect (NIP-47): it makes invoices and says which were paid. Nothing is ever paid
+//! out by it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use brotr_dvm::{Invoiced, Till};
+use nostr::nips::nip47::{LookupInvoiceRequest, MakeInvoiceRequest, NostrWalletConnectURI, Request};
+use nostr::nips::{nip04, nip44};
+use nostr::{Event, EventBuilder, Filter, JsonUtil, Keys, Kind, Tag, TagKind, Timestamp};
+use nostr_sdk::{Client, RelayPoolNotification};
+use serde_json::Value;
+use tokio::sync::{OnceCell, broadcast};
+
+use crate::net::Dialer;
+use crate::net::session::clip;
+use crate::publish::client;
+
+/// A wallet answers within this time, or is taken to be away.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Payments that came in, said by the wallet: encrypted by NIP-44, or by NIP-04 as older wallets do.
+const NOTICES: [Kind; 2] = [Kind::Custom(23_197), Kind::Custom(23_196)];
+
+/// A wallet.
+#[derive(Debug)]
+pub struct Wallet {
+    client: Client,
+    uri: NostrWalletConnectURI,
+    /// How long its invoices can be paid.
+    expiry: Duration,
+    /// Whether it reads NIP-44, once that is known.
+    nip44: OnceCell<bool>,
+}
+
+impl Wallet {
+    /// The wallet that a URI names. Nothing is dialed yet.
+    #[must_use]
+    pub fn new(uri: NostrWalletConnectURI, expiry: Duration, dialer: &std::sync::Arc<Dialer>) -> Self {
+        let client = client(Keys::new(uri.secret.clone()), dialer);
+        Self { client, uri, expiry, nip44: OnceCell::new() }
+    }
+
+    /// Connects, and asks to be told of payments.
+    ///
+    /// # Errors
+    /// When none of its relays is reached.
+    pub async fn connect(&self) -> anyhow::Result<broadcast::Receiver<RelayPoolNotification>> {
+        let heard = self.client.notifications();
+        for relay in &self.uri.relays {
+            self.client.add_relay(relay).await?;
+        }
+        self.client.connect().await;
+        let us = Keys::new(self.uri.secret.clone()).public_key();
+        let notices = Filter::new().kinds(NOTICES).author(self.uri.public_key).pubkey(us).since(Timestamp::now());
+        self.client.subscribe(notices, None).await?;
+        Ok(heard)
+    }
+
+    /// Hangs up.
+    pub async fn shutdown(&self) {
+        self.client.shutdown().await;
+    }
+
+    /// The payment that a notice tells of: the invoice's payment hash, and the amount in millisats.
+    #[must_use]
+    pub fn paid(&self, notice: &Event) -> Option<(String, u64)> {
+        if !NOTICES.contains(&notice.kind) || notice.pubkey != self.uri.public_key {
+            return None;
+        }
+        let said: Value = serde_json::from_str(&self.open(&notice.content).ok()?).ok()?;
+        let payment = (said["notification_type"] == "payment_received").then(|| &said["notification"])?;
+        Some((payment["payment_hash"].as_str()?.to_owned(), payment["amount"].as_u64()?))
+    }
+
+    /// How much was paid on an invoice, in millisats, if it was paid.
+    ///
+    /// # Errors
+    /// When the wallet does not say.
+    pub async fn settled(&self, hash: &str) -> Result<Option<u64>, String> {
+        let asked = LookupInvoiceRequest { payment_hash: Some(hash.to_owned()), invoice: None };
+        let found = self.call(Request::lookup_invoice(asked)).await?;
+        let settled = found["state"] == "settled" || found["settled_at"].as_u64().is_some_and(|at| at > 0);
+        Ok(if settled { found["amount"].as_u64() } else { None })
+    }
+
+    async fn reads_nip44(&self) -> Result<bool, String> {
+        let ask = async || {
+            let info = Filter::new().kind(Kind::WalletConnectInfo).author(self.uri.public_key).limit(1);
+            let found = self.client.fetch_events(info, PATIENCE).await.map_err(|e| clip(&e.to_string()))?;
+            let schemes = found.first().and_then(|info| info.tags.find(TagKind::custom("encryption")));
+            // One that says nothing of it is of the time before there was a choice.
+            Ok(schemes.and_then(|tag| tag.content()).is_some_and(|schemes| schemes.contains("nip44_v2")))
+        };
+        self.nip44.get_or_try_init(ask).await.copied()
+    }
+
+    fn open(&self, text: &str) -> Result<String, String> {
+        let (secret, wallet) = (&self.uri.secret, &self.uri.public_key);
+        match text.contains("?iv=") {
+            true => nip04::decrypt(secret, wallet, text).map_err(|e| e.to_string()),
+            false => nip44::decrypt(secret, wallet, text).map_err(|e| e.to_string()),
+        }
+    }
+
+    /// Asks the wallet for something, and waits for what it says.
+    async fn call(&self, request: Request) -> Result<Value, String> {
+        let (secret, wallet) = (&self.uri.secret, &self.uri.public_key);
+        let asked = request.method;
+        let builder = if self.reads_nip44().await? {
+            let text =
+                nip44::encrypt(secret, wallet, request.as_json(), nip44::Version::V2).map_err(|e| e.to_string())?;
+            let scheme = Tag::custom(TagKind::custom("encryption"), ["nip44_v2"]);
+            EventBuilder::new(Kind::WalletConnectRequest, text).tag(scheme)
+        } else {
+            let text = nip04::encrypt(secret, wallet, request.as_json()).map_err(|e| e.to_string())?;
+            EventBuilder::new(Kind::WalletConnectRequest, text)
+        };
+        let signed = builder.tag(Tag::public_key(*wallet)).sign_with_keys(&Keys::new(secret.clone()));
+        let event = signed.map_err(|e| e.to_string())?;
+        let answer = Filter::new().kind(Kind::WalletConnectResponse).author(*wallet).event(event.id);
+        let mut heard = self.client.notifications();
+        let subscription = self.client.subscribe(answer, None).await.map_err(|e| clip(&e.to_string()))?.val;
+        let said = tokio::time::timeout(PATIENCE, async {
+            self.client.send_event(&event).await.map_err(|e| clip(&e.to_string()))?;
+            loop {
+                match heard.recv().await {
+                    Ok(RelayPoolNotification::Event { event: said, .. })
+                        if said.kind == Kind::WalletConnectResponse
+                            && said.pubkey == *wallet
+                            && said.tags.event_ids().any(|id| *id == event.id) =>
+                    {
+                        return self.open(&said.content);
+                    }
+                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return Err("the connection was closed".into()),
+                }
+            }
+        });
+        let said = said.await.map_err(|_| format!("the wallet said nothing within {} s", PATIENCE.as_secs()));
+        self.client.unsubscribe(&subscription).await;
+        let said: Value = serde_json::from_str(&said??).map_err(|_| "the wallet said what is no JSON".to_owned())?;
+        if let Some(error) = said["error"].as_object() {
+            let word = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            return Err(clip(&format!("{asked} was refused: {} {}", word("code"), word("message"))));
+        }
+        Ok(said["result"].clone())
+    }
+}
+
+#[async_trait]
+impl Till for Wallet {
+    async fn invoice(&self, msat: u64, about: &str) -> Result<Invoiced, String> {
+        let asked = MakeInvoiceRequest {
+            amount: msat,
+            description: Some(about.to_owned()),
+            description_hash: None,
+            expiry: Some(self.expiry.as_secs()),
+        };
+        let made = self.call(Request::make_invoice(asked)).await?;
+        let bolt11 = made["invoice"].as_str().ok_or("the wallet made no invoice")?;
+        Invoiced::read(bolt11, msat)
+    }
+}
