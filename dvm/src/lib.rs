@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use brotr_keys::Signer;
 use brotr_storage::{Archive, Bill, Event as Archived, Invoice, Job, JobStatus, Payment, StorageError, View, within};
-use nostr::{Event, Filter, JsonUtil, Kind, PublicKey, SignerError};
+use nostr::{Event, EventId, Filter, JsonUtil, Kind, PublicKey, SignerError};
 
 pub use limits::Limits;
 pub use payment::{Invoiced, Price, Prices, Till};
@@ -81,6 +81,8 @@ pub enum Outcome {
     Answer(Answer),
     /// A result that is to be paid for first.
     Billed(Box<Billed>),
+    /// Nothing yet: it is to be begun again when another job has ended, or in a moment.
+    Later(EventId),
 }
 
 /// A result that is held back.
@@ -100,6 +102,9 @@ pub enum JobError {
     /// The request is wrong; the text says how.
     #[error("{0}")]
     Wrong(String),
+    /// Another job must end first.
+    #[error("the job {0} has not ended")]
+    NotYet(EventId),
     /// We failed.
     #[error("the archive could not be asked: try again later")]
     Internal,
@@ -184,7 +189,7 @@ impl Dvm {
         if request.len() > MAX_REQUEST {
             return Ok(Acceptance::Ignored("too large"));
         }
-        if let Err(why) = self.gate.admits(event) {
+        if let Err(why) = self.gate.admits(event).and_then(|()| self.gate.may_enter(event.pubkey)) {
             return Ok(Acceptance::Ignored(why));
         }
         if !self.trusts(event.pubkey, now).await? {
@@ -208,6 +213,8 @@ impl Dvm {
             request,
             received_at: now,
             status: JobStatus::Received,
+            waits_for: None,
+            rank: 0,
         };
         Ok(if self.archive.accept_job(&job).await? { Acceptance::New } else { Acceptance::Known })
     }
@@ -316,6 +323,7 @@ impl Dvm {
     pub async fn run(&self, job: &Job, partial: &watch::Sender<String>) -> Result<Outcome, SignerError> {
         let (request, content) = match within(self.gate.limits.statement, self.content(job, partial)).await {
             Ok(done) => done,
+            Err(JobError::NotYet(other)) => return Ok(Outcome::Later(other)),
             Err(error) => return Ok(Outcome::Answer(self.failed(job, &error.to_string()).await?)),
         };
         let (content, left_out) = shorten(content);
@@ -401,6 +409,7 @@ impl Dvm {
             customer: request.customer,
             signer: &self.signer,
             now: now(),
+            received_at: job.received_at,
             // What is sold is not given away in parts.
             partial: (!self.prices.kinds.contains_key(&job.kind)).then_some(partial),
         };

@@ -9,6 +9,7 @@ use nostr::{Event, PublicKey};
 
 /// Customers whose requests are counted; beyond these the counting starts anew.
 const COUNTED: usize = 50_000;
+const TOO_MANY: &str = "too many requests of this customer in a minute";
 const A_MINUTE: Duration = Duration::from_secs(60);
 
 /// The operator's limits.
@@ -78,6 +79,14 @@ impl Gate {
         Ok(())
     }
 
+    /// Whether a customer may ask once more, which is not counted: to find out that nothing is to be done, before anything is.
+    pub(crate) fn may_enter(&self, customer: PublicKey) -> Result<(), &'static str> {
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = counted.2.get(&customer).copied().unwrap_or_default();
+        let over = counted.0.elapsed() < A_MINUTE && asked >= self.limits.per_minute;
+        if over { Err(TOO_MANY) } else { Ok(()) }
+    }
+
     /// Whether a customer may ask once more, which is counted.
     pub(crate) fn enters(&self, customer: PublicKey) -> Result<(), &'static str> {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +95,7 @@ impl Gate {
         }
         let of_one = counted.2.entry(customer).or_default();
         if *of_one >= self.limits.per_minute {
-            return Err("too many requests of this customer in a minute");
+            return Err(TOO_MANY);
         }
         *of_one += 1;
         Ok(())

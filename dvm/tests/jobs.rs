@@ -49,6 +49,7 @@ async fn ran(dvm: &Dvm, job: &brotr_storage::Job) -> Answer {
     match dvm.run(job, &partial).await.expect("signed") {
         Outcome::Answer(answer) => answer,
         Outcome::Billed(billed) => panic!("nothing costs anything: {:?}", billed.bill),
+        Outcome::Later(other) => panic!("nothing waits: {other}"),
     }
 }
 
@@ -88,6 +89,7 @@ impl Desk {
             body: answer.event.as_json(),
             slot: None,
             attempts: 0,
+            rank: 0,
         };
         self.archive.end_job(job.id, answer.status, NOW, &[outgoing]).await.expect("ended");
         answer
@@ -494,4 +496,42 @@ async fn what_is_known_before_all_is_can_be_told() {
     assert_eq!(*receiver.borrow(), answer.event.content);
     let event = desk.dvm.partial(&job, "{}").await.expect("signed");
     assert!(event.tags.iter().any(|tag| tag.as_slice() == ["status", "partial", "{}"]), "{event:?}");
+}
+
+#[tokio::test]
+async fn a_job_waits_for_the_end_of_another_and_holds_nobody_up() {
+    let desk = desk().await;
+    let now = i64::try_from(Timestamp::now().as_secs()).expect("a time");
+    let first = desk.request(r#"{"kinds":[1]}"#, &[], now);
+    let second = desk.request("", &[&["i", &first.id.to_hex(), "job"]], now);
+    let (partial, _) = tokio::sync::watch::channel(String::new());
+    // In the wrong order.
+    assert_eq!(desk.dvm.accept(&second, now).await.expect("kept"), Acceptance::New);
+    let job = desk.archive.take_job(now).await.expect("asked").expect("there");
+    let Outcome::Later(other) = desk.dvm.run(&job, &partial).await.expect("signed") else { panic!("too early") };
+    assert_eq!(other, first.id);
+    assert!(desk.archive.postpone_job(job.id, now + 60, other).await.expect("put back"));
+    assert_eq!(desk.archive.take_job(now).await.expect("asked"), None, "it is not in anybody's way");
+    assert_eq!(desk.dvm.accept(&first, now).await.expect("kept"), Acceptance::New);
+    let earlier = desk.archive.take_job(now).await.expect("asked").expect("there");
+    let Outcome::Later(_) = desk.dvm.run(&job, &partial).await.expect("signed") else { panic!("too early") };
+    let answer = ran(&desk.dvm, &earlier).await;
+    let outgoing = brotr_storage::Outgoing {
+        event: answer.event.id,
+        relay: "wss://r.example/".into(),
+        body: answer.event.as_json(),
+        slot: None,
+        attempts: 0,
+        rank: 0,
+    };
+    desk.archive.end_job(earlier.id, answer.status, now, &[outgoing]).await.expect("ended");
+    // Its end wakes the other, which takes its result: "3", a tag value that nothing has.
+    let job = desk.archive.take_job(now).await.expect("asked").expect("at once");
+    assert_eq!((job.id, job.waits_for), (second.id, Some(first.id)));
+    assert_eq!(ran(&desk.dvm, &job).await.event.content, "0");
+    // What never comes is told so.
+    let late = brotr_storage::Job { received_at: now - 5, ..job };
+    let unknown = desk.request("", &[&["i", &second.id.to_hex().replace('a', "b"), "job"]], now);
+    let late = brotr_storage::Job { request: unknown.as_json(), ..late };
+    assert!(ran(&desk.dvm, &late).await.event.content.contains("ask for it first"));
 }

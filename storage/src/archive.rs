@@ -180,7 +180,7 @@ pub trait Ledger: Send + Sync {
     async fn due_outgoing(&self, relay: &str, lane: Lane, now: i64, limit: i64) -> Result<Vec<Outgoing>>;
 
     /// Keeps how sending ended. A delay is one of everything that waits for the same relay.
-    async fn delivered(&self, outgoing: &Outgoing, delivery: &Delivery, now: i64) -> Result<()>;
+    async fn delivered(&self, ended: &[(Outgoing, Delivery)], now: i64) -> Result<()>;
 
     /// Forgets jobs that ended before this time, and events that were queued before it, sent or not.
     async fn prune(&self, before: i64) -> Result<u64>;

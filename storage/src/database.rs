@@ -67,6 +67,14 @@ impl Row {
         }
     }
 
+    pub(crate) fn opt_bytes(&self, place: usize) -> Result<Option<Vec<u8>>> {
+        match self.0.get(place) {
+            Some(Value::Bytes(bytes)) => Ok(bytes.clone()),
+            Some(Value::Int(None) | Value::Text(None)) => Ok(None),
+            _ => Err(self.wrong(place)),
+        }
+    }
+
     pub(crate) fn int(&self, place: usize) -> Result<i64> {
         self.opt_int(place)?.ok_or_else(|| self.wrong(place))
     }

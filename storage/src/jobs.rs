@@ -19,6 +19,9 @@ pub trait Jobs: Send + Sync {
     /// How somebody stands who asks for a job.
     async fn standing(&self, customer: PublicKey) -> Result<Standing>;
 
+    /// Customers who were answered, at most so many.
+    async fn answered_customers(&self, limit: i64) -> Result<Vec<PublicKey>>;
+
     /// Ends a job without an answer, if this customer asked for it and it has not ended.
     async fn cancel_job(&self, id: EventId, customer: PublicKey, now: i64) -> Result<bool>;
 
@@ -28,12 +31,15 @@ pub trait Jobs: Send + Sync {
     /// The newest jobs, of those that stand so if that is asked for, at most so many.
     async fn jobs(&self, status: Option<JobStatus>, limit: i64) -> Result<Vec<Job>>;
 
-    /// Takes a job that nobody has begun, and marks it as begun: of the customers with the fewest jobs in work, and of
-    /// those the ones who were answered before, the one that waits longest.
+    /// Takes a job that nobody has begun, and marks it as begun: of the customers with the fewest jobs in work the one
+    /// whose turn it is: who asked for little of late comes first, and who was never answered last.
     async fn take_job(&self, now: i64) -> Result<Option<Job>>;
 
     /// Puts back the jobs that were begun at or before a time and have not ended: their agent stopped or died.
     async fn put_back_jobs(&self, begun_by: i64) -> Result<u64>;
+
+    /// Puts a job in work back, to be begun again at a time, or when another one has ended.
+    async fn postpone_job(&self, id: EventId, begin_at: i64, waits_for: EventId) -> Result<bool>;
 
     /// Ends a job that was begun and queues its answer, in one transaction. `false`, and nothing is queued, when it was not in work.
     async fn end_job(&self, id: EventId, status: JobStatus, now: i64, answer: &[Outgoing]) -> Result<bool>;
@@ -85,6 +91,8 @@ fn job(row: &Row) -> Result<Job> {
         request: row.text(3)?,
         received_at: row.int(4)?,
         status: row.text(5)?.parse()?,
+        waits_for: row.opt_bytes(6)?.map(|id| event_id(&id)).transpose()?,
+        rank: row.int(7)?,
     })
 }
 
@@ -97,6 +105,13 @@ fn invoice(row: &Row) -> Result<Invoice> {
         feedback: event_id(&row.bytes(4)?)?,
         expires_at: row.int(5)?,
     })
+}
+
+/// Lets the jobs begin that waited for one.
+async fn wake_waiting(tx: &mut dyn Transaction, ended: EventId) -> Result<()> {
+    let sql = "update job set begin_at = null where waits_for = $1 and status = 'received'";
+    tx.execute(sql, args![ended.as_bytes().as_slice()]).await?;
+    Ok(())
 }
 
 async fn write_invoice(tx: &mut dyn Transaction, invoice: &Invoice) -> Result<()> {
@@ -126,8 +141,10 @@ impl<D: Database> Jobs for D {
         let mut tx = self.begin().await?;
         let accepted = tx
             .execute(
-                "insert into job (id, kind, customer, request, received_at, status, newcomer) select $1, cast($2 as bigint), $3, $4, \
-                 cast($5 as bigint), $6, case when exists (select 1 from job where customer = $3 and status = 'answered') then 0 else 1 end \
+                "insert into job (id, kind, customer, request, received_at, status, rank) select $1, cast($2 as bigint), $3, $4, \
+                 cast($5 as bigint), $6, \
+                 (select count(*) from job where customer = $3 and received_at > cast($5 as bigint) - 600) \
+                 + case when exists (select 1 from job where customer = $3 and status = 'answered') then 0 else 1000 end \
                  where 1 = 1 on conflict (id) do nothing",
                 args![
                     job.id.as_bytes().as_slice(),
@@ -149,11 +166,11 @@ impl<D: Database> Jobs for D {
         let rows = tx
             .rows(
                 "update job set status = 'working', begun_at = $1 where id = (select id from job j \
-                 where status in ('received', 'working') and status = 'received' \
+                 where status in ('received', 'working') and status = 'received' and coalesce(begin_at, 0) <= $1 \
                  order by (select count(*) from job w where w.customer = j.customer and w.status = 'working'), \
-                 newcomer, received_at, id limit 1) \
+                 rank, received_at, id limit 1) \
                  and status = 'received' \
-                 returning id, kind, customer, request, received_at, status",
+                 returning id, kind, customer, request, received_at, status, waits_for, rank",
                 args![now],
             )
             .await?;
@@ -166,13 +183,18 @@ impl<D: Database> Jobs for D {
             .rows(
                 "select (select count(*) from job where customer = $1 and status in ('received', 'working', 'unpaid')), \
                  (select count(*) from (select 1 as one from job where customer = $1 and status = 'answered' limit 1) answered), \
-                 (select count(*) from job where newcomer = 1 and status = 'received')",
+                 (select count(*) from job where rank >= 1000 and status = 'received')",
                 args![customer.to_bytes().as_slice()],
             )
             .await?;
         let row = rows.first().ok_or(StorageError::Damaged { what: "count", detail: "none".into() })?;
         let n = |place| row.int(place).map(i64::cast_unsigned);
         Ok(Standing { open: n(0)?, known: n(1)? > 0, newcomers: n(2)? })
+    }
+
+    async fn answered_customers(&self, limit: i64) -> Result<Vec<PublicKey>> {
+        let sql = "select distinct customer from job where status = 'answered' limit $1";
+        self.rows(sql, args![limit]).await?.iter().map(|row| public_key(&row.bytes(0)?)).collect()
     }
 
     async fn cancel_job(&self, id: EventId, customer: PublicKey, now: i64) -> Result<bool> {
@@ -196,7 +218,7 @@ impl<D: Database> Jobs for D {
 
     async fn jobs(&self, status: Option<JobStatus>, limit: i64) -> Result<Vec<Job>> {
         let status = status.map_or("", JobStatus::as_str);
-        let sql = "select id, kind, customer, request, received_at, status from job where $1 = '' or status = $1 \
+        let sql = "select id, kind, customer, request, received_at, status, waits_for, rank from job where $1 = '' or status = $1 \
                    order by received_at desc, id limit $2";
         self.rows(sql, args![status, limit]).await?.iter().map(job).collect()
     }
@@ -210,6 +232,18 @@ impl<D: Database> Jobs for D {
         Ok(n)
     }
 
+    async fn postpone_job(&self, id: EventId, begin_at: i64, waits_for: EventId) -> Result<bool> {
+        let mut tx = self.begin().await?;
+        let postponed = tx
+            .execute(
+                "update job set status = 'received', begin_at = $2, waits_for = $3 where id = $1 and status = 'working'",
+                args![id.as_bytes().as_slice(), begin_at, waits_for.as_bytes().as_slice()],
+            )
+            .await?;
+        tx.commit().await?;
+        Ok(postponed == 1)
+    }
+
     async fn end_job(&self, id: EventId, status: JobStatus, now: i64, answer: &[Outgoing]) -> Result<bool> {
         let mut tx = self.begin().await?;
         let ended = tx
@@ -219,6 +253,7 @@ impl<D: Database> Jobs for D {
             )
             .await?;
         if ended == 1 {
+            wake_waiting(tx.as_mut(), id).await?;
             write_outgoing(tx.as_mut(), answer, now).await?;
         }
         tx.commit().await?;
@@ -228,7 +263,7 @@ impl<D: Database> Jobs for D {
     async fn job(&self, id: EventId) -> Result<Option<Job>> {
         let rows = self
             .rows(
-                "select id, kind, customer, request, received_at, status from job where id = $1",
+                "select id, kind, customer, request, received_at, status, waits_for, rank from job where id = $1",
                 args![id.as_bytes().as_slice()],
             )
             .await?;
@@ -321,6 +356,7 @@ impl<D: Database> Jobs for D {
             Paid::Missing(price - sum)
         } else {
             tx.execute("update job set status = 'answered', ended_at = $2 where id = $1", args![job, now]).await?;
+            wake_waiting(tx.as_mut(), payment.job).await?;
             write_outgoing(tx.as_mut(), release, now).await?;
             Paid::Settled { over: sum - price }
         };

@@ -85,9 +85,9 @@ pub(crate) async fn write_outgoing(tx: &mut dyn Transaction, outgoing: &[Outgoin
             .await?;
         }
         tx.execute(
-            "insert into outbox (event, relay, body, slot, queued_at, due_at) values ($1, $2, $3, $4, $5, $5) \
+            "insert into outbox (event, relay, body, slot, queued_at, due_at, rank) values ($1, $2, $3, $4, $5, $5, $6) \
              on conflict (event, relay) do nothing",
-            args![event, &one.relay, &one.body, one.slot.as_deref(), now],
+            args![event, &one.relay, &one.body, one.slot.as_deref(), now, one.rank],
         )
         .await?;
     }
@@ -343,8 +343,8 @@ impl<D: Database> Ledger for D {
     async fn due_outgoing(&self, relay: &str, lane: Lane, now: i64, limit: i64) -> Result<Vec<Outgoing>> {
         let rows = self
             .rows(
-                "select event, relay, body, slot, attempts from outbox \
-                 where relay = $1 and due_at is not null and due_at <= $2 and (slot is null) = ($4 = 1) order by k limit $3",
+                "select event, relay, body, slot, attempts, rank from outbox \
+                 where relay = $1 and due_at is not null and due_at <= $2 and (slot is null) = ($4 = 1) order by rank, k limit $3",
                 args![relay, now, limit, i64::from(lane == Lane::Answers)],
             )
             .await?;
@@ -356,32 +356,35 @@ impl<D: Database> Ledger for D {
                     body: row.text(2)?,
                     slot: row.opt_text(3)?,
                     attempts: row.int(4)?,
+                    rank: row.int(5)?,
                 })
             })
             .collect()
     }
 
-    async fn delivered(&self, outgoing: &Outgoing, delivery: &Delivery, now: i64) -> Result<()> {
-        let (sent_at, trouble, due_at) = match delivery {
-            Delivery::Accepted => (Some(now), None, None),
-            Delivery::Refused(reason) => (None, Some(reason.as_str()), None),
-            Delivery::Postponed { reason, due_at } | Delivery::Delayed { reason, due_at } => {
-                (None, Some(reason.as_str()), Some(*due_at))
-            }
-        };
+    async fn delivered(&self, ended: &[(Outgoing, Delivery)], now: i64) -> Result<()> {
         let mut tx = self.begin().await?;
-        tx.execute(
-            "update outbox set sent_at = $3, trouble = $4, due_at = $5, attempts = attempts + 1 where event = $1 and relay = $2",
-            args![outgoing.event.as_bytes().as_slice(), &outgoing.relay, sent_at, trouble, due_at],
-        )
-        .await?;
-        if let Delivery::Delayed { due_at, .. } = delivery {
-            // They were not tried themselves, and that is not counted.
+        for (outgoing, delivery) in ended {
+            let (sent_at, trouble, due_at) = match delivery {
+                Delivery::Accepted => (Some(now), None, None),
+                Delivery::Refused(reason) => (None, Some(reason.as_str()), None),
+                Delivery::Postponed { reason, due_at } | Delivery::Delayed { reason, due_at } => {
+                    (None, Some(reason.as_str()), Some(*due_at))
+                }
+            };
             tx.execute(
-                "update outbox set due_at = $2 where relay = $1 and due_at < $2",
-                args![&outgoing.relay, *due_at],
+                "update outbox set sent_at = $3, trouble = $4, due_at = $5, attempts = attempts + 1 where event = $1 and relay = $2",
+                args![outgoing.event.as_bytes().as_slice(), &outgoing.relay, sent_at, trouble, due_at],
             )
             .await?;
+            if let Delivery::Delayed { due_at, .. } = delivery {
+                // They were not tried themselves, and that is not counted.
+                tx.execute(
+                    "update outbox set due_at = $2 where relay = $1 and due_at < $2",
+                    args![&outgoing.relay, *due_at],
+                )
+                .await?;
+            }
         }
         tx.commit().await
     }

@@ -335,6 +335,11 @@ pub struct Job {
     pub received_at: i64,
     /// Where it stands.
     pub status: JobStatus,
+    /// The job that it waited for, if it ever did.
+    pub waits_for: Option<EventId>,
+    /// Who comes first: the lower. What the customer asked for in ten minutes, and a thousand if they were never answered; found out
+    /// when it is kept.
+    pub rank: i64,
 }
 
 impl Job {
@@ -458,6 +463,8 @@ pub struct Outgoing {
     pub slot: Option<String>,
     /// How often sending was tried.
     pub attempts: i64,
+    /// What goes first: the lower.
+    pub rank: i64,
 }
 
 /// What is sent to a relay goes on two lanes, so that nobody who waits for an answer waits behind a sweep of thousands.

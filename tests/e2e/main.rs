@@ -5,6 +5,7 @@
 mod commands;
 mod faults;
 mod finder;
+mod flood;
 mod guard;
 mod habits;
 mod live;
@@ -14,6 +15,7 @@ mod monitor;
 mod negentropy;
 mod networks;
 mod payment;
+mod presence;
 mod program;
 mod relay_server;
 mod schema;

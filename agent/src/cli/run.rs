@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
 
 use super::{Done, Shared};
 use crate::agent::Agent;
@@ -88,14 +87,9 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         supervisor.start("live", move || synchronizer::live::run(agent.clone()));
     }
     let seeks_jobs = agent.config.dvm.enabled && (!agent.job_relays().is_empty() || relay.is_some());
-    let work = Arc::new(Notify::new());
+    let desk = Desk::new(&agent, &publisher, &dvm);
     if let Some(listener) = relay {
-        let jobs = seeks_jobs.then(|| Desk {
-            agent: agent.clone(),
-            dvm: dvm.clone(),
-            work: work.clone(),
-            publisher: publisher.clone(),
-        });
+        let jobs = seeks_jobs.then(|| desk.clone());
         let agent = agent.clone();
         supervisor.start("relay", move || {
             let (agent, jobs, listener) = (agent.clone(), jobs.clone(), listener.try_clone());
@@ -103,11 +97,8 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         });
     }
     if seeks_jobs {
-        let parts = (agent.clone(), publisher.clone(), dvm.clone(), work.clone());
-        supervisor.start("dvm-listener", move || {
-            let (agent, publisher, dvm, work) = parts.clone();
-            jobs::listen(agent, publisher, dvm, work)
-        });
+        let ears = desk.clone();
+        supervisor.start("dvm-listener", move || jobs::listen(ears.clone()));
         if let Some(every) = agent.config.dvm.heartbeat.filter(|_| !agent.job_relays().is_empty()) {
             let parts = (agent.clone(), publisher.clone(), dvm.clone());
             supervisor.start("heartbeat", move || {
@@ -116,17 +107,10 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
             });
         }
         if let Some(wallet) = wallet.clone() {
-            let parts = (agent.clone(), dvm.clone(), publisher.clone(), wallet);
-            supervisor.start("dvm-cashier", move || {
-                let (agent, dvm, publisher, wallet) = parts.clone();
-                jobs::cashier::run(agent, dvm, publisher, wallet)
-            });
+            let desk = desk.clone();
+            supervisor.start("dvm-cashier", move || jobs::cashier::run(desk.clone(), wallet.clone()));
         }
-        let parts = (agent.clone(), publisher.clone(), dvm.clone(), work);
-        supervisor.start("dvm-worker", move || {
-            let (agent, publisher, dvm, work) = parts.clone();
-            jobs::work(agent, publisher, dvm, work)
-        });
+        supervisor.start("dvm-worker", move || jobs::work(desk.clone()));
     }
     if seeks_jobs || !publisher.is_silent() {
         let parts = (agent.clone(), publisher.clone(), voice.clone());

@@ -4,17 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use brotr_dvm::Dvm;
 use brotr_storage::{Invoice, Job, Paid, Payment};
 use nostr::{Event, JsonUtil};
 use nostr_sdk::RelayPoolNotification;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::reply_relays;
 use super::wallet::Wallet;
-use crate::agent::{Agent, now};
+use super::{Desk, reply_relays};
+use crate::agent::now;
 use crate::happening::Happening;
-use crate::publish::{Publisher, outgoing};
+use crate::publish::outgoing;
 
 /// Invoices are looked up so often, for wallets that say nothing by themselves,
 const LOOK: Duration = Duration::from_secs(10);
@@ -27,7 +26,8 @@ const GRACE: i64 = 30;
 ///
 /// # Errors
 /// When the archive cannot be used.
-pub async fn run(agent: Agent, dvm: Arc<Dvm>, publisher: Publisher, wallet: Arc<Wallet>) -> Result<()> {
+pub async fn run(desk: Desk, wallet: Arc<Wallet>) -> Result<()> {
+    let agent = &desk.agent;
     let mut heard = wallet.connect().await?;
     let mut look = tokio::time::interval(LOOK);
     let mut after = String::new();
@@ -38,7 +38,7 @@ pub async fn run(agent: Agent, dvm: Arc<Dvm>, publisher: Publisher, wallet: Arc<
                     let Some((hash, msat)) = wallet.paid(&event) else { continue };
                     // The wallet is the operator's, and is paid for other things as well.
                     if let Some(job) = agent.archive.billed_job(&hash, None).await? {
-                        paid(&agent, &dvm, &publisher, &Payment { source: hash, job, msat }).await?;
+                        paid(&desk, &Payment { source: hash, job, msat }).await?;
                     }
                 }
                 Ok(RelayPoolNotification::Shutdown) | Err(RecvError::Closed) => anyhow::bail!("the wallet's client is gone"),
@@ -50,17 +50,17 @@ pub async fn run(agent: Agent, dvm: Arc<Dvm>, publisher: Publisher, wallet: Arc<
                 // From the start again, once all were looked up.
                 after = invoices.last().map(|invoice| invoice.hash.clone()).unwrap_or_default();
                 for invoice in invoices {
-                    look_up(&agent, &dvm, &publisher, &wallet, invoice).await?;
+                    look_up(&desk, &wallet, invoice).await?;
                 }
             }
         }
     }
 }
 
-async fn look_up(agent: &Agent, dvm: &Dvm, publisher: &Publisher, wallet: &Wallet, invoice: Invoice) -> Result<()> {
+async fn look_up(desk: &Desk, wallet: &Wallet, invoice: Invoice) -> Result<()> {
     match wallet.settled(&invoice.hash).await {
-        Ok(Some(msat)) => paid(agent, dvm, publisher, &Payment { source: invoice.hash, job: invoice.job, msat }).await,
-        Ok(None) if invoice.expires_at + GRACE < now() => lapse(agent, dvm, publisher, &invoice).await,
+        Ok(Some(msat)) => paid(desk, &Payment { source: invoice.hash, job: invoice.job, msat }).await,
+        Ok(None) if invoice.expires_at + GRACE < now() => lapse(desk, &invoice).await,
         Ok(None) => Ok(()),
         Err(error) => {
             tracing::warn!(error, "failed to look up an invoice, trying again");
@@ -70,7 +70,8 @@ async fn look_up(agent: &Agent, dvm: &Dvm, publisher: &Publisher, wallet: &Walle
 }
 
 /// Ends a job that nobody paid for in time.
-async fn lapse(agent: &Agent, dvm: &Dvm, publisher: &Publisher, invoice: &Invoice) -> Result<()> {
+async fn lapse(desk: &Desk, invoice: &Invoice) -> Result<()> {
+    let Desk { agent, dvm, publisher, .. } = desk;
     let Some(job) = agent.archive.job(invoice.job).await? else { return Ok(()) };
     let answer = dvm.failed(&job, "the invoice expired before it was paid: ask again").await?;
     let relays = reply_relays(agent, dvm, &job).await?;
@@ -86,7 +87,8 @@ fn ended(job: &Job, status: &'static str) {
 }
 
 /// Keeps a payment, and gives what it was the last of. What was paid in part is asked for again.
-pub(super) async fn paid(agent: &Agent, dvm: &Dvm, publisher: &Publisher, payment: &Payment) -> Result<()> {
+pub(super) async fn paid(desk: &Desk, payment: &Payment) -> Result<()> {
+    let Desk { agent, dvm, publisher, .. } = desk;
     let Some(job) = agent.archive.job(payment.job).await? else { return Ok(()) };
     let relays = reply_relays(agent, dvm, &job).await?;
     let held = agent.archive.held_result(job.id).await?.and_then(|json| Event::from_json(json).ok());

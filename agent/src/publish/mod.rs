@@ -56,7 +56,15 @@ impl Publisher {
     /// # Errors
     /// When the archive cannot be written.
     pub async fn publish_to(&self, event: Event, relays: &[String]) -> Result<()> {
-        self.archive.enqueue(&outgoing(&event, relays), now()).await?;
+        self.queue(&outgoing(&event, relays)).await
+    }
+
+    /// Queues what is on its way.
+    ///
+    /// # Errors
+    /// When the archive cannot be written.
+    pub async fn queue(&self, outgoing: &[Outgoing]) -> Result<()> {
+        self.archive.enqueue(outgoing, now()).await?;
         self.waiting.notify_one();
         Ok(())
     }
@@ -91,6 +99,7 @@ pub fn outgoing(event: &Event, relays: &[String]) -> Vec<Outgoing> {
         body: event.as_json(),
         slot: slot.clone(),
         attempts: 0,
+        rank: 0,
     };
     relays.iter().map(one).collect()
 }

@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_secs(2);
 /// sweep, and relays limit what they take.
 const PACE: Duration = Duration::from_millis(125);
 const AT_ONCE: usize = 1;
+/// Answers are sent so many at a time, before any of them has its OK.
+const ANSWERS: usize = 10;
 
 /// In place of a relay's address: our own archive, where that is served as a relay.
 pub const HERE: &str = "here";
@@ -70,14 +72,19 @@ async fn to_relay(agent: &Agent, voice: &Voice, relay: &str, lane: Lane) -> Resu
     if relay == HERE {
         return archive(agent, lane).await;
     }
-    for (n, one) in agent.archive.due_outgoing(relay, lane, now(), PAGE).await?.into_iter().enumerate() {
+    let due = agent.archive.due_outgoing(relay, lane, now(), PAGE).await?;
+    let at_once = if lane == Lane::Versions { 1 } else { ANSWERS };
+    for (n, some) in due.chunks(at_once).enumerate() {
         if lane == Lane::Versions && n >= AT_ONCE {
             tokio::time::sleep(PACE).await;
         }
-        let delivery = send(agent, voice, &one).await;
-        Happening::Delivered { relay, delivery: &delivery }.tell();
-        agent.archive.delivered(&one, &delivery, now()).await?;
-        if matches!(delivery, Delivery::Delayed { .. }) {
+        let said = futures::future::join_all(some.iter().map(|one| send(agent, voice, one))).await;
+        let ended: Vec<_> = some.iter().cloned().zip(said).collect();
+        for (_, delivery) in &ended {
+            Happening::Delivered { relay, delivery }.tell();
+        }
+        agent.archive.delivered(&ended, now()).await?;
+        if ended.iter().any(|(_, delivery)| matches!(delivery, Delivery::Delayed { .. })) {
             break;
         }
     }
@@ -100,11 +107,11 @@ async fn archive(agent: &Agent, lane: Lane) -> Result<()> {
     }
     agent.archive.store(Batch { events, ..Batch::default() }).await?;
     agent.archived.notify_one();
-    for (one, delivery) in due.iter().zip(&deliveries) {
+    for delivery in &deliveries {
         Happening::Delivered { relay: HERE, delivery }.tell();
-        agent.archive.delivered(one, delivery, now()).await?;
     }
-    Ok(())
+    let ended: Vec<_> = due.into_iter().zip(deliveries).collect();
+    agent.archive.delivered(&ended, now()).await.map_err(Into::into)
 }
 
 async fn send(agent: &Agent, voice: &Voice, one: &Outgoing) -> Delivery {

@@ -6,8 +6,6 @@ mod people;
 mod search;
 mod tally;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use brotr_keys::Signer;
 use brotr_storage::{Archive, Event, StorageError, View};
@@ -51,8 +49,9 @@ pub(crate) struct Desk<'a> {
     pub(crate) customer: PublicKey,
     /// Opens what we encrypted to them before.
     pub(crate) signer: &'a Signer,
-    /// Unix seconds.
+    /// Unix seconds, and when the request came.
     pub(crate) now: i64,
+    pub(crate) received_at: i64,
     /// Where what is known before all is goes, if that is wanted.
     pub(crate) partial: Option<&'a watch::Sender<String>>,
 }
@@ -61,10 +60,10 @@ pub(crate) struct Desk<'a> {
 const USUAL: u64 = 20;
 /// Results that are given at most.
 const MOST: u64 = 500;
-/// How often it is looked whether another job has ended.
-const LOOK: Duration = Duration::from_millis(200);
-/// So long a job may be unknown that another one takes as its input.
-const UNKNOWN: Duration = Duration::from_secs(5);
+/// So many seconds a job may be unknown that another one takes as its input,
+const UNKNOWN: i64 = 5;
+/// and so many it may take to its end: somebody may have to pay for it.
+const UNENDED: i64 = 600;
 /// Text of inputs that is looked at.
 const MAX_TEXT: usize = 4_096;
 
@@ -97,17 +96,22 @@ impl Desk<'_> {
         }
     }
 
-    /// The result of another job. The deadline of this one ends the wait.
+    /// The result of another job. Nobody waits for it here: the job that does is begun again later.
     async fn result_of(&self, id: EventId) -> Result<String, JobError> {
-        let began = std::time::Instant::now();
-        let job = loop {
-            match self.archive.job(id).await.map_err(failed)? {
-                // Requests come in any order.
-                None if began.elapsed() >= UNKNOWN => break None,
-                Some(job) if !job.is_open() => break Some(job),
-                _ => tokio::time::sleep(LOOK).await,
-            }
+        let job = self.archive.job(id).await.map_err(failed)?;
+        let waited = self.now.saturating_sub(self.received_at);
+        let most = match &job {
+            // Requests come in any order.
+            None => UNKNOWN,
+            Some(job) if job.is_open() => UNENDED,
+            Some(_) => 0,
         };
+        if waited < most {
+            return Err(JobError::NotYet(id));
+        }
+        if most == UNENDED {
+            return Err(JobError::Wrong(format!("the job {id} has not ended within {UNENDED} s: ask again later")));
+        }
         let ours = self.archive.job_answer(id).await.map_err(failed)?;
         let ours = ours.and_then(|json| Event::from_json(&json).ok());
         let theirs = Filter::new().kinds((6_000..7_000).map(Kind::from)).event(id);

@@ -134,7 +134,7 @@ pub(super) async fn a_history_is_kept_and_forgotten(archive: Arc<dyn Archive>, u
 }
 
 fn outgoing(id: nostr::EventId, relay: &str) -> Outgoing {
-    Outgoing { event: id, relay: relay.into(), body: "{}".into(), slot: None, attempts: 0 }
+    Outgoing { event: id, relay: relay.into(), body: "{}".into(), slot: None, attempts: 0, rank: 0 }
 }
 
 pub(super) async fn a_job_is_taken_and_ended_once(archive: Arc<dyn Archive>, _: String) {
@@ -146,12 +146,14 @@ pub(super) async fn a_job_is_taken_and_ended_once(archive: Arc<dyn Archive>, _: 
         request: request.to_json(),
         received_at: 3,
         status: JobStatus::Received,
+        waits_for: None,
+        rank: 0,
     };
     assert!(archive.accept_job(&job).await.expect("kept"));
     assert!(!archive.accept_job(&job).await.expect("kept"), "the same request again");
     let takers: Vec<_> = futures::future::join_all((0..8).map(|_| archive.take_job(4))).await;
     let taken: Vec<Job> = takers.into_iter().filter_map(|taker| taker.expect("asked")).collect();
-    assert_eq!(taken, [Job { status: JobStatus::Working, ..job.clone() }], "one of eight");
+    assert_eq!(taken, [Job { status: JobStatus::Working, rank: 1_000, ..job.clone() }], "one of eight");
     assert_eq!(archive.put_back_jobs(3).await.expect("put back"), 0, "begun later");
     assert_eq!(archive.put_back_jobs(4).await.expect("put back"), 1);
     assert!(!archive.end_job(job.id, JobStatus::Answered, 4, &[]).await.expect("asked"), "not in work");
@@ -175,6 +177,8 @@ pub(super) async fn jobs_are_shared_out_and_can_be_cancelled(archive: Arc<dyn Ar
             request: "{}".into(),
             received_at: n as i64,
             status: JobStatus::Received,
+            waits_for: None,
+            rank: 0,
         }
     };
     let (loud, quiet) = (Keys::generate(), Keys::generate());
@@ -209,11 +213,11 @@ pub(super) async fn the_outbox_keeps_what_is_not_delivered(archive: Arc<dyn Arch
     let list: Vec<_> = ids.iter().map(|id| outgoing(*id, RELAY)).collect();
     archive.enqueue(&list, 10).await.expect("queued");
     archive.enqueue(&list, 11).await.expect("queued again, once");
-    archive.delivered(&list[0], &Delivery::Accepted, 12).await.expect("kept");
-    archive.delivered(&list[1], &Delivery::Refused("blocked: no".into()), 12).await.expect("kept");
+    archive.delivered(&[(list[0].clone(), Delivery::Accepted)], 12).await.expect("kept");
+    archive.delivered(&[(list[1].clone(), Delivery::Refused("blocked: no".into()))], 12).await.expect("kept");
     assert_eq!(archive.due_relays(12).await.expect("due"), [(RELAY.to_owned(), Lane::Answers)]);
     let later = Delivery::Delayed { reason: "timeout".into(), due_at: 50 };
-    archive.delivered(&list[2], &later, 12).await.expect("kept");
+    archive.delivered(&[(list[2].clone(), later.clone())], 12).await.expect("kept");
     assert!(archive.due_outgoing(RELAY, Lane::Answers, 49, 10).await.expect("due").is_empty());
     let due = archive.due_outgoing(RELAY, Lane::Answers, 50, 10).await.expect("due");
     assert_eq!(due, [Outgoing { attempts: 1, ..list[2].clone() }]);
@@ -225,8 +229,8 @@ pub(super) async fn the_outbox_keeps_what_is_not_delivered(archive: Arc<dyn Arch
     ];
     archive.enqueue(&behind, 60).await.expect("queued");
     let later = Delivery::Delayed { reason: "rate-limited: slow".into(), due_at: 90 };
-    archive.delivered(&behind[0], &later, 61).await.expect("kept");
-    archive.delivered(&list[2], &Delivery::Accepted, 61).await.expect("kept");
+    archive.delivered(&[(behind[0].clone(), later.clone())], 61).await.expect("kept");
+    archive.delivered(&[(list[2].clone(), Delivery::Accepted)], 61).await.expect("kept");
     assert_eq!(archive.due_relays(89).await.expect("due"), [("wss://quick.example/".to_owned(), Lane::Answers)]);
     // A newer version takes the place of one that waits, and of nothing else.
     let version = |n: usize| Outgoing { slot: Some("30166:d".into()), ..outgoing(ids[n], "wss://r.example/") };
@@ -246,7 +250,7 @@ pub(super) async fn the_outbox_keeps_what_is_not_delivered(archive: Arc<dyn Arch
     assert_eq!(slow.iter().map(|one| one.attempts).collect::<Vec<_>>(), [1, 0]);
     // One that the relay does not like holds up no other.
     let postponed = Delivery::Postponed { reason: "too long".into(), due_at: 900 };
-    archive.delivered(&slow[0], &postponed, 91).await.expect("kept");
+    archive.delivered(&[(slow[0].clone(), postponed.clone())], 91).await.expect("kept");
     let rest = archive.due_outgoing("wss://slow.example/", Lane::Answers, 92, 10).await.expect("due");
     assert_eq!(rest.iter().map(|one| one.event).collect::<Vec<_>>(), [ids[1]]);
 }
@@ -255,7 +259,16 @@ pub(super) async fn a_result_is_held_back_until_it_is_paid_for(archive: Arc<dyn 
     let asks = |at: i64| {
         let request = event("sell me this", vec![], at).into_event();
         let (id, customer, request) = (request.id, request.pubkey, request.to_json());
-        Job { id, kind: 5302, customer, request, received_at: at, status: JobStatus::Received }
+        Job {
+            id,
+            kind: 5302,
+            customer,
+            request,
+            received_at: at,
+            status: JobStatus::Received,
+            waits_for: None,
+            rank: 0,
+        }
     };
     let bill = |job: &Job, hash: &str, expires_at: i64| {
         let (hash, feedback) = (hash.to_owned(), event("pay", vec![], 1).into_event().id);
@@ -357,7 +370,16 @@ pub(super) async fn who_was_answered_before_comes_first(archive: Arc<dyn Archive
     let asks = |by: &Keys, at: i64| {
         let request = event(&format!("{at}"), vec![], at).into_event();
         let (id, request) = (request.id, request.to_json());
-        Job { id, kind: 5400, customer: by.public_key(), request, received_at: at, status: JobStatus::Received }
+        Job {
+            id,
+            kind: 5400,
+            customer: by.public_key(),
+            request,
+            received_at: at,
+            status: JobStatus::Received,
+            waits_for: None,
+            rank: 0,
+        }
     };
     let (old, new) = (Keys::generate(), Keys::generate());
     let first = asks(&old, 1);

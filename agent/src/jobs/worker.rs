@@ -1,0 +1,123 @@
+//! Does the jobs that were kept.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use brotr_dvm::Outcome;
+use brotr_storage::{Job, JobStatus, Outgoing};
+use futures::FutureExt;
+use nostr::{Event, JsonUtil};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::{Desk, reply_relays};
+use crate::agent::now;
+use crate::happening::Happening;
+use crate::publish::outgoing;
+
+/// Jobs that another agent left in the table, or that wait for another job, are looked for so often.
+const LOOK: Duration = Duration::from_secs(2);
+/// So long after its deadline a job is begun again: whoever had it is gone.
+const GRACE: Duration = Duration::from_secs(5);
+/// Between what is told of a job that takes long.
+const PARTIAL: Duration = Duration::from_secs(5);
+/// A job that waits for another one is begun again after so many seconds, if that one's end does not wake it.
+const AGAIN: i64 = 2;
+
+/// For ever: does the jobs that were kept, several at a time.
+///
+/// # Errors
+/// When the archive cannot be used.
+pub async fn work(desk: Desk) -> Result<()> {
+    let agent = &desk.agent;
+    // Begun before a restart, and not ended. If another agent on this database is at one of them, the first answer counts.
+    agent.archive.put_back_jobs(now()).await?;
+    let longest = agent.config.dvm.deadline.get().as_secs().saturating_add(GRACE.as_secs()).cast_signed();
+    let mut look = tokio::time::interval(LOOK);
+    let mut working: JoinSet<Result<()>> = JoinSet::new();
+    loop {
+        while working.len() < agent.config.dvm.concurrency.max(1) {
+            let Some(job) = agent.archive.take_job(now()).await? else { break };
+            let desk = desk.clone();
+            working.spawn(async move { answer(&desk, &job).await });
+        }
+        tokio::select! {
+            Some(ended) = working.join_next() => ended??,
+            () = desk.work.notified() => {}
+            _ = look.tick() => {
+                // Another agent had begun them, and is gone.
+                agent.archive.put_back_jobs(now().saturating_sub(longest)).await?;
+            }
+        }
+    }
+}
+
+/// What a customer is told, on its way. Whose job comes first is told first.
+fn answers(job: &Job, event: &Event, relays: &[String]) -> Vec<Outgoing> {
+    let rank = job.rank;
+    outgoing(event, relays).into_iter().map(|one| Outgoing { rank, ..one }).collect()
+}
+
+/// Does one job. Its end and its answer, or its bill, are written in one transaction.
+async fn answer(desk: &Desk, job: &Job) -> Result<()> {
+    let Desk { agent, publisher, dvm, .. } = desk;
+    let relays = reply_relays(agent, dvm, job).await?;
+    // Once, however often it is begun: it may wait for another one.
+    if job.waits_for.is_none() {
+        publisher.queue(&answers(job, &dvm.processing(job).await?, &relays)).await?;
+    }
+    let deadline = agent.config.dvm.deadline.get();
+    let (sender, mut partial) = watch::channel(String::new());
+    // Should the deadline pass, its statement goes on in the database until its own time is over.
+    let run = std::panic::AssertUnwindSafe(dvm.run(job, &sender)).catch_unwind();
+    let run = std::pin::pin!(tokio::time::timeout(deadline, run));
+    let tell = async {
+        loop {
+            tokio::time::sleep(PARTIAL).await;
+            if partial.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            let content = partial.borrow_and_update().clone();
+            if let Ok(event) = dvm.partial(job, &content).await
+                && let Err(error) = publisher.queue(&answers(job, &event, &relays)).await
+            {
+                tracing::warn!(%error, "failed to tell what is known of a job");
+            }
+        }
+    };
+    let done = tokio::select! {
+        done = run => done,
+        () = tell => unreachable!("it tells for ever"),
+    };
+    let outcome = match done {
+        Ok(Ok(outcome)) => outcome?,
+        Ok(Err(_)) => Outcome::Answer(dvm.failed(job, "the job failed here; this was recorded").await?),
+        Err(_) => {
+            let why = format!("the job was not done within {} s: ask for less", deadline.as_secs());
+            Outcome::Answer(dvm.failed(job, &why).await?)
+        }
+    };
+    let (status, written) = match outcome {
+        Outcome::Later(other) => {
+            agent.archive.postpone_job(job.id, now() + AGAIN, other).await?;
+            return Ok(());
+        }
+        Outcome::Answer(answer) => {
+            let event = answers(job, &answer.event, &relays);
+            (answer.status, agent.archive.end_job(job.id, answer.status, now(), &event).await?)
+        }
+        Outcome::Billed(billed) => {
+            let (result, feedback) = (billed.result.as_json(), answers(job, &billed.feedback, &relays));
+            (JobStatus::Unpaid, agent.archive.bill_job(&billed.bill, &result, &feedback, now()).await?)
+        }
+    };
+    if written {
+        publisher.wake();
+        if status == JobStatus::Answered {
+            desk.greet(job.customer);
+        }
+        let seconds = now() - job.received_at;
+        Happening::JobEnded { job: job.id, status: status.as_str(), seconds }.tell();
+    }
+    Ok(())
+}

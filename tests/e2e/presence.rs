@@ -1,0 +1,47 @@
+//! Whether the agent is there: heartbeats, pings, and an announcement that does not outlive it.
+
+use brotr_tests::Signal;
+use nostr::{EventBuilder, Keys, Kind, PublicKey, Tag, Timestamp};
+use serde_json::json;
+
+use super::main_job::{Client, relay};
+use super::program::{Place, soon};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_that_it_is_there_and_that_it_leaves() {
+    let (relay, url) = relay(&[]).await;
+    let place = Place::with(&format!("dvm: {{relays: [\"{url}\"], withdraw_on_stop: true, heartbeat: 1m}}"));
+    place.run(&["keys", "generate"]).ok();
+    let key = place.run(&["keys", "show", "--json"]).ok().json()[0]["pubkey"].as_str().expect("a key").to_owned();
+    let agent = PublicKey::from_hex(&key).expect("a key");
+    let mut client = Client::connect(&url).await;
+    for _ in 0..2 {
+        let daemon = place.daemon();
+        let announced =
+            soon(20, "announcement", async || client.fetch(json!({"kinds": [31_990], "authors": [agent]})).await.pop());
+        assert!(announced.await.content.contains("\"amount\":\"free\""));
+        // What it reads, for who looks where to reach it.
+        let list =
+            soon(20, "relay list", async || client.fetch(json!({"kinds": [10_002], "authors": [agent]})).await.pop());
+        let list = list.await;
+        assert!(list.tags.iter().any(|tag| tag.as_slice().len() == 3 && tag.as_slice()[2] == "read"), "{list:?}");
+        let beat =
+            soon(20, "heartbeat", async || client.fetch(json!({"kinds": [11_998], "authors": [agent]})).await.pop());
+        let ends = beat.await.tags.expiration().copied().expect("it ends");
+        assert!((100..=180).contains(&(ends.as_secs() - Timestamp::now().as_secs())), "three minutes");
+
+        let customer = Keys::generate();
+        let builder = EventBuilder::new(Kind::Custom(7_007), "").tag(Tag::public_key(agent));
+        let ping = builder.sign_with_keys(&customer).expect("signed");
+        client.publish(&ping).await;
+        let pong = soon(20, "pong", async || client.fetch(json!({"kinds": [7_000], "#e": [ping.id]})).await.pop());
+        assert!(pong.await.tags.iter().any(|tag| tag.as_slice() == ["status", "pong"]));
+
+        // A deletion takes back what is older, to the second.
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+        assert_eq!(daemon.end(Signal::TERM).0, Some(0));
+        assert!(client.fetch(json!({"kinds": [31_990], "authors": [agent]})).await.is_empty(), "taken back");
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    }
+    relay.shutdown();
+}
