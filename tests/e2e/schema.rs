@@ -3,11 +3,12 @@
 use nostr::Event;
 
 /// The schemas, by kind.
-const SCHEMAS: [(u16, &str); 6] = [
+const SCHEMAS: [(u16, &str); 7] = [
     (0, include_str!("../schemas/0.json")),
     (5, include_str!("../schemas/5.json")),
     (10_002, include_str!("../schemas/10002.json")),
     (10_166, include_str!("../schemas/10166.json")),
+    (11_998, include_str!("../schemas/11998.json")),
     (30_166, include_str!("../schemas/30166.json")),
     (31_990, include_str!("../schemas/31990.json")),
 ];

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use brotr_storage::{Batch, Delivery, Lane, Outgoing};
+use futures::StreamExt;
 use nostr::{Event, JsonUtil};
 use tokio::task::JoinSet;
 
@@ -74,12 +75,16 @@ async fn to_relay(agent: &Agent, voice: &Voice, relay: &str, lane: Lane) -> Resu
     }
     let due = agent.archive.due_outgoing(relay, lane, now(), PAGE).await?;
     let at_once = if lane == Lane::Versions { 1 } else { ANSWERS };
-    for (n, some) in due.chunks(at_once).enumerate() {
+    let sending = futures::stream::iter(due.into_iter().enumerate()).map(async |(n, one)| {
         if lane == Lane::Versions && n >= AT_ONCE {
             tokio::time::sleep(PACE).await;
         }
-        let said = futures::future::join_all(some.iter().map(|one| send(agent, voice, one))).await;
-        let ended: Vec<_> = some.iter().cloned().zip(said).collect();
+        let delivery = send(agent, voice, &one).await;
+        (one, delivery)
+    });
+    // What has ended is kept at once, though others of the same page have not.
+    let mut sent = std::pin::pin!(sending.buffer_unordered(at_once).ready_chunks(at_once));
+    while let Some(ended) = sent.next().await {
         for (_, delivery) in &ended {
             Happening::Delivered { relay, delivery }.tell();
         }
