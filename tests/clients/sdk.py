@@ -37,7 +37,7 @@ async def main():
                     continue
                 told.add(event.id().to_hex())
                 assert event.verify() and event.author() == agent
-                secret = any(tag.as_vec()[0] == "encrypted" for tag in event.tags().to_vec())
+                secret = any(tag.to_vec()[0] == "encrypted" for tag in event.tags())
                 say("<-", event, nip44_decrypt(keys.secret_key(), agent, event.content()) if secret else "")
             if any(event.kind().as_u16() == 6400 for event in found):
                 return

@@ -1,6 +1,6 @@
 //! Sending what is queued, with backoff, and keeping what relays said to it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -75,16 +75,21 @@ async fn to_relay(agent: &Agent, voice: &Voice, relay: &str, lane: Lane) -> Resu
     }
     let due = agent.archive.due_outgoing(relay, lane, now(), PAGE).await?;
     let at_once = if lane == Lane::Versions { 1 } else { ANSWERS };
-    let sending = futures::stream::iter(due.into_iter().enumerate()).map(async |(n, one)| {
+    let sending = futures::stream::iter(by_job(due).into_iter().enumerate()).map(async |(n, of_one)| {
         if lane == Lane::Versions && n >= AT_ONCE {
             tokio::time::sleep(PACE).await;
         }
-        let delivery = send(agent, voice, &one).await;
-        (one, delivery)
+        let mut ended = Vec::with_capacity(of_one.len());
+        for one in of_one {
+            let delivery = send(agent, voice, &one).await;
+            ended.push((one, delivery));
+        }
+        ended
     });
     // What has ended is kept at once, though others of the same page have not.
     let mut sent = std::pin::pin!(sending.buffer_unordered(at_once).ready_chunks(at_once));
     while let Some(ended) = sent.next().await {
+        let ended = ended.concat();
         for (_, delivery) in &ended {
             Happening::Delivered { relay, delivery }.tell();
         }
@@ -94,6 +99,21 @@ async fn to_relay(agent: &Agent, voice: &Voice, relay: &str, lane: Lane) -> Resu
         }
     }
     Ok(())
+}
+
+/// What is due, that which is said of one job together and in order: a customer is not told of the end before the beginning.
+fn by_job(due: Vec<Outgoing>) -> Vec<Vec<Outgoing>> {
+    let mut groups: Vec<Vec<Outgoing>> = Vec::new();
+    let mut places = HashMap::new();
+    for one in due {
+        let job = Event::from_json(&one.body).ok().and_then(|event| event.tags.event_ids().next().copied());
+        let place = *places.entry(job.unwrap_or(one.event)).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
+        }
+    }
+    groups
 }
 
 /// Archives what is meant for who reads here, all that waits at once.
