@@ -1,9 +1,13 @@
 //! What happens, told once: the log line and the metrics of one happening come from one value.
 
+use std::sync::LazyLock;
+
 use brotr_storage::{Delivery, Paid, Stored};
-use metrics::{counter, gauge};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use tokio::sync::broadcast;
 use tracing::{debug, info, warn};
 
+use crate::agent::now;
 use crate::monitor::Health;
 use crate::synchronizer::Pass;
 
@@ -105,9 +109,68 @@ pub enum Happening<'a> {
     },
 }
 
+/// Everything that is counted, with what it means.
+const COUNTERS: [(&str, &str); 18] = [
+    ("brotr_checks_total", "Checks of relays, by outcome."),
+    ("brotr_deliveries_total", "Tries to send an event of ours to a relay, by outcome."),
+    ("brotr_events_known_total", "Events that a relay gave and that were archived before."),
+    ("brotr_events_rejected_total", "Events that a relay gave and that are not what was signed or asked for."),
+    ("brotr_events_removed_total", "Events that retention removed."),
+    ("brotr_events_stored_total", "Events that were archived."),
+    ("brotr_jobs_ended_total", "Jobs that ended, or were billed, by status."),
+    ("brotr_jobs_received_total", "Job requests that were kept."),
+    ("brotr_live_ends_total", "Live subscriptions that ended."),
+    ("brotr_live_subscriptions_total", "Live subscriptions that began."),
+    ("brotr_payments_msat_total", "What was paid for jobs, in millisats."),
+    ("brotr_payments_total", "Payments for jobs."),
+    ("brotr_relays_found_total", "Relays that were not known before."),
+    ("brotr_service_failures_total", "Services that failed and were started again, by service."),
+    ("brotr_source_failures_total", "Sources of relays that could not be read."),
+    ("brotr_sync_gaps_total", "Gaps that passes over relays left."),
+    ("brotr_sync_passes_total", "Passes over relays, by outcome."),
+    ("brotr_sync_requests_total", "Requests that passes over relays took."),
+];
+const GAUGES: [(&str, &str); 14] = [
+    ("brotr_archive_bytes", "The size of the database."),
+    ("brotr_archive_events", "Archived events."),
+    ("brotr_archive_pubkeys", "Authors of archived events."),
+    ("brotr_archive_sightings", "Pairs of archived event and relay that holds it."),
+    ("brotr_coverage_gaps", "Spans of time of a relay that could not be proven."),
+    ("brotr_coverage_lag_seconds", "From the end of what is proven to now, the mean of relays that are up."),
+    ("brotr_coverage_relays", "Relays of which anything is proven."),
+    ("brotr_disk_free_bytes", "Free on the disk of an archive on this machine."),
+    ("brotr_jobs", "Jobs that are remembered, by status."),
+    ("brotr_outbox_waiting", "Events of ours that wait to be sent."),
+    ("brotr_process_resident_bytes", "The memory of this process."),
+    ("brotr_relays", "Relays, by state."),
+    ("brotr_service_up", "Whether a service runs, by service."),
+    ("brotr_tor_up", "Whether Tor can build circuits, where it is used."),
+];
+
+/// Says what each name means to who records.
+pub fn describe() {
+    for (name, help) in COUNTERS {
+        describe_counter!(name, help);
+    }
+    for (name, help) in GAUGES {
+        describe_gauge!(name, help);
+    }
+    describe_histogram!("brotr_job_seconds", "From the arrival of a job to its end.");
+}
+
+/// What becomes of jobs, as JSON, for who watches.
+static JOBS: LazyLock<broadcast::Sender<String>> = LazyLock::new(|| broadcast::Sender::new(256));
+
+/// Watches what becomes of jobs.
+#[must_use]
+pub fn watch() -> broadcast::Receiver<String> {
+    JOBS.subscribe()
+}
+
 impl Happening<'_> {
-    /// Logs and counts it.
+    /// Logs and counts it, and tells who watches.
     pub fn tell(&self) {
+        self.show();
         match self {
             Self::ServiceUp(service) => {
                 debug!(service, "service started");
@@ -198,7 +261,21 @@ impl Happening<'_> {
             Self::JobEnded { job, status, seconds } => {
                 info!(%job, status, seconds, "job ended");
                 counter!("brotr_jobs_ended_total", "status" => *status).increment(1);
+                #[expect(clippy::cast_precision_loss, reason = "jobs take seconds, not aeons")]
+                histogram!("brotr_job_seconds").record(*seconds as f64);
             }
         }
+    }
+
+    fn show(&self) {
+        if JOBS.receiver_count() == 0 {
+            return;
+        }
+        let (job, status) = match self {
+            Self::JobReceived(job) => (job, "received"),
+            Self::JobEnded { job, status, .. } => (job, *status),
+            _ => return,
+        };
+        let _ = JOBS.send(serde_json::json!({"id": job, "status": status, "at": now()}).to_string());
     }
 }

@@ -1,6 +1,6 @@
 //! Starts, watches, restarts and stops services. Nothing else in the daemon spawns a task that outlives its caller.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,19 +24,48 @@ const SETTLED: Duration = Duration::from_secs(600);
 /// How long services have to end.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// How services do, for `/healthz`.
+/// How services do, for `/healthz`, and whether they are to pause.
 #[derive(Debug, Clone, Default)]
-pub struct Vitals(Arc<RwLock<BTreeMap<&'static str, Option<String>>>>);
+pub struct Vitals {
+    services: Arc<RwLock<BTreeMap<&'static str, Option<String>>>>,
+    paused: Arc<watch::Sender<BTreeSet<&'static str>>>,
+}
 
 impl Vitals {
     fn set(&self, service: &'static str, trouble: Option<String>) {
-        self.0.write().expect("no holder panics").insert(service, trouble);
+        self.services.write().expect("no holder panics").insert(service, trouble);
+    }
+
+    /// Stops a service until it is resumed, or lets it go on; `false` when there is none of that name.
+    #[must_use]
+    pub fn pause(&self, service: &str, paused: bool) -> bool {
+        let Some((name, _)) = self.services().into_iter().find(|(name, _)| *name == service) else { return false };
+        self.paused.send_modify(|all| {
+            if paused {
+                all.insert(name);
+            } else {
+                all.remove(name);
+            }
+        });
+        true
+    }
+
+    /// Whether a service pauses.
+    #[must_use]
+    pub fn is_paused(&self, service: &str) -> bool {
+        self.paused.borrow().contains(service)
+    }
+
+    /// Waits until a service pauses, or no longer does.
+    async fn until(&self, service: &'static str, paused: bool) {
+        let mut all = self.paused.subscribe();
+        let _ = all.wait_for(|all| all.contains(service) == paused).await;
     }
 
     /// Each service with its trouble, if it has any.
     #[must_use]
     pub fn services(&self) -> BTreeMap<&'static str, Option<String>> {
-        self.0.read().expect("no holder panics").clone()
+        self.services.read().expect("no holder panics").clone()
     }
 }
 
@@ -84,9 +114,17 @@ impl Supervisor {
 async fn keep_running(name: &'static str, run: impl Fn() -> BoxFuture<'static, Result<()>>, vitals: Vitals) {
     let mut wait = FIRST_WAIT;
     loop {
+        vitals.until(name, false).await;
         Happening::ServiceUp(name).tell();
         let began = Instant::now();
-        let error = match std::panic::AssertUnwindSafe(run()).catch_unwind().await {
+        let ended = tokio::select! {
+            ended = std::panic::AssertUnwindSafe(run()).catch_unwind() => ended,
+            () = vitals.until(name, true) => {
+                tracing::info!(service = name, "service paused");
+                continue;
+            }
+        };
+        let error = match ended {
             Ok(Ok(())) => "it ended by itself".to_owned(),
             Ok(Err(error)) => format!("{error:#}"),
             Err(panic) => format!("it panicked: {}", words(panic.as_ref())),

@@ -8,8 +8,8 @@ use nostr::{EventId, Filter};
 
 use crate::backup::Counts;
 use crate::rows::{
-    Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Lane, Network, Outgoing, Relay,
-    RelayQuery, Stats, Stored, Visit,
+    Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Lane, Network, Outgoing, Overview,
+    Progress, Relay, RelayQuery, Stats, Stored, Visit,
 };
 use crate::{Event, Jobs, StorageError, View};
 
@@ -133,6 +133,9 @@ pub trait Ledger: Send + Sync {
     /// Lists relays by address, or those due longest first where a due time is asked for.
     async fn relays(&self, query: &RelayQuery) -> Result<Vec<Relay>>;
 
+    /// The same relays with what their last checks found.
+    async fn overview(&self, query: &RelayQuery) -> Result<Vec<Overview>>;
+
     /// One relay.
     async fn relay(&self, url: &str) -> Result<Option<Relay>>;
 
@@ -160,6 +163,9 @@ pub trait Ledger: Send + Sync {
 
     /// Coverage and gaps of one relay, or of all.
     async fn coverage(&self, url: Option<&str>) -> Result<Vec<CoverageReport>>;
+
+    /// How far the archive is: coverage in numbers.
+    async fn progress(&self, now: i64) -> Result<Progress>;
 
     /// A value that a service left for itself.
     async fn state(&self, service: &str, kind: &str, key: &str) -> Result<Option<String>>;

@@ -7,10 +7,10 @@ use nostr::{EventId, PublicKey};
 use sha2::{Digest, Sha256};
 
 use crate::archive::Ledger;
-use crate::database::{Database, Row, Transaction, args};
+use crate::database::{Database, Row, Transaction, Value, args};
 use crate::rows::{
-    CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Lane, Network, Outgoing, Relay,
-    RelayQuery, RelayState, Visit,
+    CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Lane, Network, Outgoing, Overview,
+    Progress, Relay, RelayQuery, RelayState, Visit,
 };
 use crate::{StorageError, claims};
 
@@ -27,6 +27,37 @@ pub(crate) fn event_id(bytes: &[u8]) -> Result<EventId> {
 
 pub(crate) fn public_key(bytes: &[u8]) -> Result<PublicKey> {
     PublicKey::from_slice(bytes).map_err(|e| StorageError::Damaged { what: "public key", detail: e.to_string() })
+}
+
+/// Which relays a query asks for, by the values of [`relay_args`].
+macro_rules! relays_where {
+    () => {
+        "where url > $1 and ($2 = '' or ' ' || $2 || ' ' like '% ' || network || ' %') \
+         and ($6 = '' or ' ' || $6 || ' ' like '% ' || state || ' %') and check_due_at <= $3 and sync_due_at <= $4 \
+         and url like '%' || $8 || '%' escape '!' "
+    };
+}
+
+fn relay_args(query: &RelayQuery) -> Vec<Value> {
+    let networks = query.networks.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(" ");
+    let states = query.states.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ");
+    let order = match (query.check_due, query.sync_due) {
+        (Some(_), _) => "check",
+        (None, Some(_)) => "sync",
+        (None, None) => "",
+    };
+    let contains: String =
+        query.contains.chars().flat_map(|c| ['!'].into_iter().filter(move |_| "!%_".contains(c)).chain([c])).collect();
+    args![
+        query.after.as_deref().unwrap_or_default(),
+        networks,
+        query.check_due.unwrap_or(i64::MAX),
+        query.sync_due.unwrap_or(i64::MAX),
+        query.limit,
+        states,
+        order,
+        contains
+    ]
 }
 
 fn relay(row: &Row) -> Result<Relay> {
@@ -110,31 +141,28 @@ impl<D: Database> Ledger for D {
     }
 
     async fn relays(&self, query: &RelayQuery) -> Result<Vec<Relay>> {
-        let networks = query.networks.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(" ");
-        let states = query.states.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ");
-        let order = match (query.check_due, query.sync_due) {
-            (Some(_), _) => "check",
-            (None, Some(_)) => "sync",
-            (None, None) => "",
+        let sql = concat!(
+            "select url, network, state, discovered_at, checked_at, failures from relay ",
+            relays_where!(),
+            "order by case $7 when 'check' then check_due_at when 'sync' then sync_due_at else 0 end, url limit $5"
+        );
+        self.rows(sql, relay_args(query)).await?.iter().map(relay).collect()
+    }
+
+    async fn overview(&self, query: &RelayQuery) -> Result<Vec<Overview>> {
+        let sql = concat!(
+            "select url, network, state, discovered_at, checked_at, failures, visit.rtt_open_ms, visit.rtt_read_ms, \
+             visit.rtt_write_ms, document.data \
+             from relay left join visit on visit.relay = relay.k and visit.at = relay.checked_at \
+             left join document on document.k = visit.nip66 ",
+            relays_where!(),
+            "order by case $7 when 'check' then check_due_at when 'sync' then sync_due_at else 0 end, url limit $5"
+        );
+        let overview = |row: &Row| {
+            let rtt_ms = [row.opt_int(6)?, row.opt_int(7)?, row.opt_int(8)?];
+            Ok(Overview { relay: relay(row)?, rtt_ms, nip66: row.opt_text(9)? })
         };
-        let rows = self
-            .rows(
-                "select url, network, state, discovered_at, checked_at, failures from relay \
-                 where url > $1 and ($2 = '' or ' ' || $2 || ' ' like '% ' || network || ' %') and ($6 = '' or ' ' || $6 || ' ' like '% ' || state || ' %') \
-                 and check_due_at <= $3 and sync_due_at <= $4 \
-                 order by case $7 when 'check' then check_due_at when 'sync' then sync_due_at else 0 end, url limit $5",
-                args![
-                    query.after.as_deref().unwrap_or_default(),
-                    networks,
-                    query.check_due.unwrap_or(i64::MAX),
-                    query.sync_due.unwrap_or(i64::MAX),
-                    query.limit,
-                    states,
-                    order
-                ],
-            )
-            .await?;
-        rows.iter().map(relay).collect()
+        self.rows(sql, relay_args(query)).await?.iter().map(overview).collect()
     }
 
     async fn relay(&self, url: &str) -> Result<Option<Relay>> {
@@ -286,6 +314,20 @@ impl<D: Database> Ledger for D {
             )
             .await?;
         claims::reports(&covered, &gaps)
+    }
+
+    async fn progress(&self, now: i64) -> Result<Progress> {
+        let rows = self
+            .rows(
+                "select (select count(distinct relay) from coverage), (select count(*) from gap), \
+                 (select cast(avg(case when $1 > ends then $1 - ends else 0 end) as bigint) from \
+                  (select max(until) as ends from coverage join relay on relay.k = coverage.relay \
+                   where relay.state = 'up' group by coverage.relay) of_relay)",
+                args![now],
+            )
+            .await?;
+        let row = rows.first().ok_or(StorageError::Damaged { what: "count", detail: "none".into() })?;
+        Ok(Progress { relays: row.int(0)?, gaps: row.int(1)?, lag: row.opt_int(2)? })
     }
 
     async fn state(&self, service: &str, kind: &str, key: &str) -> Result<Option<String>> {

@@ -165,10 +165,23 @@ pub struct RelayQuery {
     pub check_due: Option<i64>,
     /// Only relays whose next synchronization is due at this time.
     pub sync_due: Option<i64>,
+    /// Only addresses that contain this text; all when empty.
+    pub contains: String,
     /// Only addresses that sort after this one: the last of the page before. Not together with a due time.
     pub after: Option<String>,
     /// At most so many.
     pub limit: i64,
+}
+
+/// A relay with what its last check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overview {
+    /// The relay.
+    pub relay: Relay,
+    /// Round trips of opening, reading and writing, where measured, in milliseconds.
+    pub rtt_ms: [Option<i64>; 3],
+    /// The facts that were found, as JSON.
+    pub nip66: Option<String>,
 }
 
 /// What one check found, to be kept.
@@ -279,6 +292,17 @@ pub struct CoverageReport {
     pub covered: Vec<Covered>,
     /// What is not, in order of time.
     pub gaps: Vec<Gap>,
+}
+
+/// How far the archive is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Relays of which anything is proven.
+    pub relays: i64,
+    /// Seconds from the end of what is proven of a relay to now, on average of those that are up; nothing where there are none.
+    pub lag: Option<i64>,
+    /// Gaps.
+    pub gaps: i64,
 }
 
 /// What one relay gave, to be kept in one transaction together with the coverage that claims it.

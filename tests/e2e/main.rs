@@ -8,6 +8,7 @@ mod finder;
 mod flood;
 mod guard;
 mod habits;
+mod http;
 mod live;
 mod main_job;
 mod memory;

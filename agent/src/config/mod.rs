@@ -69,6 +69,7 @@ impl Config {
             ("synchronizer.page_size", config.synchronizer.page_size),
             ("dvm.concurrency", config.dvm.concurrency),
             ("relay.max_connections", config.relay.max_connections),
+            ("http.per_minute", config.http.per_minute as usize),
         ] {
             if !(1..=MOST).contains(&value) {
                 bail!("{name}: {key} is {value}: give a number from 1 to {MOST}");
@@ -119,6 +120,7 @@ impl Config {
             ("dvm.limits.deny", &limits.deny),
             ("dvm.limits.trust", &limits.trust),
             ("dvm.payment.zappers", &payment.zappers),
+            ("http.admins", &config.http.admins),
         ] {
             for text in list {
                 nostr::PublicKey::parse(text).with_context(|| format!("{name}: {key}: {text:?} is no public key"))?;

@@ -567,12 +567,20 @@ section! {
 }
 
 section! {
-    /// Health and metrics over HTTP.
+    /// Health, metrics, REST and the dashboard over HTTP.
     Http {
         /// Whether it runs.
         enabled: bool = true,
         /// Where it listens.
         #[schemars(with = "String")]
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
+        /// What may be written is written with this token, or signed (NIP-98).
+        token: Option<Secret> = None,
+        /// Whose signatures count beside the agent's own (npub or hexadecimal).
+        admins: Vec<String> = vec![],
+        /// Pages of these origins may read; `*` for all.
+        cors: Vec<String> = vec![],
+        /// Requests a minute from one address.
+        per_minute: u32 = 600,
     }
 }

@@ -1,6 +1,7 @@
 //! Checking relays on schedule, keeping what was found, and publishing it (NIP-66).
 
 mod check;
+mod history;
 mod place;
 mod probe;
 mod schedule;
@@ -12,6 +13,7 @@ use anyhow::Result;
 use brotr_storage::{CheckRecord, DocumentType, Relay, RelayQuery, RelayState};
 
 pub use check::{Health, ORDER, Outcome, Plan, Requirement, WriteTest, check};
+pub use history::History;
 pub use place::{Place, Places};
 pub use probe::{Probe, Probes};
 

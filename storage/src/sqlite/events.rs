@@ -141,6 +141,11 @@ impl Events for SqliteArchive {
                     return Ok(0);
                 }
                 drop(find);
+                if let ([filter], []) = (filters.as_slice(), keys.as_slice())
+                    && let Some(count) = tagged(&tx, filter, view)?
+                {
+                    return Ok(count);
+                }
                 let all = match total(&tx, &filters, &keys)? {
                     Some(total) => total,
                     None => {
@@ -152,6 +157,10 @@ impl Events for SqliteArchive {
                 // What is hidden is little beside what is there: it is taken away, not left out.
                 let hidden: i64 = match view {
                     View::All => 0,
+                    View::Client { now } if matches!(filters.as_slice(), [one] if one.is_empty()) && keys.is_empty() => {
+                        let sql = "select count(distinct event) from hidden where since <= ?1";
+                        tx.prepare_cached(sql)?.query_row([now], |row| row.get(0))?
+                    }
                     View::Client { now } => {
                         let Condition { sql, args, .. } = Condition::any(Dialect::Sqlite, &filters, View::All, &keys);
                         let sql = format!(
@@ -283,6 +292,29 @@ impl Events for SqliteArchive {
         };
         self.readers.read(stats).await
     }
+}
+
+/// How many events have a tag, where nothing else is asked but a span of time: the index of tags knows all of that.
+fn tagged(connection: &Connection, filter: &Filter, view: View) -> Result<Option<u64>, StorageError> {
+    let only_tags =
+        filter.ids.is_none() && filter.authors.is_none() && filter.kinds.is_none() && filter.search.is_none();
+    let mut tags = filter.generic_tags.iter();
+    let (Some((letter, values)), None, true) = (tags.next(), tags.next(), only_tags) else { return Ok(None) };
+    let places = vec!["?"; values.len()].join(", ");
+    let hidden = match view {
+        View::All => "",
+        View::Client { .. } => "and not exists (select 1 from hidden h where h.event = tag.event and h.since <= ?1)",
+    };
+    let sql = format!(
+        "select count(distinct event) from tag where ?1 >= 0 and created_at >= ?2 and created_at <= ?3 {hidden} and key in ({places})"
+    );
+    let second = |t: nostr::Timestamp| i64::try_from(t.as_secs()).unwrap_or(i64::MAX);
+    let now = if let View::Client { now } = view { now } else { 0 };
+    let span = [now.max(0), filter.since.map_or(i64::MIN, second), filter.until.map_or(i64::MAX, second)];
+    let keys = values.iter().map(|value| tag_key(letter.as_char(), value));
+    let count: i64 =
+        connection.prepare(&sql)?.query_row(params_from_iter(span.into_iter().chain(keys)), |row| row.get(0))?;
+    Ok(Some(count.cast_unsigned()))
 }
 
 /// How many events there are, where the totals say so.

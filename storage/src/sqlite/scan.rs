@@ -8,13 +8,17 @@ use std::collections::{BTreeSet, BinaryHeap, HashSet};
 use nostr::{EventId, Filter};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Rows, params};
 
-use crate::filter::{tag_key, words};
+use crate::filter::{SEARCHED, tag_key, words};
 use crate::ledger::event_id;
 use crate::select::fts5;
 use crate::{Cursor, StorageError, View};
 
 /// How many rows are counted of a tag to learn whether it is rarer than the authors.
 const LOOK: i64 = 2_000;
+
+/// Words that so few events have are looked up event by event; of others so many times as many rows are walked through at most.
+const FEW: usize = 1_000;
+const WALK: usize = 4;
 
 /// A hit, of which the greatest is the first to go: the oldest, and within a second the highest id.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,12 +91,8 @@ pub(super) fn newest(
     let words = filter.search.as_deref().map(words).unwrap_or_default();
     if !words.is_empty() {
         scan.rest.ids.clone_from(&filter.ids);
-        let words = fts5(&words);
-        let mut statement = connection.prepare_cached(
-            "select k, created_at, id, author, kind from event where k in (select rowid from search where search match ?1) \
-             and created_at >= ?2 and created_at <= ?3 order by created_at desc",
-        )?;
-        scan.range(&mut statement, |s, since, until| s.query(params![words, since, until]))?;
+        let narrow = filter.ids.is_some() || numbers.is_some() || !filter.generic_tags.is_empty();
+        scan.search(&fts5(&words), kinds.as_deref().unwrap_or(&SEARCHED.map(i64::from)), narrow)?;
     } else if let Some(ids) = &filter.ids {
         let mut statement = connection.prepare_cached(
             "select k, created_at, id, author, kind from event where id = ?1 and created_at >= ?2 and created_at <= ?3",
@@ -175,6 +175,7 @@ fn kinds_of(connection: &Connection, author: i64) -> rusqlite::Result<Vec<i64>> 
 }
 
 struct Scan<'c> {
+    connection: &'c Connection,
     rest: Rest,
     since: i64,
     until: i64,
@@ -189,6 +190,7 @@ struct Scan<'c> {
 impl<'c> Scan<'c> {
     fn new(connection: &'c Connection, rest: Rest, since: i64, until: i64, limit: usize) -> rusqlite::Result<Self> {
         Ok(Self {
+            connection,
             rest,
             since,
             until,
@@ -220,6 +222,42 @@ impl<'c> Scan<'c> {
                     self.hits.pop();
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Reads what has words. Where many have, the newest of a kind are looked through for those before each of them is looked up.
+    fn search(&mut self, words: &str, kinds: &[i64], narrow: bool) -> Result<(), StorageError> {
+        let connection = self.connection;
+        let mut find = connection.prepare_cached("select rowid from search where search match ?1 order by rowid")?;
+        let found = find.query_map([words], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+        let mut by_k = connection.prepare_cached(
+            "select k, created_at, id, author, kind from event where k = ?1 and created_at >= ?2 and created_at <= ?3",
+        )?;
+        if found.len() > FEW && !narrow {
+            let mut newest = connection.prepare_cached(
+                "select k, created_at from event where kind = ?1 and created_at >= ?2 and created_at <= ?3 order by created_at desc",
+            )?;
+            let mut left = found.len() * WALK;
+            for kind in kinds {
+                let mut rows = newest.query(params![kind, self.since, self.until])?;
+                while let Some(row) = rows.next()? {
+                    let (k, created_at): (i64, i64) = (row.get(0)?, row.get(1)?);
+                    if left == 0 || self.hits.len() == self.limit && created_at < self.oldest() {
+                        break;
+                    }
+                    left -= 1;
+                    if found.binary_search(&k).is_ok() {
+                        self.range(&mut by_k, |s, since, until| s.query(params![k, since, until]))?;
+                    }
+                }
+            }
+            if left > 0 {
+                return Ok(());
+            }
+        }
+        for k in found {
+            self.range(&mut by_k, |s, since, until| s.query(params![k, since, until]))?;
         }
         Ok(())
     }

@@ -62,6 +62,7 @@ suite!(
     a_result_is_held_back_until_it_is_paid_for,
     the_outbox_keeps_what_is_not_delivered,
     text_is_found_where_it_is_indexed,
+    words_that_many_have_are_found_newest_first,
     lilbrotr_keeps_what_can_be_counted,
     rust_nostr_can_stand_on_it,
     statistics_count_what_is_there,

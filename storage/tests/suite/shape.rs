@@ -2,6 +2,54 @@
 
 use super::*;
 
+/// Words that many events have are looked for in another way than words that few have.
+pub(super) async fn words_that_many_have_are_found_newest_first(archive: Arc<dyn Archive>, url: String) {
+    archive.close().await;
+    drop(archive);
+    let archive = open(&url, Options { search: true, ..Options::default() }).await.expect("opened again");
+    let keys = Keys::generate();
+    let kinds = [1_u16, 30_023, 1, 7, 1];
+    let signed = (0..4_000_usize).map(|i| {
+        let word = if i % 3 == 0 { "rare" } else { "common" };
+        // Dates in no order, several events in a second.
+        let at = (i * 7_919 % 2_000) as u64;
+        let builder = EventBuilder::new(Kind::from(kinds[i % 5]), format!("{word} {i}"));
+        let builder = builder.tag(Tag::identifier(i.to_string())).custom_created_at(Timestamp::from(at));
+        Event::from(&builder.sign_with_keys(&keys).expect("signed")).verify().expect("verified")
+    });
+    let events: Vec<Verified> = signed.collect();
+    archive.store(batch(events.clone())).await.expect("stored");
+    let all: Vec<Event> = events.into_iter().map(Verified::into_event).collect();
+    for (word, filter) in [
+        ("common", Filter::new()),
+        ("rare", Filter::new()),
+        ("common", Filter::new().kind(Kind::from(30_023))),
+        ("common", Filter::new().since(Timestamp::from(500)).until(Timestamp::from(900))),
+        ("common", Filter::new().author(keys.public_key())),
+        ("common", Filter::new().kind(Kind::from(7))),
+    ] {
+        let filter = filter.search(word);
+        let mut wanted: Vec<&Event> = all
+            .iter()
+            .filter(|event| matches(&filter, event) && event.kind != 7 && event.content.starts_with(word))
+            .collect();
+        wanted.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(a.id.cmp(&b.id)));
+        for limit in [1, 7, 100, 5_000] {
+            let found = archive.page(&filter, View::All, None, limit).await.expect("a page");
+            let ids: Vec<_> = found.iter().map(|event| event.id).collect();
+            assert_eq!(ids, wanted.iter().take(limit).map(|event| event.id).collect::<Vec<_>>(), "{filter:?} {limit}");
+        }
+        // On from the middle.
+        if let Some(middle) = wanted.get(50) {
+            let after = Cursor { created_at: middle.created_at, id: middle.id };
+            let found = archive.page(&filter, View::All, Some(after), 20).await.expect("a page");
+            let ids: Vec<_> = found.iter().map(|event| event.id).collect();
+            assert_eq!(ids, wanted[51..].iter().take(20).map(|event| event.id).collect::<Vec<_>>(), "{filter:?}");
+        }
+    }
+    archive.close().await;
+}
+
 pub(super) async fn text_is_found_where_it_is_indexed(archive: Arc<dyn Archive>, url: String) {
     let keys = Keys::generate();
     let of = |kind: u16, content: &str, at: i64, tags: Vec<Vec<String>>| {

@@ -1,0 +1,537 @@
+//! `/api/v1`: what the agent knows, for programs. The description at `/api/v1/openapi.json` is made from this code.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use brotr_storage::{
+    Cursor, DocumentType, Event, JobStatus, Network, Overview, Relay, RelayQuery, RelayState, StorageError, View,
+    within,
+};
+use nostr::{EventId, Filter};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, OpenApi, ToSchema};
+
+use super::House;
+use super::door::Problem;
+use crate::agent::now;
+use crate::initializer;
+use crate::monitor::History;
+use crate::net::Address;
+
+/// A look into the archive takes at most so long.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Rows of an answer, if nothing is said and at most.
+const USUAL: u16 = 100;
+const MOST: u16 = 1_000;
+/// A body is at most so large.
+const MAX_BODY: usize = 256 << 10;
+/// Checks of one relay that are given one by one: of the last week at most.
+const SHOWN: i64 = 500;
+const A_WEEK: i64 = 7 * 86_400;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Brotr",
+        description = "Relays, events, coverage and jobs, as one agent knows them. Times are unix seconds."
+    ),
+    paths(relays, relay, coverage, events, count, stats, jobs, history, add_relays, check_relay, service)
+)]
+struct Description;
+
+pub(super) fn routes() -> Router<House> {
+    Router::new()
+        .route("/api/v1/relays", get(relays).post(add_relays))
+        .route("/api/v1/relays/{url}", get(relay))
+        .route("/api/v1/relays/{url}/check", post(check_relay))
+        .route("/api/v1/coverage", get(coverage))
+        .route("/api/v1/events", get(events))
+        .route("/api/v1/count", get(count))
+        .route("/api/v1/stats", get(stats))
+        .route("/api/v1/history", get(history))
+        .route("/api/v1/jobs", get(jobs))
+        .route("/api/v1/services/{name}/{what}", post(service))
+        .route("/api/v1/openapi.json", get(description))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+}
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+async fn description() -> Json<utoipa::openapi::OpenApi> {
+    Json(Description::openapi())
+}
+
+/// A query string, wrong ones told so.
+struct Asked<T>(T);
+
+impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
+        read.map(|Query(asked)| Self(asked)).map_err(|error| Problem::wrong(error.body_text()))
+    }
+}
+
+async fn looked<T>(look: impl Future<Output = Result<T, StorageError>>) -> Result<T, Problem> {
+    Ok(within(PATIENCE, look).await?)
+}
+
+fn rows(limit: Option<u16>) -> Result<i64, Problem> {
+    let limit = limit.unwrap_or(USUAL);
+    if !(1..=MOST).contains(&limit) {
+        return Err(Problem::wrong(format!("limit is {limit}: give a number from 1 to {MOST}")));
+    }
+    Ok(limit.into())
+}
+
+fn words<T: std::str::FromStr>(text: Option<&str>, what: &str, all: &[&str]) -> Result<Vec<T>, Problem> {
+    let wrong = |word: &str| Problem::wrong(format!("{what} is {word:?}: give one or more of {}", all.join(",")));
+    let words = text.into_iter().flat_map(|text| text.split(',')).filter(|word| !word.is_empty());
+    words.map(|word| word.parse().map_err(|_| wrong(word))).collect()
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct RelaysAsked {
+    /// Only these networks: clearnet, tor, i2p, loki; several with commas
+    network: Option<String>,
+    /// Only these states: new, up, down, impostor, alias; several with commas
+    state: Option<String>,
+    /// Only addresses that contain this
+    contains: Option<String>,
+    /// Only addresses after this one: `next` of the page before
+    after: Option<String>,
+    /// 1 to 1000; 100 if not given
+    limit: Option<u16>,
+}
+
+/// A relay and what its last check found.
+#[derive(Serialize, ToSchema)]
+struct RelayRow {
+    url: String,
+    #[schema(value_type = String)]
+    network: Network,
+    #[schema(value_type = String)]
+    state: RelayState,
+    discovered_at: i64,
+    checked_at: Option<i64>,
+    /// Checks in a row that found it down
+    failures: i64,
+    /// Round trips in milliseconds
+    rtt_open_ms: Option<i64>,
+    rtt_read_ms: Option<i64>,
+    rtt_write_ms: Option<i64>,
+    country: Option<String>,
+    latitude: Option<f64>,
+    longitude: Option<f64>,
+}
+
+impl RelayRow {
+    fn of(relay: Relay, [open, read, write]: [Option<i64>; 3], facts: Option<&str>) -> Self {
+        let facts: Value = facts.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let Relay { url, network, state, discovered_at, checked_at, failures } = relay;
+        Self {
+            url,
+            network,
+            state,
+            discovered_at,
+            checked_at,
+            failures,
+            rtt_open_ms: open,
+            rtt_read_ms: read,
+            rtt_write_ms: write,
+            country: facts["geo"]["country"].as_str().map(str::to_owned),
+            latitude: facts["geo"]["latitude"].as_f64(),
+            longitude: facts["geo"]["longitude"].as_f64(),
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct Relays {
+    relays: Vec<RelayRow>,
+    /// What to give as `after` for the next page; null on the last
+    next: Option<String>,
+}
+
+/// Relays by address, a page at a time
+#[utoipa::path(get, path = "/api/v1/relays", params(RelaysAsked), responses((status = 200, body = Relays)))]
+async fn relays(State(house): State<House>, Asked(asked): Asked<RelaysAsked>) -> Answer<Relays> {
+    let limit = rows(asked.limit)?;
+    let named = |words: &[&'static str]| words.to_vec();
+    let networks: Vec<_> = Network::ALL.iter().map(|network| network.as_str()).collect();
+    let states: Vec<_> = RelayState::ALL.iter().map(|state| state.as_str()).collect();
+    let query = RelayQuery {
+        networks: words(asked.network.as_deref(), "network", &named(&networks))?,
+        states: words(asked.state.as_deref(), "state", &named(&states))?,
+        contains: asked.contains.unwrap_or_default(),
+        after: asked.after,
+        limit: limit + 1,
+        ..RelayQuery::default()
+    };
+    let mut found = looked(house.agent.archive.overview(&query)).await?;
+    let more = found.len() > usize::from(asked.limit.unwrap_or(USUAL));
+    if more {
+        found.pop();
+    }
+    let next = found.last().filter(|_| more).map(|last| last.relay.url.clone());
+    let row = |one: Overview| RelayRow::of(one.relay, one.rtt_ms, one.nip66.as_deref());
+    Ok(Json(Relays { relays: found.into_iter().map(row).collect(), next }))
+}
+
+#[derive(Serialize, ToSchema)]
+struct Checked {
+    at: i64,
+    up: bool,
+    rtt_open_ms: Option<i64>,
+    rtt_read_ms: Option<i64>,
+    rtt_write_ms: Option<i64>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct RelayDetail {
+    #[serde(flatten)]
+    relay: RelayRow,
+    /// Share of checks that found it up, percentiles of round trips, and when it changed
+    #[schema(value_type = Object)]
+    history: Value,
+    /// Checks of the last week, newest first
+    checks: Vec<Checked>,
+    /// Its own document as it sent it (NIP-11): nothing in it is checked
+    #[schema(value_type = Option<Object>)]
+    nip11: Option<Value>,
+    /// What was found on the last check
+    #[schema(value_type = Option<Object>)]
+    nip66: Option<Value>,
+    coverage: Vec<Coverage>,
+    /// Events that it gives at a time, as far as it was seen
+    observed_cap: Option<u64>,
+}
+
+/// One relay, with its history and what is proven of it
+///
+/// The address in the path is percent-encoded: `/api/v1/relays/wss%3A%2F%2Frelay.example%2F`.
+#[utoipa::path(get, path = "/api/v1/relays/{url}", params(("url" = String, Path, description = "Its address")),
+    responses((status = 200, body = RelayDetail), (status = 404, description = "It is not known here")))]
+async fn relay(State(house): State<House>, Path(url): Path<String>) -> Answer<RelayDetail> {
+    let archive = &house.agent.archive;
+    let address = address(&house, &url)?;
+    let url = address.as_str();
+    let Some(relay) = looked(archive.relay(url)).await? else { return Err(unknown(url)) };
+    let documents = looked(archive.documents(url)).await?;
+    let visits = looked(archive.visits(url, 0, History::VISITS)).await?;
+    let cap = looked(archive.state("synchronizer", "cap", url)).await?;
+    let document = |kind: DocumentType| documents.iter().find(|document| document.kind == kind);
+    let parsed = |kind| document(kind).and_then(|document| serde_json::from_str(&document.data).ok());
+    let rtt_ms = document(DocumentType::Nip66).map(|document| document.rtt_ms).unwrap_or_default();
+    let facts = document(DocumentType::Nip66).map(|document| document.data.clone());
+    let checks =
+        visits.iter().take_while(|visit| visit.at >= now() - A_WEEK).take(SHOWN as usize).map(|visit| Checked {
+            at: visit.at,
+            up: visit.up,
+            rtt_open_ms: visit.rtt_ms[0],
+            rtt_read_ms: visit.rtt_ms[1],
+            rtt_write_ms: visit.rtt_ms[2],
+        });
+    Ok(Json(RelayDetail {
+        checks: checks.collect(),
+        history: History::of(&visits, now()).to_json(),
+        nip11: parsed(DocumentType::Nip11),
+        nip66: parsed(DocumentType::Nip66),
+        coverage: covered(&house, Some(url)).await?,
+        observed_cap: cap.and_then(|kept| kept.split(' ').next().and_then(|cap| cap.parse().ok())),
+        relay: RelayRow::of(relay, rtt_ms, facts.as_deref()),
+    }))
+}
+
+fn address(house: &House, url: &str) -> Result<Address, Problem> {
+    Address::parse(url, house.agent.dialer.guard()).map_err(|error| Problem::wrong(format!("{url:?}: {error}")))
+}
+
+fn unknown(url: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("{url} is not known here"))
+}
+
+/// What of a relay and a filter is proven complete, and what is not
+#[derive(Serialize, ToSchema)]
+struct Coverage {
+    relay: String,
+    #[schema(value_type = Object)]
+    filter: Value,
+    covered: Vec<Span>,
+    gaps: Vec<Missing>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Span {
+    since: i64,
+    until: i64,
+    method: String,
+    proven_at: i64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Missing {
+    since: i64,
+    until: i64,
+    reason: String,
+    /// Events that were seen in it, where that is known
+    count: Option<i64>,
+    tried_at: i64,
+}
+
+async fn covered(house: &House, relay: Option<&str>) -> Result<Vec<Coverage>, Problem> {
+    let reports = looked(house.agent.archive.coverage(relay)).await?;
+    let shown = reports.into_iter().map(|report| {
+        let span = |c: brotr_storage::Covered| Span {
+            since: c.interval.since,
+            until: c.interval.until,
+            method: c.method.to_string(),
+            proven_at: c.proven_at,
+        };
+        let missing = |g: brotr_storage::Gap| Missing {
+            since: g.interval.since,
+            until: g.interval.until,
+            reason: g.reason.to_string(),
+            count: g.count,
+            tried_at: g.tried_at,
+        };
+        Coverage {
+            relay: report.relay,
+            filter: serde_json::from_str(&report.filter).unwrap_or_default(),
+            covered: report.covered.into_iter().map(span).collect(),
+            gaps: report.gaps.into_iter().map(missing).collect(),
+        }
+    });
+    Ok(shown.collect())
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct CoverageAsked {
+    /// The relay's address
+    relay: String,
+}
+
+/// Spans of time of which everything a relay holds is archived, and the gaps between them
+#[utoipa::path(get, path = "/api/v1/coverage", params(CoverageAsked), responses((status = 200, body = Vec<Coverage>)))]
+async fn coverage(State(house): State<House>, Asked(asked): Asked<CoverageAsked>) -> Answer<Vec<Coverage>> {
+    let address = address(&house, &asked.relay)?;
+    Ok(Json(covered(&house, Some(address.as_str())).await?))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct EventsAsked {
+    /// A NIP-01 filter as JSON; everything if not given
+    filter: Option<String>,
+    /// Only events after this one: `next` of the page before
+    after: Option<String>,
+    /// 1 to 1000; 100 if not given
+    limit: Option<u16>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Events {
+    /// As they were signed, newest first
+    #[schema(value_type = Vec<Object>)]
+    events: Vec<Event>,
+    /// What to give as `after` for the next page; null on the last
+    next: Option<String>,
+}
+
+fn filter(text: Option<&str>) -> Result<Filter, Problem> {
+    let Some(text) = text else { return Ok(Filter::new()) };
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| Problem::wrong(format!("filter is no JSON: {error}")))?;
+    brotr_storage::parse_filter(&value).map_err(|error| Problem::wrong(format!("filter: {error}")))
+}
+
+/// Events by filter, as a good relay would give them, a page at a time
+#[utoipa::path(get, path = "/api/v1/events", params(EventsAsked), responses((status = 200, body = Events)))]
+async fn events(State(house): State<House>, Asked(asked): Asked<EventsAsked>) -> Answer<Events> {
+    let filter = filter(asked.filter.as_deref())?;
+    let limit = usize::from(asked.limit.unwrap_or(USUAL)).min(filter.limit.unwrap_or(usize::MAX));
+    rows(asked.limit)?;
+    let after = asked.after.as_deref().map(|text| {
+        let (at, id) = text.split_once(':')?;
+        Some(Cursor { created_at: at.parse().ok()?, id: EventId::from_hex(id).ok()? })
+    });
+    let after = match after {
+        Some(None) => return Err(Problem::wrong("after is not what was given as next")),
+        Some(cursor) => cursor,
+        None => None,
+    };
+    let view = View::Client { now: now() };
+    let events =
+        if limit == 0 { vec![] } else { looked(house.agent.archive.page(&filter, view, after, limit)).await? };
+    let next = events.last().filter(|_| events.len() == limit && filter.limit.is_none());
+    let next = next.map(|last| format!("{}:{}", last.created_at, last.id));
+    Ok(Json(Events { events, next }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct CountAsked {
+    /// A NIP-01 filter as JSON; everything if not given
+    filter: Option<String>,
+    /// Only events seen on this relay
+    relay: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Count {
+    count: u64,
+}
+
+/// How many events a filter asks for
+#[utoipa::path(get, path = "/api/v1/count", params(CountAsked), responses((status = 200, body = Count)))]
+async fn count(State(house): State<House>, Asked(asked): Asked<CountAsked>) -> Answer<Count> {
+    let filter = filter(asked.filter.as_deref())?;
+    let relay = asked.relay.map(|url| address(&house, &url).map(|address| address.as_str().to_owned())).transpose()?;
+    let relays: Vec<String> = relay.into_iter().collect();
+    let view = View::Client { now: now() };
+    Ok(Json(Count { count: looked(house.agent.archive.count(&[filter], view, &relays)).await? }))
+}
+
+/// The archive in numbers
+#[utoipa::path(get, path = "/api/v1/stats", responses((status = 200, body = Object)))]
+async fn stats(State(house): State<House>) -> Answer<Value> {
+    Ok(Json(serde_json::to_value(looked(house.agent.archive.stats()).await?).unwrap_or_default()))
+}
+
+/// The archive in numbers over time, every five minutes of the last week: relays up and down, events, and how far behind
+#[utoipa::path(get, path = "/api/v1/history", responses((status = 200, body = Vec<Object>)))]
+async fn history(State(house): State<House>) -> Json<Vec<super::live::Sample>> {
+    Json(house.live.history())
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct JobsAsked {
+    /// Only those that stand so: received, working, unpaid, answered, failed or cancelled
+    status: Option<String>,
+    /// 1 to 1000; 100 if not given
+    limit: Option<u16>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct JobRow {
+    /// The id of the request
+    id: String,
+    kind: u16,
+    customer: String,
+    received_at: i64,
+    #[schema(value_type = String)]
+    status: JobStatus,
+}
+
+/// The newest jobs
+#[utoipa::path(get, path = "/api/v1/jobs", params(JobsAsked), responses((status = 200, body = Vec<JobRow>)))]
+async fn jobs(State(house): State<House>, Asked(asked): Asked<JobsAsked>) -> Answer<Vec<JobRow>> {
+    let all: Vec<_> = JobStatus::ALL.iter().map(|status| status.as_str()).collect();
+    let status = words::<JobStatus>(asked.status.as_deref(), "status", &all)?;
+    let found = looked(house.agent.archive.jobs(status.first().copied(), rows(asked.limit)?)).await?;
+    let row = |job: brotr_storage::Job| JobRow {
+        id: job.id.to_hex(),
+        kind: job.kind,
+        customer: job.customer.to_hex(),
+        received_at: job.received_at,
+        status: job.status,
+    };
+    Ok(Json(found.into_iter().map(row).collect()))
+}
+
+/// Lets in who may write.
+fn admit(house: &House, method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    // Behind a proxy it is https that was signed for.
+    let signed = |scheme: &str| house.door.may_write(method, &format!("{scheme}://{host}{path}"), headers, body);
+    signed("http").or_else(|problem| signed("https").map_err(|_| problem))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewRelays {
+    /// Addresses
+    relays: Vec<String>,
+}
+
+/// Adds relays; needs `http.token`, or a signature (NIP-98)
+#[utoipa::path(post, path = "/api/v1/relays", request_body = NewRelays,
+    responses((status = 200, body = Object), (status = 401, description = "Neither the token nor a signature that counts")))]
+async fn add_relays(
+    State(house): State<House>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer<Value> {
+    admit(&house, &method, &uri, &headers, &body)?;
+    let new: NewRelays = serde_json::from_slice(&body)
+        .map_err(|error| Problem::wrong(format!("the body is not as described: {error}")))?;
+    let sorted = initializer::sort(&new.relays.join("\n"), house.agent.dialer.guard());
+    let added = initializer::add(house.agent.archive.as_ref(), sorted).await.map_err(|error| {
+        tracing::warn!(%error, "failed to add relays");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the archive could not be written: try again later")
+    })?;
+    Ok(Json(serde_json::to_value(added).unwrap_or_default()))
+}
+
+/// Has a relay checked at the monitor's next look, within seconds; needs `http.token`, or a signature (NIP-98)
+#[utoipa::path(post, path = "/api/v1/relays/{url}/check", params(("url" = String, Path, description = "Its address")),
+    responses((status = 202, body = Object), (status = 401, description = "Neither the token nor a signature that counts")))]
+async fn check_relay(
+    State(house): State<House>,
+    Path(url): Path<String>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    admit(&house, &method, &uri, &headers, &[])?;
+    let address = address(&house, &url)?;
+    let url = address.as_str();
+    if looked(house.agent.archive.relay(url)).await?.is_none() {
+        return Err(unknown(url));
+    }
+    looked(house.agent.archive.set_check_due(url, 0)).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({"relay": url, "due": true}))))
+}
+
+/// Pauses a service, or lets it go on, until the agent ends; needs `http.token`, or a signature (NIP-98)
+#[utoipa::path(post, path = "/api/v1/services/{name}/{what}",
+    params(("name" = String, Path, description = "As /healthz names it"), ("what" = String, Path, description = "pause or resume")),
+    responses((status = 200, body = Object), (status = 401, description = "Neither the token nor a signature that counts")))]
+async fn service(
+    State(house): State<House>,
+    Path((name, what)): Path<(String, String)>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Answer<Value> {
+    admit(&house, &method, &uri, &headers, &[])?;
+    let paused = match what.as_str() {
+        "pause" if name == "http" => return Err(Problem::wrong("who pauses http cannot resume it")),
+        "pause" => true,
+        "resume" => false,
+        _ => return Err(Problem::wrong(format!("{what:?} is neither pause nor resume"))),
+    };
+    if !house.vitals.pause(&name, paused) {
+        return Err(Problem::new(StatusCode::NOT_FOUND, format!("no service is called {name:?}: see /healthz")));
+    }
+    Ok(Json(json!({"service": name, "paused": paused})))
+}

@@ -1,0 +1,215 @@
+//! Who may come in, how often, and what every answer says of itself.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+
+use anyhow::Result;
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use nostr::nips::nip98::{HttpMethod, verify_auth_header};
+use nostr::{PublicKey, Timestamp, Url};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::House;
+use crate::agent::Agent;
+
+/// Answers that are larger are given without a tag.
+const TAGGED: usize = 8 << 20;
+/// What the page may do: nothing but what came with it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Keeps the limits and the keys.
+#[derive(Debug)]
+pub(super) struct Door {
+    rate: DefaultKeyedRateLimiter<IpAddr>,
+    token: Option<SecretString>,
+    /// Who may write by NIP-98: the agent's own key, and those the operator names.
+    admins: Vec<PublicKey>,
+    origins: Vec<String>,
+}
+
+impl Door {
+    pub(super) fn new(agent: &Agent) -> Result<Self> {
+        let http = &agent.config.http;
+        let per_minute = NonZeroU32::new(http.per_minute).unwrap_or(NonZeroU32::MIN);
+        let mut admins = vec![agent.signer.public_key()];
+        for admin in &http.admins {
+            admins.push(PublicKey::parse(admin)?);
+        }
+        let token = http.token.as_ref().map(|token| token.0.clone());
+        Ok(Self { rate: RateLimiter::keyed(Quota::per_minute(per_minute)), token, admins, origins: http.cors.clone() })
+    }
+
+    /// Whether a request may change something: by the token, or signed (NIP-98).
+    pub(super) fn may_write(
+        &self,
+        method: &Method,
+        url: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<(), Problem> {
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if let Some(bearer) = given.strip_prefix("Bearer ") {
+            let hash = |text: &str| Sha256::digest(text.trim());
+            // Hashes are compared, so that time tells nothing of the token.
+            let known = self.token.as_ref().is_some_and(|token| hash(token.expose_secret()) == hash(bearer));
+            return if known { Ok(()) } else { Err(Problem::unauthorized("the token is not the one of http.token")) };
+        }
+        let method: HttpMethod = match method.as_str().parse() {
+            Ok(method) => method,
+            Err(_) => return Err(Problem::unauthorized("this method cannot be signed for")),
+        };
+        let url = Url::parse(url).map_err(|_| Problem::unauthorized("the address cannot be signed for"))?;
+        let body = (!body.is_empty()).then_some(body);
+        match verify_auth_header(given, &url, method, Timestamp::now(), body) {
+            Ok(key) if self.admins.contains(&key) => Ok(()),
+            Ok(_) => Err(Problem::unauthorized("the key is neither the agent's own nor one of http.admins")),
+            Err(error) => Err(Problem::unauthorized(format!(
+                "give `Authorization: Bearer` with http.token, or sign for {url} (NIP-98): {error}"
+            ))),
+        }
+    }
+}
+
+/// What went wrong, as RFC 9457 writes it. Nothing in it tells of the inside.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    detail: String,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into() }
+    }
+
+    pub(super) fn wrong(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, detail)
+    }
+}
+
+impl From<brotr_storage::StorageError> for Problem {
+    fn from(error: brotr_storage::StorageError) -> Self {
+        use brotr_storage::StorageError as E;
+        match error {
+            E::NoSearch | E::NoContents => Self::new(StatusCode::NOT_IMPLEMENTED, error.to_string()),
+            E::TooLong(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+            error => {
+                tracing::warn!(%error, "failed to answer over HTTP");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "the archive could not be asked: try again later")
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let title = self.status.canonical_reason().unwrap_or_default();
+        let body =
+            json!({"type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail});
+        let mut response = (self.status, Json(body)).into_response();
+        let problem = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, problem);
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer, Nostr"));
+        }
+        response
+    }
+}
+
+pub(super) async fn nothing_here() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address: see /api/v1/openapi.json")
+}
+
+/// So many requests a minute from one address.
+pub(super) async fn limit(
+    State(house): State<House>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    // An IPv6 customer has a whole /64.
+    let address = match peer.ip().to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
+        ip => ip,
+    };
+    if house.door.rate.check_key(&address).is_err() {
+        let mut response =
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many requests: wait a minute").into_response();
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+        return response;
+    }
+    if house.door.rate.len() > 50_000 {
+        house.door.rate.retain_recent();
+    }
+    next.run(request).await
+}
+
+/// Gives what is read a tag of its content, and nothing to who has that already.
+pub(super) async fn tag(request: Request, next: Next) -> Response {
+    let (readable, had) = (request.method() == Method::GET, request.headers().get(header::IF_NONE_MATCH).cloned());
+    let response = next.run(request).await;
+    if !readable || response.status() != StatusCode::OK {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let Ok(body) = to_bytes(body, TAGGED).await else {
+        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the answer is too large: ask for less").into_response();
+    };
+    let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&body)[..12]));
+    let tag = HeaderValue::from_str(&tag).expect("hexadecimal digits in quotes");
+    if !parts.headers.contains_key(header::CACHE_CONTROL) {
+        parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    }
+    parts.headers.insert(header::ETAG, tag.clone());
+    let known = had
+        .as_ref()
+        .and_then(|had| had.to_str().ok())
+        .is_some_and(|had| had.split(',').any(|one| one.trim().trim_start_matches("W/").as_bytes() == tag.as_bytes()));
+    if known {
+        parts.status = StatusCode::NOT_MODIFIED;
+        parts.headers.remove(header::CONTENT_LENGTH);
+        return Response::from_parts(parts, Body::empty());
+    }
+    Response::from_parts(parts, Body::from(body))
+}
+
+/// What every answer says: that nothing else may be loaded, who may read it from elsewhere.
+pub(super) async fn harden(State(house): State<House>, request: Request, next: Next) -> Response {
+    let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
+    let preflight = request.method() == Method::OPTIONS;
+    let mut response = if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::VARY, "origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let origins = &house.door.origins;
+    let allowed = origin.filter(|origin| origins.iter().any(|one| one == "*" || one == origin));
+    if let Some(Ok(origin)) = allowed.map(|origin| HeaderValue::from_str(&origin)) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("authorization, content-type, if-none-match"),
+        );
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("etag"));
+    }
+    response
+}

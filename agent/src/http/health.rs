@@ -1,0 +1,72 @@
+//! Health and metrics.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+
+use super::House;
+use crate::net::{Tor, TorStatus};
+
+/// The archive has so long to answer a probe.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// 200 while the archive answers and every service runs, `degraded` while a service waits to be started again or Tor cannot be; 503
+/// when the archive does not answer.
+pub(super) async fn healthz(State(house): State<House>) -> impl IntoResponse {
+    let health = examine(&house).await;
+    let code = if health["archive"].is_null() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(health))
+}
+
+/// How the archive, the services and Tor do.
+pub(super) async fn examine(house: &House) -> Value {
+    let archive = answers(house).await;
+    let services = house.vitals.services();
+    let tor = house.agent.dialer.tor().map(Tor::status);
+    let ailing = services.values().any(Option::is_some) || matches!(tor, Some(TorStatus::Failed(_)));
+    let status = match (&archive, ailing) {
+        (Err(_), _) => "down",
+        (Ok(()), true) => "degraded",
+        (Ok(()), false) => "up",
+    };
+    let services: serde_json::Map<_, _> = services
+        .into_iter()
+        .map(|(name, trouble)| {
+            let paused = house.vitals.is_paused(name);
+            let status = if paused {
+                "paused"
+            } else if trouble.is_some() {
+                "restarting"
+            } else {
+                "up"
+            };
+            (name.to_owned(), json!({"status": status, "error": trouble}))
+        })
+        .collect();
+    let tor = tor.map(|status| status.to_string());
+    json!({"status": status, "archive": archive.err(), "services": services, "tor": tor})
+}
+
+pub(super) async fn readyz(State(house): State<House>) -> impl IntoResponse {
+    match answers(&house).await {
+        Ok(()) => (StatusCode::OK, Json(json!({"ready": true}))),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "archive": error}))),
+    }
+}
+
+async fn answers(house: &House) -> Result<(), &'static str> {
+    match tokio::time::timeout(PATIENCE, house.agent.archive.ping()).await {
+        Ok(Ok(())) => Ok(()),
+        // What the driver says may name hosts and users.
+        Ok(Err(_)) => Err("the archive refuses"),
+        Err(_) => Err("the archive does not answer"),
+    }
+}
+
+pub(super) async fn render(State(house): State<House>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], house.metrics.render())
+}

@@ -1,0 +1,189 @@
+//! What happens now, for who watches: numbers every two seconds and jobs as they come; and the numbers of the last week.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures::Stream;
+use metrics::gauge;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, broadcast, watch};
+
+use super::door::Problem;
+use super::{House, health};
+use crate::agent::now;
+use crate::happening;
+use crate::net::TorStatus;
+use crate::synchronizer::free_bytes;
+
+/// Between two looks while somebody watches, and while nobody does.
+const WATCHED: Duration = Duration::from_secs(2);
+const UNWATCHED: Duration = Duration::from_secs(15);
+/// Between two samples that are kept, and how many of them: a week.
+const KEPT_EVERY: i64 = 300;
+const KEPT: usize = 2_016;
+/// Who may watch at a time.
+const WATCHERS: usize = 64;
+
+/// The archive in numbers at one time. Names are short, since a week of them is sent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    /// Unix seconds.
+    at: i64,
+    up: i64,
+    down: i64,
+    events: i64,
+    /// Seconds that the relays' proven time ends before now, on average.
+    lag: Option<i64>,
+    gaps: i64,
+}
+
+/// What is told to all who watch.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    numbers: Arc<watch::Sender<Value>>,
+    samples: Arc<Mutex<VecDeque<Sample>>>,
+    places: Arc<Semaphore>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        let numbers = Arc::new(watch::Sender::new(Value::Null));
+        Self { numbers, samples: Arc::default(), places: Arc::new(Semaphore::new(WATCHERS)) }
+    }
+}
+
+impl Live {
+    pub(super) fn history(&self) -> Vec<Sample> {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+/// For ever: looks, tells who watches and who counts, and keeps a sample now and then.
+///
+/// # Errors
+/// Never; what cannot be asked now is asked again.
+pub(super) async fn sample(house: &House) -> Result<()> {
+    let archive = &house.agent.archive;
+    if let Ok(Some(kept)) = archive.state("http", "samples", "all").await {
+        let kept: VecDeque<Sample> = serde_json::from_str(&kept).unwrap_or_default();
+        *house.live.samples.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+    loop {
+        match look(house).await {
+            Ok(()) => {}
+            Err(error) => tracing::debug!(%error, "failed to look at the archive"),
+        }
+        let watched = house.live.numbers.receiver_count() > 0;
+        tokio::time::sleep(if watched { WATCHED } else { UNWATCHED }).await;
+    }
+}
+
+async fn look(house: &House) -> Result<()> {
+    let archive = &house.agent.archive;
+    let stats = archive.stats().await?;
+    let progress = archive.progress(now()).await?;
+    let state = |state: &str| stats.relays.get(state).copied().unwrap_or_default();
+    let sample = Sample {
+        at: now(),
+        up: state("up"),
+        down: state("down"),
+        events: stats.events,
+        lag: progress.lag,
+        gaps: progress.gaps,
+    };
+    gauges(&stats, &progress);
+    #[expect(clippy::cast_precision_loss, reason = "a disk's bytes to within a few thousand")]
+    if let Some(free) = house.agent.archive_directory().and_then(free_bytes) {
+        gauge!("brotr_disk_free_bytes").set(free as f64);
+    }
+    if let Some(tor) = house.agent.dialer.tor() {
+        gauge!("brotr_tor_up").set(f64::from(u8::from(matches!(tor.status(), TorStatus::Ready))));
+    }
+    let numbers = json!({"at": sample.at, "stats": stats, "lag": sample.lag, "gaps": sample.gaps,
+        "covered": progress.relays, "health": health::examine(house).await});
+    house.live.numbers.send_replace(numbers);
+    let kept = {
+        let mut samples = house.live.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        if samples.back().is_some_and(|last| last.at + KEPT_EVERY > sample.at) {
+            return Ok(());
+        }
+        samples.push_back(sample);
+        while samples.len() > KEPT {
+            samples.pop_front();
+        }
+        serde_json::to_string(&*samples)?
+    };
+    archive.set_state("http", "samples", "all", &kept).await?;
+    Ok(())
+}
+
+/// What changes by the work of several hands is counted where it is kept.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and these are far from its limits")]
+fn gauges(stats: &brotr_storage::Stats, progress: &brotr_storage::Progress) {
+    gauge!("brotr_archive_events").set(stats.events as f64);
+    gauge!("brotr_archive_sightings").set(stats.sightings as f64);
+    gauge!("brotr_archive_pubkeys").set(stats.pubkeys as f64);
+    gauge!("brotr_archive_bytes").set(stats.disk_bytes as f64);
+    gauge!("brotr_outbox_waiting").set(stats.outbox as f64);
+    for state in brotr_storage::RelayState::ALL {
+        let n = stats.relays.get(state.as_str()).copied().unwrap_or_default();
+        gauge!("brotr_relays", "state" => state.as_str()).set(n as f64);
+    }
+    for status in brotr_storage::JobStatus::ALL {
+        let n = stats.jobs.get(status.as_str()).copied().unwrap_or_default();
+        gauge!("brotr_jobs", "status" => status.as_str()).set(n as f64);
+    }
+    gauge!("brotr_coverage_relays").set(progress.relays as f64);
+    gauge!("brotr_coverage_gaps").set(progress.gaps as f64);
+    if let Some(lag) = progress.lag {
+        gauge!("brotr_coverage_lag_seconds").set(lag as f64);
+    }
+    if let Some(bytes) = resident_bytes() {
+        gauge!("brotr_process_resident_bytes").set(bytes as f64);
+    }
+}
+
+/// The memory that this process has, where the system says so.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = status.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// Server-sent events: `numbers`, and a `job` for each step of one.
+pub(super) async fn stream(
+    State(house): State<House>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let full = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many watch already: try again later");
+    let place = house.live.places.clone().try_acquire_owned().map_err(full)?;
+    let (mut numbers, jobs) = (house.live.numbers.subscribe(), happening::watch());
+    numbers.mark_changed();
+    let events = futures::stream::unfold((numbers, jobs, place), |(mut numbers, mut jobs, place)| async move {
+        let event = loop {
+            tokio::select! {
+                changed = numbers.changed() => {
+                    changed.ok()?;
+                    let now = numbers.borrow_and_update().clone();
+                    if !now.is_null() {
+                        break Event::default().event("numbers").data(now.to_string());
+                    }
+                }
+                told = jobs.recv() => match told {
+                    Ok(told) => break Event::default().event("job").data(told),
+                    // Who reads too slowly misses some.
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                },
+            }
+        };
+        Some((Ok(event), (numbers, jobs, place)))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}

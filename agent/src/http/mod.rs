@@ -1,0 +1,86 @@
+//! What the agent shows over HTTP: health, metrics, REST, and the dashboard.
+
+mod api;
+mod door;
+mod health;
+mod live;
+mod page;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::middleware;
+use axum::routing::get;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+
+use crate::agent::Agent;
+use crate::supervisor::Vitals;
+use live::Live;
+
+/// Seconds that are told apart where a time is measured.
+const BUCKETS: [f64; 7] = [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 600.0];
+
+/// What every answer is made from.
+#[derive(Clone)]
+pub(crate) struct House {
+    agent: Agent,
+    vitals: Vitals,
+    metrics: PrometheusHandle,
+    door: Arc<door::Door>,
+    live: Live,
+}
+
+/// Starts counting. Once a process.
+///
+/// # Errors
+/// When something counts already.
+pub fn record() -> Result<PrometheusHandle> {
+    let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).context("the buckets are wrong")?;
+    let handle = builder.install_recorder().context("failed to install the metrics recorder")?;
+    crate::happening::describe();
+    Ok(handle)
+}
+
+/// Takes the port.
+///
+/// # Errors
+/// When it is taken or not ours.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("failed to listen on {address}: set http.listen to another, or http.enabled to false"))
+}
+
+/// For ever: serves on a port taken before.
+///
+/// # Errors
+/// When the socket fails.
+pub async fn serve(
+    agent: Agent,
+    vitals: Vitals,
+    metrics: PrometheusHandle,
+    listener: std::net::TcpListener,
+) -> Result<()> {
+    let door = Arc::new(door::Door::new(&agent)?);
+    let house = House { agent, vitals, metrics, door, live: Live::default() };
+    let public = Router::new().merge(api::routes()).merge(page::routes());
+    let router = public
+        .route_layer(middleware::from_fn_with_state(house.clone(), door::limit))
+        .layer(middleware::from_fn(door::tag))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::render))
+        .route("/api/v1/live", get(live::stream))
+        .fallback(door::nothing_here)
+        .layer(middleware::from_fn_with_state(house.clone(), door::harden))
+        .with_state(house.clone());
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(TcpListener::from_std(listener)?, service);
+    tokio::select! {
+        ended = server => ended.context("the HTTP server failed"),
+        ended = live::sample(&house) => ended,
+    }
+}

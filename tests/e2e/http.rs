@@ -1,0 +1,290 @@
+//! REST and the dashboard, as programs and people meet them.
+
+use std::time::Duration;
+
+use brotr_tests::browser::{Answer, Browser, http};
+use brotr_tests::{Script, ScriptedRelay, Signal, events};
+use nostr::nips::nip98::{HttpData, HttpMethod};
+use nostr::{JsonUtil, Keys, Url};
+use serde_json::{Value, json};
+
+use super::program::{Place, soon};
+
+/// A percent-encoded text, every byte of it.
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+struct House<'a> {
+    daemon: super::program::Daemon<'a>,
+    address: String,
+}
+
+impl<'a> House<'a> {
+    fn start(place: &'a Place) -> Self {
+        let daemon = place.daemon();
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        while !daemon.log().contains("/healthz") {
+            assert!(std::time::Instant::now() < end, "{}", daemon.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let address = daemon.http().strip_prefix("http://").expect("http").to_owned();
+        Self { daemon, address }
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        http(method, &self.address, path, headers, body).await.expect("an answer")
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "").await
+    }
+
+    /// What is wrong, in the form that all wrong answers have.
+    async fn problem(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+        let answer = self.ask(method, path, headers, body).await;
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{answer:?}");
+        let problem = answer.json();
+        assert_eq!(problem["status"], json!(answer.status));
+        (answer.status, problem["detail"].as_str().expect("a detail").to_owned())
+    }
+}
+
+/// A relay that is archived and checked, and what it says of itself.
+async fn watched(document: &Value) -> (ScriptedRelay, Place) {
+    let script = Script { nip11: Some(document.to_string()), ..Script::honest(events::signed(120, 1_600_000_000)) };
+    let relay = ScriptedRelay::start(script).await.expect("started");
+    let place = Place::with("monitor: {interval: 1h, warm_up: false}\nsynchronizer: {interval: 1s, settle: 1s}");
+    let text = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");
+    let http = "http: {listen: \"127.0.0.1:0\", token: sesame-open, cors: [\"https://page.example\"]}";
+    place.write("brotr.yaml", &text.replace("http: {listen: \"127.0.0.1:0\"}", http));
+    place.run(&["relays", "add", &relay.url]).ok();
+    (relay, place)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_is_told_over_rest() {
+    let (relay, place) = watched(&json!({"name": "one relay", "supported_nips": [1, 11]})).await;
+    let house = House::start(&place);
+    let url = format!("{}/", relay.url.trim_end_matches('/'));
+    let path = format!("/api/v1/relays/{}", encoded(&url));
+    let detail = soon(30, "a relay that is checked and archived", async || {
+        let detail = house.get(&path).await.json();
+        let proven = detail["coverage"][0]["covered"].as_array().is_some_and(|covered| !covered.is_empty());
+        (detail["state"] == "up" && proven).then_some(detail)
+    })
+    .await;
+    assert_eq!((&detail["url"], &detail["nip11"]["name"]), (&json!(url), &json!("one relay")));
+    assert!(detail["rtt_open_ms"].is_i64() && detail["checks"][0]["up"] == true, "{detail}");
+    assert_eq!(detail["history"]["uptime"]["all"], 1.0);
+    assert_eq!(house.get(&format!("/api/v1/coverage?relay={}", encoded(&url))).await.json(), detail["coverage"]);
+
+    // Relays in pages.
+    let more: Vec<String> = (0..25).map(|n| format!("wss://r{n:02}.example.com")).collect();
+    let token = [("Authorization", "Bearer sesame-open"), ("Content-Type", "application/json")];
+    let body = json!({"relays": more.iter().map(String::as_str).chain(["nonsense"]).collect::<Vec<_>>()}).to_string();
+    let added = house.ask("POST", "/api/v1/relays", &token, &body).await.json();
+    assert_eq!((&added["added"], added["malformed"].as_array().map(Vec::len)), (&json!(25), Some(1)), "{added}");
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = house.get(&format!("/api/v1/relays?limit=7&contains=example&after={after}")).await.json();
+        seen.extend(page["relays"].as_array().expect("a list").iter().map(|relay| relay["url"].clone()));
+        match page["next"].as_str() {
+            Some(next) => after = encoded(next),
+            None => break,
+        }
+    }
+    let wanted: Vec<Value> = more.iter().map(|url| json!(format!("{url}/"))).collect();
+    assert_eq!(seen, wanted);
+    let up = house.get("/api/v1/relays?state=up&network=clearnet").await.json();
+    assert_eq!(up["relays"].as_array().map(Vec::len), Some(1), "{up}");
+    // What looks like a pattern is none.
+    assert_eq!(house.get("/api/v1/relays?contains=r%25").await.json()["relays"], json!([]));
+
+    // Events by filter, in pages, as they were signed.
+    let filter = encoded(r#"{"kinds":[7]}"#);
+    assert_eq!(house.get(&format!("/api/v1/count?filter={filter}")).await.json()["count"], 30);
+    let of_relay = format!("/api/v1/count?filter={filter}&relay={}", encoded("wss://r00.example.com"));
+    assert_eq!(house.get(&of_relay).await.json()["count"], 0);
+    let first = house.get(&format!("/api/v1/events?filter={filter}&limit=20")).await.json();
+    let next = encoded(first["next"].as_str().expect("more"));
+    let second = house.get(&format!("/api/v1/events?filter={filter}&limit=20&after={next}")).await.json();
+    let all: Vec<&Value> =
+        [&first, &second].iter().flat_map(|page| page["events"].as_array().expect("a list")).collect();
+    assert_eq!((all.len(), &second["next"]), (30, &Value::Null));
+    for event in all {
+        nostr::Event::from_json(event.to_string()).expect("an event").verify().expect("as it was signed");
+    }
+    assert_eq!(house.get("/api/v1/stats").await.json()["events"], 120);
+    assert_eq!(house.get("/api/v1/jobs").await.json(), json!([]));
+
+    // What is unchanged is not sent again.
+    let answer = house.get("/api/v1/relays?contains=r00").await;
+    let tag = answer.header("etag").expect("a tag").to_owned();
+    let again = house.ask("GET", "/api/v1/relays?contains=r00", &[("If-None-Match", &tag)], "").await;
+    assert_eq!((again.status, again.body.as_str()), (304, ""));
+    // One origin may read, others not.
+    let theirs = house.ask("GET", "/api/v1/stats", &[("Origin", "https://page.example")], "").await;
+    assert_eq!(theirs.header("access-control-allow-origin"), Some("https://page.example"));
+    let others = house.ask("GET", "/api/v1/stats", &[("Origin", "https://evil.example")], "").await;
+    assert_eq!(others.header("access-control-allow-origin"), None);
+    assert!(answer.header("content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'")));
+
+    // What is wrong is told, and nothing of the inside.
+    for (path, status, word) in [
+        ("/api/v1/relays?limit=0", 400, "1 to 1000"),
+        ("/api/v1/relays?limits=1", 400, "limits"),
+        ("/api/v1/relays?state=upp", 400, "up,down"),
+        ("/api/v1/relays/wss%3A%2F%2Fnever.example.com", 404, "never.example.com"),
+        ("/api/v1/relays/nonsense", 400, "nonsense"),
+        ("/api/v1/events?filter=%7B", 400, "JSON"),
+        ("/api/v1/events?filter=%7B%22kindz%22%3A1%7D", 400, "kindz"),
+        ("/api/v1/events?after=x", 400, "next"),
+        ("/api/v1/nothing", 404, "openapi"),
+    ] {
+        let (got, detail) = house.problem("GET", path, &[], "").await;
+        assert!(got == status && detail.contains(word), "{path}: {got} {detail}");
+    }
+    let description = house.get("/api/v1/openapi.json").await.json();
+    for path in ["/api/v1/relays", "/api/v1/relays/{url}", "/api/v1/events", "/api/v1/services/{name}/{what}"] {
+        assert!(description["paths"][path].is_object(), "{path}");
+    }
+    assert_eq!(house.daemon.end(Signal::TERM).0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_may_write_writes() {
+    let (relay, place) = watched(&json!({})).await;
+    let house = House::start(&place);
+    let check = format!("/api/v1/relays/{}/check", encoded(&relay.url));
+    for headers in [&[][..], &[("Authorization", "Bearer sesame")], &[("Authorization", "Nostr e30=")]] {
+        for path in [check.as_str(), "/api/v1/relays", "/api/v1/services/monitor/pause"] {
+            let (status, detail) = house.problem("POST", path, headers, "{\"relays\":[]}").await;
+            assert_eq!(status, 401, "{path} {detail}");
+        }
+    }
+    // Signed by the agent's own key, for this and nothing else.
+    let secret = place.run(&["keys", "show", "--secret", "--json"]).ok().json();
+    let ours = Keys::parse(secret[0]["nsec"].as_str().expect("a key")).expect("a key");
+    let signed = async |keys: &Keys, path: &str| {
+        let url = Url::parse(&format!("http://{}{path}", house.address)).expect("a url");
+        HttpData::new(url, HttpMethod::POST).to_authorization(keys).await.expect("signed")
+    };
+    let right = signed(&ours, &check).await;
+    for wrong in [signed(&Keys::generate(), &check).await, signed(&ours, "/api/v1/relays").await] {
+        assert_eq!(house.problem("POST", &check, &[("Authorization", &wrong)], "").await.0, 401);
+    }
+    soon(20, "first check", async || {
+        (relay.counts.connections.load(std::sync::atomic::Ordering::Relaxed) > 0).then_some(())
+    })
+    .await;
+    let path = format!("/api/v1/relays/{}", encoded(&relay.url));
+    let checks = async || house.get(&path).await.json()["checks"].as_array().map_or(0, Vec::len);
+    soon(20, "first check that is kept", async || (checks().await > 0).then_some(())).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(house.ask("POST", &check, &[("Authorization", &right)], "").await.status, 202);
+    soon(30, "second check", async || (checks().await > 1).then_some(())).await;
+
+    let token = [("Authorization", "Bearer sesame-open")];
+    assert_eq!(house.ask("POST", "/api/v1/services/monitor/pause", &token, "").await.json()["paused"], true);
+    let status = async |service: &str| house.get("/healthz").await.json()["services"][service]["status"].clone();
+    assert_eq!(status("monitor").await, "paused");
+    assert_eq!(house.ask("POST", &check, &token, "").await.status, 202);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let before = checks().await;
+    assert_eq!(house.ask("POST", "/api/v1/services/monitor/resume", &token, "").await.status, 200);
+    soon(30, "check after the pause", async || (checks().await > before).then_some(())).await;
+    assert_eq!(status("monitor").await, "up");
+    assert_eq!(house.problem("POST", "/api/v1/services/nobody/pause", &token, "").await.0, 404);
+    assert_eq!(house.daemon.end(Signal::TERM).0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_too_much_is_told_to_wait() {
+    let place = Place::with("");
+    let text = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");
+    place.write(
+        "brotr.yaml",
+        &text.replace("http: {listen: \"127.0.0.1:0\"}", "http: {listen: \"127.0.0.1:0\", per_minute: 5}"),
+    );
+    let house = House::start(&place);
+    let mut met = Vec::new();
+    for _ in 0..8 {
+        met.push(house.get("/api/v1/stats").await.status);
+    }
+    assert_eq!(met, [200, 200, 200, 200, 200, 429, 429, 429]);
+    // Probes are not counted.
+    assert_eq!(house.get("/healthz").await.status, 200);
+    // Prometheus reads what is counted without a complaint.
+    let metrics = soon(20, "gauges", async || {
+        let metrics = house.get("/metrics").await.body;
+        metrics.contains("brotr_archive_events").then_some(metrics)
+    });
+    let metrics = metrics.await;
+    let mut lint = std::process::Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("promtool: tests/run installs it");
+    std::io::Write::write_all(&mut lint.stdin.take().expect("piped"), metrics.as_bytes()).expect("written");
+    let said = lint.wait_with_output().expect("ended");
+    assert!(
+        said.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&said.stdout),
+        String::from_utf8_lossy(&said.stderr)
+    );
+    assert_eq!(house.daemon.end(Signal::TERM).0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dashboard_shows_what_there_is_and_nothing_hostile_runs() {
+    let evil = "<img src=x onerror=\"window.owned=1\"><script>window.owned=1</script>";
+    let (relay, place) = watched(&json!({"name": evil, "description": evil})).await;
+    let house = House::start(&place);
+    let browser = Browser::start(1_280, 1_600, false).await.expect("a browser");
+    browser.go(&format!("http://{}/", house.address)).await.expect("loaded");
+    browser.wait("document.querySelector('#status').textContent === 'up'").await.expect("health");
+    browser
+        .wait("[...document.querySelectorAll('#numbers div')].some((div) => div.textContent === 'Events120')")
+        .await
+        .expect("live");
+    browser.run("document.querySelector('#contains').focus()").await.expect("focused");
+    let port = relay.url.trim_end_matches('/').rsplit(':').next().expect("a port").to_owned();
+    let keys: Vec<String> = port.chars().map(String::from).collect();
+    browser.press(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await.expect("typed");
+    browser.wait("document.querySelectorAll('#rows tr').length === 1").await.expect("found");
+    // By keyboard: to the table, to the relay, and into it.
+    browser.run("document.querySelector('#rows button').focus()").await.expect("focused");
+    browser.press(&["\u{E007}"]).await.expect("pressed");
+    let shown = browser.wait("document.querySelector('#relay pre')?.innerText").await.expect("the relay");
+    assert!(shown.as_str().is_some_and(|text| text.contains("<img src=x")), "{shown}");
+    browser.wait("document.querySelectorAll('#relay .bar .proven').length").await.expect("coverage");
+    assert_eq!(browser.run("return window.owned ?? null").await.expect("asked"), Value::Null);
+    keep(&browser, "relay").await;
+    browser.press(&["\u{E00C}"]).await.expect("pressed");
+    browser.wait("!document.querySelector('#relay').open").await.expect("closed by Escape");
+    let complaints = browser.complaints().await.expect("a log");
+    assert!(complaints.is_empty(), "{complaints:?}");
+    keep(&browser, "dashboard").await;
+    drop(browser);
+
+    // On a phone, in the dark: nothing is wider than the screen.
+    let phone = Browser::start(390, 844, true).await.expect("a browser");
+    phone.go(&format!("http://{}/", house.address)).await.expect("loaded");
+    phone.wait("document.querySelectorAll('#rows tr').length").await.expect("rows");
+    let wide = phone.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
+    assert_eq!(wide.expect("measured"), 0);
+    let paper = phone.run("return getComputedStyle(document.body).backgroundColor").await.expect("asked");
+    assert_eq!(paper, "rgb(13, 17, 23)", "dark");
+    keep(&phone, "phone").await;
+    assert_eq!(house.daemon.end(Signal::TERM).0, Some(0));
+}
+
+/// Keeps a picture, where `BROTR_PICTURES` says.
+async fn keep(browser: &Browser, name: &str) {
+    let Some(dir) = std::env::var_os("BROTR_PICTURES") else { return };
+    let picture = browser.picture().await.expect("a picture");
+    std::fs::write(std::path::Path::new(&dir).join(format!("{name}.png.base64")), picture).expect("written");
+}
