@@ -285,3 +285,40 @@ fn a_query_gives_what_a_good_relay_would_and_all_when_asked() {
     assert_eq!(place.run(&["query", "--count", "--all"]).ok().stdout, "5\n");
     assert_eq!(ids(&["query", r#"{"search":"NEW"}"#]), [new.id.to_hex()]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_configuration_is_taken_up_and_a_wrong_one_is_not() {
+    let place = Place::with("synchronizer: {enabled: false}");
+    let right = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");
+    let daemon = place.daemon();
+    let says = async |word: &str, n: usize| {
+        super::program::soon(20, word, async || (daemon.log().matches(word).count() >= n).then_some(())).await;
+    };
+    says("is running", 1).await;
+    place.write("brotr.yaml", &right.replace("synchronizer", "synchronizzer"));
+    daemon.signal(brotr_tests::Signal::HUP);
+    says("the configuration is left as it was", 1).await;
+    assert!(daemon.log().contains("synchronizzer"), "it says what is wrong: {}", daemon.log());
+    let address = daemon.http().replace("http://", "");
+    let health = brotr_tests::browser::http("GET", &address, "/healthz", &[], "").await.expect("it runs on");
+    assert_eq!(health.json()["status"], "up");
+    place.write("brotr.yaml", &right.replace("http: {", "relay: {enabled: true, listen: \"127.0.0.1:0\"}\nhttp: {"));
+    daemon.signal(brotr_tests::Signal::HUP);
+    says("is running", 2).await;
+    says("the archive is a relay", 1).await;
+    // The same process, and as obedient.
+    assert_eq!(daemon.end(brotr_tests::Signal::TERM).0, Some(0));
+}
+
+#[test]
+fn shells_and_readers_of_manuals_are_served() {
+    let place = Place::empty();
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = place.run(&["completions", shell]).ok().stdout;
+        assert!(completions.contains("coverage") && completions.contains("json"), "{shell}");
+    }
+    place.run(&["man", "manual"]).ok();
+    let page = std::fs::read_to_string(place.path().join("manual/brotr-relays-show.1")).expect("a page");
+    assert!(page.contains("Show what is known of a relay"), "{page}");
+    assert!(place.path().join("manual/brotr.1").exists());
+}

@@ -238,6 +238,24 @@ async fn who_asks_too_much_is_told_to_wait() {
     assert_eq!(house.daemon.end(Signal::TERM).0, Some(0));
 }
 
+#[test]
+fn every_alert_fires_in_its_situation_and_in_no_other() {
+    let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
+    let ran = std::process::Command::new("promtool")
+        .args(["test", "rules", &format!("{deploy}/prometheus/alerts_test.yml")])
+        .output()
+        .expect("promtool: tests/run installs it");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    // What alerts and the dashboard ask for is counted.
+    let text = std::fs::read_to_string(format!("{deploy}/prometheus/alerts.yml")).expect("there")
+        + &std::fs::read_to_string(format!("{deploy}/grafana/brotr.json")).expect("there");
+    let told = include_str!("../../agent/src/happening.rs");
+    let names = text.split(|c: char| !c.is_ascii_lowercase() && c != '_').filter(|word| word.starts_with("brotr_"));
+    for name in names {
+        assert!(told.contains(&format!("\"{name}\"")), "{name}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dashboard_shows_what_there_is_and_nothing_hostile_runs() {
     let evil = "<img src=x onerror=\"window.owned=1\"><script>window.owned=1</script>";

@@ -129,6 +129,11 @@ impl Daemon<'_> {
         std::fs::read_to_string(self.place.path().join("log")).unwrap_or_default()
     }
 
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        brotr_tests::signal(&self.child, signal).expect("it runs");
+    }
+
     /// Sends a signal and waits; gives the exit status and how long it took.
     pub(crate) fn end(mut self, signal: Signal) -> (Option<i32>, Duration) {
         let began = Instant::now();

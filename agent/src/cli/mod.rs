@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use brotr_storage::Archive;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, LogFormat};
 
@@ -102,6 +102,16 @@ enum Command {
     Config(config::Command),
     /// Check everything the agent needs, with a remedy for what is wrong
     Doctor,
+    /// Print what a shell needs to complete commands
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory
+    Man {
+        /// Where; made if it is not there
+        directory: PathBuf,
+    },
 }
 
 /// A failure of usage or configuration: exit status 2.
@@ -178,6 +188,16 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Keys(command) => keys::main(shared, command),
         Command::Config(command) => config::main(shared, command),
         Command::Doctor => doctor::main(shared).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "brotr", &mut std::io::stdout());
+            Ok(Done::Well)
+        }
+        Command::Man { directory } => {
+            std::fs::create_dir_all(&directory)?;
+            clap_mangen::generate_to(Cli::command(), &directory)
+                .with_context(|| format!("failed to write manual pages into {}", directory.display()))?;
+            Ok(Done::Well)
+        }
     }
 }
 

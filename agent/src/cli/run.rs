@@ -1,13 +1,16 @@
 //! `brotr run`
 
+use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Done, Shared};
 use crate::agent::Agent;
+use crate::config::Config;
 use crate::jobs::Desk;
 use crate::publish::{self, Publisher, Voice};
 use crate::relay_server;
@@ -21,6 +24,7 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     let config = shared.load_daemon()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let metrics = http::record()?;
     let listener = match config.http.enabled {
         true => Some(http::bind(config.http.listen).await?.into_std()?),
@@ -125,10 +129,22 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         });
     }
 
-    let reason = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "Ctrl-C",
+    if let Some(patience) = sd_notify::watchdog_enabled() {
+        let agent = agent.clone();
+        supervisor.start("watchdog", move || bark(agent.clone(), patience / 3));
+    }
+    notify(NotifyState::Ready);
+    let (reason, again) = loop {
+        tokio::select! {
+            _ = terminate.recv() => break ("SIGTERM", false),
+            _ = interrupt.recv() => break ("Ctrl-C", false),
+            _ = hangup.recv() => match Config::load(shared.config.as_deref(), shared.data_dir.as_deref()) {
+                Ok(_) => break ("SIGHUP", true),
+                Err(error) => tracing::error!("{error:#}: the configuration is left as it was"),
+            },
+        }
     };
+    notify(if again { NotifyState::Reloading } else { NotifyState::Stopping });
     tracing::info!(reason, "stopping");
     let orderly = supervisor.stop().await;
     if seeks_jobs
@@ -145,8 +161,34 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     if !orderly || closed.is_err() {
         tracing::warn!("some work was cut off; what it had not committed is rolled back");
     }
+    if again {
+        tracing::info!("starting again with the configuration as it is now");
+        // By the name it was started by: there may be a newer one of that name.
+        let program = std::env::args_os().next().context("the program does not know its name")?;
+        // Comes back only if it fails. Nothing is left open: every descriptor closes when another program takes over.
+        return Err(std::process::Command::new(program).args(std::env::args_os().skip(1)).exec().into());
+    }
     tracing::info!("stopped");
     Ok(Done::Well)
+}
+
+/// Tells the service manager, where there is one.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!(%error, "failed to tell the service manager");
+    }
+}
+
+/// For ever: says that the agent lives, while its archive answers and its runtime turns.
+async fn bark(agent: Agent, every: Duration) -> Result<()> {
+    loop {
+        match tokio::time::timeout(every, agent.archive.ping()).await {
+            Ok(Ok(())) => notify(NotifyState::Watchdog),
+            Ok(Err(error)) => tracing::warn!(%error, "the archive does not answer: the watchdog is not fed"),
+            Err(_) => tracing::warn!("the archive does not answer in time: the watchdog is not fed"),
+        }
+        tokio::time::sleep(every).await;
+    }
 }
 
 /// Who we are, where our things are, where we listen, and what the configuration leaves undone.

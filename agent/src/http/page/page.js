@@ -27,7 +27,7 @@ function make(name, attributes = {}, ...children) {
 /// Lines over time in a box of their own: [[class, [[x, y], ...]], ...], each to its own scale if asked.
 function plot(figure, lines, apart = false) {
   const all = lines.flatMap(([, points]) => points);
-  if (all.length < 2) return figure.replaceChildren(make("p", { class: "small" }, "not enough has been seen yet"));
+  if (!lines.some(([, points]) => points.length > 1)) return figure.replaceChildren(make("p", { class: "small" }, "not enough has been seen yet"));
   const [from, to] = [Math.min(...all.map(([x]) => x)), Math.max(...all.map(([x]) => x))];
   const top = Math.max(1, ...all.map(([, y]) => y));
   const svg = make("svg:svg", { viewBox: "0 0 1000 100", preserveAspectRatio: "none" });
