@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use brotr_keys::{KeySource, Signer};
-use brotr_storage::Archive;
+use brotr_storage::{Archive, Lease, Task};
 use tokio::sync::Notify;
 
 use crate::config::Config;
@@ -27,6 +27,8 @@ pub struct Agent {
     pub ingest: Ingest,
     /// Told when something was archived that somebody waits for.
     pub archived: Arc<Notify>,
+    /// What tells this process from others on the same database.
+    pub holder: i64,
 }
 
 impl Agent {
@@ -46,7 +48,32 @@ impl Agent {
         let dialer = dialer(&config, &signer)?;
         let archive = brotr_storage::open(config.storage_url(), config.archive_options()).await?;
         let ingest = Ingest::new(archive.clone());
-        Ok(Self { config: Arc::new(config), archive, signer, dialer, ingest, archived: Arc::default() })
+        Ok(Self {
+            config: Arc::new(config),
+            archive,
+            signer,
+            dialer,
+            ingest,
+            archived: Arc::default(),
+            holder: fastrand::i64(1..),
+        })
+    }
+
+    /// For how long what this process takes is its own, should it die.
+    #[must_use]
+    pub fn lease(&self) -> Lease {
+        Lease { holder: self.holder, seconds: self.config.storage.lease.as_secs() }
+    }
+
+    /// Gives up everything that this process has taken.
+    ///
+    /// # Errors
+    /// When the archive cannot be written.
+    pub async fn let_go(&self) -> Result<()> {
+        for task in [Task::Check, Task::Sync] {
+            self.archive.release(task, None, self.holder).await?;
+        }
+        Ok(())
     }
 
     /// The relays that we publish to: those of the list that are addresses.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use anyhow::{Context, Result};
-use brotr_storage::{Event, RelayQuery};
+use brotr_storage::{Event, Lease, RelayQuery};
 use nostr::PublicKey;
 use nostr::nips::nip19::{FromBech32, Nip19};
 use serde::Serialize;
@@ -50,7 +50,12 @@ pub struct Found {
 /// When the archive cannot be used.
 pub async fn run(agent: Agent) -> Result<()> {
     loop {
-        pass(&agent, Sources::Due).await?;
+        // One is enough; should it be gone, another one is after its next pass would have been.
+        let interval = agent.config.finder.interval;
+        let lease = Lease { seconds: interval.as_secs() * 2, ..agent.lease() };
+        if agent.archive.lead(SERVICE, lease).await? {
+            pass(&agent, Sources::Due).await?;
+        }
         tokio::time::sleep(agent.config.finder.interval.get()).await;
     }
 }

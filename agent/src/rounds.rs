@@ -10,12 +10,13 @@ use tokio::task::JoinSet;
 
 /// How often to look for what is due while there is room for more.
 const TICK: Duration = Duration::from_secs(1);
-/// So many times as many relays as are worked on are asked for at once: each look sorts all that are due.
-const AHEAD: usize = 4;
+/// So many times as many relays as are worked on are asked for at once: each look sorts all that are due, and what one agent has taken
+/// another one cannot begin.
+const AHEAD: usize = 2;
 
 /// For ever: looks for relays that are due and works on up to `concurrency` of them at a time.
 ///
-/// `due` is asked for at most as many relays as it is told. A relay that is in work may be among them; it is passed over.
+/// `due` gives at most as many relays as it is told, and may give one that is in work: that one is passed over.
 ///
 /// # Errors
 /// When the archive cannot be asked, or work fails in a way that is not the relay's.

@@ -8,8 +8,8 @@ use nostr::{EventId, Filter};
 
 use crate::backup::Counts;
 use crate::rows::{
-    Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Lane, Network, Outgoing, Overview,
-    Progress, Relay, RelayQuery, Stats, Stored, Visit,
+    Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Lane, Lease, Network, Outgoing,
+    Overview, Progress, Relay, RelayQuery, Stats, Stored, Task, Visit,
 };
 use crate::{Event, Jobs, StorageError, View};
 
@@ -135,6 +135,19 @@ pub trait Ledger: Send + Sync {
 
     /// The same relays with what their last checks found.
     async fn overview(&self, query: &RelayQuery) -> Result<Vec<Overview>>;
+
+    /// Takes relays whose time for a task has come, those that waited longest first, by the clock of the database: nobody else on it
+    /// takes them until the lease ends, or is given up.
+    async fn claim(&self, task: Task, query: &RelayQuery, lease: Lease) -> Result<Vec<Relay>>;
+
+    /// Makes the lease of a relay longer, from now on, if it is still this one's.
+    async fn renew(&self, task: Task, url: &str, lease: Lease) -> Result<()>;
+
+    /// Gives up the lease of a relay, if it is this one's; of all relays without one.
+    async fn release(&self, task: Task, url: Option<&str>, holder: i64) -> Result<()>;
+
+    /// Whether this one is, for so long, who does what is done by one at a time.
+    async fn lead(&self, name: &str, lease: Lease) -> Result<bool>;
 
     /// One relay.
     async fn relay(&self, url: &str) -> Result<Option<Relay>>;

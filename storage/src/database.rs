@@ -5,6 +5,7 @@
 use async_trait::async_trait;
 
 use crate::StorageError;
+use crate::select::Dialect;
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -109,6 +110,8 @@ pub(crate) trait Database: Send + Sync {
     async fn rows(&self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>>;
     /// Begins a transaction that may write.
     async fn begin(&self) -> Result<Box<dyn Transaction>>;
+    /// Which words it reads where they differ.
+    fn dialect(&self) -> Dialect;
     /// Lets what is open end, and closes.
     async fn shut(&self);
 }

@@ -9,9 +9,10 @@ use sha2::{Digest, Sha256};
 use crate::archive::Ledger;
 use crate::database::{Database, Row, Transaction, Value, args};
 use crate::rows::{
-    CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Lane, Network, Outgoing, Overview,
-    Progress, Relay, RelayQuery, RelayState, Visit,
+    CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Lane, Lease, Network, Outgoing,
+    Overview, Progress, Relay, RelayQuery, RelayState, Task, Visit,
 };
+use crate::select::Dialect;
 use crate::{StorageError, claims};
 
 type Result<T> = std::result::Result<T, StorageError>;
@@ -35,6 +36,79 @@ macro_rules! relays_where {
         "where url > $1 and ($2 = '' or ' ' || $2 || ' ' like '% ' || network || ' %') \
          and ($6 = '' or ' ' || $6 || ' ' like '% ' || state || ' %') and check_due_at <= $3 and sync_due_at <= $4 \
          and url like '%' || $8 || '%' escape '!' "
+    };
+}
+
+/// Now, as the database has it.
+macro_rules! sqlite_clock {
+    () => {
+        "unixepoch()"
+    };
+}
+macro_rules! postgres_clock {
+    () => {
+        "cast(extract(epoch from now()) as bigint)"
+    };
+}
+
+/// Takes what is due and nobody's. Who comes second to a relay finds it taken: the condition is looked at again.
+macro_rules! claim {
+    ($task:literal, $clock:expr) => {
+        concat!(
+            "update relay set ",
+            $task,
+            "_lease = ",
+            $clock,
+            " + cast($10 as bigint), ",
+            $task,
+            "_by = $9 \
+             where k in (select k from relay ",
+            relays_where!(),
+            "and ",
+            $task,
+            "_due_at <= ",
+            $clock,
+            " and ",
+            $task,
+            "_lease <= ",
+            $clock,
+            " and $7 <> '-' order by ",
+            $task,
+            "_due_at, url limit $5) and ",
+            $task,
+            "_lease <= ",
+            $clock,
+            " returning url, network, state, discovered_at, checked_at, failures"
+        )
+    };
+}
+
+macro_rules! renew {
+    ($task:literal, $clock:expr) => {
+        concat!(
+            "update relay set ",
+            $task,
+            "_lease = ",
+            $clock,
+            " + cast($3 as bigint) where url = $1 and ",
+            $task,
+            "_by = $2 and ",
+            $task,
+            "_lease > 0"
+        )
+    };
+}
+
+macro_rules! lead {
+    ($clock:expr) => {
+        concat!(
+            "insert into lease (name, holder, until) values ($1, $2, ",
+            $clock,
+            " + cast($3 as bigint)) \
+             on conflict (name) do update set holder = excluded.holder, until = excluded.until \
+             where lease.holder = excluded.holder or lease.until <= ",
+            $clock
+        )
     };
 }
 
@@ -165,6 +239,58 @@ impl<D: Database> Ledger for D {
         self.rows(sql, relay_args(query)).await?.iter().map(overview).collect()
     }
 
+    async fn claim(&self, task: Task, query: &RelayQuery, lease: Lease) -> Result<Vec<Relay>> {
+        let sql = match (task, self.dialect()) {
+            (Task::Check, Dialect::Sqlite) => claim!("check", sqlite_clock!()),
+            (Task::Check, Dialect::Postgres) => claim!("check", postgres_clock!()),
+            (Task::Sync, Dialect::Sqlite) => claim!("sync", sqlite_clock!()),
+            (Task::Sync, Dialect::Postgres) => claim!("sync", postgres_clock!()),
+        };
+        let mut args = relay_args(query);
+        args.extend(args![lease.holder, lease.seconds]);
+        let mut tx = self.begin().await?;
+        let claimed = tx.rows(sql, args).await?;
+        tx.commit().await?;
+        claimed.iter().map(relay).collect()
+    }
+
+    async fn renew(&self, task: Task, url: &str, lease: Lease) -> Result<()> {
+        let sql = match (task, self.dialect()) {
+            (Task::Check, Dialect::Sqlite) => renew!("check", sqlite_clock!()),
+            (Task::Check, Dialect::Postgres) => renew!("check", postgres_clock!()),
+            (Task::Sync, Dialect::Sqlite) => renew!("sync", sqlite_clock!()),
+            (Task::Sync, Dialect::Postgres) => renew!("sync", postgres_clock!()),
+        };
+        let mut tx = self.begin().await?;
+        tx.execute(sql, args![url, lease.holder, lease.seconds]).await?;
+        tx.commit().await
+    }
+
+    async fn release(&self, task: Task, url: Option<&str>, holder: i64) -> Result<()> {
+        let sql = match task {
+            Task::Check => {
+                "update relay set check_lease = 0 where check_by = $2 and check_lease > 0 and ($1 = '' or url = $1)"
+            }
+            Task::Sync => {
+                "update relay set sync_lease = 0 where sync_by = $2 and sync_lease > 0 and ($1 = '' or url = $1)"
+            }
+        };
+        let mut tx = self.begin().await?;
+        tx.execute(sql, args![url.unwrap_or_default(), holder]).await?;
+        tx.commit().await
+    }
+
+    async fn lead(&self, name: &str, lease: Lease) -> Result<bool> {
+        let sql = match self.dialect() {
+            Dialect::Sqlite => lead!(sqlite_clock!()),
+            Dialect::Postgres => lead!(postgres_clock!()),
+        };
+        let mut tx = self.begin().await?;
+        let led = tx.execute(sql, args![name, lease.holder, lease.seconds]).await?;
+        tx.commit().await?;
+        Ok(led == 1)
+    }
+
     async fn relay(&self, url: &str) -> Result<Option<Relay>> {
         let rows = self
             .rows(
@@ -179,7 +305,7 @@ impl<D: Database> Ledger for D {
         let mut tx = self.begin().await?;
         let relay = relay_key(tx.as_mut(), url, network, check.at).await?;
         tx.execute(
-            "update relay set state = $2, checked_at = $3, check_due_at = $4, \
+            "update relay set state = $2, checked_at = $3, check_due_at = $4, check_lease = 0, \
              failures = case when $2 = 'down' then failures + 1 else 0 end where k = $1",
             args![relay, check.state.as_str(), check.at, check.due_at],
         )

@@ -173,6 +173,24 @@ pub struct RelayQuery {
     pub limit: i64,
 }
 
+/// What is done with relays by one agent at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Checking.
+    Check,
+    /// Synchronizing.
+    Sync,
+}
+
+/// For how long something is somebody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// Whose: a number of one process.
+    pub holder: i64,
+    /// Seconds.
+    pub seconds: i64,
+}
+
 /// A relay with what its last check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overview {

@@ -20,4 +20,5 @@ mod presence;
 mod program;
 mod relay_server;
 mod schema;
+mod several;
 mod simulator;

@@ -157,6 +157,9 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     if let Some(wallet) = wallet {
         let _ = tokio::time::timeout(PATIENCE, wallet.shutdown()).await;
     }
+    if !matches!(tokio::time::timeout(PATIENCE, agent.let_go()).await, Ok(Ok(()))) {
+        tracing::debug!("what was in work is left to the end of its lease");
+    }
     let closed = tokio::time::timeout(PATIENCE, agent.archive.close()).await;
     if !orderly || closed.is_err() {
         tracing::warn!("some work was cut off; what it had not committed is rolled back");

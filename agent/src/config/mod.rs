@@ -108,6 +108,9 @@ impl Config {
         {
             bail!("{name}: network.contact is sent in a header: use plain ASCII on one line");
         }
+        if config.storage.lease.as_secs() < 5 {
+            bail!("{name}: storage.lease must be 5s or longer: it is renewed three times in its length");
+        }
         let guard = Guard::new(config.network.allow.clone());
         for (key, list) in [("identity.relays", &config.identity.relays), ("dvm.relays", &config.dvm.relays)] {
             for url in list {

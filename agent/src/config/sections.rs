@@ -158,6 +158,8 @@ section! {
         search: bool = true,
         /// Archiving pauses when the disk of the embedded database has less free than this.
         min_free: Size = Size::mib(2_048),
+        /// What an agent is at is left alone by others on the same database for so long; renewed while it works.
+        lease: Span = Span::seconds(300),
     }
 }
 

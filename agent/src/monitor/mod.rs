@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
-use brotr_storage::{CheckRecord, DocumentType, Relay, RelayQuery, RelayState};
+use brotr_storage::{CheckRecord, DocumentType, Relay, RelayQuery, RelayState, Task};
 
 pub use check::{Health, ORDER, Outcome, Plan, Requirement, WriteTest, check};
 pub use history::History;
@@ -195,10 +195,9 @@ impl Monitor {
 pub async fn run(agent: Agent, publisher: Publisher) -> Result<()> {
     let monitor = Monitor::new(&agent, &publisher).await?;
     let due = |limit| {
-        let query =
-            RelayQuery { networks: agent.dialer.networks(), check_due: Some(now()), limit, ..RelayQuery::default() };
-        let archive = agent.archive.clone();
-        async move { archive.relays(&query).await }
+        let query = RelayQuery { networks: agent.dialer.networks(), limit, ..RelayQuery::default() };
+        let (archive, lease) = (agent.archive.clone(), agent.lease());
+        async move { archive.claim(Task::Check, &query, lease).await }
     };
     let work = |relay: Relay| {
         let monitor = monitor.clone();

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use brotr_storage::{
-    Batch, Covered, DocumentType, Gap, GapReason, Interval, IntervalSet, Method, Relay, RelayQuery, RelayState,
+    Batch, Covered, DocumentType, Gap, GapReason, Interval, IntervalSet, Method, Relay, RelayQuery, RelayState, Task,
     parse_filter,
 };
 use nostr::{EventBuilder, EventId, Filter, RelayUrl};
@@ -86,35 +86,53 @@ pub async fn run(agent: Agent) -> Result<()> {
         if agent.config.monitor.enabled { vec![RelayState::Up] } else { vec![RelayState::Up, RelayState::New] };
     let due = |limit| {
         let networks = agent.dialer.networks();
-        let query =
-            RelayQuery { networks, states: states.clone(), sync_due: Some(now()), limit, ..RelayQuery::default() };
+        let query = RelayQuery { networks, states: states.clone(), limit, ..RelayQuery::default() };
         let agent = agent.clone();
         async move {
             if !room(&agent) {
                 tokio::time::sleep(DISK_WAIT).await;
                 return Ok(Vec::new());
             }
-            agent.archive.relays(&query).await
+            agent.archive.claim(Task::Sync, &query, agent.lease()).await
         }
     };
     let work = |relay: Relay| {
         let (agent, lanes) = (agent.clone(), lanes.clone());
         async move {
-            let Ok(address) = Address::parse(&relay.url, agent.dialer.guard()) else {
-                return Ok(agent.archive.set_sync_due(&relay.url, i64::MAX).await?);
+            let ended = tokio::select! {
+                ended = turn(&agent, &lanes, &relay) => ended,
+                ended = hold(&agent, &relay.url) => ended,
             };
-            let settings = agent.config.synchronizer.of(address.as_str(), address.host());
-            if !settings.enabled {
-                return Ok(agent.archive.set_sync_due(&relay.url, now() + settings.interval.as_secs()).await?);
-            }
-            let Some(_lane) = lanes.enter(&address) else {
-                return Ok(agent.archive.set_sync_due(&relay.url, now() + LANE_WAIT).await?);
-            };
-            pass(&agent, &address, Some(A_TURN), |_| ()).await?;
-            Ok(())
+            agent.archive.release(Task::Sync, Some(&relay.url), agent.holder).await?;
+            ended
         }
     };
     rounds(agent.config.synchronizer.concurrency, due, work).await
+}
+
+/// For ever: keeps others away from a relay that is in work.
+async fn hold(agent: &Agent, url: &str) -> Result<()> {
+    let lease = agent.lease();
+    loop {
+        tokio::time::sleep(std::time::Duration::from_secs(lease.seconds.unsigned_abs().div_ceil(3))).await;
+        agent.archive.renew(Task::Sync, url, lease).await?;
+    }
+}
+
+/// One turn at a relay that is due.
+async fn turn(agent: &Agent, lanes: &Lanes, relay: &Relay) -> Result<()> {
+    let Ok(address) = Address::parse(&relay.url, agent.dialer.guard()) else {
+        return Ok(agent.archive.set_sync_due(&relay.url, i64::MAX).await?);
+    };
+    let settings = agent.config.synchronizer.of(address.as_str(), address.host());
+    if !settings.enabled {
+        return Ok(agent.archive.set_sync_due(&relay.url, now() + settings.interval.as_secs()).await?);
+    }
+    let Some(_lane) = lanes.enter(&address) else {
+        return Ok(agent.archive.set_sync_due(&relay.url, now() + LANE_WAIT).await?);
+    };
+    pass(agent, &address, Some(A_TURN), |_| ()).await?;
+    Ok(())
 }
 
 /// One pass over one relay: what is missing, newest first, up to `most` requests. `progress` is told after each page.

@@ -26,6 +26,7 @@ use crate::database::{Database, Row, Transaction, Value};
 use crate::longest::longest;
 use crate::prepare::PreparedBatch;
 use crate::rows::Stored;
+use crate::select::Dialect;
 use crate::{Archive, StorageError};
 
 /// The advisory lock that makes writers take turns, so that what is stored is numbered in the order it becomes
@@ -208,6 +209,10 @@ impl Database for PostgresArchive {
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, StorageError> {
         Ok(Box::new(PostgresTransaction(self.pool.begin().await?)))
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
     }
 
     async fn shut(&self) {

@@ -19,16 +19,18 @@ use crate::archive::{Options, SqlRow};
 use crate::backup::Counts;
 use crate::database::{Database, Row, Transaction, Value};
 use crate::payload::Codec;
+use crate::select::Dialect;
 use crate::{Archive, StorageError};
 use connection::{Readers, SqliteTransaction, WriterConnection};
 
 /// The schema's migrations, in order; the file's `user_version` says how many of them it has.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../../../migrations/sqlite/0001_archive.sql"),
     include_str!("../../../migrations/sqlite/0002_lost.sql"),
     include_str!("../../../migrations/sqlite/0003_visits.sql"),
     include_str!("../../../migrations/sqlite/0004_answers.sql"),
     include_str!("../../../migrations/sqlite/0005_payments.sql"),
+    include_str!("../../../migrations/sqlite/0006_leases.sql"),
 ];
 /// Twice SQLite's own: half as many pages are written for the same events.
 const PAGE_SIZE: u32 = 8192;
@@ -123,6 +125,9 @@ impl SqliteArchive {
             .map_err(failed(&path))?;
         migrate(&mut connection, &path)?;
         connection::settle_profile(&connection, options.profile).map_err(failed(&path))??;
+        // Nobody else writes here: what was taken, its taker died at.
+        let free = "update relay set check_lease = 0, sync_lease = 0 where check_lease > 0 or sync_lease > 0; delete from lease";
+        connection.execute_batch(free).map_err(failed(&path))?;
         load_dictionaries(&connection, &codec).map_err(failed(&path))?;
         events::settle_search(&mut connection, options, &codec)?;
         let readers = Arc::new(Readers::new(path, codec.clone()));
@@ -191,6 +196,10 @@ impl Database for SqliteArchive {
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, StorageError> {
         Ok(Box::new(SqliteTransaction::begin(&self.writer()?.connection).await?))
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
     }
 
     async fn shut(&self) {

@@ -403,3 +403,51 @@ pub(super) async fn who_was_answered_before_comes_first(archive: Arc<dyn Archive
     );
     assert_eq!(archive.take_job(31).await.expect("asked").expect("there").received_at, 10, "and then in turn");
 }
+
+pub(super) async fn what_one_agent_is_at_others_leave_alone(archive: Arc<dyn Archive>, _: String) {
+    let urls: Vec<(String, Network)> =
+        (0..40).map(|n| (format!("wss://r{n:02}.example/"), Network::Clearnet)).collect();
+    archive.add_relays(&urls, 100).await.expect("added");
+    let query = RelayQuery { limit: 10, ..RelayQuery::default() };
+    let lease = |holder: i64, seconds: i64| Lease { holder, seconds };
+    // Eight at once get different ones, and all that there are.
+    let claims = (0..8).map(|holder| archive.claim(Task::Check, &query, lease(holder, 60)));
+    let claims = futures::future::join_all(claims).await;
+    let mut taken: Vec<String> =
+        claims.into_iter().flat_map(|claim| claim.expect("claimed")).map(|relay| relay.url).collect();
+    taken.extend(archive.claim(Task::Check, &query, lease(8, 60)).await.expect("claimed").into_iter().map(|r| r.url));
+    let n = taken.len();
+    taken.sort_unstable();
+    taken.dedup();
+    assert_eq!((n, taken.len()), (40, 40), "each once");
+    // Another task is another matter; and what is over, given up or done is free.
+    let sync = archive.claim(Task::Sync, &query, lease(1, 1)).await.expect("claimed");
+    assert_eq!(sync.len(), 10);
+    let again = |wanted: &[Relay]| RelayQuery { limit: 100, contains: wanted[0].url.clone(), ..RelayQuery::default() };
+    let of = |n: usize| again(&sync[n..]);
+    assert!(archive.claim(Task::Sync, &of(0), lease(2, 60)).await.expect("claimed").is_empty());
+    archive.release(Task::Sync, Some(&sync[0].url), 2).await.expect("asked");
+    assert!(
+        archive.claim(Task::Sync, &of(0), lease(2, 60)).await.expect("claimed").is_empty(),
+        "not theirs to give up"
+    );
+    archive.release(Task::Sync, Some(&sync[0].url), 1).await.expect("given up");
+    assert_eq!(archive.claim(Task::Sync, &of(0), lease(2, 60)).await.expect("claimed").len(), 1);
+    archive.renew(Task::Sync, &sync[1].url, lease(1, 60)).await.expect("renewed");
+    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    assert!(archive.claim(Task::Sync, &of(1), lease(2, 60)).await.expect("claimed").is_empty(), "renewed");
+    assert_eq!(archive.claim(Task::Sync, &of(2), lease(2, 60)).await.expect("claimed").len(), 1, "over");
+    archive.release(Task::Sync, None, 1).await.expect("given up");
+    assert_eq!(archive.claim(Task::Sync, &of(1), lease(2, 60)).await.expect("claimed").len(), 1);
+    let done = CheckRecord { at: 200, due_at: 300, state: RelayState::Up, ..CheckRecord::default() };
+    archive.record_check((&urls[0].0, Network::Clearnet), &done).await.expect("kept");
+    let query = RelayQuery { contains: "r00".into(), ..query };
+    assert_eq!(archive.claim(Task::Check, &query, lease(9, 60)).await.expect("claimed").len(), 1, "due again");
+    // One leads.
+    assert!(archive.lead("finder", lease(1, 1)).await.expect("asked"));
+    assert!(archive.lead("finder", lease(1, 1)).await.expect("asked"), "still");
+    assert!(!archive.lead("finder", lease(2, 1)).await.expect("asked"));
+    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    assert!(archive.lead("finder", lease(2, 60)).await.expect("asked"));
+    assert!(!archive.lead("finder", lease(1, 60)).await.expect("asked"));
+}

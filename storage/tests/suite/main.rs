@@ -59,6 +59,7 @@ suite!(
     a_job_is_taken_and_ended_once,
     jobs_are_shared_out_and_can_be_cancelled,
     who_was_answered_before_comes_first,
+    what_one_agent_is_at_others_leave_alone,
     a_result_is_held_back_until_it_is_paid_for,
     the_outbox_keeps_what_is_not_delivered,
     text_is_found_where_it_is_indexed,

@@ -1,0 +1,88 @@
+//! Several agents on one archive share the work, and one that dies is not missed for long.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use brotr_tests::{Postgres, Script, ScriptedRelay, Signal, events};
+
+use super::program::{Place, soon};
+
+const RELAYS: usize = 24;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_agents_share_the_work_and_two_go_on_when_one_is_killed() {
+    let server = Postgres::start().expect("PostgreSQL started");
+    let url = server.database("brotr").expect("a database");
+    let mut relays = Vec::new();
+    for n in 0..RELAYS {
+        let script = Script::honest(events::signed(40, 1_600_000_000 + 1_000 * n as u64));
+        relays.push(ScriptedRelay::start(script).await.expect("started"));
+    }
+    let config = format!(
+        "#storage {url}\nmonitor: {{interval: 5s, warm_up: false, withdraw_after: 1h, concurrency: 2}}\n\
+         synchronizer: {{interval: 5s, settle: 1s, live: false, concurrency: 2}}\nfinder: {{interval: 2s}}\n\
+         log: {{level: \"info,brotr=debug\"}}"
+    );
+    let places: Vec<Place> = (0..3)
+        .map(|_| {
+            let place = Place::with(&config);
+            let text = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");
+            place.write("brotr.yaml", &text.replace("storage: {", "storage: {lease: 5s, "));
+            place
+        })
+        .collect();
+    let addresses: Vec<&str> = relays.iter().map(|relay| relay.url.as_str()).collect();
+    places[0].run(&[&["relays", "add"], &addresses[..]].concat()).ok();
+    let mut daemons: Vec<_> = places.iter().map(Place::daemon).collect();
+
+    // What each of them did, by its log.
+    let done = |log: &str, what: &str| log.lines().filter(|line| line.contains(what)).count();
+    let count = async || {
+        let ran = places[0].run(&["query", "--count", "--all"]);
+        ran.stdout.trim().parse::<usize>().unwrap_or_default()
+    };
+    soon(60, "complete archive", async || (count().await >= RELAYS * 40).then_some(())).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let logs: Vec<String> = daemons.iter().map(super::program::Daemon::log).collect();
+    for what in ["relay checked", "relay synchronized"] {
+        let each: Vec<usize> = logs.iter().map(|log| done(log, what)).collect();
+        let all: usize = each.iter().sum();
+        eprintln!("{what}: {each:?}");
+        assert!(each.iter().all(|n| n * 8 > all), "each does its part: {each:?}");
+        // With an interval of five seconds nobody is checked or synchronized by two agents at once, or one after the other.
+        let mut last = BTreeMap::<&str, Vec<&str>>::new();
+        for line in logs.iter().flat_map(|log| log.lines()).filter(|line| line.contains(what)) {
+            let relay = line.split("relay=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a relay");
+            last.entry(relay).or_default().push(&line[11..23]);
+        }
+        for (relay, mut times) in last {
+            times.sort_unstable();
+            let at = |text: &str| {
+                let part = |range: std::ops::Range<usize>| text[range].parse::<f64>().expect("a number");
+                part(0..2) * 3_600.0 + part(3..5) * 60.0 + part(6..12)
+            };
+            // Dates have whole seconds, the schedule a jitter of a tenth, and a visit takes its time before it is told of.
+            let close = times.windows(2).filter(|pair| at(pair[1]) - at(pair[0]) < 1.5).count();
+            assert_eq!(close, 0, "{what} {relay}: {times:?}");
+        }
+    }
+    // The finder runs in one of them at a time.
+    let before: usize = relays.iter().map(|relay| relay.counts.connections.load(Ordering::Relaxed)).sum();
+    assert!(before > 0);
+
+    // One dies in the middle of its work: within its lease the others have taken over all of it.
+    assert_eq!(daemons.remove(0).end(Signal::KILL).0, None);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let earlier: Vec<usize> = daemons.iter().map(|daemon| daemon.log().len()).collect();
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let news: Vec<String> = daemons.iter().zip(earlier).map(|(daemon, at)| daemon.log()[at..].to_owned()).collect();
+    for what in ["relay checked", "relay synchronized"] {
+        let met = |url: &str| news.iter().any(|log| log.lines().any(|line| line.contains(what) && line.contains(url)));
+        let missed: Vec<&&str> = addresses.iter().filter(|url| !met(url.trim_end_matches('/'))).collect();
+        assert!(missed.is_empty(), "{what}: nobody took over {missed:?}");
+    }
+    for daemon in daemons {
+        assert_eq!(daemon.end(Signal::TERM).0, Some(0));
+    }
+}
