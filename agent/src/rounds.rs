@@ -32,7 +32,7 @@ where
     loop {
         if waiting.is_empty() && busy.len() < concurrency && looked_at.is_none_or(|at| at.elapsed() >= TICK) {
             let asked = i64::try_from(concurrency * AHEAD).unwrap_or(i64::MAX);
-            // Those in work are still due, as the archive knows it.
+            // Somebody else may have brought one forward that is in work.
             waiting.extend(due(asked).await?.into_iter().filter(|relay| !busy.contains(&relay.url)));
             // Where there was as much as was asked for there is more, and no reason to wait before asking again.
             looked_at = (waiting.len() * 2 < concurrency * AHEAD).then(Instant::now);

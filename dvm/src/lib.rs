@@ -3,6 +3,7 @@
 //! This crate opens no socket. It is handed request events and hands back signed events and the relays they
 //! should go to; the archive's job table makes sure that each request is answered once.
 
+mod admission;
 mod answer;
 mod jobs;
 mod limits;
@@ -10,7 +11,6 @@ mod payment;
 mod request;
 mod seal;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use brotr_keys::Signer;
 use brotr_storage::{Archive, Bill, Event as Archived, Invoice, Job, JobStatus, Payment, StorageError, View, within};
 use nostr::{Event, EventId, Filter, JsonUtil, Kind, PublicKey, SignerError};
 
+pub use admission::PING;
 pub use limits::Limits;
 pub use payment::{Invoiced, Price, Prices, Till};
 pub use request::{Input, InputType, JobRequest};
@@ -36,17 +37,9 @@ pub fn job_kinds() -> Vec<u16> {
 
 /// The most relays that one answer is sent to besides our own: a request's `relays` is the customer's to write.
 const MAX_REPLY_RELAYS: usize = 5;
-/// The largest request event that is kept.
-const MAX_REQUEST: usize = 64 << 10;
 /// The largest result: relays take events of 64 KiB as a rule, and the request is in it once more.
 const MAX_RESULT: usize = 40_000;
-/// Asks whether we are there (nostr-protocol/nips#1808).
-const PING: Kind = Kind::Custom(7_007);
-/// Follows of those who are trusted that are looked at.
-const MAX_CIRCLE: usize = 5_000;
 const A_DAY: i64 = 86_400;
-/// Jobs that one deletion takes back.
-const MAX_CANCELLED: usize = 50;
 
 /// What became of a request event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,121 +148,6 @@ impl Dvm {
     pub fn new(archive: Arc<dyn Archive>, signer: Signer, canonical: Canonical, terms: Terms) -> Self {
         let Terms { max_age, limits, prices, till } = terms;
         Self { archive, signer, canonical, max_age, prices, till, gate: Gate::new(limits) }
-    }
-
-    /// Keeps a request, before any work on it, or takes one back (NIP-09). The event must be verified.
-    ///
-    /// # Errors
-    /// When the archive cannot be written; nothing is lost, since the relay still has the request.
-    pub async fn accept(&self, event: &Event, now: i64) -> Result<Acceptance, StorageError> {
-        if event.kind == Kind::EventDeletion {
-            return self.cancel(event, now).await;
-        }
-        if event.kind == Kind::ZapReceipt {
-            return self.zapped(event).await;
-        }
-        if event.kind == PING {
-            return Ok(self.pinged(event, now));
-        }
-        if !JOBS.iter().any(|work| work.kind() == event.kind.as_u16()) {
-            return Ok(Acceptance::Ignored("not a kind of job done here"));
-        }
-        let targets: Vec<PublicKey> = event.tags.public_keys().copied().collect();
-        if !targets.is_empty() && !targets.contains(&self.signer.public_key()) {
-            return Ok(Acceptance::Ignored("addressed to another"));
-        }
-        if targets.is_empty() && Seal::of(event).is_some() {
-            return Ok(Acceptance::Ignored("encrypted and addressed to nobody"));
-        }
-        let age = now.saturating_sub(i64::try_from(event.created_at.as_secs()).unwrap_or(i64::MAX));
-        if !(-900..=self.max_age).contains(&age) {
-            return Ok(Acceptance::Ignored("too old, or from the future"));
-        }
-        let request = event.as_json();
-        if request.len() > MAX_REQUEST {
-            return Ok(Acceptance::Ignored("too large"));
-        }
-        if let Err(why) = self.gate.admits(event).and_then(|()| self.gate.may_enter(event.pubkey)) {
-            return Ok(Acceptance::Ignored(why));
-        }
-        if !self.trusts(event.pubkey, now).await? {
-            return Ok(Acceptance::Ignored("by somebody whom nobody trusted here follows"));
-        }
-        // Known ones are not counted against anybody: relays give them again.
-        if self.archive.job(event.id).await?.is_some() {
-            return Ok(Acceptance::Known);
-        }
-        if let Err(why) = self.gate.enters(event.pubkey) {
-            return Ok(Acceptance::Ignored(why));
-        }
-        let standing = self.archive.standing(event.pubkey).await?;
-        if let Err(why) = self.gate.seats(&standing) {
-            return Ok(Acceptance::Ignored(why));
-        }
-        let job = Job {
-            id: event.id,
-            kind: event.kind.as_u16(),
-            customer: event.pubkey,
-            request,
-            received_at: now,
-            status: JobStatus::Received,
-            waits_for: None,
-            rank: 0,
-        };
-        Ok(if self.archive.accept_job(&job).await? { Acceptance::New } else { Acceptance::Known })
-    }
-
-    /// Takes back the jobs that a deletion names, if they are the author's own.
-    async fn cancel(&self, event: &Event, now: i64) -> Result<Acceptance, StorageError> {
-        let mut cancelled = false;
-        for id in event.tags.event_ids().take(MAX_CANCELLED) {
-            cancelled |= self.archive.cancel_job(*id, event.pubkey, now).await?;
-        }
-        Ok(if cancelled { Acceptance::Cancelled } else { Acceptance::Ignored("deletes no job that is open here") })
-    }
-
-    async fn zapped(&self, receipt: &Event) -> Result<Acceptance, StorageError> {
-        let (of, msat) = match payment::zap(receipt, self.signer.public_key(), &self.prices.zappers) {
-            Ok(zap) => zap,
-            Err(why) => return Ok(Acceptance::Ignored(why)),
-        };
-        let job = self.archive.billed_job("", Some(of)).await?;
-        let payment = |job| Payment { source: receipt.id.to_hex(), job, msat };
-        Ok(job.map_or(Acceptance::Ignored("a zap of what asks for no money"), |job| Acceptance::Paid(payment(job))))
-    }
-
-    fn pinged(&self, event: &Event, now: i64) -> Acceptance {
-        let age = now.saturating_sub(i64::try_from(event.created_at.as_secs()).unwrap_or(i64::MAX));
-        if event.tags.public_keys().next() != Some(&self.signer.public_key()) || !(-60..=60).contains(&age) {
-            return Acceptance::Ignored("a ping of another, or of long ago");
-        }
-        match self.gate.admits(event).and_then(|()| self.gate.enters(event.pubkey)) {
-            Ok(()) => Acceptance::Ping,
-            Err(why) => Acceptance::Ignored(why),
-        }
-    }
-
-    /// Whether a customer is one of those who are trusted, or followed by one of them, or by one whom they follow.
-    async fn trusts(&self, customer: PublicKey, now: i64) -> Result<bool, StorageError> {
-        let trust = &self.gate.limits.trust;
-        if trust.is_empty() || trust.contains(&customer) {
-            return Ok(true);
-        }
-        let lists = |by: Vec<PublicKey>| Filter::new().kind(Kind::ContactList).authors(by);
-        let mut circle: HashSet<PublicKey> = trust.iter().copied().collect();
-        for list in self.archive.page(&lists(trust.clone()), View::Client { now }, None, trust.len()).await? {
-            circle.extend(
-                list.tags
-                    .iter()
-                    .filter(|tag| tag.len() > 1 && tag[0] == "p")
-                    .filter_map(|tag| PublicKey::from_hex(&tag[1]).ok()),
-            );
-        }
-        if circle.contains(&customer) {
-            return Ok(true);
-        }
-        let follows = lists(circle.into_iter().take(MAX_CIRCLE).collect()).pubkey(customer);
-        Ok(!self.archive.page(&follows, View::Client { now }, None, 1).await?.is_empty())
     }
 
     /// Says that we are there.

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use brotr_dvm::{Acceptance, job_kinds};
+use brotr_dvm::{Acceptance, PING, job_kinds};
 use nostr::{Alphabet, Event, Filter, Kind, RelayMessage, RelayUrl, SingleLetterTag, SubscriptionId, Timestamp};
 use nostr_sdk::{Client, Relay, RelayPoolNotification, SubscribeAutoCloseOptions, SubscribeOptions};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
-use super::{Desk, PING};
+use super::Desk;
 use crate::agent::{Agent, now};
 use crate::net::session::clip;
 use crate::publish::client;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Result;
 use brotr_dvm::{Acceptance, Canonical, Dvm, Limits, Price, Prices, Terms, Till};
 use brotr_storage::{Job, Outgoing};
-use nostr::{Event, Kind, PublicKey};
+use nostr::{Event, PublicKey};
 use tokio::sync::Notify;
 
 pub use listener::listen;
@@ -24,8 +24,6 @@ use crate::net::Address;
 use crate::publish::{HERE, Publisher, outgoing, spelled};
 use wallet::Wallet;
 
-/// Asks whether we are there.
-pub(crate) const PING: Kind = Kind::Custom(7_007);
 /// Pings are answered after jobs.
 const PONGS: i64 = 2_000;
 /// Customers who are remembered to be served before others.

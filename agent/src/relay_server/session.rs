@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
-use brotr_dvm::Acceptance;
+use brotr_dvm::{Acceptance, PING};
 use brotr_storage::{Event, StorageError, View, matches, parse_filter, within};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
@@ -18,7 +18,6 @@ use tokio::time::{Instant, timeout};
 
 use super::{House, MAX_FILTERS, MAX_LIMIT, MAX_NAME, MAX_SUBSCRIPTIONS};
 use crate::agent::now;
-use crate::jobs::PING;
 use crate::net::session::clip;
 use crate::publish::HERE;
 
