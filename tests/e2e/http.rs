@@ -300,9 +300,9 @@ async fn the_dashboard_shows_what_there_is_and_nothing_hostile_runs() {
     assert_eq!(house.daemon.end(Signal::TERM).0, Some(0));
 }
 
-/// Keeps a picture, where `BROTR_PICTURES` says.
+/// Keeps a picture, where `TEST_PICTURES` says.
 async fn keep(browser: &Browser, name: &str) {
-    let Some(dir) = std::env::var_os("BROTR_PICTURES") else { return };
+    let Some(dir) = std::env::var_os("TEST_PICTURES") else { return };
     let picture = browser.picture().await.expect("a picture");
     std::fs::write(std::path::Path::new(&dir).join(format!("{name}.png.base64")), picture).expect("written");
 }

@@ -22,3 +22,4 @@ mod relay_server;
 mod schema;
 mod several;
 mod simulator;
+mod soak;

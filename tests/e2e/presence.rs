@@ -45,3 +45,26 @@ async fn it_says_that_it_is_there_and_that_it_leaves() {
     }
     relay.shutdown();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_is_told_that_it_is_ready_that_it_lives_and_that_it_stops() {
+    let place = Place::with("");
+    let path = place.path().join("notify");
+    let socket = tokio::net::UnixDatagram::bind(&path).expect("bound");
+    let environment = [("NOTIFY_SOCKET", path.to_str().expect("a path")), ("WATCHDOG_USEC", "1500000")];
+    let daemon = place.daemon_with(&environment);
+    let hear = async || {
+        let mut text = vec![0; 1_024];
+        let heard = tokio::time::timeout(std::time::Duration::from_secs(20), socket.recv(&mut text));
+        let n = heard.await.expect("in time").expect("heard");
+        String::from_utf8_lossy(&text[..n]).trim().to_owned()
+    };
+    let mut told = Vec::new();
+    while told.iter().filter(|text| *text == "WATCHDOG=1").count() < 3 || !told.contains(&"READY=1".to_owned()) {
+        told.push(hear().await);
+    }
+    assert!(daemon.log().contains("is running"), "ready when it is, and not before");
+    daemon.signal(Signal::TERM);
+    while hear().await != "STOPPING=1" {}
+    assert_eq!(daemon.end(Signal::TERM).0, Some(0));
+}

@@ -112,8 +112,19 @@ impl Place {
 
     /// Starts the daemon; what it logs goes to a file.
     pub(crate) fn daemon(&self) -> Daemon<'_> {
+        self.daemon_with(&[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn daemon_with(&self, environment: &[(&str, &str)]) -> Daemon<'_> {
         let log = std::fs::File::create(self.dir.path().join("log")).expect("a log");
-        let child = self.command(&["run"]).stdin(Stdio::null()).stderr(log).spawn().expect("started");
+        let child = self
+            .command(&["run"])
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("started");
         Daemon { child, place: self }
     }
 }
@@ -127,6 +138,11 @@ pub(crate) struct Daemon<'a> {
 impl Daemon<'_> {
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.place.path().join("log")).unwrap_or_default()
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal.
