@@ -54,15 +54,15 @@ impl Dvm {
         if let Err(why) = self.gate.admits(event).and_then(|()| self.gate.may_enter(event.pubkey)) {
             return Ok(Acceptance::Ignored(why));
         }
-        if !self.trusts(event.pubkey, now).await? {
-            return Ok(Acceptance::Ignored("by somebody whom nobody trusted here follows"));
-        }
         // Known ones are not counted against anybody: relays give them again.
         if self.archive.job(event.id).await?.is_some() {
             return Ok(Acceptance::Known);
         }
         if let Err(why) = self.gate.enters(event.pubkey) {
             return Ok(Acceptance::Ignored(why));
+        }
+        if !self.trusts(event.pubkey, now).await? {
+            return Ok(Acceptance::Ignored("by somebody whom nobody trusted here follows"));
         }
         let standing = self.archive.standing(event.pubkey).await?;
         if let Err(why) = self.gate.seats(&standing) {
@@ -91,12 +91,15 @@ impl Dvm {
     }
 
     async fn zapped(&self, receipt: &Event) -> Result<Acceptance, StorageError> {
-        let (of, msat) = match payment::zap(receipt, self.signer.public_key(), &self.prices.zappers) {
+        if self.till.is_none() {
+            return Ok(Acceptance::Ignored("a zap, where nothing costs anything"));
+        }
+        let (of, source, msat) = match payment::zap(receipt, self.signer.public_key(), &self.prices.zappers) {
             Ok(zap) => zap,
             Err(why) => return Ok(Acceptance::Ignored(why)),
         };
         let job = self.archive.billed_job("", Some(of)).await?;
-        let payment = |job| Payment { source: receipt.id.to_hex(), job, msat };
+        let payment = |job| Payment { source, job, msat };
         Ok(job.map_or(Acceptance::Ignored("a zap of what asks for no money"), |job| Acceptance::Paid(payment(job))))
     }
 
@@ -105,7 +108,8 @@ impl Dvm {
         if event.tags.public_keys().next() != Some(&self.signer.public_key()) || !(-60..=60).contains(&age) {
             return Acceptance::Ignored("a ping of another, or of long ago");
         }
-        match self.gate.admits(event).and_then(|()| self.gate.enters(event.pubkey)) {
+        let entered = self.gate.admits(event).and_then(|()| self.gate.enters(event.pubkey));
+        match entered.and_then(|()| self.gate.answers()) {
             Ok(()) => Acceptance::Ping,
             Err(why) => Acceptance::Ignored(why),
         }

@@ -257,7 +257,8 @@ impl Dvm {
             tracing::error!(error, "failed to have an invoice made");
             JobError::Wrong(format!("this costs {price} msat, and no invoice can be made now: try again later"))
         })?;
-        let text = format!("{before}pay {msat} msat to get the result, by the invoice or by a zap of this event");
+        let zap = if self.prices.zappers.is_empty() { "" } else { " or by a zap of this event" };
+        let text = format!("{before}pay {msat} msat to get the result, by the invoice{zap}");
         let owed = Some((msat, made.bolt11.as_str()));
         let signed = answer::feedback(&self.signer, job, seal_of(job), "payment-required", &text, owed).await;
         let feedback = signed.map_err(|error| {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use brotr_storage::Standing;
 use nostr::{Event, PublicKey};
 
-/// Customers whose requests are counted; beyond these the counting starts anew.
+/// Customers whose requests are counted; beyond these each starts anew.
 const COUNTED: usize = 50_000;
 const TOO_MANY: &str = "too many requests of this customer in a minute";
 const A_MINUTE: Duration = Duration::from_secs(60);
@@ -90,8 +90,11 @@ impl Gate {
     /// Whether a customer may ask once more, which is counted.
     pub(crate) fn enters(&self, customer: PublicKey) -> Result<(), &'static str> {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        if counted.0.elapsed() >= A_MINUTE || counted.2.len() >= COUNTED {
+        if counted.0.elapsed() >= A_MINUTE {
             *counted = (Instant::now(), 0, HashMap::new());
+        }
+        if counted.2.len() >= COUNTED {
+            counted.2.clear();
         }
         let of_one = counted.2.entry(customer).or_default();
         if *of_one >= self.limits.per_minute {
@@ -99,6 +102,11 @@ impl Gate {
         }
         *of_one += 1;
         Ok(())
+    }
+
+    /// Whether a ping is answered, which is counted as a newcomer's job is.
+    pub(crate) fn answers(&self) -> Result<(), &'static str> {
+        self.seats(&Standing { open: 0, known: false, newcomers: 0 })
     }
 
     /// Whether there is room for one more job, which is counted. Who was answered before finds some where newcomers find none.

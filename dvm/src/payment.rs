@@ -85,8 +85,13 @@ pub trait Till: Send + Sync + Debug {
     async fn invoice(&self, msat: u64, about: &str) -> Result<Invoiced, String>;
 }
 
-/// A zap (NIP-57) that somebody whom we believe saw: of what event, and how much, in millisats.
-pub(crate) fn zap(receipt: &Event, us: PublicKey, zappers: &[PublicKey]) -> Result<(EventId, u64), &'static str> {
+/// A zap (NIP-57) that somebody whom we believe saw: of what event, the invoice's payment hash, and how much, in millisats. That
+/// the money came to us is for the wallet to say: whoever signs receipts may sign them for many.
+pub(crate) fn zap(
+    receipt: &Event,
+    us: PublicKey,
+    zappers: &[PublicKey],
+) -> Result<(EventId, String, u64), &'static str> {
     if !zappers.contains(&receipt.pubkey) {
         return Err("a zap receipt by somebody who does not sign ours");
     }
@@ -101,8 +106,9 @@ pub(crate) fn zap(receipt: &Event, us: PublicKey, zappers: &[PublicKey]) -> Resu
     }
     let of = *request.tags.event_ids().next().ok_or("a zap of no event")?;
     let invoice = value("bolt11").and_then(|text| Bolt11Invoice::from_str(&text).ok());
-    let msat = invoice.and_then(|invoice| invoice.amount_milli_satoshis()).ok_or("a zap receipt without an amount")?;
-    Ok((of, msat))
+    let invoice = invoice.ok_or("a zap receipt without an invoice")?;
+    let msat = invoice.amount_milli_satoshis().ok_or("a zap receipt without an amount")?;
+    Ok((of, invoice.payment_hash().to_string(), msat))
 }
 
 #[cfg(test)]

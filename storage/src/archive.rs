@@ -140,10 +140,10 @@ pub trait Ledger: Send + Sync {
     /// takes them until the lease ends, or is given up.
     async fn claim(&self, task: Task, query: &RelayQuery, lease: Lease) -> Result<Vec<Relay>>;
 
-    /// Makes the lease of a relay longer, from now on, if it is still this one's.
-    async fn renew(&self, task: Task, url: &str, lease: Lease) -> Result<()>;
+    /// Makes the lease of a relay longer, from now on; `false` when it is no longer this one's.
+    async fn renew(&self, task: Task, url: &str, lease: Lease) -> Result<bool>;
 
-    /// Gives up the lease of a relay, if it is this one's; of all relays without one.
+    /// Gives up the lease of a relay, if it is this one's; without one, of all relays, and what it leads.
     async fn release(&self, task: Task, url: Option<&str>, holder: i64) -> Result<()>;
 
     /// Whether this one is, for so long, who does what is done by one at a time.

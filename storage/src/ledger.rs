@@ -254,7 +254,7 @@ impl<D: Database> Ledger for D {
         claimed.iter().map(relay).collect()
     }
 
-    async fn renew(&self, task: Task, url: &str, lease: Lease) -> Result<()> {
+    async fn renew(&self, task: Task, url: &str, lease: Lease) -> Result<bool> {
         let sql = match (task, self.dialect()) {
             (Task::Check, Dialect::Sqlite) => renew!("check", sqlite_clock!()),
             (Task::Check, Dialect::Postgres) => renew!("check", postgres_clock!()),
@@ -262,8 +262,9 @@ impl<D: Database> Ledger for D {
             (Task::Sync, Dialect::Postgres) => renew!("sync", postgres_clock!()),
         };
         let mut tx = self.begin().await?;
-        tx.execute(sql, args![url, lease.holder, lease.seconds]).await?;
-        tx.commit().await
+        let renewed = tx.execute(sql, args![url, lease.holder, lease.seconds]).await?;
+        tx.commit().await?;
+        Ok(renewed == 1)
     }
 
     async fn release(&self, task: Task, url: Option<&str>, holder: i64) -> Result<()> {
@@ -277,6 +278,9 @@ impl<D: Database> Ledger for D {
         };
         let mut tx = self.begin().await?;
         tx.execute(sql, args![url.unwrap_or_default(), holder]).await?;
+        if url.is_none() {
+            tx.execute("delete from lease where holder = $1", args![holder]).await?;
+        }
         tx.commit().await
     }
 

@@ -42,20 +42,24 @@ pub(crate) async fn relay_again(url: &str) -> LocalRelay {
 }
 
 /// A client that knows nothing but NIP-01 and JSON.
-pub(crate) struct Client(tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>);
+pub(crate) struct Client {
+    socket: tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>,
+    /// What was asked so far: what still comes for one question is no answer to the next.
+    asked: usize,
+}
 
 impl Client {
     pub(crate) async fn connect(url: &str) -> Self {
-        Self(tokio_tungstenite::connect_async(url).await.expect("connected").0)
+        Self { socket: tokio_tungstenite::connect_async(url).await.expect("connected").0, asked: 0 }
     }
 
     async fn send(&mut self, value: Value) {
-        self.0.send(Message::text(value.to_string())).await.expect("sent");
+        self.socket.send(Message::text(value.to_string())).await.expect("sent");
     }
 
     async fn hear(&mut self) -> Value {
         loop {
-            let message = tokio::time::timeout(Duration::from_secs(10), self.0.next()).await.expect("in time");
+            let message = tokio::time::timeout(Duration::from_secs(10), self.socket.next()).await.expect("in time");
             if let Message::Text(text) = message.expect("open").expect("sound") {
                 return serde_json::from_str(&text).expect("json");
             }
@@ -75,12 +79,14 @@ impl Client {
 
     /// Every stored event that a filter asks for, verified.
     pub(crate) async fn fetch(&mut self, filter: Value) -> Vec<Event> {
-        self.send(json!(["REQ", "q", filter])).await;
+        self.asked += 1;
+        let name = json!(format!("q{}", self.asked));
+        self.send(json!(["REQ", name, filter])).await;
         let mut found = Vec::new();
         loop {
             let said = self.hear().await;
             match said[0].as_str() {
-                Some("EVENT") if said[1] == "q" => {
+                Some("EVENT") if said[1] == name => {
                     let event = Event::from_json(said[2].to_string()).expect("an event");
                     event.verify().expect("valid");
                     // What comes in while it is asked for may be given twice.
@@ -88,8 +94,8 @@ impl Client {
                         found.push(event);
                     }
                 }
-                Some("EOSE") if said[1] == "q" => {
-                    self.send(json!(["CLOSE", "q"])).await;
+                Some("EOSE") if said[1] == name => {
+                    self.send(json!(["CLOSE", name])).await;
                     return found;
                 }
                 _ => {}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use brotr_tests::{Manners, Signal, Wallet, events, wallet};
+use brotr_tests::{Manners, Signal, Wallet, events};
 use nostr::{Event, EventBuilder, Keys, Kind, PublicKey, Tag, TagKind};
 use serde_json::json;
 
@@ -128,17 +128,20 @@ async fn zaps_pay_in_part_and_in_full_and_too_much_and_invoices_expire() {
     let job = request(&mut client, &customer, &[]).await;
     let asked = told(&mut client, &job, "payment-required", None).await;
     // Receipts of somebody whom nobody here knows, and zaps of others, pay nothing.
-    client.publish(&wallet::zap(&Keys::generate(), &customer, agent, asked.id, 1_000)).await;
-    client.publish(&wallet::zap(&zapper, &customer, customer.public_key(), asked.id, 1_000)).await;
-    client.publish(&wallet::zap(&zapper, &customer, agent, job.id, 1_000)).await;
+    client.publish(&wallet.zap(&Keys::generate(), &customer, agent, asked.id, 1_000)).await;
+    client.publish(&wallet.zap(&zapper, &customer, customer.public_key(), asked.id, 1_000)).await;
+    client.publish(&wallet.zap(&zapper, &customer, agent, job.id, 1_000)).await;
+    // One that went to somebody else's address with the same service.
+    client.publish(&wallet.foreign_zap(&zapper, &customer, agent, asked.id, 1_000)).await;
+    soon(20, "refusal", async || daemon.log().contains("did not come to the wallet").then_some(())).await;
     // In part.
-    client.publish(&wallet::zap(&zapper, &customer, agent, asked.id, 300)).await;
+    client.publish(&wallet.zap(&zapper, &customer, agent, asked.id, 300)).await;
     let rest = told(&mut client, &job, "payment-required", Some(&asked)).await;
     assert_eq!(values(&rest, "amount")[0], "700");
     assert!(rest.content.contains("300 msat came in"), "{}", rest.content);
     assert!(results(&mut client, &job).await.is_empty());
     // The rest by somebody else, and more than that.
-    client.publish(&wallet::zap(&zapper, &Keys::generate(), agent, rest.id, 900)).await;
+    client.publish(&wallet.zap(&zapper, &Keys::generate(), agent, rest.id, 900)).await;
     result(&mut client, &job).await;
     assert!(daemon.log().contains("more than it costs"), "{}", daemon.log());
 
@@ -153,7 +156,7 @@ async fn zaps_pay_in_part_and_in_full_and_too_much_and_invoices_expire() {
     .await;
     assert!(expired.content.contains("expired"), "{}", expired.content);
     // And yet, later.
-    client.publish(&wallet::zap(&zapper, &customer, agent, asked.id, 1_000)).await;
+    client.publish(&wallet.zap(&zapper, &customer, agent, asked.id, 1_000)).await;
     result(&mut client, &other).await;
     assert_eq!(results(&mut client, &other).await.len(), 1);
     assert_eq!(place.run(&["dvm", "revenue", "--json"]).ok().json()[0]["msat"], json!(300 + 900 + 1_000));

@@ -66,22 +66,33 @@ pub fn invoice(msat: u64, about: &str, expiry: Duration) -> (String, String) {
     (built.expect("an invoice").to_string(), hash.to_string())
 }
 
-/// A zap receipt, as the service of a Lightning address signs it.
-#[must_use]
-pub fn zap(zapper: &Keys, payer: &Keys, to: PublicKey, of: EventId, msat: u64) -> Event {
-    let tag = |name: &str, value: String| Tag::custom(TagKind::custom(name), [value]);
-    let request = EventBuilder::new(Kind::ZapRequest, "")
-        .tags([tag("amount", msat.to_string()), Tag::public_key(to), Tag::event(of)])
-        .sign_with_keys(payer)
-        .expect("signed");
-    let (bolt11, _) = invoice(msat, "zap", Duration::from_secs(60));
-    EventBuilder::new(Kind::ZapReceipt, "")
-        .tags([Tag::public_key(to), Tag::event(of), tag("bolt11", bolt11), tag("description", request.as_json())])
-        .sign_with_keys(zapper)
-        .expect("signed")
-}
-
 impl Wallet {
+    /// A zap receipt, as the service of this wallet's Lightning address signs it.
+    #[must_use]
+    pub fn zap(&self, zapper: &Keys, payer: &Keys, to: PublicKey, of: EventId, msat: u64) -> Event {
+        let tag = |name: &str, value: String| Tag::custom(TagKind::custom(name), [value]);
+        let request = EventBuilder::new(Kind::ZapRequest, "")
+            .tags([tag("amount", msat.to_string()), Tag::public_key(to), Tag::event(of)])
+            .sign_with_keys(payer)
+            .expect("signed");
+        let (bolt11, hash) = invoice(msat, "zap", Duration::from_secs(60));
+        let made = Made { bolt11: bolt11.clone(), msat, paid: Some(msat) };
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(hash, made);
+        EventBuilder::new(Kind::ZapReceipt, "")
+            .tags([Tag::public_key(to), Tag::event(of), tag("bolt11", bolt11), tag("description", request.as_json())])
+            .sign_with_keys(zapper)
+            .expect("signed")
+    }
+
+    /// The same of a zap that went to somebody else.
+    #[must_use]
+    pub fn foreign_zap(&self, zapper: &Keys, payer: &Keys, to: PublicKey, of: EventId, msat: u64) -> Event {
+        let receipt = self.zap(zapper, payer, to, of, msat);
+        let bolt11 = receipt.tags.find(TagKind::custom("bolt11")).and_then(|tag| tag.content()).unwrap_or_default();
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, made| made.bolt11 != bolt11);
+        receipt
+    }
+
     /// Opens a wallet on a relay.
     ///
     /// # Errors

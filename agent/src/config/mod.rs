@@ -184,6 +184,9 @@ impl Config {
                 );
             }
         }
+        if !config.dvm.limits.trust.is_empty() && config.profile == Profile::Lilbrotr {
+            bail!("{name}: dvm.limits.trust: the profile lilbrotr keeps no lists of who follows whom");
+        }
         if config.relay.enabled && config.profile == Profile::Lilbrotr {
             bail!("{name}: relay.enabled: the profile lilbrotr keeps no events to serve");
         }

@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Rows of an answer, if nothing is said and at most.
 const USUAL: u16 = 100;
 const MOST: u16 = 1_000;
+/// Events are read so many at a time, and a page of them ends when it has so many bytes.
+const PART: usize = 50;
+const MAX_PAGE: usize = 4 << 20;
 /// A body is at most so large.
 const MAX_BODY: usize = 256 << 10;
 /// Checks of one relay that are given one by one: of the last week at most.
@@ -374,9 +377,23 @@ async fn events(State(house): State<House>, Asked(asked): Asked<EventsAsked>) ->
         None => None,
     };
     let view = View::Client { now: now() };
-    let events =
-        if limit == 0 { vec![] } else { looked(house.agent.archive.page(&filter, view, after, limit)).await? };
-    let next = events.last().filter(|_| events.len() == limit && filter.limit.is_none());
+    let (mut events, mut bytes, mut more) = (Vec::new(), 0, limit > 0);
+    let mut cursor = after;
+    while more {
+        let part = PART.min(limit - events.len());
+        let page = looked(house.agent.archive.page(&filter, view, cursor, part)).await?;
+        more = page.len() == part;
+        for event in page {
+            bytes += event.content.len() + event.tags.iter().flatten().map(String::len).sum::<usize>();
+            cursor = Some(Cursor { created_at: event.created_at, id: event.id });
+            events.push(event);
+        }
+        // A page is as large as is sent in one piece, if not as many were asked for.
+        if events.len() == limit || bytes > MAX_PAGE {
+            break;
+        }
+    }
+    let next = events.last().filter(|_| more && filter.limit.is_none());
     let next = next.map(|last| format!("{}:{}", last.created_at, last.id));
     Ok(Json(Events { events, next }))
 }

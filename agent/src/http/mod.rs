@@ -66,14 +66,17 @@ pub async fn serve(
 ) -> Result<()> {
     let door = Arc::new(door::Door::new(&agent)?);
     let house = House { agent, vitals, metrics, door, live: Live::default() };
+    let limit = || middleware::from_fn_with_state(house.clone(), door::limit);
+    // Not tagged: it never ends.
+    let live = Router::new().route("/api/v1/live", get(live::stream)).route_layer(limit());
     let public = Router::new().merge(api::routes()).merge(page::routes());
     let router = public
-        .route_layer(middleware::from_fn_with_state(house.clone(), door::limit))
+        .route_layer(limit())
         .layer(middleware::from_fn(door::tag))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::render))
-        .route("/api/v1/live", get(live::stream))
+        .merge(live)
         .fallback(door::nothing_here)
         .layer(middleware::from_fn_with_state(house.clone(), door::harden))
         .with_state(house.clone());

@@ -21,6 +21,7 @@ const LOOK: Duration = Duration::from_secs(10);
 const LOOKED_UP: i64 = 20;
 /// Payment that was under way when an invoice expired is waited for so many seconds.
 const GRACE: i64 = 30;
+const A_DAY: i64 = 86_400;
 
 /// For ever: hears of payments, and asks for those that were not told of.
 ///
@@ -28,6 +29,7 @@ const GRACE: i64 = 30;
 /// When the archive cannot be used.
 pub async fn run(desk: Desk, wallet: Arc<Wallet>) -> Result<()> {
     let agent = &desk.agent;
+    let mut zaps = desk.zaps.subscribe();
     let mut heard = wallet.connect().await?;
     let mut look = tokio::time::interval(LOOK);
     let mut after = String::new();
@@ -45,6 +47,12 @@ pub async fn run(desk: Desk, wallet: Arc<Wallet>) -> Result<()> {
                 // What was missed is looked up.
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
             },
+            zap = zaps.recv() => match zap {
+                Ok(zap) => zapped(&desk, &wallet, &zap).await?,
+                // They are still on the relays, and heard again when the agent starts.
+                Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "zaps came too fast to be looked at"),
+                Err(RecvError::Closed) => anyhow::bail!("nobody hears of zaps any more"),
+            },
             _ = look.tick() => {
                 let invoices = agent.archive.open_invoices(&after, LOOKED_UP).await?;
                 // From the start again, once all were looked up.
@@ -57,11 +65,28 @@ pub async fn run(desk: Desk, wallet: Arc<Wallet>) -> Result<()> {
     }
 }
 
+/// Counts a zap, if the wallet says that its invoice was paid to it.
+async fn zapped(desk: &Desk, wallet: &Wallet, zap: &Payment) -> Result<()> {
+    match wallet.settled(&zap.source).await {
+        Ok(Some(msat)) => paid(desk, &Payment { msat: msat.min(zap.msat), ..zap.clone() }).await,
+        Ok(None) => {
+            tracing::warn!(job = %zap.job, "a zap receipt for money that did not come to the wallet: left alone");
+            Ok(())
+        }
+        Err(error) => {
+            tracing::warn!(error, job = %zap.job, "failed to look up a zap; it is looked up again at the next start");
+            Ok(())
+        }
+    }
+}
+
 async fn look_up(desk: &Desk, wallet: &Wallet, invoice: Invoice) -> Result<()> {
     match wallet.settled(&invoice.hash).await {
         Ok(Some(msat)) => paid(desk, &Payment { source: invoice.hash, job: invoice.job, msat }).await,
         Ok(None) if invoice.expires_at + GRACE < now() => lapse(desk, &invoice).await,
         Ok(None) => Ok(()),
+        // What the wallet does not tell in a day ends; should it have been paid, that still counts.
+        Err(_) if invoice.expires_at + A_DAY < now() => lapse(desk, &invoice).await,
         Err(error) => {
             tracing::warn!(error, "failed to look up an invoice, trying again");
             Ok(())
@@ -87,7 +112,7 @@ fn ended(job: &Job, status: &'static str) {
 }
 
 /// Keeps a payment, and gives what it was the last of. What was paid in part is asked for again.
-pub(super) async fn paid(desk: &Desk, payment: &Payment) -> Result<()> {
+async fn paid(desk: &Desk, payment: &Payment) -> Result<()> {
     let Desk { agent, dvm, publisher, .. } = desk;
     let Some(job) = agent.archive.job(payment.job).await? else { return Ok(()) };
     let relays = reply_relays(agent, dvm, &job).await?;

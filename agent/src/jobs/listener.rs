@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use brotr_dvm::{Acceptance, PING, job_kinds};
-use nostr::{Alphabet, Event, Filter, Kind, RelayMessage, RelayUrl, SingleLetterTag, SubscriptionId, Timestamp};
+use nostr::{
+    Alphabet, Event, Filter, Kind, PublicKey, RelayMessage, RelayUrl, SingleLetterTag, SubscriptionId, Timestamp,
+};
 use nostr_sdk::{Client, Relay, RelayPoolNotification, SubscribeAutoCloseOptions, SubscribeOptions};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
@@ -21,6 +23,8 @@ const REPLAY: usize = 1_000;
 /// Regular customers who are asked for by name, and for the requests of how many seconds.
 const ASKED_FOR: usize = 500;
 const LATELY: u64 = 120;
+/// So many seconds jobs are remembered, and can be paid for.
+const REMEMBERED: u64 = 8 * 86_400;
 /// How often to see whether we are still subscribed.
 const SUBSCRIBED: Duration = Duration::from_secs(5);
 
@@ -164,8 +168,12 @@ async fn subscribe(agent: &Agent, relay: &Relay) {
     // Pings are of the moment.
     let pings = Filter::new().kind(PING).pubkey(agent.signer.public_key()).since(Timestamp::now()).limit(REPLAY);
     let mut filters = vec![requests, by_kind, to_us, pings];
-    if !agent.config.dvm.payment.zappers.is_empty() {
-        filters.push(Filter::new().kind(Kind::ZapReceipt).pubkey(agent.signer.public_key()).since(since).limit(REPLAY));
+    let zappers = &agent.config.dvm.payment.zappers;
+    if !zappers.is_empty() {
+        // Only theirs, and as far back as jobs are remembered: money is not to be missed.
+        let authors = zappers.iter().filter_map(|text| PublicKey::parse(text).ok());
+        let zaps = Filter::new().kind(Kind::ZapReceipt).authors(authors).pubkey(agent.signer.public_key());
+        filters.push(zaps.since(Timestamp::now() - REMEMBERED).limit(REPLAY));
     }
     if let Err(error) = relay.subscribe_with_id(subscription(), filters, SubscribeOptions::default()).await {
         tracing::warn!(relay = %relay.url(), %error, "failed to subscribe to jobs, trying again");

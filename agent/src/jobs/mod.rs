@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use brotr_dvm::{Acceptance, Canonical, Dvm, Limits, Price, Prices, Terms, Till};
-use brotr_storage::{Job, Outgoing};
+use brotr_storage::{Job, Outgoing, Payment};
 use nostr::{Event, PublicKey};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
 pub use listener::listen;
 pub use worker::work;
@@ -26,6 +26,8 @@ use wallet::Wallet;
 
 /// Pings are answered after jobs.
 const PONGS: i64 = 2_000;
+/// Zaps that wait to be looked up.
+const ZAPS: usize = 1_024;
 /// Customers who are remembered to be served before others.
 const REGULARS: i64 = 100_000;
 
@@ -86,6 +88,8 @@ pub struct Desk {
     work: Arc<Notify>,
     /// Customers who were answered before.
     regulars: Arc<Mutex<HashSet<PublicKey>>>,
+    /// Zaps, for who takes the money.
+    zaps: broadcast::Sender<Payment>,
 }
 
 impl Desk {
@@ -93,7 +97,14 @@ impl Desk {
     #[must_use]
     pub fn new(agent: &Agent, publisher: &Publisher, dvm: &Arc<Dvm>) -> Self {
         let (agent, publisher, dvm) = (agent.clone(), publisher.clone(), dvm.clone());
-        Self { agent, publisher, dvm, work: Arc::default(), regulars: Arc::default() }
+        Self {
+            agent,
+            publisher,
+            dvm,
+            work: Arc::default(),
+            regulars: Arc::default(),
+            zaps: broadcast::Sender::new(ZAPS),
+        }
     }
 
     /// Remembers who was answered before.
@@ -135,7 +146,8 @@ impl Desk {
                 let pong: Vec<_> = pong.into_iter().map(|one| Outgoing { rank: PONGS, ..one }).collect();
                 self.publisher.queue(&pong).await?;
             }
-            Acceptance::Paid(payment) => cashier::paid(self, payment).await?,
+            // The wallet is asked about it by who takes the money: nobody waits here.
+            Acceptance::Paid(payment) => drop(self.zaps.send(payment.clone())),
             Acceptance::Known | Acceptance::Ignored(_) => {}
         }
         Ok(acceptance)

@@ -78,7 +78,11 @@ impl Wallet {
     /// When the wallet does not say.
     pub async fn settled(&self, hash: &str) -> Result<Option<u64>, String> {
         let asked = LookupInvoiceRequest { payment_hash: Some(hash.to_owned()), invoice: None };
-        let found = self.call(Request::lookup_invoice(asked)).await?;
+        let found = match self.call(Request::lookup_invoice(asked)).await {
+            // It never was, or is forgotten: nobody pays it any more.
+            Err(error) if error.contains("NOT_FOUND") => return Ok(None),
+            found => found?,
+        };
         let settled = found["state"] == "settled" || found["settled_at"].as_u64().is_some_and(|at| at > 0);
         Ok(if settled { found["amount"].as_u64() } else { None })
     }
@@ -87,9 +91,10 @@ impl Wallet {
         let ask = async || {
             let info = Filter::new().kind(Kind::WalletConnectInfo).author(self.uri.public_key).limit(1);
             let found = self.client.fetch_events(info, PATIENCE).await.map_err(|e| clip(&e.to_string()))?;
-            let schemes = found.first().and_then(|info| info.tags.find(TagKind::custom("encryption")));
+            let info = found.first().ok_or("the wallet does not say what it can: its relay may be away")?;
+            let schemes = info.tags.find(TagKind::custom("encryption")).and_then(|tag| tag.content());
             // One that says nothing of it is of the time before there was a choice.
-            Ok(schemes.and_then(|tag| tag.content()).is_some_and(|schemes| schemes.contains("nip44_v2")))
+            Ok(schemes.is_some_and(|schemes| schemes.contains("nip44_v2")))
         };
         self.nip44.get_or_try_init(ask).await.copied()
     }

@@ -99,6 +99,10 @@ pub async fn run(agent: Agent) -> Result<()> {
     let work = |relay: Relay| {
         let (agent, lanes) = (agent.clone(), lanes.clone());
         async move {
+            // It may have waited here for too long.
+            if !agent.archive.renew(Task::Sync, &relay.url, agent.lease()).await? {
+                return Ok(());
+            }
             let ended = tokio::select! {
                 ended = turn(&agent, &lanes, &relay) => ended,
                 ended = hold(&agent, &relay.url) => ended,
@@ -115,7 +119,10 @@ async fn hold(agent: &Agent, url: &str) -> Result<()> {
     let lease = agent.lease();
     loop {
         tokio::time::sleep(std::time::Duration::from_secs(lease.seconds.unsigned_abs().div_ceil(3))).await;
-        agent.archive.renew(Task::Sync, url, lease).await?;
+        if !agent.archive.renew(Task::Sync, url, lease).await? {
+            tracing::warn!(relay = url, "another agent has taken over a relay that was in work here");
+            return Ok(());
+        }
     }
 }
 

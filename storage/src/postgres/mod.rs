@@ -18,7 +18,7 @@ use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Column, Connection, Executor, PgConnection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::archive::{Options, SqlRow};
 use crate::backup::Counts;
@@ -33,6 +33,9 @@ use crate::{Archive, StorageError};
 /// visible. The number is "brotr" in ASCII.
 const WRITER_LOCK: i64 = 0x62_72_6f_74_72;
 
+/// Looks that somebody else asked for, at a time.
+const GUESTS: usize = 4;
+
 pub(crate) use backup::restore;
 
 /// The archive in a PostgreSQL database.
@@ -46,6 +49,8 @@ pub struct PostgresArchive {
     fresh: AtomicI64,
     /// and how many of them when it last asked for the planner's statistics.
     analyzed: AtomicI64,
+    /// Places for looks that somebody else asked for: never all connections.
+    guests: Arc<tokio::sync::Semaphore>,
     /// What waits to be written, with whom to tell.
     queue: std::sync::Mutex<VecDeque<Waiting>>,
 }
@@ -124,6 +129,7 @@ impl PostgresArchive {
             turn: tokio::sync::Semaphore::new(1),
             fresh: AtomicI64::new(0),
             analyzed: AtomicI64::new(0),
+            guests: Arc::new(tokio::sync::Semaphore::new(GUESTS)),
             queue: Default::default(),
         })
     }
@@ -132,21 +138,25 @@ impl PostgresArchive {
 /// A connection to look with, for as long as a look may take.
 enum Look {
     Any(PoolConnection<Postgres>),
-    Bounded(sqlx::Transaction<'static, Postgres>, Duration),
+    Bounded(
+        sqlx::Transaction<'static, Postgres>,
+        Duration,
+        #[expect(dead_code, reason = "held as long as the look")] OwnedSemaphorePermit,
+    ),
 }
 
 impl Look {
     fn connection(&mut self) -> &mut PgConnection {
         match self {
             Self::Any(connection) => connection,
-            Self::Bounded(tx, _) => tx,
+            Self::Bounded(tx, ..) => tx,
         }
     }
 
     /// What became of it, in our words.
     fn ended<T>(&self, found: Result<T, sqlx::Error>) -> Result<T, StorageError> {
         found.map_err(|error| match (StorageError::from(error), self) {
-            (error, Self::Bounded(_, longest)) if error.is_interrupted() => StorageError::TooLong(*longest),
+            (error, Self::Bounded(_, longest, _)) if error.is_interrupted() => StorageError::TooLong(*longest),
             (error, _) => error,
         })
     }
@@ -157,7 +167,8 @@ impl PostgresArchive {
         let Some(longest) = longest() else { return Ok(Look::Any(self.pool.acquire().await?)) };
         // For this transaction only: the connection may be another's next, by way of the pool or of a bouncer.
         let begin = format!("begin read only; set local statement_timeout = {}", longest.as_millis().max(1));
-        Ok(Look::Bounded(self.pool.begin_with(AssertSqlSafe(begin)).await?, longest))
+        let place = crate::longest::place(&self.guests, longest).await?;
+        Ok(Look::Bounded(self.pool.begin_with(AssertSqlSafe(begin)).await?, longest, place))
     }
 }
 

@@ -17,8 +17,10 @@ use crate::database::{Row, Transaction, Value};
 use crate::longest::longest;
 use crate::payload::Codec;
 
-/// Readers at a time.
+/// Readers at a time,
 const READERS: usize = 8;
+/// of which so many are for what is bounded in time: looks that somebody else asked for.
+const GUESTS: usize = 5;
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 64;
 /// Steps of SQLite's machine after which it is looked whether a statement takes too long: some 50 us.
@@ -89,11 +91,18 @@ pub(super) struct Readers {
     codec: Arc<Codec>,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
+    guests: Arc<Semaphore>,
 }
 
 impl Readers {
     pub(super) fn new(path: PathBuf, codec: Arc<Codec>) -> Self {
-        Self { path, codec, idle: Mutex::default(), permits: Arc::new(Semaphore::new(READERS)) }
+        Self {
+            path,
+            codec,
+            idle: Mutex::default(),
+            permits: Arc::new(Semaphore::new(READERS)),
+            guests: Arc::new(Semaphore::new(GUESTS)),
+        }
     }
 
     /// Reads on a thread that may wait.
@@ -102,10 +111,15 @@ impl Readers {
         read: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let longest = longest();
+        // Those who ask for others never take all places: what the agent itself reads does not wait behind them.
+        let guest = match longest {
+            None => None,
+            Some(longest) => Some(crate::longest::place(&self.guests, longest).await?),
+        };
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| StorageError::Closed)?;
         let readers = self.clone();
         let run = move || {
-            let _permit = permit;
+            let _permits = (permit, guest);
             let idle = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = match idle {
                 Some(connection) => connection,

@@ -433,7 +433,8 @@ pub(super) async fn what_one_agent_is_at_others_leave_alone(archive: Arc<dyn Arc
     );
     archive.release(Task::Sync, Some(&sync[0].url), 1).await.expect("given up");
     assert_eq!(archive.claim(Task::Sync, &of(0), lease(2, 60)).await.expect("claimed").len(), 1);
-    archive.renew(Task::Sync, &sync[1].url, lease(1, 60)).await.expect("renewed");
+    assert!(archive.renew(Task::Sync, &sync[1].url, lease(1, 60)).await.expect("renewed"));
+    assert!(!archive.renew(Task::Sync, &sync[1].url, lease(2, 60)).await.expect("asked"), "not theirs");
     tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
     assert!(archive.claim(Task::Sync, &of(1), lease(2, 60)).await.expect("claimed").is_empty(), "renewed");
     assert_eq!(archive.claim(Task::Sync, &of(2), lease(2, 60)).await.expect("claimed").len(), 1, "over");
