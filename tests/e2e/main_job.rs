@@ -247,6 +247,8 @@ async fn main_job(storage: &str) {
     let total = &again.last().expect("a total")["total"];
     assert_eq!((&total["transferred"], &total["gaps"]), (&json!(0), &json!(0)), "{again:?}");
     let coverage = place.run(&["coverage", &url, "--json"]).ok().json();
+    let shown = place.run(&["relays", "show", &url, "--json"]).ok().json();
+    assert_eq!(shown[0]["coverage"], json!(coverage), "the same, beside what else is known");
     // One span, by whichever methods.
     let second = |value: &Value| value.as_i64().expect("a second");
     let mut spans: Vec<_> = coverage[0]["covered"].as_array().expect("a list").iter().collect();

@@ -1,6 +1,7 @@
 //! `brotr coverage`
 
 use anyhow::Result;
+use brotr_storage::CoverageReport;
 use serde_json::{Value, json};
 
 use super::{Access, Done, Shared, Usage, output};
@@ -24,27 +25,40 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     }
     for report in reports {
         if shared.json {
-            let covered = report.covered.iter().map(
-                |c| json!({"since": c.interval.since, "until": c.interval.until, "method": c.method, "proven_at": c.proven_at}),
-            );
-            let gaps = report.gaps.iter().map(|g| {
-                json!({"since": g.interval.since, "until": g.interval.until, "reason": g.reason, "count": g.count, "tried_at": g.tried_at})
-            });
-            let filter: Value = serde_json::from_str(&report.filter).unwrap_or(Value::Null);
-            output::json(&json!({"relay": report.relay, "filter": filter,
-                "covered": covered.collect::<Vec<_>>(), "gaps": gaps.collect::<Vec<_>>()}))?;
+            output::json(&to_json(&report))?;
             continue;
         }
         output::line(&format!("{}  {}", report.relay, report.filter))?;
-        for c in report.covered {
-            let (since, until) = (output::time(c.interval.since), output::time(c.interval.until));
-            output::line(&format!("  proven  {since} to {until}  ({})", c.method))?;
-        }
-        for g in report.gaps {
-            let (since, until) = (output::time(g.interval.since), output::time(g.interval.until));
-            let count = g.count.map(|n| format!(", {n} events seen")).unwrap_or_default();
-            output::line(&format!("  GAP     {since} to {until}  ({}{count})", g.reason))?;
+        for line in lines(&report) {
+            output::line(&format!("  {line}"))?;
         }
     }
     Ok(Done::Well)
+}
+
+/// What is proven of a relay and a filter, and what is not, as data.
+pub(super) fn to_json(report: &CoverageReport) -> Value {
+    let covered = report.covered.iter().map(
+        |c| json!({"since": c.interval.since, "until": c.interval.until, "method": c.method, "proven_at": c.proven_at}),
+    );
+    let gaps = report.gaps.iter().map(|g| {
+        json!({"since": g.interval.since, "until": g.interval.until, "reason": g.reason, "count": g.count, "tried_at": g.tried_at})
+    });
+    let filter: Value = serde_json::from_str(&report.filter).unwrap_or(Value::Null);
+    json!({"relay": report.relay, "filter": filter,
+        "covered": covered.collect::<Vec<_>>(), "gaps": gaps.collect::<Vec<_>>()})
+}
+
+/// The same for people, a line each.
+pub(super) fn lines(report: &CoverageReport) -> Vec<String> {
+    let proven = report.covered.iter().map(|c| {
+        let (since, until) = (output::time(c.interval.since), output::time(c.interval.until));
+        format!("proven  {since} to {until}  ({})", c.method)
+    });
+    let gaps = report.gaps.iter().map(|g| {
+        let (since, until) = (output::time(g.interval.since), output::time(g.interval.until));
+        let count = g.count.map(|n| format!(", {n} events seen")).unwrap_or_default();
+        format!("GAP     {since} to {until}  ({}{count})", g.reason)
+    });
+    proven.chain(gaps).collect()
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use brotr_storage::{Archive, Document, DocumentType, Relay, RelayState};
 use serde_json::{Value, json};
 
-use super::{Shared, output};
+use super::{Shared, coverage, output};
 use crate::agent::now;
 use crate::config::Config;
 use crate::monitor::History;
@@ -24,12 +24,14 @@ pub(super) async fn show(shared: &Shared, config: &Config, archive: &dyn Archive
     // What the synchronizer learned while it read.
     let cap = archive.state("synchronizer", "cap", url).await?;
     let cap = cap.and_then(|kept| kept.split(' ').next().and_then(|cap| cap.parse::<u64>().ok()));
+    let reports = archive.coverage(Some(url)).await?;
     let reached = crate::net::dial::unreached(&config.network, config.uses_tor(), address.network());
     if shared.json {
         let mut shown = serde_json::to_value(&relay)?;
         shown["reached"] = json!(reached.is_none());
         shown["history"] = history.to_json();
         shown["observed_cap"] = json!(cap);
+        shown["coverage"] = reports.iter().map(coverage::to_json).collect();
         for document in &documents {
             shown[document.kind.as_str()] = json!({"generated_at": document.generated_at,
                 "data": parsed(&document.data), "rtt_ms": document.rtt_ms});
@@ -38,6 +40,12 @@ pub(super) async fn show(shared: &Shared, config: &Config, archive: &dyn Archive
     }
     for line in lines(&relay, &documents, &history, cap, reached) {
         output::line(&line)?;
+    }
+    for report in &reports {
+        output::line(&format!("archived of {}:", report.filter))?;
+        for line in coverage::lines(report) {
+            output::line(&format!("  {line}"))?;
+        }
     }
     Ok(())
 }
