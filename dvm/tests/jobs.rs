@@ -53,6 +53,17 @@ async fn ran(dvm: &Dvm, job: &brotr_storage::Job) -> Answer {
     }
 }
 
+fn on_its_way(answer: &Answer) -> brotr_storage::Outgoing {
+    brotr_storage::Outgoing {
+        event: answer.event.id,
+        relay: "wss://r.example/".into(),
+        body: answer.event.as_json(),
+        slot: None,
+        attempts: 0,
+        rank: 0,
+    }
+}
+
 impl Desk {
     fn request(&self, content: &str, tags: &[&[&str]], at: i64) -> nostr::Event {
         self.request_of(5_400, content, tags, at)
@@ -83,15 +94,7 @@ impl Desk {
         assert_eq!(answer.event.pubkey, self.agent.public_key());
         assert_eq!(answer.event.tags.event_ids().next(), Some(&request.id));
         assert_eq!(answer.event.tags.public_keys().next(), Some(&self.customer.public_key()));
-        let outgoing = brotr_storage::Outgoing {
-            event: answer.event.id,
-            relay: "wss://r.example/".into(),
-            body: answer.event.as_json(),
-            slot: None,
-            attempts: 0,
-            rank: 0,
-        };
-        self.archive.end_job(job.id, answer.status, NOW, &[outgoing]).await.expect("ended");
+        self.archive.end_job(job.id, answer.status, NOW, &[on_its_way(&answer)]).await.expect("ended");
         answer
     }
 
@@ -516,15 +519,7 @@ async fn a_job_waits_for_the_end_of_another_and_holds_nobody_up() {
     let earlier = desk.archive.take_job(now).await.expect("asked").expect("there");
     let Outcome::Later(_) = desk.dvm.run(&job, &partial).await.expect("signed") else { panic!("too early") };
     let answer = ran(&desk.dvm, &earlier).await;
-    let outgoing = brotr_storage::Outgoing {
-        event: answer.event.id,
-        relay: "wss://r.example/".into(),
-        body: answer.event.as_json(),
-        slot: None,
-        attempts: 0,
-        rank: 0,
-    };
-    desk.archive.end_job(earlier.id, answer.status, now, &[outgoing]).await.expect("ended");
+    desk.archive.end_job(earlier.id, answer.status, now, &[on_its_way(&answer)]).await.expect("ended");
     // Its end wakes the other, which takes its result: "3", a tag value that nothing has.
     let job = desk.archive.take_job(now).await.expect("asked").expect("at once");
     assert_eq!((job.id, job.waits_for), (second.id, Some(first.id)));

@@ -35,7 +35,7 @@ macro_rules! relays_where {
     () => {
         "where url > $1 and ($2 = '' or ' ' || $2 || ' ' like '% ' || network || ' %') \
          and ($6 = '' or ' ' || $6 || ' ' like '% ' || state || ' %') and check_due_at <= $3 and sync_due_at <= $4 \
-         and url like '%' || $8 || '%' escape '!' "
+         and url like '%' || $7 || '%' escape '!' "
     };
 }
 
@@ -59,9 +59,9 @@ macro_rules! claim {
             $task,
             "_lease = ",
             $clock,
-            " + cast($10 as bigint), ",
+            " + cast($9 as bigint), ",
             $task,
-            "_by = $9 \
+            "_by = $8 \
              where k in (select k from relay ",
             relays_where!(),
             "and ",
@@ -72,7 +72,7 @@ macro_rules! claim {
             $task,
             "_lease <= ",
             $clock,
-            " and $7 <> '-' order by ",
+            " order by ",
             $task,
             "_due_at, url limit $5) and ",
             $task,
@@ -112,14 +112,21 @@ macro_rules! lead {
     };
 }
 
-fn relay_args(query: &RelayQuery) -> Vec<Value> {
-    let networks = query.networks.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(" ");
-    let states = query.states.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ");
+/// The same with the order in which they are listed.
+fn listed_args(query: &RelayQuery) -> Vec<Value> {
     let order = match (query.check_due, query.sync_due) {
         (Some(_), _) => "check",
         (None, Some(_)) => "sync",
         (None, None) => "",
     };
+    let mut listed = relay_args(query);
+    listed.extend(args![order]);
+    listed
+}
+
+fn relay_args(query: &RelayQuery) -> Vec<Value> {
+    let networks = query.networks.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(" ");
+    let states = query.states.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ");
     let contains: String =
         query.contains.chars().flat_map(|c| ['!'].into_iter().filter(move |_| "!%_".contains(c)).chain([c])).collect();
     args![
@@ -129,7 +136,6 @@ fn relay_args(query: &RelayQuery) -> Vec<Value> {
         query.sync_due.unwrap_or(i64::MAX),
         query.limit,
         states,
-        order,
         contains
     ]
 }
@@ -218,9 +224,9 @@ impl<D: Database> Ledger for D {
         let sql = concat!(
             "select url, network, state, discovered_at, checked_at, failures from relay ",
             relays_where!(),
-            "order by case $7 when 'check' then check_due_at when 'sync' then sync_due_at else 0 end, url limit $5"
+            "order by case $8 when 'check' then check_due_at when 'sync' then sync_due_at else 0 end, url limit $5"
         );
-        self.rows(sql, relay_args(query)).await?.iter().map(relay).collect()
+        self.rows(sql, listed_args(query)).await?.iter().map(relay).collect()
     }
 
     async fn overview(&self, query: &RelayQuery) -> Result<Vec<Overview>> {
@@ -230,13 +236,13 @@ impl<D: Database> Ledger for D {
              from relay left join visit on visit.relay = relay.k and visit.at = relay.checked_at \
              left join document on document.k = visit.nip66 ",
             relays_where!(),
-            "order by case $7 when 'check' then check_due_at when 'sync' then sync_due_at else 0 end, url limit $5"
+            "order by case $8 when 'check' then check_due_at when 'sync' then sync_due_at else 0 end, url limit $5"
         );
         let overview = |row: &Row| {
             let rtt_ms = [row.opt_int(6)?, row.opt_int(7)?, row.opt_int(8)?];
             Ok(Overview { relay: relay(row)?, rtt_ms, nip66: row.opt_text(9)? })
         };
-        self.rows(sql, relay_args(query)).await?.iter().map(overview).collect()
+        self.rows(sql, listed_args(query)).await?.iter().map(overview).collect()
     }
 
     async fn claim(&self, task: Task, query: &RelayQuery, lease: Lease) -> Result<Vec<Relay>> {

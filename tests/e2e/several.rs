@@ -1,7 +1,6 @@
 //! Several agents on one archive share the work, and one that dies is not missed for long.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use brotr_tests::{Postgres, Script, ScriptedRelay, Signal, events};
@@ -67,10 +66,6 @@ async fn three_agents_share_the_work_and_two_go_on_when_one_is_killed() {
             assert_eq!(close, 0, "{what} {relay}: {times:?}");
         }
     }
-    // The finder runs in one of them at a time.
-    let before: usize = relays.iter().map(|relay| relay.counts.connections.load(Ordering::Relaxed)).sum();
-    assert!(before > 0);
-
     // One dies in the middle of its work: within its lease the others have taken over all of it.
     assert_eq!(daemons.remove(0).end(Signal::KILL).0, None);
     tokio::time::sleep(Duration::from_secs(6)).await;
