@@ -1,9 +1,9 @@
-//! From parsed events to verified ones, on all cores. A known id is recognised by recomputing the id, and its
-//! signature is not verified again.
+//! From what relays give to verified events, on all cores. A known event is recognised by the hash of its text: it is
+//! not parsed, and its signature is not verified again.
 
 use std::sync::Arc;
 
-use brotr_storage::{Archive, BadEvent, Event, StorageError, Verified};
+use brotr_storage::{Archive, BadEvent, Event, RawEvent, StorageError, Verified};
 use nostr::EventId;
 use tokio::sync::Semaphore;
 
@@ -60,14 +60,14 @@ impl Ingest {
     ///
     /// # Errors
     /// When the archive cannot be asked.
-    pub async fn check(&self, events: Vec<Event>) -> Result<Checked, StorageError> {
+    pub async fn check(&self, events: Vec<RawEvent>) -> Result<Checked, StorageError> {
         let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
         let stored = Arc::new(self.archive.known(&ids).await?);
         let size = events.len().div_ceil(self.threads).max(CHUNK);
         let mut chunks = Vec::new();
         let mut events = events.into_iter();
         loop {
-            let chunk: Vec<Event> = events.by_ref().take(size).collect();
+            let chunk: Vec<RawEvent> = events.by_ref().take(size).collect();
             if chunk.is_empty() {
                 break;
             }
@@ -75,9 +75,12 @@ impl Ingest {
             let permit = self.cores.clone().acquire_owned().await.expect("the semaphore is never closed");
             chunks.push(tokio::task::spawn_blocking(move || {
                 let _permit = permit;
-                let check = |event: Event| {
-                    let known = stored.contains(&event.id);
-                    match event.identify() {
+                let check = |raw: RawEvent| {
+                    let known = stored.contains(&raw.id);
+                    if known && raw.is_as_signed() {
+                        return Outcome::Known(raw.id, raw.created_at);
+                    }
+                    match raw.parse().and_then(Event::identify) {
                         Ok(one) if known => Outcome::Known(one.event().id, one.event().created_at),
                         Ok(one) => one.verify().map_or_else(Outcome::Bad, |v| Outcome::New(Box::new(v))),
                         Err(error) => Outcome::Bad(error),

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{LazyLock, PoisonError, RwLock};
 
+use data_encoding::HEXLOWER;
 use nostr::secp256k1::schnorr::Signature;
 use nostr::secp256k1::{Message, XOnlyPublicKey};
 use nostr::{EventId, PublicKey, SECP256K1};
@@ -71,7 +72,7 @@ impl Event {
     /// [`BadEvent::Id`] when it is not the claimed one.
     pub fn identify(self) -> Result<Identified, BadEvent> {
         let mut author = [0; 64];
-        hex::encode_to_slice(self.pubkey.as_bytes(), &mut author).expect("a key has 32 bytes");
+        HEXLOWER.encode_mut(self.pubkey.as_bytes(), &mut author);
         let author = str::from_utf8(&author).expect("hexadecimal is ASCII");
         let preimage = (0, author, self.created_at, self.kind, &self.tags, &self.content);
         let preimage = serde_json::to_vec(&preimage).expect("strings and numbers always serialize");
@@ -195,6 +196,15 @@ impl TryFrom<&Event> for nostr::Event {
     }
 }
 
+/// The bytes of a field that has so many, in lower-case hexadecimal.
+pub(crate) fn fixed<const N: usize>(name: &str, text: &str) -> Result<[u8; N], String> {
+    let mut out = [0; N];
+    match text.len() == N * 2 && HEXLOWER.decode_mut(text.as_bytes(), &mut out).is_ok() {
+        true => Ok(out),
+        false => Err(format!("{name} must be {} lower-case hex digits", N * 2)),
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Wire<'a> {
     #[serde(borrow)]
@@ -218,7 +228,7 @@ impl Serialize for Event {
             kind: self.kind,
             tags: self.tags.as_slice().into(),
             content: self.content.as_str().into(),
-            sig: hex::encode(self.sig).into(),
+            sig: HEXLOWER.encode(&self.sig).into(),
         }
         .serialize(serializer)
     }
@@ -226,26 +236,18 @@ impl Serialize for Event {
 
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        fn bytes<const N: usize, E: serde::de::Error>(name: &str, text: &str) -> Result<[u8; N], E> {
-            let mut out = [0; N];
-            let lower = !text.bytes().any(|b| b.is_ascii_uppercase());
-            match hex::decode_to_slice(text, &mut out) {
-                Ok(()) if lower => Ok(out),
-                _ => Err(E::custom(format_args!("{name} must be {} lower-case hex digits", N * 2))),
-            }
-        }
         let wire = Wire::deserialize(deserializer)?;
         if wire.created_at < 0 {
             return Err(D::Error::custom("created_at must not be negative"));
         }
         Ok(Self {
-            id: EventId::from_byte_array(bytes("id", &wire.id)?),
-            pubkey: PublicKey::from_byte_array(bytes("pubkey", &wire.pubkey)?),
+            id: EventId::from_byte_array(fixed("id", &wire.id).map_err(D::Error::custom)?),
+            pubkey: PublicKey::from_byte_array(fixed("pubkey", &wire.pubkey).map_err(D::Error::custom)?),
             created_at: wire.created_at,
             kind: wire.kind,
             tags: wire.tags.into_owned(),
             content: wire.content.into_owned(),
-            sig: bytes("sig", &wire.sig)?,
+            sig: fixed("sig", &wire.sig).map_err(D::Error::custom)?,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! NIP-01 filters from outside, and what a filter means.
 
-use nostr::Filter;
+use nostr::{EventId, Filter, PublicKey};
 use sha2::{Digest, Sha256};
 
 use crate::Event;
@@ -53,15 +53,25 @@ pub fn parse_filter(value: &serde_json::Value) -> Result<Filter, FilterError> {
 /// Whether an event is what a filter asks for. `limit` and `search` play no part.
 #[must_use]
 pub fn matches(filter: &Filter, event: &Event) -> bool {
-    let created_at = event.created_at.cast_unsigned();
-    filter.ids.as_ref().is_none_or(|ids| ids.contains(&event.id))
-        && filter.authors.as_ref().is_none_or(|authors| authors.contains(&event.pubkey))
-        && filter.kinds.as_ref().is_none_or(|kinds| kinds.contains(&nostr::Kind::from(event.kind)))
+    asks_for(filter, &event.id, &event.pubkey, event.kind, event.created_at) && asks_for_tags(filter, &event.tags)
+}
+
+/// Whether a filter asks for an event as far as its tags play no part.
+pub(crate) fn asks_for(filter: &Filter, id: &EventId, pubkey: &PublicKey, kind: u16, created_at: i64) -> bool {
+    let created_at = created_at.cast_unsigned();
+    filter.ids.as_ref().is_none_or(|ids| ids.contains(id))
+        && filter.authors.as_ref().is_none_or(|authors| authors.contains(pubkey))
+        && filter.kinds.as_ref().is_none_or(|kinds| kinds.contains(&nostr::Kind::from(kind)))
         && filter.since.is_none_or(|since| created_at >= since.as_secs())
         && filter.until.is_none_or(|until| created_at <= until.as_secs())
-        && filter.generic_tags.iter().all(|(letter, wanted)| {
-            event.indexed_tags().any(|(name, value)| name == letter.as_char() && wanted.contains(value))
-        })
+}
+
+/// Whether a filter asks for an event as far as its tags go.
+pub(crate) fn asks_for_tags(filter: &Filter, tags: &[Vec<String>]) -> bool {
+    filter
+        .generic_tags
+        .iter()
+        .all(|(letter, wanted)| indexed(tags).any(|(name, value)| name == letter.as_char() && wanted.contains(value)))
 }
 
 /// The first value of each tag whose name is one letter: what a filter can ask for (NIP-01).

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use data_encoding::HEXLOWER;
 use nostr::{EventId, PublicKey};
 use sha2::{Digest, Sha256};
 
@@ -181,7 +182,7 @@ async fn document_key(tx: &mut dyn Transaction, kind: DocumentType, data: &str) 
     )
     .await?;
     let found = tx.rows(find, args![id.as_slice(), kind.as_str()]).await?;
-    found.first().ok_or(StorageError::Damaged { what: "document", detail: hex::encode(&id) })?.int(0)
+    found.first().ok_or(StorageError::Damaged { what: "document", detail: HEXLOWER.encode(&id) })?.int(0)
 }
 
 pub(crate) async fn write_outgoing(tx: &mut dyn Transaction, outgoing: &[Outgoing], now: i64) -> Result<()> {

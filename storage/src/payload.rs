@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use data_encoding::HEXLOWER;
 use zstd::zstd_safe::{self, CCtx, CDict, DCtx, DDict};
 
 use crate::StorageError;
@@ -68,34 +69,18 @@ fn text(bytes: &[u8]) -> Result<String, StorageError> {
     String::from_utf8(bytes.to_vec()).map_err(|_| damaged("text that is not UTF-8"))
 }
 
-/// What no hexadecimal digit stands for.
-const NO_DIGIT: u8 = 0x80;
-/// What each byte stands for as a lower-case hexadecimal digit.
-const DIGITS: [u8; 256] = {
-    let mut table = [NO_DIGIT; 256];
-    let mut n = 0;
-    while n < 16 {
-        table[b"0123456789abcdef"[n as usize] as usize] = n;
-        n += 1;
-    }
-    table
-};
-
 /// Appends the bytes that lower-case hexadecimal digits stand for; nothing, and `false`, if the text is not such.
 fn put_unhexed(out: &mut Vec<u8>, value: &str) -> bool {
     if value.len() < MIN_HEX || value.len() % 2 == 1 {
         return false;
     }
     let start = out.len();
-    for pair in value.as_bytes().chunks_exact(2) {
-        let (high, low) = (DIGITS[usize::from(pair[0])], DIGITS[usize::from(pair[1])]);
-        if (high | low) & NO_DIGIT != 0 {
-            out.truncate(start);
-            return false;
-        }
-        out.push(high << 4 | low);
+    out.resize(start + value.len() / 2, 0);
+    let is_hex = HEXLOWER.decode_mut(value.as_bytes(), &mut out[start..]).is_ok();
+    if !is_hex {
+        out.truncate(start);
     }
-    true
+    is_hex
 }
 
 /// Writes tags: their number; of each tag the number of values; of each value twice its length in bytes, plus one if it is
@@ -128,8 +113,8 @@ fn take_tags(from: &mut Reader<'_>, mut hex: Option<&mut Reader<'_>>) -> Result<
                     let header = from.length()?;
                     match (header % 2 == 1, hex.as_deref_mut()) {
                         (false, _) => text(from.take(header / 2)?),
-                        (true, None) => Ok(hex::encode(from.take(header / 2)?)),
-                        (true, Some(apart)) => Ok(hex::encode(apart.take(header / 2)?)),
+                        (true, None) => Ok(HEXLOWER.encode(from.take(header / 2)?)),
+                        (true, Some(apart)) => Ok(HEXLOWER.encode(apart.take(header / 2)?)),
                     }
                 })
                 .collect()

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use brotr::ingest::Ingest;
-use brotr_storage::{Archive, Batch, Event, Network, Options};
+use brotr_storage::{Archive, Batch, Network, Options, RawEvent};
 use brotr_tests::lifelike::{authors, lifelike};
 use futures::StreamExt;
 use nostr::JsonUtil;
 
-const EVENTS: usize = 100_000;
+const EVENTS: usize = 200_000;
 /// As many as a relay gives at a time.
 const PAGE: usize = 500;
 /// Pages under way at once, as from so many relays.
@@ -106,7 +106,7 @@ async fn take(archive: &Arc<dyn Archive>, lines: Vec<String>, relay: &str) -> an
     let pages = lines.chunks(PAGE).map(|page| {
         let (archive, ingest) = (archive, &ingest);
         async move {
-            let events = page.iter().map(|line| Event::from_json(line)).collect::<Result<Vec<_>, _>>()?;
+            let events = page.iter().map(|line| RawEvent::from_json(line)).collect::<Result<Vec<_>, _>>()?;
             let checked = ingest.check(events).await?;
             let known = checked.known_ids();
             let relay = Some((relay.to_owned(), Network::Clearnet));

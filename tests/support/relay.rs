@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use futures::{SinkExt, StreamExt};
 use nostr::filter::MatchEventOptions;
 use nostr::{ClientMessage, Event, Filter, JsonUtil};
@@ -257,8 +258,8 @@ impl House {
         self.counts.comparisons.fetch_add(1, Ordering::Relaxed);
         let answer = match (&self.script.negentropy, comparisons.get_mut(id)) {
             (Negentropy::Speaks { .. }, Some(side)) => {
-                let answer = side.reconcile(&hex::decode(message)?)?;
-                json!(["NEG-MSG", id, hex::encode(answer)]).to_string()
+                let answer = side.reconcile(&HEXLOWER.decode(message.as_bytes())?)?;
+                json!(["NEG-MSG", id, HEXLOWER.encode(&answer)]).to_string()
             }
             (Negentropy::Says(text), _) => text.replace('$', id),
             (Negentropy::HangsUp, _) => anyhow::bail!("no such command"),

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use brotr_storage::{Batch, Event};
+use brotr_storage::{Batch, RawEvent};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -18,9 +18,9 @@ use crate::net::{Address, Guard};
 /// So many events are stored at a time,
 const BATCH: usize = 500;
 /// or what so many bytes hold;
-const BATCH_BYTES: u64 = 4 << 20;
-/// and so many batches are under way at once.
-const BESIDE: usize = 32;
+const BATCH_BYTES: u64 = 1 << 20;
+/// and so many batches are under way at once: some are read and verified while others are written.
+const BESIDE: usize = 96;
 /// A line may be so long.
 const MAX_LINE: u64 = 8 << 20;
 /// So many bad lines are named; all are counted.
@@ -132,7 +132,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
 struct Portion {
     /// Lines that hold something.
     read: u64,
-    events: Vec<Event>,
+    events: Vec<RawEvent>,
     /// The line of each event.
     lines: Vec<u64>,
     rejected: Vec<(u64, String)>,
@@ -172,7 +172,7 @@ fn read_portion(input: &mut dyn BufRead, line: &mut u64) -> std::io::Result<Port
             Ok("") => {}
             Ok(text) => {
                 portion.read += 1;
-                match Event::from_json(text) {
+                match RawEvent::from_json(text) {
                     Ok(event) => {
                         portion.lines.push(*line);
                         portion.events.push(event);

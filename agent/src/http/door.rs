@@ -10,6 +10,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use data_encoding::HEXLOWER;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use nostr::nips::nip98::{HttpMethod, verify_auth_header};
 use nostr::{PublicKey, Timestamp, Url};
@@ -168,7 +169,7 @@ pub(super) async fn tag(request: Request, next: Next) -> Response {
     let Ok(body) = to_bytes(body, TAGGED).await else {
         return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the answer is too large: ask for less").into_response();
     };
-    let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&body)[..12]));
+    let tag = format!("\"{}\"", HEXLOWER.encode(&Sha256::digest(&body)[..12]));
     let tag = HeaderValue::from_str(&tag).expect("hexadecimal digits in quotes");
     if !parts.headers.contains_key(header::CACHE_CONTROL) {
         parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use brotr_storage::RawEvent;
 use nostr::{Filter, Keys};
 use serde::Serialize;
 
@@ -89,7 +90,8 @@ pub(super) async fn claimed(session: &mut Session, info: &Info) -> Probes {
     }
     if nips.contains(&50) {
         let page = session.request(&Filter::new().search(WORD).limit(1)).await;
-        let has_word = |event: &brotr_storage::Event| event.to_json().to_lowercase().contains(WORD);
+        let has_word =
+            |event: &RawEvent| event.parse().is_ok_and(|event| event.to_json().to_lowercase().contains(WORD));
         let (found, detail) = match &page.end {
             End::Eose if page.events.iter().any(has_word) => (Some(true), None),
             // It may have none, or mean something else by a match.

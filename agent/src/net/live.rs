@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use brotr_storage::{Event, matches};
+use brotr_storage::RawEvent;
 use futures::StreamExt;
 use nostr::Filter;
 use tokio::time::{Instant, timeout_at};
@@ -32,8 +32,8 @@ pub struct Live {
 /// What was heard in a moment.
 #[derive(Debug, Default)]
 pub struct Heard {
-    /// Events that parse and are what was asked for; not yet verified.
-    pub events: Vec<Event>,
+    /// Events that are what was asked for; not yet verified.
+    pub events: Vec<RawEvent>,
     /// EVENT messages, whatever was in them.
     pub transferred: usize,
 }
@@ -97,8 +97,9 @@ impl Live {
                         until = Instant::now() + GATHERED;
                     }
                     heard.transferred += 1;
-                    let event = Event::from_json(json.get()).ok();
-                    if let Some(event) = event.filter(|event| self.filters.iter().any(|f| matches(f, event))) {
+                    let event = RawEvent::from_json(json.get()).ok();
+                    if let Some(event) = event.filter(|event| self.filters.iter().any(|f| event.matches(f) == Ok(true)))
+                    {
                         self.nonsense = 0;
                         heard.events.push(event);
                     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use nostr::{EventId, Filter};
 use tokio::time::{Duration, Instant, timeout_at};
@@ -56,7 +57,7 @@ impl Session {
         let mut side = Negentropy::owned(storage, FRAME).map_err(|error| broken(error.to_string()))?;
         let first = side.initiate().map_err(|error| broken(error.to_string()))?;
         let id = self.name();
-        let open = serde_json::json!(["NEG-OPEN", id, filter, hex::encode(first)]);
+        let open = serde_json::json!(["NEG-OPEN", id, filter, HEXLOWER.encode(&first)]);
         self.send(&open).await.map_err(Refusal::Broken)?;
         let mut found = Difference { rounds: 1, ..Difference::default() };
         let result = self.exchange(&id, &mut side, &mut found).await;
@@ -85,7 +86,7 @@ impl Session {
                 Err(_) => return Err(Refusal::Unwilling(notice.unwrap_or_else(|| "no answer to NEG-OPEN".to_owned()))),
             };
             let message = match parse(&text) {
-                Said::NegMsg(sub, message) if sub == id => hex::decode(message.as_bytes()),
+                Said::NegMsg(sub, message) if sub == id => HEXLOWER_PERMISSIVE.decode(message.as_bytes()),
                 Said::NegErr(sub, reason) if sub == id => {
                     return Err(if is_too_large(&reason) { Refusal::TooLarge } else { Refusal::Unwilling(reason) });
                 }
@@ -116,7 +117,7 @@ impl Session {
                 }
                 Some(_) if found.rounds as usize >= ROUNDS => return Err(Refusal::TooLarge),
                 Some(next) => {
-                    let message = serde_json::json!(["NEG-MSG", id, hex::encode(next)]);
+                    let message = serde_json::json!(["NEG-MSG", id, HEXLOWER.encode(&next)]);
                     self.send(&message).await.map_err(Refusal::Broken)?;
                     found.rounds += 1;
                     idle_at = Instant::now() + self.idle();

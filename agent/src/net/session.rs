@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brotr_storage::{Event, matches};
+use brotr_storage::RawEvent;
 use futures::{SinkExt, StreamExt};
 use nostr::Filter;
 use serde_json::value::RawValue;
@@ -58,8 +58,8 @@ pub enum End {
 /// What one REQ brought.
 #[derive(Debug)]
 pub struct Page {
-    /// Events that parse and are what was asked for; not yet verified.
-    pub events: Vec<Event>,
+    /// Events that are what was asked for; not yet verified.
+    pub events: Vec<RawEvent>,
     /// How many EVENT messages came, whatever was in them.
     pub transferred: usize,
     /// Events that the filter excludes.
@@ -68,7 +68,7 @@ pub struct Page {
     pub in_order: bool,
     /// Sound events that came after EOSE, for this or the request before: new ones that a live subscription brings,
     /// or the mark of a relay that sends EOSE first.
-    pub late: Vec<Event>,
+    pub late: Vec<RawEvent>,
     /// From the request to EOSE, where there was one.
     pub took: Option<Duration>,
     /// How it ended.
@@ -103,7 +103,7 @@ pub struct Session {
     /// The last subscription that ended with EOSE.
     ended: String,
     /// Events received for it afterwards and not yet reported.
-    late: Vec<Event>,
+    late: Vec<RawEvent>,
     /// A request that was sent before the answer to the last one was heard to its end,
     ahead: Option<String>,
     /// what came for it meanwhile,
@@ -274,14 +274,15 @@ impl Session {
                     }
                     Said::Event(sub, json) if sub == id => {
                         page.transferred += 1;
-                        match Event::from_json(json.get()) {
-                            Ok(event) if matches(filter, &event) => {
+                        let event = RawEvent::from_json(json.get());
+                        match event.and_then(|event| Ok((event.matches(filter)?, event))) {
+                            Ok((true, event)) => {
                                 page.in_order &=
                                     page.events.last().is_none_or(|last| last.created_at >= event.created_at);
                                 page.events.push(event);
                                 idle_at = Instant::now() + self.idle;
                             }
-                            Ok(_) => page.outside += 1,
+                            Ok((false, _)) => page.outside += 1,
                             Err(_) => {}
                         }
                         if page.transferred >= most {
@@ -434,7 +435,7 @@ impl Session {
 
     fn keep_late(&mut self, subscription: &str, json: &RawValue) {
         if subscription == self.ended && self.late.len() < MAX_LATE {
-            self.late.extend(Event::from_json(json.get()).ok());
+            self.late.extend(RawEvent::from_json(json.get()).ok());
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use data_encoding::HEXLOWER;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -208,7 +209,7 @@ fn read(der: &CertificateDer<'_>) -> Option<Certificate> {
         names: names.take(MOST_NAMES).collect(),
         not_before: certificate.validity().not_before.timestamp(),
         not_after: certificate.validity().not_after.timestamp(),
-        fingerprint: hex::encode(Sha256::digest(der)),
+        fingerprint: HEXLOWER.encode(&Sha256::digest(der)),
     })
 }
 

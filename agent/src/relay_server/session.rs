@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::extract::ws::{Message, WebSocket};
 use brotr_dvm::{Acceptance, PING};
 use brotr_storage::{Event, StorageError, View, matches, parse_filter, within};
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use nostr::{Filter, JsonUtil, Kind};
@@ -194,9 +195,9 @@ impl Guest {
         let Some(side) = self.comparisons.get_mut(name) else {
             return self.say(json!(["NEG-ERR", name, "closed: no such comparison"])).await;
         };
-        let answer = hex::decode(message).map_err(|e| e.to_string());
+        let answer = HEXLOWER_PERMISSIVE.decode(message.as_bytes()).map_err(|e| e.to_string());
         match answer.and_then(|message| side.reconcile(&message).map_err(|e| e.to_string())) {
-            Ok(answer) => self.say(json!(["NEG-MSG", name, hex::encode(answer)])).await,
+            Ok(answer) => self.say(json!(["NEG-MSG", name, HEXLOWER.encode(&answer)])).await,
             Err(why) => {
                 self.comparisons.remove(name);
                 self.say(json!(["NEG-ERR", name, format!("invalid: {}", clip(&why))])).await

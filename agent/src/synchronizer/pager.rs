@@ -216,7 +216,7 @@ fn dense(interval: Interval, seen: usize) -> (Interval, GapReason, Option<i64>) 
 mod tests {
     use std::collections::BTreeMap;
 
-    use brotr_storage::{Event, IntervalSet};
+    use brotr_storage::{IntervalSet, RawEvent};
     use proptest::prelude::*;
 
     use super::*;
@@ -274,11 +274,11 @@ mod tests {
         }
     }
 
-    fn event((id, at): (EventId, i64)) -> Event {
+    fn event((id, at): (EventId, i64)) -> RawEvent {
         let zeros = "0".repeat(64);
         let value = serde_json::json!({"id": id, "pubkey": zeros, "created_at": at, "kind": 1, "tags": [],
             "content": "", "sig": zeros.repeat(2)});
-        Event::from_json(&value.to_string()).expect("an event")
+        RawEvent::from_json(&value.to_string()).expect("an event")
     }
 
     fn id(n: usize) -> EventId {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error};
@@ -55,7 +56,7 @@ pub(super) fn run(connection: &Connection, sql: &str, rows: &mpsc::Sender<SqlRow
                 ValueRef::Integer(n) => n.into(),
                 ValueRef::Real(x) => x.into(),
                 ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
-                ValueRef::Blob(bytes) => hex::encode(bytes).into(),
+                ValueRef::Blob(bytes) => HEXLOWER.encode(bytes).into(),
             })
         };
         let row = (0..columns).map(value).collect::<rusqlite::Result<SqlRow>>()?;
