@@ -93,6 +93,13 @@ impl Condition {
         }
     }
 
+    /// What `filter` asks for, as a condition of its own whose values are among these.
+    pub(crate) fn part(&mut self, filter: &Filter) -> String {
+        let sql = std::mem::take(&mut self.sql);
+        self.filter(filter);
+        std::mem::replace(&mut self.sql, sql)
+    }
+
     fn view(&mut self, view: View) {
         if let View::Client { now } = view {
             let now = self.bind(now);

@@ -203,11 +203,8 @@ impl Events for PostgresArchive {
     ) -> Result<Vec<Event>, StorageError> {
         self.options.can_search(std::slice::from_ref(filter))?;
         self.options.profile.keeps_contents()?;
-        let (sql, args) = scan::newest(COLUMNS, filter, view, after, limit);
-        // Planned for these values: a plan for any values would not know a rare tag from one that half of all have.
-        let query = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false);
         let mut look = self.look().await?;
-        let rows = query.fetch_all(look.connection()).await;
+        let rows = page(look.connection(), filter, view, after, limit).await;
         let rows = look.ended(rows)?;
         let mut events = rows.iter().map(event).collect::<Result<Vec<_>, StorageError>>()?;
         events.retain(|event| matches(filter, event));
@@ -340,6 +337,49 @@ impl Events for PostgresArchive {
             disk_bytes,
             free_bytes: None,
         })
+    }
+}
+
+/// The newest events that a filter asks for.
+async fn page(
+    connection: &mut PgConnection,
+    filter: &Filter,
+    view: View,
+    after: Option<Cursor>,
+    limit: usize,
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    // Planned for these values: a plan for any values would not know a rare tag from one that half of all have.
+    let query = |(sql, args)| bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false);
+    if !scan::is_by_tag(filter) {
+        // Those whom many follow write much: the newest events of all often have as many of theirs as are wanted, and
+        // cost less than a look for each.
+        if scan::is_of_many(filter) {
+            let rows = query(scan::walked(COLUMNS, filter, view, after, (limit, scan::FEW)))
+                .fetch_all(&mut *connection)
+                .await?;
+            if rows.len() >= limit {
+                return Ok(rows);
+            }
+        }
+        return query(scan::newest(COLUMNS, filter, view, after, limit)).fetch_all(connection).await;
+    }
+    // What few events have is best found by the tag, what many have by looking at the newest events. Which of both it is
+    // nobody knows before: each is tried for as long as the other, and longer each time.
+    let mut most = scan::FEW.max(limit);
+    loop {
+        let mut rows =
+            query(scan::tagged(COLUMNS, filter, view, after, (limit, most))).fetch_all(&mut *connection).await?;
+        let met: i64 = rows.first().map_or(Ok(0), |row| row.try_get(7))?;
+        if usize::try_from(met).is_ok_and(|met| met < most) {
+            rows.retain(|row| row.try_get::<Option<&[u8]>, _>(0).is_ok_and(|id| id.is_some()));
+            return Ok(rows);
+        }
+        let more = most.saturating_mul(4);
+        let rows = query(scan::walked(COLUMNS, filter, view, after, (limit, more))).fetch_all(&mut *connection).await?;
+        if rows.len() >= limit {
+            return Ok(rows);
+        }
+        most = most.saturating_mul(8);
     }
 }
 

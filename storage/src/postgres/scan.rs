@@ -12,6 +12,74 @@ const KINDS_OF: &str = "lateral (with recursive has (kind) as (select min(kind) 
     select (select min(kind) from event where author = a.k and kind > has.kind) from has where has.kind is not null) \
     select kind from has where kind is not null) n";
 
+/// So many events that have a tag are read before another way is tried.
+pub(super) const FEW: usize = 4_000;
+
+/// So many ranges cost about what [`FEW`] events cost.
+const MANY: usize = 200;
+
+/// Whether a filter is for so many authors that [`walked`] may be quicker.
+pub(super) fn is_of_many(filter: &Filter) -> bool {
+    let authors = filter.authors.as_ref().map_or(0, |authors| authors.len());
+    let kinds = filter.kinds.as_ref().map_or(1, |kinds| kinds.len());
+    filter.ids.is_none() && filter.search.is_none() && authors * kinds >= MANY
+}
+
+/// Whether a filter is one for [`tagged`] and [`walked`].
+pub(super) fn is_by_tag(filter: &Filter) -> bool {
+    filter.ids.is_none() && filter.search.is_none() && !filter.generic_tags.is_empty()
+}
+
+/// The same for a filter by tag, which is right if no more than `most` events are met; how many were is the last
+/// column, in a row without an event if none is given. GIN gives what it finds in no order, so all of it is read.
+pub(super) fn tagged(
+    columns: &str,
+    filter: &Filter,
+    view: View,
+    after: Option<Cursor>,
+    (limit, most): (usize, usize),
+) -> (String, Vec<Value>) {
+    let mut condition = Condition::of(Dialect::Postgres, filter, View::All, after);
+    let shown = condition.shown("hit", view);
+    let sql = format!(
+        "with found as materialized (select id, k, created_at from event where {} limit {most}), \
+         hits as (select id from found hit where {shown} order by created_at desc, id limit {limit}) \
+         select {columns}, met.n from (select count(*) as n from found) met left join \
+         (hits join event on event.id = hits.id join author on author.k = event.author) on true \
+         order by event.created_at desc, event.id",
+        condition.sql
+    );
+    (sql, condition.args)
+}
+
+/// The same for a filter by a tag that many have, which is right if as many as `limit` are given: of the newest `most`
+/// events, whether they have the tag or not.
+pub(super) fn walked(
+    columns: &str,
+    filter: &Filter,
+    view: View,
+    after: Option<Cursor>,
+    (limit, most): (usize, usize),
+) -> (String, Vec<Value>) {
+    let one_kind = filter.kinds.as_ref().is_some_and(|kinds| kinds.len() == 1);
+    let within = Filter {
+        since: filter.since,
+        until: filter.until,
+        kinds: filter.kinds.clone().filter(|_| one_kind),
+        ..Filter::default()
+    };
+    let mut condition = Condition::of(Dialect::Postgres, &within, View::All, after);
+    let asked = condition.part(filter);
+    let shown = condition.shown("event", view);
+    let sql = format!(
+        "select {columns} from (select id from (select * from event where {} order by created_at desc, id limit {most}) event \
+         where {asked} and {shown} limit {limit}) hits \
+         join event on event.id = hits.id join author on author.k = event.author order by event.created_at desc, event.id",
+        condition.sql
+    );
+    (sql, condition.args)
+}
+
 /// A statement that gives `columns` of `event` and `author` for the newest events, in order; at most `limit`.
 pub(super) fn newest(
     columns: &str,

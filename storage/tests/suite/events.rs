@@ -98,6 +98,67 @@ pub(super) async fn pages_follow_each_other(archive: Arc<dyn Archive>, _: String
     assert_eq!(got.len(), 50);
 }
 
+pub(super) async fn a_tag_that_many_have_is_answered_as_any(archive: Arc<dyn Archive>, _: String) {
+    // More than are read before another way is tried (PostgreSQL): one tag that most have, one that most have whom clients
+    // do not see, and one that only the oldest have.
+    const NOW: i64 = 1_000_000;
+    let mut events: Vec<Event> = Vec::new();
+    for i in 0..9_000_i64 {
+        let mut tags = vec![vec!["t", if i % 7 == 0 { "few" } else { "many" }]];
+        if i < 4_500 {
+            tags.push(vec!["t", "old"]);
+        }
+        if i % 2 == 0 {
+            tags.push(vec!["l", "seen"]);
+        }
+        if i % 400 != 3 {
+            tags.push(vec!["t", "expired"]);
+            tags.push(vec!["expiration", "5"]);
+        }
+        if i % 2 == 0 {
+            tags.retain(|tag| tag[0] != "expiration");
+        }
+        events.push(event(&i.to_string(), tags, i / 5).into_event());
+    }
+    for part in events.chunks(3_000) {
+        let part = part.iter().map(|event| event.clone().verify().expect("signed")).collect();
+        archive.store(batch(part)).await.expect("stored");
+    }
+    events.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(a.id.cmp(&b.id)));
+    let expired = |event: &Event| event.tags.iter().any(|tag| tag[0] == "expiration");
+    let middle = Cursor { created_at: events[5_000].created_at, id: events[5_000].id };
+    let seen = SingleLetterTag::lowercase(Alphabet::L);
+    for filter in [
+        Filter::new().hashtag("many"),
+        Filter::new().hashtag("old"),
+        Filter::new().hashtag("expired"),
+        Filter::new().hashtag("few"),
+        Filter::new().hashtags(["many", "old"]).kind(Kind::TextNote).until(Timestamp::from(1_200)),
+        Filter::new().hashtag("many").kinds([Kind::TextNote, Kind::Reaction]).since(Timestamp::from(700)),
+        Filter::new().hashtag("expired").custom_tag(seen, "seen"),
+        Filter::new().hashtag("many").kind(Kind::Reaction),
+    ] {
+        for (view, limit, after) in [
+            (View::All, 50, None),
+            (View::Client { now: NOW }, 50, None),
+            (View::Client { now: NOW }, 50, Some(middle)),
+            (View::Client { now: NOW }, 4_400, None),
+            (View::All, 10_000, None),
+        ] {
+            let wanted: Vec<_> = events
+                .iter()
+                .skip(if after.is_some() { 5_001 } else { 0 })
+                .filter(|event| matches(&filter, event) && (view == View::All || !expired(event)))
+                .take(limit)
+                .map(|event| event.id)
+                .collect();
+            let page = archive.page(&filter, view, after, limit).await.expect("a page");
+            let got: Vec<_> = page.iter().map(|event| event.id).collect();
+            assert!(got == wanted, "{filter:?} {view:?} {limit}: {} of {}", got.len(), wanted.len());
+        }
+    }
+}
+
 pub(super) async fn a_look_ends_when_it_takes_too_long(archive: Arc<dyn Archive>, _: String) {
     let events = (0..2_000).map(|i| event(&format!("{i}"), vec![vec!["t", "x"]], 1_000 + i)).collect();
     archive.store(batch(events)).await.expect("stored");

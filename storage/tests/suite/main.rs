@@ -51,6 +51,7 @@ suite!(
     any_filter_finds_what_a_naive_one_finds,
     clients_see_what_a_good_relay_would_give,
     pages_follow_each_other,
+    a_tag_that_many_have_is_answered_as_any,
     a_look_ends_when_it_takes_too_long,
     coverage_merges_and_takes_gaps_away,
     relays_are_added_once_and_listed_in_pages,
