@@ -46,7 +46,11 @@ impl Agent {
             }
         };
         let dialer = dialer(&config, &signer)?;
-        let archive = brotr_storage::open(config.storage_url(), config.archive_options()).await?;
+        let (url, options) = (config.storage_url(), config.archive_options());
+        let archive = match &config.storage.read_url {
+            Some(read_url) => brotr_storage::open_with_replica(url, read_url, options).await?,
+            None => brotr_storage::open(url, options).await?,
+        };
         let ingest = Ingest::new(archive.clone());
         Ok(Self {
             config: Arc::new(config),

@@ -18,6 +18,11 @@ const MAX_LIST: usize = 16 << 20;
 /// Relays are added so many at a time.
 const BATCH: usize = 1_000;
 
+/// The built-in relays.
+pub fn builtin() -> Vec<Address> {
+    sort(BUILTIN, &Guard::default()).addresses
+}
+
 /// Relay addresses sorted out of a text.
 #[derive(Debug, Default)]
 pub struct Sorted {

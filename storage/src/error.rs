@@ -72,6 +72,11 @@ pub enum StorageError {
         /// What it said.
         detail: String,
     },
+    /// PostgreSQL's own programs set what a connection keeps, which a pooler would lend to others.
+    #[error(
+        "storage.url leads to a pooler: pg_dump and pg_restore need the server itself, name it in storage.url for this"
+    )]
+    Pooled,
     /// A search was asked for, and there is no index of the text.
     #[error("this archive has no full-text index: leave `search` out; its operator can set storage.search: true")]
     NoSearch,

@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use brotr_tests::{Script, ScriptedRelay, events};
+use brotr_tests::dns::Answer;
+use brotr_tests::{Dns, Script, ScriptedRelay, events};
 use nostr::JsonUtil;
 use serde_json::json;
 
@@ -53,6 +54,48 @@ fn a_wrong_configuration_ends_with_status_2_and_names_what_is_wrong() {
     assert!(ran.status == 2 && ran.stderr.contains("BROTR_MONITOR__INTERVL"), "{ran:?}");
     assert_eq!(place.run(&["no-such-command"]).status, 2);
     assert_eq!(place.run(&["job", "4000"]).status, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_names_what_is_missing_and_what_to_do() {
+    let relay = ScriptedRelay::start(Script::honest(vec![])).await.expect("started");
+    let dns = Dns::start(|name, _| (name == "relay.example.test").then(|| Answer::of(&["127.0.0.1"])));
+    let dns = dns.await.expect("started");
+    let port = relay.url.trim_end_matches('/').rsplit(':').next().expect("a port");
+    let with = |host: &str, taken: &str| {
+        let place = Place::empty();
+        let config = json!({"version": 1, "initializer": {"seeds": []}, "http": {"listen": "127.0.0.1:0"},
+            "network": {"allow": ["127.0.0.0/8"], "nameservers": [dns.address], "tor": {"enabled": false},
+                "clearnet": {"connect_timeout": "2s"}},
+            "identity": {"relays": [format!("ws://{host}:{port}")]}, "dvm": {"relays": [taken]}});
+        place.write("brotr.yaml", &config.to_string());
+        place
+    };
+    let checks = |place: &Place, args: &[&str], status| {
+        let ran = place.run(&[&["doctor", "--json"], args].concat());
+        assert_eq!(ran.status, status, "{ran:?}");
+        let checks = ran.json()[0]["checks"].as_array().expect("checks").clone();
+        move |name: &str| checks.iter().find(|check| check["name"] == name).cloned()
+    };
+    let well = with("relay.example.test", &relay.url);
+    let found = checks(&well, &[], 0);
+    assert_eq!(found("names").expect("looked up")["detail"], "relay.example.test is 127.0.0.1");
+    for name in ["own relays", "job relays"] {
+        assert!(found(name).expect("dialed")["detail"].as_str().expect("text").ends_with("answers"), "{name}");
+    }
+    let ill = with("nowhere.example.test", "ws://127.0.0.1:9");
+    let found = checks(&ill, &[], 1);
+    for (name, wanted) in [("names", "nowhere.example.test"), ("own relays", "resolve"), ("job relays", "127.0.0.1:9")]
+    {
+        let check = found(name).expect("tried");
+        assert_eq!(check["ok"], false);
+        assert!(check["detail"].as_str().expect("text").contains(wanted), "{check}");
+        assert!(check["remedy"].is_string(), "{check}");
+    }
+    let asked = dns.asked().len();
+    let found = checks(&ill, &["--offline"], 0);
+    assert!(found("names").is_none() && found("database").is_some());
+    assert_eq!(dns.asked().len(), asked);
 }
 
 #[test]

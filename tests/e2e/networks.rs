@@ -85,6 +85,15 @@ async fn onion_services_are_checked_synchronized_and_published_to() {
     assert_eq!((through.stored, &through.error), (50, &None), "{through:?}");
     assert!(exit_dns.asked().iter().any(|name| name == "relay.example.test"), "{:?}", exit_dns.asked());
     assert!(exit_dns.asked().iter().all(|name| !name.ends_with(".onion")), "{:?}", exit_dns.asked());
+
+    // The doctor goes the same way.
+    let newcomer = super::program::Place::empty();
+    let settings = json!({"version": 1, "network": config(true), "identity": {"relays": [onion(1).as_str()]},
+        "http": {"listen": "127.0.0.1:0"}});
+    newcomer.write("brotr.yaml", &settings.to_string());
+    let ran = newcomer.run(&["doctor"]).ok();
+    assert!(ran.stdout.contains("Tor            ready"), "{ran:?}");
+    assert!(ran.stdout.contains(&format!("{} answers", onion(1).as_str())), "{ran:?}");
     assert_eq!(home_dns.asked(), Vec::<String>::new(), "a name was looked up at home");
 }
 

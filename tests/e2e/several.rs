@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use brotr_tests::{Postgres, Script, ScriptedRelay, Signal, events};
+use brotr_tests::{Bouncer, Postgres, Script, ScriptedRelay, Signal, events};
 
 use super::program::{Place, soon};
 
@@ -23,9 +23,11 @@ async fn three_agents_share_the_work_and_two_go_on_when_one_is_killed() {
          synchronizer: {{interval: 5s, settle: 1s, live: false, concurrency: 2}}\nfinder: {{interval: 2s}}\n\
          log: {{level: \"info,brotr=debug\"}}"
     );
+    // One of them is at the server itself, and two are behind a pooler that lends a connection for a transaction.
+    let bouncer = Bouncer::start(&server).expect("pgbouncer started");
     let places: Vec<Place> = (0..3)
-        .map(|_| {
-            let place = Place::with(&config);
+        .map(|n| {
+            let place = Place::with(&if n == 0 { config.clone() } else { config.replace(&url, &bouncer.url("brotr")) });
             let text = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");
             place.write("brotr.yaml", &text.replace("storage: {", "storage: {lease: 5s, "));
             place

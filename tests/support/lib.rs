@@ -1,8 +1,9 @@
-//! What the tests stand on: a throwaway PostgreSQL server, a private Tor network, a name server, a proxy, a wallet, a browser, a relay that
+//! What the tests stand on: a throwaway PostgreSQL server, one that follows it, a pooler before it, a private Tor network, a name server, a proxy, a wallet, a browser, a relay that
 //! misbehaves by script, and events to put in them. Everything listens on loopback and ends with the test that started it.
 
 #![expect(clippy::disallowed_methods, reason = "a test's server has nobody to supervise it: it ends with its handle")]
 
+pub mod bouncer;
 pub mod browser;
 pub mod dns;
 pub mod events;
@@ -15,6 +16,7 @@ pub mod tls;
 pub mod tor;
 pub mod wallet;
 
+pub use bouncer::Bouncer;
 pub use dns::Dns;
 pub use postgres::Postgres;
 pub use relay::ScriptedRelay;

@@ -55,6 +55,39 @@ impl Postgres {
             .context("failed to start postgres")
     }
 
+    /// Starts a second server that follows this one.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn follower(&self) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777))?;
+        let copied = as_server(&programs()?.join("pg_basebackup"))
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "brotr", "--write-recovery-conf"])
+            .args(["--checkpoint=fast", "--no-sync", "-D"])
+            .arg(dir.path().join("data"))
+            .current_dir(dir.path())
+            .output()?;
+        ensure!(copied.status.success(), "pg_basebackup failed: {}", String::from_utf8_lossy(&copied.stderr));
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let server = Self::spawn(dir.path(), port)?;
+        let mut this = Self { server, port, dir };
+        this.wait()?;
+        Ok(this)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of a database.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://brotr@127.0.0.1:{}/{database}", self.port)
+    }
+
     /// Ends the server as an operator would, breaking its connections, and starts it again after `pause`.
     ///
     /// # Errors
@@ -72,7 +105,7 @@ impl Postgres {
         let log = self.dir.path().join("log");
         while Instant::now() < end {
             let said = std::fs::read_to_string(&log).unwrap_or_default();
-            if said.contains("database system is ready to accept connections") {
+            if said.contains("database system is ready to accept") {
                 return Ok(());
             }
             if let Some(status) = self.server.try_wait()? {
@@ -92,7 +125,7 @@ impl Postgres {
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "brotr", name])
             .output()?;
         ensure!(made.status.success(), "createdb failed: {}", String::from_utf8_lossy(&made.stderr));
-        Ok(format!("postgres://brotr@127.0.0.1:{}/{name}", self.port))
+        Ok(self.url(name))
     }
 }
 
@@ -125,7 +158,7 @@ fn programs() -> anyhow::Result<PathBuf> {
 
 /// PostgreSQL refuses to run as root; Debian's package brings the user it runs as instead. Should the tests be
 /// killed, the server is ended with them.
-fn as_server(program: &Path) -> Command {
+pub(crate) fn as_server(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     if std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0) {
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);

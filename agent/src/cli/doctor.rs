@@ -1,14 +1,19 @@
 //! `brotr doctor`
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use anyhow::Result;
+use brotr_storage::Network;
 use serde::Serialize;
 use serde_json::json;
 
 use super::{Done, Shared, output};
 use crate::agent;
 use crate::config::{Config, Size};
+use crate::initializer;
 use crate::monitor::Places;
-use crate::net::{Address, Guard};
+use crate::net::{Address, Dialer};
 use crate::synchronizer::free_bytes;
 
 #[derive(Debug, Serialize)]
@@ -27,11 +32,21 @@ fn bad(name: &'static str, detail: impl ToString, remedy: &str) -> Check {
     Check { name, ok: false, detail: detail.to_string(), remedy: Some(remedy.to_owned()) }
 }
 
-pub(super) async fn main(shared: &Shared) -> Result<Done> {
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Leave out what needs the network: names, Tor, and the relays to publish to
+    #[arg(long)]
+    offline: bool,
+}
+
+/// Tor is given so long to start.
+const TOR: Duration = Duration::from_secs(60);
+
+pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let config = Config::load(shared.config.as_deref(), shared.data_dir.as_deref());
     let checks = match &config {
         Err(error) => vec![bad("configuration", format!("{error:#}"), "correct what the detail names")],
-        Ok(config) => examine(config).await,
+        Ok(config) => examine(config, args.offline).await,
     };
     let ok = checks.iter().all(|check| check.ok);
     if shared.json {
@@ -48,7 +63,7 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     Ok(Done::of(ok))
 }
 
-async fn examine(config: &Config) -> Vec<Check> {
+async fn examine(config: &Config, offline: bool) -> Vec<Check> {
     let mut checks = vec![good("configuration", "right")];
     checks.push(match agent::load_key(config) {
         Ok(Some(signer)) => good("key", signer.npub()),
@@ -86,19 +101,17 @@ async fn examine(config: &Config) -> Vec<Check> {
         }
     }
     checks.push(clock());
-    let guard = Guard::new(config.network.allow.clone());
-    for (name, list) in [("own relays", &config.identity.relays), ("job relays", &config.dvm.relays)] {
-        let wrong: Vec<String> =
-            list.iter().filter_map(|url| Address::parse(url, &guard).err().map(|e| format!("{url}: {e}"))).collect();
-        checks.push(if !wrong.is_empty() {
-            bad(name, wrong.join("; "), "correct the address, or allow its range in network.allow")
-        } else if list.is_empty() {
-            good(name, "none")
-        } else {
-            good(name, list.join(" "))
-        });
+    match agent::dialer(config, &brotr_keys::Signer::throwaway()) {
+        Ok(dialer) => {
+            let reached: Vec<_> = dialer.networks().iter().map(|network| network.as_str()).collect();
+            checks.push(good("reaches", if reached.is_empty() { "nothing".into() } else { reached.join(" ") }));
+            if !offline {
+                let (names, tor, relays) = tokio::join!(names(config, &dialer), tor(&dialer), relays(config, &dialer));
+                checks.extend(names.into_iter().chain(tor).chain(relays));
+            }
+        }
+        Err(error) => checks.push(bad("reaches", format!("{error:#}"), "correct the settings under network")),
     }
-    checks.push(networks(config));
     for (name, file) in [("cities", &config.monitor.geo.city), ("networks' owners", &config.monitor.geo.asn)] {
         if let Some(file) = file {
             checks.push(match Places::readable(file) {
@@ -120,16 +133,68 @@ async fn examine(config: &Config) -> Vec<Check> {
     checks
 }
 
-/// Which networks are reached, and whether what that takes can be made.
-fn networks(config: &Config) -> Check {
-    let made = crate::agent::dialer(config, &brotr_keys::Signer::throwaway());
-    match made {
-        Ok(dialer) => {
-            let reached: Vec<_> = dialer.networks().iter().map(|network| network.as_str()).collect();
-            good("reaches", if reached.is_empty() { "nothing".into() } else { reached.join(" ") })
-        }
-        Err(error) => bad("reaches", format!("{error:#}"), "correct the settings under network"),
+/// Whether names are found: that of a relay of ours, or of one that everybody knows.
+async fn names(config: &Config, dialer: &Dialer) -> Option<Check> {
+    // Through Tor the exit looks them up.
+    if dialer.reaches(Network::Clearnet).is_err() || config.network.tor.clearnet {
+        return None;
     }
+    let ours = config.identity.relays.iter().chain(&config.dvm.relays);
+    let ours = ours.filter_map(|url| Address::parse(url, dialer.guard()).ok()).chain(initializer::builtin());
+    let named = |address: &Address| address.network() == Network::Clearnet && address.host().parse::<IpAddr>().is_err();
+    let host = ours.into_iter().find(named)?.host().to_owned();
+    Some(match dialer.lookup(&host).await {
+        Ok(found) => {
+            let addresses: Vec<String> = found.addresses.iter().map(ToString::to_string).collect();
+            good("names", format!("{host} is {}", addresses.join(" ")))
+        }
+        Err(error) => bad(
+            "names",
+            format!("{host}: {error}"),
+            "see that the name servers of /etc/resolv.conf answer, or name others in network.nameservers",
+        ),
+    })
+}
+
+/// Whether Tor starts, where it is used.
+async fn tor(dialer: &Dialer) -> Option<Check> {
+    let tor = dialer.tor()?;
+    let started = match tokio::time::timeout(TOR, dialer.start_tor()).await {
+        Ok(started) => started,
+        Err(_) => Err(format!("not ready within {} s: {:?}", TOR.as_secs(), tor.status())),
+    };
+    Some(match started {
+        Ok(()) => good("Tor", "ready"),
+        Err(error) => bad(
+            "Tor",
+            error,
+            "let TCP out to any port, or name bridges in network.tor.settings; network.tor.enabled: false goes without",
+        ),
+    })
+}
+
+/// Whether the relays are there that the agent publishes to and takes jobs from.
+async fn relays(config: &Config, dialer: &Dialer) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (name, list) in [("own relays", &config.identity.relays), ("job relays", &config.dvm.relays)] {
+        if list.is_empty() {
+            checks.push(good(name, "none"));
+        }
+        let answers = list.iter().map(|url| async move {
+            // The configuration has no other.
+            let address = Address::parse(url, dialer.guard()).map_err(|error| error.to_string())?;
+            dialer.dial(&address).await.map(drop).map_err(|error| error.to_string())
+        });
+        for (url, answer) in list.iter().zip(futures::future::join_all(answers).await) {
+            checks.push(match answer {
+                Ok(()) => good(name, format!("{url} answers")),
+                Err(error) => {
+                    bad(name, format!("{url}: {error}"), "correct the address, or name a relay that is there")
+                }
+            });
+        }
+    }
+    checks
 }
 
 fn low(text: &str, floor: Size) -> Check {

@@ -101,7 +101,7 @@ enum Command {
     #[command(subcommand)]
     Config(config::Command),
     /// Check everything the agent needs, with a remedy for what is wrong
-    Doctor,
+    Doctor(doctor::Args),
     /// Print what a shell needs to complete commands
     Completions {
         /// The shell
@@ -187,7 +187,7 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Dvm(command) => dvm::main(shared, command).await,
         Command::Keys(command) => keys::main(shared, command),
         Command::Config(command) => config::main(shared, command),
-        Command::Doctor => doctor::main(shared).await,
+        Command::Doctor(args) => doctor::main(shared, args).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "brotr", &mut std::io::stdout());
             Ok(Done::Well)

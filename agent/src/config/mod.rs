@@ -100,6 +100,14 @@ impl Config {
         if config.storage.url.as_ref().is_some_and(|url| !schemes.iter().any(|scheme| url.starts_with(scheme))) {
             bail!("{name}: storage.url must start with sqlite:// or postgres://");
         }
+        let is_postgres = |url: &Option<String>| url.as_ref().is_some_and(|url| url.starts_with("postgres"));
+        if config.storage.read_url.is_some()
+            && !(is_postgres(&config.storage.url) && is_postgres(&config.storage.read_url))
+        {
+            bail!(
+                "{name}: storage.read_url is a PostgreSQL server that follows the one of storage.url: both must start with postgres://"
+            );
+        }
         if config
             .network
             .contact
@@ -268,8 +276,10 @@ impl Config {
     #[must_use]
     pub fn shown(&self) -> serde_json::Value {
         let mut value = serde_json::to_value(self).expect("a configuration always serializes");
-        if let Some(url) = &self.storage.url {
-            value["storage"]["url"] = without_password(url).into();
+        for (key, url) in [("url", &self.storage.url), ("read_url", &self.storage.read_url)] {
+            if let Some(url) = url {
+                value["storage"][key] = without_password(url).into();
+            }
         }
         value
     }
@@ -354,6 +364,7 @@ mod tests {
             ("version: 1\nnetwork: { max_message: 0 B }\n", "network.max_message"),
             ("version: 1\nnetwork: { contact: \"a\\nb\" }\n", "network.contact"),
             ("version: 1\nstorage: { url: 'mysql://x' }\n", "storage.url"),
+            ("version: 1\nstorage: { read_url: 'postgres://x/y' }\n", "storage.read_url"),
             ("version: 1\nidentity: { relays: [junk] }\n", "identity.relays: junk"),
             ("version: 1\ndvm: { relays: ['wss://10.0.0.1'] }\n", "private address"),
         ] {

@@ -154,6 +154,8 @@ section! {
     Storage {
         /// `sqlite://PATH` or `postgres://...`; `brotr.db` in the data directory when not set.
         url: Option<String> = None,
+        /// A PostgreSQL server that follows that one: clients of the relay, jobs and REST are answered from it.
+        read_url: Option<String> = None,
         /// Whether the text of kinds 0, 1 and 30023 is indexed (NIP-50).
         search: bool = true,
         /// Archiving pauses when the disk of the embedded database has less free than this.

@@ -193,6 +193,25 @@ impl Dialer {
         self.tor.as_ref()
     }
 
+    /// Starts Tor, if it is used and not started yet.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub async fn start_tor(&self) -> Result<(), String> {
+        match &self.tor {
+            Some(tor) => tor.client().await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks a name up, as for a relay.
+    ///
+    /// # Errors
+    /// What the resolver says.
+    pub async fn lookup(&self, host: &str) -> Result<Lookup, String> {
+        self.resolver.lookup(host).await
+    }
+
     pub(super) fn user_agent(&self) -> &HeaderValue {
         &self.user_agent
     }

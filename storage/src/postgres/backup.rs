@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Stdio;
 
-use sqlx::{Connection, PgConnection};
 use tokio::process::Command;
 
 use super::PostgresArchive;
@@ -36,6 +35,9 @@ async fn run(program: &'static str, url: Option<&str>, args: &[&OsStr]) -> Resul
 
 impl PostgresArchive {
     pub(super) async fn dump(&self, target: &Path) -> Result<Counts, StorageError> {
+        if self.server.is_pooled() {
+            return Err(StorageError::Pooled);
+        }
         let stats = self.stats().await?;
         let part = unfinished(target)?;
         let to = [
@@ -54,17 +56,22 @@ impl PostgresArchive {
 
 /// Fills an empty database from a dump.
 pub(crate) async fn restore(url: &str, copy: &Path) -> Result<Counts, StorageError> {
-    let mut connection = PgConnection::connect(url).await?;
-    let there: Option<String> =
-        sqlx::query_scalar("select to_regclass('archive')::text").fetch_one(&mut connection).await?;
+    let server = super::connect(url).await?;
+    if server.is_pooled() {
+        return Err(StorageError::Pooled);
+    }
+    let mut look = server.look().await?;
+    let there = sqlx::query_scalar("select to_regclass('archive')::text").fetch_one(look.connection()).await;
+    let there: Option<String> = look.ended(there).await?;
     if there.is_some() {
         return Err(StorageError::Occupied("the database of storage.url".into()));
     }
     let how = ["--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges"].map(OsStr::new);
     run("pg_restore", Some(url), &[&how, [copy.as_os_str()].as_slice()].concat()).await?;
-    let (events, sightings, relays) =
-        sqlx::query_as("select events, sightings, (select count(*) from relay) from archive")
-            .fetch_one(&mut connection)
-            .await?;
+    let mut look = server.look().await?;
+    let counted = sqlx::query_as("select events, sightings, (select count(*) from relay) from archive")
+        .fetch_one(look.connection())
+        .await;
+    let (events, sightings, relays) = look.ended(counted).await?;
     Ok(Counts { events, sightings, relays })
 }

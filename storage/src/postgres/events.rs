@@ -114,8 +114,9 @@ impl PostgresArchive {
         if !due || self.analyzed.compare_exchange(analyzed, fresh, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
-        let analyzed = sqlx::raw_sql("analyze event, author, hidden, sighting, relay").execute(&self.pool).await;
-        if let Err(error) = analyzed {
+        let Ok(mut look) = self.server.look().await else { return };
+        let analyzed = sqlx::raw_sql("analyze event, author, hidden, sighting, relay").execute(look.connection()).await;
+        if let Err(error) = look.ended(analyzed).await {
             tracing::warn!(%error, "failed to analyze the tables: queries may be slow until autovacuum does");
         }
     }
@@ -123,7 +124,7 @@ impl PostgresArchive {
     /// Makes or empties the full-text index, if it is not as the options say.
     pub(super) async fn settle_search(&self, search: bool) -> Result<(), StorageError> {
         let wanted = search && self.options.profile == Profile::Bigbrotr;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.server.begin().await?;
         store::lock(&mut tx).await?;
         let there: i32 = sqlx::query_scalar("select search from archive").fetch_one(&mut *tx).await?;
         if wanted == (there == 1) {
@@ -155,7 +156,7 @@ impl PostgresArchive {
     }
 
     async fn write(&self, batches: &[Arc<PreparedBatch>]) -> Result<Vec<Stored>, StorageError> {
-        store::store(self.pool.begin().await?, batches, self.options.profile).await
+        store::store(self.server.begin().await?, batches, self.options.profile).await
     }
 }
 
@@ -164,13 +165,15 @@ impl Events for PostgresArchive {
     async fn known(&self, ids: &[EventId]) -> Result<HashSet<EventId>, StorageError> {
         let mut patience = Patience::with("look for known events");
         let rows: Vec<Vec<u8>> = loop {
-            let found = sqlx::query_scalar("select id from event where id = any($1)")
-                .bind(id_bytes(ids))
-                .fetch_all(&self.pool)
-                .await;
-            match found {
+            let found = async {
+                let mut look = self.server.look().await?;
+                let query = sqlx::query_scalar("select id from event where id = any($1)").bind(id_bytes(ids));
+                let found = query.fetch_all(look.connection()).await;
+                look.ended(found).await
+            };
+            match found.await {
                 Ok(rows) => break rows,
-                Err(error) => patience.wait(error.into()).await?,
+                Err(error) => patience.wait(error).await?,
             }
         };
         rows.iter().map(|id| event_id(id)).collect()
@@ -203,9 +206,9 @@ impl Events for PostgresArchive {
     ) -> Result<Vec<Event>, StorageError> {
         self.options.can_search(std::slice::from_ref(filter))?;
         self.options.profile.keeps_contents()?;
-        let mut look = self.look().await?;
+        let mut look = self.look_for_others().await?;
         let rows = page(look.connection(), filter, view, after, limit).await;
-        let rows = look.ended(rows)?;
+        let rows = look.ended(rows).await?;
         let mut events = rows.iter().map(event).collect::<Result<Vec<_>, StorageError>>()?;
         events.retain(|event| matches(filter, event));
         Ok(events)
@@ -213,8 +216,15 @@ impl Events for PostgresArchive {
 
     async fn count(&self, filters: &[Filter], view: View, relays: &[String]) -> Result<u64, StorageError> {
         self.options.can_search(filters)?;
-        let keys: Vec<i64> =
-            sqlx::query_scalar("select k from relay where url = any($1)").bind(relays).fetch_all(&self.pool).await?;
+        let mut look = self.look_for_others().await?;
+        let keys: Vec<i64> = match relays {
+            [] => vec![],
+            _ => {
+                let query = sqlx::query_scalar("select k from relay where url = any($1)").bind(relays);
+                let keys = query.fetch_all(look.connection()).await;
+                look.told(keys)?
+            }
+        };
         if keys.is_empty() && !relays.is_empty() {
             return Ok(0);
         }
@@ -228,14 +238,13 @@ impl Events for PostgresArchive {
             };
             let sql = format!("select events - {hidden} from archive where $1 >= 0");
             let now = if let View::Client { now } = view { now } else { 0 };
-            let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).bind(now).fetch_one(&self.pool).await?;
-            return Ok(count.cast_unsigned());
+            let count = sqlx::query_scalar(AssertSqlSafe(sql)).bind(now).fetch_one(look.connection()).await;
+            return Ok(look.ended::<i64>(count).await?.cast_unsigned());
         }
         let Condition { sql, args, .. } = Condition::any(Dialect::Postgres, filters, view, &keys);
         let sql = format!("select count(*) from event where {sql}");
-        let mut look = self.look().await?;
         let row = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_one(look.connection()).await;
-        let row = look.ended(row)?;
+        let row = look.ended(row).await?;
         Ok(row.try_get::<i64, _>(0)?.cast_unsigned())
     }
 
@@ -243,20 +252,22 @@ impl Events for PostgresArchive {
         self.options.can_search(std::slice::from_ref(filter))?;
         let Condition { sql, args, .. } = Condition::of(Dialect::Postgres, filter, view, None);
         let sql = format!("select id, created_at from event where {sql} order by created_at, id");
-        let mut look = self.look().await?;
+        let mut look = self.look_for_others().await?;
         let rows = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_all(look.connection()).await;
-        let rows = look.ended(rows)?;
+        let rows = look.ended(rows).await?;
         rows.iter().map(|row| Ok((event_id(row.try_get(0)?)?, row.try_get(1)?))).collect()
     }
 
     async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
-        let rows: Vec<(Vec<u8>, String)> = sqlx::query_as(
+        let mut look = self.server.look().await?;
+        let rows = sqlx::query_as(
             "select event.id, relay.url from event join sighting on sighting.events @> array[event.k] \
              join relay on relay.k = sighting.relay where event.id = any($1) order by relay.url",
         )
         .bind(id_bytes(ids))
-        .fetch_all(&self.pool)
-        .await?;
+        .fetch_all(look.connection())
+        .await;
+        let rows: Vec<(Vec<u8>, String)> = look.ended(rows).await?;
         let mut holders = BTreeMap::<EventId, Vec<String>>::new();
         for (id, url) in rows {
             holders.entry(event_id(&id)?).or_default().push(url);
@@ -272,12 +283,16 @@ impl Events for PostgresArchive {
              join event on event.id >= int8send(at.k) and event.id <= int8send(at.k) || decode(repeat('ff', 24), 'hex') \
              join author on author.k = event.author order by at.n"
         );
-        let rows = sqlx::query(AssertSqlSafe(sql)).bind(after).bind(limit).bind(PLACES).fetch_all(&self.pool).await?;
-        rows.iter().map(|row| Ok((row.try_get(7)?, event(row)?))).collect()
+        let mut look = self.server.look().await?;
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(after).bind(limit).bind(PLACES);
+        let rows = query.fetch_all(look.connection()).await;
+        look.ended(rows).await?.iter().map(|row| Ok((row.try_get(7)?, event(row)?))).collect()
     }
 
     async fn last_stored(&self) -> Result<i64, StorageError> {
-        let last: i64 = sqlx::query_scalar("select coalesce(max(n), 0) from arrival").fetch_one(&self.pool).await?;
+        let mut look = self.server.look().await?;
+        let last = sqlx::query_scalar("select coalesce(max(n), 0) from arrival").fetch_one(look.connection()).await;
+        let last: i64 = look.ended(last).await?;
         Ok((last + 1) * PLACES - 1)
     }
 
@@ -286,7 +301,7 @@ impl Events for PostgresArchive {
         while removed < most {
             let portion = REMOVED.min(most - removed);
             let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
-            let mut tx = self.pool.begin().await?;
+            let mut tx = self.server.begin().await?;
             store::lock(&mut tx).await?;
             let n = remove(&mut tx, filter, portion).await?;
             tx.commit().await?;
@@ -300,7 +315,7 @@ impl Events for PostgresArchive {
 
     async fn clear(&self) -> Result<(), StorageError> {
         let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.server.begin().await?;
         store::lock(&mut tx).await?;
         sqlx::raw_sql(
             "delete from search; delete from event; delete from arrival; delete from sighting; delete from lost; delete from hidden; delete from slot; delete from deletion; \
@@ -313,8 +328,7 @@ impl Events for PostgresArchive {
     }
 
     async fn stats(&self) -> Result<Stats, StorageError> {
-        let mut tx = self.pool.begin().await?;
-        sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *tx).await?;
+        let mut tx = self.server.begin_as("isolation level repeatable read, read only").await?;
         let (events, pubkeys, sightings): (i64, i64, i64) =
             sqlx::query_as("select events, pubkeys, sightings from archive").fetch_one(&mut *tx).await?;
         let relays: Vec<(String, i64)> =

@@ -3,6 +3,7 @@
 mod backup;
 mod events;
 mod scan;
+mod server;
 mod store;
 
 use std::collections::VecDeque;
@@ -10,16 +11,15 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Column, Connection, Executor, PgConnection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use sqlx::{AssertSqlSafe, Column, Postgres, Row as _, TypeInfo, ValueRef};
+use tokio::sync::mpsc;
 
+use self::server::{Look, Server};
 use crate::archive::{Options, SqlRow};
 use crate::backup::Counts;
 use crate::database::{Database, Row, Transaction, Value};
@@ -33,15 +33,14 @@ use crate::{Archive, StorageError};
 /// visible. The number is "brotr" in ASCII.
 const WRITER_LOCK: i64 = 0x62_72_6f_74_72;
 
-/// Looks that somebody else asked for, at a time.
-const GUESTS: usize = 4;
-
 pub(crate) use backup::restore;
 
 /// The archive in a PostgreSQL database.
 pub struct PostgresArchive {
     url: String,
-    pool: PgPool,
+    server: Server,
+    /// A server that follows it, for what others ask.
+    replica: Option<Server>,
     options: Options,
     /// Writers of events take turns before they take a connection: those that wait would keep it from readers.
     turn: tokio::sync::Semaphore,
@@ -49,8 +48,6 @@ pub struct PostgresArchive {
     fresh: AtomicI64,
     /// and how many of them when it last asked for the planner's statistics.
     analyzed: AtomicI64,
-    /// Places for looks that somebody else asked for: never all connections.
-    guests: Arc<tokio::sync::Semaphore>,
     /// What waits to be written, with whom to tell.
     queue: std::sync::Mutex<VecDeque<Waiting>>,
 }
@@ -80,96 +77,62 @@ impl PostgresArchive {
     /// # Errors
     /// As [`PostgresArchive::open`].
     pub async fn open_to_read(url: &str, archive: Options) -> Result<Self, StorageError> {
-        let open = |place: String| {
-            move |source: sqlx::Error| StorageError::Open { backend: "PostgreSQL", place, source: source.into() }
-        };
-        let options = PgConnectOptions::from_str(url).map_err(open("of that url".into()))?.application_name("brotr");
-        let place = format!(
-            "{} at {}:{}",
-            options.get_database().unwrap_or("(default)"),
-            options.get_host(),
-            options.get_port()
-        );
-        // Once by itself: a pool would go on trying for as long as its callers wait.
-        let probe = PgConnection::connect_with(&options);
-        let probe =
-            tokio::time::timeout(Duration::from_secs(10), probe).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
-        let _ = probe.map_err(open(place.clone()))?.close().await;
-        let pool = PoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(Duration::from_secs(30))
-            // Our statements look up what they are given: to read all of a table is never right, nor to make a hash of it,
-            // though it may seem so of one that was empty when the statement was planned; and they end long before they
-            // would be compiled.
-            .after_connect(|connection: &mut PgConnection, _| {
-                Box::pin(async move {
-                    connection
-                        .execute(
-                            "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off",
-                        )
-                        .await?;
-                    Ok(())
-                })
-            })
-            .connect_with(options)
-            .await
-            .map_err(open(place))?;
-        sqlx::migrate!("../migrations/postgres").run(&pool).await?;
+        let server = connect(url).await?;
+        let mut tx = server.begin().await?;
+        // In one transaction and one at a time, whichever agents start at once; a lock of the session's would not outlast a
+        // statement where there is a pooler between.
+        store::lock(&mut tx).await?;
+        sqlx::migrate!("../migrations/postgres").set_locking(false).run(&mut *tx).await?;
         sqlx::query("update archive set profile = $1 where profile is null")
             .bind(archive.profile.as_str())
-            .execute(&pool)
+            .execute(&mut *tx)
             .await?;
         let (kept, search): (String, i32) =
-            sqlx::query_as("select profile, search from archive").fetch_one(&pool).await?;
+            sqlx::query_as("select profile, search from archive").fetch_one(&mut *tx).await?;
+        tx.commit().await?;
         archive.profile.check(&kept)?;
         Ok(Self {
             url: url.to_owned(),
-            pool,
+            server,
+            replica: None,
             options: Options { search: search == 1, ..archive },
             turn: tokio::sync::Semaphore::new(1),
             fresh: AtomicI64::new(0),
             analyzed: AtomicI64::new(0),
-            guests: Arc::new(tokio::sync::Semaphore::new(GUESTS)),
             queue: Default::default(),
         })
     }
-}
 
-/// A connection to look with, for as long as a look may take.
-enum Look {
-    Any(PoolConnection<Postgres>),
-    Bounded(
-        sqlx::Transaction<'static, Postgres>,
-        Duration,
-        #[expect(dead_code, reason = "held as long as the look")] OwnedSemaphorePermit,
-    ),
-}
+    /// Has what others ask for looked up on a server that follows this one.
+    ///
+    /// # Errors
+    /// When it cannot be reached or refuses.
+    pub async fn reading_from(self, url: &str) -> Result<Self, StorageError> {
+        Ok(Self { replica: Some(connect(url).await?), ..self })
+    }
 
-impl Look {
-    fn connection(&mut self) -> &mut PgConnection {
-        match self {
-            Self::Any(connection) => connection,
-            Self::Bounded(tx, ..) => tx,
+    /// For what somebody else asked for.
+    async fn look_for_others(&self) -> Result<Look, StorageError> {
+        if let Some(replica) = self.replica.as_ref().filter(|_| longest().is_some()) {
+            match replica.look_for_others().await {
+                Err(error) if error.is_passing() => {
+                    tracing::warn!(%error, "failed to reach the server of storage.read_url: the main one answers instead");
+                }
+                look => return look,
+            }
         }
-    }
-
-    /// What became of it, in our words.
-    fn ended<T>(&self, found: Result<T, sqlx::Error>) -> Result<T, StorageError> {
-        found.map_err(|error| match (StorageError::from(error), self) {
-            (error, Self::Bounded(_, longest, _)) if error.is_interrupted() => StorageError::TooLong(*longest),
-            (error, _) => error,
-        })
+        self.server.look_for_others().await
     }
 }
 
-impl PostgresArchive {
-    async fn look(&self) -> Result<Look, StorageError> {
-        let Some(longest) = longest() else { return Ok(Look::Any(self.pool.acquire().await?)) };
-        // For this transaction only: the connection may be another's next, by way of the pool or of a bouncer.
-        let begin = format!("begin read only; set local statement_timeout = {}", longest.as_millis().max(1));
-        let place = crate::longest::place(&self.guests, longest).await?;
-        Ok(Look::Bounded(self.pool.begin_with(AssertSqlSafe(begin)).await?, longest, place))
-    }
+async fn connect(url: &str) -> Result<Server, StorageError> {
+    let open = |place: String| {
+        move |source: sqlx::Error| StorageError::Open { backend: "PostgreSQL", place, source: source.into() }
+    };
+    let options = PgConnectOptions::from_str(url).map_err(open("of that url".into()))?;
+    let place =
+        format!("{} at {}:{}", options.get_database().unwrap_or("(default)"), options.get_host(), options.get_port());
+    Server::connect(&options).await.map_err(open(place))
 }
 
 fn bind(mut query: Query<'_, Postgres, PgArguments>, args: Vec<Value>) -> Query<'_, Postgres, PgArguments> {
@@ -215,11 +178,13 @@ impl Transaction for PostgresTransaction {
 #[async_trait]
 impl Database for PostgresArchive {
     async fn rows(&self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, StorageError> {
-        bind(sqlx::query(sql), args).fetch_all(&self.pool).await?.iter().map(row).collect()
+        let mut look = self.server.look().await?;
+        let rows = bind(sqlx::query(sql), args).fetch_all(look.connection()).await;
+        look.ended(rows).await?.iter().map(row).collect()
     }
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, StorageError> {
-        Ok(Box::new(PostgresTransaction(self.pool.begin().await?)))
+        Ok(Box::new(PostgresTransaction(self.server.begin().await?)))
     }
 
     fn dialect(&self) -> Dialect {
@@ -227,7 +192,10 @@ impl Database for PostgresArchive {
     }
 
     async fn shut(&self) {
-        self.pool.close().await;
+        if let Some(replica) = &self.replica {
+            replica.close().await;
+        }
+        self.server.close().await;
     }
 }
 
@@ -254,9 +222,9 @@ impl Archive for PostgresArchive {
     }
 
     async fn sql(&self, statement: &str, rows: mpsc::Sender<SqlRow>) -> Result<(), StorageError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.server.begin_as("read only").await?;
         sqlx::raw_sql(
-            "set transaction read only; set local enable_seqscan = on; set local enable_hashjoin = on; \
+            "set local enable_seqscan = on; set local enable_hashjoin = on; \
              set local enable_mergejoin = on; set local jit = on",
         )
         .execute(&mut *tx)

@@ -33,6 +33,20 @@ macro_rules! suite {
         }
 
         #[tokio::test(flavor = "multi_thread")]
+        async fn pgbouncer() {
+            let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
+            let bouncer = brotr_tests::Bouncer::start(&server).expect("pgbouncer started");
+            $({
+                server.database(stringify!($name)).expect("a database");
+                let url = bouncer.url(stringify!($name));
+                if stringify!($name) != "a_backup_holds_what_the_archive_holds" {
+                    eprintln!("pgbouncer: {}", stringify!($name));
+                    $name(open(&url, Options::default()).await.expect("opened"), url).await;
+                }
+            })+
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
         async fn postgres() {
             let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
             $({

@@ -274,6 +274,49 @@ pub(super) async fn a_newer_database_is_refused(archive: Arc<dyn Archive>, url: 
     assert!(error.contains("9999") && error.contains("upgrade brotr"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn no_backup_is_made_by_way_of_a_pooler() {
+    // pg_dump would set what a connection keeps, and the next client would have it.
+    let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
+    let bouncer = brotr_tests::Bouncer::start(&server).expect("pgbouncer started");
+    server.database("pooled").expect("a database");
+    let archive = open(&bouncer.url("pooled"), Options::default()).await.expect("opened");
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("backup");
+    let error = archive.backup(&file).await.expect_err("refused").to_string();
+    assert!(error.contains("pooler") && !file.exists(), "{error}");
+    let direct = open(&server.url("pooled"), Options::default()).await.expect("opened");
+    direct.backup(&file).await.expect("written");
+    server.database("restored").expect("a database");
+    let error = restore(&bouncer.url("restored"), &file).await.expect_err("refused").to_string();
+    assert!(error.contains("pooler"), "{error}");
+    restore(&server.url("restored"), &file).await.expect("restored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_ask_is_looked_up_on_the_server_that_follows() {
+    let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
+    let url = server.database("archive").expect("a database");
+    open(&url, Options::default()).await.expect("opened").close().await;
+    let follower = server.follower().expect("a second server");
+    let archive = open_with_replica(&url, &follower.url("archive"), Options::default()).await.expect("opened");
+    archive.store(batch((0..50).map(|i| event(&i.to_string(), vec![], i)).collect())).await.expect("stored");
+    let soon = std::time::Duration::from_secs(5);
+    let asked = async || within(soon, archive.page(&Filter::new(), View::All, None, 100)).await.expect("a page").len();
+    let end = std::time::Instant::now() + soon;
+    while asked().await < 50 {
+        assert!(std::time::Instant::now() < end, "what is stored gets there");
+    }
+    // From then on it follows no longer: others see what it had, the agent itself what there is.
+    shell(&follower.url("archive"), "select pg_wal_replay_pause()");
+    archive.store(batch((50..60).map(|i| event(&i.to_string(), vec![], i)).collect())).await.expect("stored");
+    assert_eq!((asked().await, all(&archive).await.len()), (50, 60));
+    assert_eq!(within(soon, archive.count(&[Filter::new()], View::All, &[])).await.expect("counted"), 50);
+    // And when it is away, the main one answers all.
+    drop(follower);
+    assert_eq!(asked().await, 60);
+}
+
 #[tokio::test]
 async fn what_cannot_be_opened_is_named() {
     let dir = tempfile::tempdir().expect("a directory");

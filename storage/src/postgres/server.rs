@@ -1,0 +1,145 @@
+//! A server as it is reached: by connections of our own, or by way of a pooler such as pgbouncer, which may give each
+//! transaction another connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::pool::{PoolConnection, PoolOptions};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres, Row as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::StorageError;
+use crate::longest::{longest, place};
+
+/// Our statements look up what they are given: to read all of a table is never right, nor to make a hash of it, though it
+/// may seem so of one that was empty when the statement was planned; and they end long before they would be compiled.
+const SETTINGS: [(&str, &str); 4] =
+    [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
+
+/// Connections at a time.
+const CONNECTIONS: u32 = 8;
+/// Of them for looks that somebody else asked for.
+const GUESTS: usize = 4;
+
+/// Connections to one server.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    pool: PgPool,
+    pooled: bool,
+    /// Places for looks that somebody else asked for: never all connections.
+    guests: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Connects, and finds out whether a connection keeps what is set for it.
+    pub(super) async fn connect(options: &PgConnectOptions) -> Result<Self, sqlx::Error> {
+        // Poolers refuse what they do not know, or drop it. The first of these we have no use for.
+        let plain = options.clone().extra_float_digits(None).application_name("brotr");
+        let ours = plain.clone().options(SETTINGS);
+        let pooled = match keeps(&ours).await {
+            Ok(keeps) => !keeps,
+            Err(sqlx::Error::Database(error)) if error.message().contains("startup parameter") => {
+                keeps(&plain).await?;
+                true
+            }
+            Err(error) => return Err(error),
+        };
+        let connect = if pooled { plain.statement_cache_capacity(0) } else { ours };
+        let pool = PoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(Duration::from_secs(30));
+        Ok(Self { pool: pool.connect_lazy_with(connect), pooled, guests: Arc::new(Semaphore::new(GUESTS)) })
+    }
+
+    /// Whether a pooler is between.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.pooled
+    }
+
+    /// What has to be said after `begin`. What another client of the pooler left prepared may have the names that ours get.
+    fn settled(&self) -> String {
+        if !self.pooled {
+            return String::new();
+        }
+        let settings = SETTINGS.map(|(name, value)| format!("; set local {name} = {value}"));
+        format!("; deallocate all{}", settings.concat())
+    }
+
+    /// Begins a transaction.
+    pub(super) async fn begin(&self) -> Result<sqlx::Transaction<'static, Postgres>, sqlx::Error> {
+        self.begin_as("").await
+    }
+
+    /// The same with words of SQL that say what sort of transaction it is.
+    pub(super) async fn begin_as(&self, sort: &str) -> Result<sqlx::Transaction<'static, Postgres>, sqlx::Error> {
+        self.pool.begin_with(AssertSqlSafe(format!("begin {sort}{}", self.settled()))).await
+    }
+
+    /// For statements that need no transaction, or one each.
+    pub(super) async fn look(&self) -> Result<Look, StorageError> {
+        Ok(if self.pooled { Look::Pooled(self.begin().await?) } else { Look::Direct(self.pool.acquire().await?) })
+    }
+
+    /// The same for what somebody else asked for: for as long as their look may take, and only to read.
+    pub(super) async fn look_for_others(&self) -> Result<Look, StorageError> {
+        let Some(longest) = longest() else { return self.look().await };
+        // For this transaction only: the connection may be another's next.
+        let begin =
+            format!("begin read only{}; set local statement_timeout = {}", self.settled(), longest.as_millis().max(1));
+        let place = place(&self.guests, longest).await?;
+        Ok(Look::Bounded(self.pool.begin_with(AssertSqlSafe(begin)).await?, longest, place))
+    }
+
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Whether a connection keeps what it was asked to set.
+async fn keeps(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
+    // Once by itself: a pool would go on trying for as long as its callers wait.
+    let connected = tokio::time::timeout(Duration::from_secs(10), PgConnection::connect_with(options)).await;
+    let mut connection = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+    let (name, wanted) = SETTINGS[0];
+    let shown = connection.fetch_one(sqlx::raw_sql(AssertSqlSafe(format!("show {name}")))).await?;
+    let keeps = shown.try_get::<String, _>(0)? == wanted;
+    connection.close().await?;
+    Ok(keeps)
+}
+
+/// A connection to look with, for as long as a look may take.
+pub(super) enum Look {
+    Direct(PoolConnection<Postgres>),
+    /// A pooler lends a connection for a transaction.
+    Pooled(sqlx::Transaction<'static, Postgres>),
+    Bounded(
+        sqlx::Transaction<'static, Postgres>,
+        Duration,
+        #[expect(dead_code, reason = "held as long as the look")] OwnedSemaphorePermit,
+    ),
+}
+
+impl Look {
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        match self {
+            Self::Direct(connection) => connection,
+            Self::Pooled(tx) | Self::Bounded(tx, ..) => tx,
+        }
+    }
+
+    /// What was found, or why not in our words.
+    pub(super) fn told<T>(&self, found: Result<T, sqlx::Error>) -> Result<T, StorageError> {
+        found.map_err(|error| match (StorageError::from(error), self) {
+            (error, Self::Bounded(_, longest, _)) if error.is_interrupted() => StorageError::TooLong(*longest),
+            (error, _) => error,
+        })
+    }
+
+    /// The same of the last statement, which is kept.
+    pub(super) async fn ended<T>(self, found: Result<T, sqlx::Error>) -> Result<T, StorageError> {
+        let found = self.told(found)?;
+        if let Self::Pooled(tx) = self {
+            tx.commit().await?;
+        }
+        Ok(found)
+    }
+}
