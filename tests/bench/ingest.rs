@@ -39,10 +39,15 @@ fn main() -> anyhow::Result<()> {
     println!("{:<28}{first:>10.0} {:>8.2}", "verification alone", 1.0);
     let dir = tempfile::tempdir()?;
     let server = brotr_tests::Postgres::start()?;
-    for (name, url) in [
+    let cluster = brotr_tests::Cluster::start()?;
+    let mut places = vec![
         ("SQLite", format!("sqlite://{}", dir.path().join("brotr.db").display())),
         ("PostgreSQL", server.database("bench")?),
-    ] {
+    ];
+    if let Some(cluster) = &cluster {
+        places.push(("Citus", cluster.database("bench")?));
+    }
+    for (name, url) in places {
         if !name.contains(&only) {
             continue;
         }
@@ -64,8 +69,10 @@ fn main() -> anyhow::Result<()> {
         println!("{:<28}{known:>10.0} {:>8.2}", format!("{name}, 95 % known"), known / ceiling);
         println!("{:<28}{again:>10.0} {:>8.2}", format!("{name}, read again"), again / ceiling);
         let url = url.replace("brotr.db", "import.db").replace("/bench", "/import");
-        if name == "PostgreSQL" {
-            server.database("import")?;
+        match (name, &cluster) {
+            ("PostgreSQL", _) => drop(server.database("import")?),
+            ("Citus", Some(cluster)) => drop(cluster.database("import")?),
+            _ => {}
         }
         let file = dir.path().join("events.jsonl");
         std::fs::write(&file, lines.join("\n"))?;

@@ -19,16 +19,20 @@ const VIEW: View = View::Client { now: 1_790_000_000 };
 
 fn main() -> anyhow::Result<()> {
     let number = std::env::args().find_map(|arg| arg.parse().ok());
-    // One of both, if it is named.
-    let only = std::env::args().nth(1).filter(|arg| matches!(arg.as_str(), "sqlite" | "postgres"));
+    // One of them, if it is named; Citus only then.
+    let only = std::env::args().nth(1).filter(|arg| matches!(arg.as_str(), "sqlite" | "postgres" | "citus"));
     let events: usize = number.unwrap_or(1_000_000);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let authors = authors(events / 20, 2);
     let dir = tempfile::tempdir()?;
     let server = brotr_tests::Postgres::start()?;
-    let urls = [format!("sqlite://{}", dir.path().join("brotr.db").display()), server.database("queries")?];
+    let cluster = brotr_tests::Cluster::start()?.filter(|_| only.as_deref() == Some("citus"));
+    let urls = match &cluster {
+        Some(cluster) => vec![cluster.database("queries")?],
+        None => vec![format!("sqlite://{}", dir.path().join("brotr.db").display()), server.database("queries")?],
+    };
     let mut archives = Vec::new();
-    for url in urls.iter().filter(|url| only.as_ref().is_none_or(|only| url.starts_with(only))) {
+    for url in urls.iter().filter(|url| cluster.is_some() || only.as_ref().is_none_or(|only| url.starts_with(only))) {
         archives.push(runtime.block_on(brotr_storage::open(url, Options::default()))?);
     }
     // In parts, since a million events do not have to be in memory at once.

@@ -18,7 +18,7 @@ pub mod wallet;
 
 pub use bouncer::Bouncer;
 pub use dns::Dns;
-pub use postgres::Postgres;
+pub use postgres::{Cluster, Postgres};
 pub use relay::ScriptedRelay;
 pub use script::{Fault, Negentropy, Script};
 pub use socks::Socks;

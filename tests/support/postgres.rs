@@ -21,6 +21,10 @@ impl Postgres {
     /// # Errors
     /// When PostgreSQL 15 or later is not installed, or does not start within 30 seconds.
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[])
+    }
+
+    fn start_with(settings: &[&str]) -> anyhow::Result<Self> {
         let bin = programs()?;
         let dir = tempfile::tempdir()?;
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777))?;
@@ -33,6 +37,7 @@ impl Postgres {
             .context("failed to run initdb")?;
         ensure!(init.status.success(), "initdb failed: {}", String::from_utf8_lossy(&init.stderr));
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        std::fs::write(dir.path().join("settings"), settings.join("\n"))?;
         let server = Self::spawn(dir.path(), port)?;
         let mut this = Self { server, port, dir };
         this.wait()?;
@@ -40,6 +45,7 @@ impl Postgres {
     }
 
     fn spawn(dir: &Path, port: u16) -> anyhow::Result<Child> {
+        let more = std::fs::read_to_string(dir.join("settings")).unwrap_or_default();
         let log = std::fs::File::create(dir.join("log"))?;
         as_server(&programs()?.join("postgres"))
             .arg("-D")
@@ -47,7 +53,9 @@ impl Postgres {
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200"])
             .args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"])
             .args(["-p", &port.to_string()])
+            .args(more.lines().flat_map(|setting| ["-c", setting]))
             .current_dir(dir)
+            .env("HOME", dir)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -137,6 +145,47 @@ impl Drop for Postgres {
         }
         let _ = self.server.wait();
     }
+}
+
+/// A coordinator and two workers of Citus.
+pub struct Cluster([Postgres; 3]);
+
+impl Cluster {
+    /// Starts one, where Citus is installed: no package of Debian's has it.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn start() -> anyhow::Result<Option<Self>> {
+        let version = programs()?.parent().and_then(Path::file_name).map(std::ffi::OsStr::to_owned).unwrap_or_default();
+        if !Path::new("/usr/share/postgresql").join(version).join("extension/citus.control").exists() {
+            return Ok(None);
+        }
+        let start = || Postgres::start_with(&["shared_preload_libraries=citus", "citus.node_conninfo=sslmode=disable"]);
+        Ok(Some(Self([start()?, start()?, start()?])))
+    }
+
+    /// Makes an empty database on all of them; gives its URL on the coordinator.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub fn database(&self, name: &str) -> anyhow::Result<String> {
+        let [coordinator, workers @ ..] = &self.0;
+        for server in &self.0 {
+            say(&server.database(name)?, "create extension citus")?;
+        }
+        let url = coordinator.url(name);
+        say(&url, &format!("select citus_set_coordinator_host('127.0.0.1', {})", coordinator.port))?;
+        for worker in workers {
+            say(&url, &format!("select citus_add_node('127.0.0.1', {})", worker.port))?;
+        }
+        Ok(url)
+    }
+}
+
+fn say(url: &str, sql: &str) -> anyhow::Result<()> {
+    let said = Command::new("psql").args([url, "--quiet", "--no-psqlrc", "-c", sql]).output()?;
+    ensure!(said.status.success(), "{sql}: {}", String::from_utf8_lossy(&said.stderr));
+    Ok(())
 }
 
 /// Where Debian, or whoever set PATH, put the newest server's programs.

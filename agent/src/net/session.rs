@@ -491,6 +491,12 @@ pub fn clip(text: &str) -> String {
     clipped
 }
 
+/// For `fuzz/`.
+#[cfg(fuzzing)]
+pub fn hear_any(text: &str) {
+    let _ = (parse(text), clip(text));
+}
+
 pub(super) fn parse(text: &str) -> Said<'_> {
     let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(text) else { return Said::Other };
     fn word<'a>(part: Option<&&'a RawValue>) -> Option<Cow<'a, str>> {

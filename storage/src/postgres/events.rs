@@ -156,7 +156,7 @@ impl PostgresArchive {
     }
 
     async fn write(&self, batches: &[Arc<PreparedBatch>]) -> Result<Vec<Stored>, StorageError> {
-        store::store(self.server.begin().await?, batches, self.options.profile).await
+        store::store(self.server.begin().await?, batches, (self.options.profile, self.spread)).await
     }
 }
 
@@ -207,7 +207,7 @@ impl Events for PostgresArchive {
         self.options.can_search(std::slice::from_ref(filter))?;
         self.options.profile.keeps_contents()?;
         let mut look = self.look_for_others().await?;
-        let rows = page(look.connection(), filter, view, after, limit).await;
+        let rows = page(look.connection(), filter, view, after, (limit, self.spread)).await;
         let rows = look.ended(rows).await?;
         let mut events = rows.iter().map(event).collect::<Result<Vec<_>, StorageError>>()?;
         events.retain(|event| matches(filter, event));
@@ -241,7 +241,15 @@ impl Events for PostgresArchive {
             let count = sqlx::query_scalar(AssertSqlSafe(sql)).bind(now).fetch_one(look.connection()).await;
             return Ok(look.ended::<i64>(count).await?.cast_unsigned());
         }
-        let Condition { sql, args, .. } = Condition::any(Dialect::Postgres, filters, view, &keys);
+        // Where sightings are on other servers than their events, those of the relays are gathered first.
+        let (beside, first) = if self.spread { (vec![], keys) } else { (keys, vec![]) };
+        let mut condition = Condition::any(Dialect::Postgres, filters, view, &beside);
+        if !first.is_empty() {
+            let relays = condition.list(first.into_iter());
+            condition.sql =
+                format!("k in (select unnest(events) from sighting where relay in {relays}) and {}", condition.sql);
+        }
+        let Condition { sql, args, .. } = condition;
         let sql = format!("select count(*) from event where {sql}");
         let row = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_one(look.connection()).await;
         let row = look.ended(row).await?;
@@ -261,32 +269,42 @@ impl Events for PostgresArchive {
     async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
         let mut look = self.server.look().await?;
         let rows = sqlx::query_as(
-            "select event.id, relay.url from event join sighting on sighting.events @> array[event.k] \
-             join relay on relay.k = sighting.relay where event.id = any($1) order by relay.url",
+            "select held, relay.url from sighting join relay on relay.k = sighting.relay, unnest(sighting.events) held \
+             where sighting.events && $1::bigint[] and held = any($1) order by relay.url",
         )
-        .bind(id_bytes(ids))
+        .bind(ids.iter().map(event_key).collect::<Vec<_>>())
         .fetch_all(look.connection())
         .await;
-        let rows: Vec<(Vec<u8>, String)> = look.ended(rows).await?;
+        let rows: Vec<(i64, String)> = look.ended(rows).await?;
+        let by_key: HashMap<i64, EventId> = ids.iter().map(|id| (event_key(id), *id)).collect();
         let mut holders = BTreeMap::<EventId, Vec<String>>::new();
-        for (id, url) in rows {
-            holders.entry(event_id(&id)?).or_default().push(url);
+        for (k, url) in rows {
+            holders.entry(by_key[&k]).or_default().push(url);
         }
         Ok(holders)
     }
 
     async fn stored_after(&self, after: i64, limit: i64) -> Result<Vec<(i64, Event)>, StorageError> {
         self.options.profile.keeps_contents()?;
-        let sql = format!(
-            "select {COLUMNS}, at.n from (select n * $3 + place as n, k from arrival, unnest(events) with ordinality as e (k, place) \
-             where n >= $1 / $3 and n * $3 + place > $1 order by 1 limit $2) at \
-             join event on event.id >= int8send(at.k) and event.id <= int8send(at.k) || decode(repeat('ff', 24), 'hex') \
-             join author on author.k = event.author order by at.n"
-        );
         let mut look = self.server.look().await?;
-        let query = sqlx::query(AssertSqlSafe(sql)).bind(after).bind(limit).bind(PLACES);
-        let rows = query.fetch_all(look.connection()).await;
-        look.ended(rows).await?.iter().map(|row| Ok((row.try_get(7)?, event(row)?))).collect()
+        let places = sqlx::query_as(
+            "select n * $3 + place as n, k from arrival, unnest(events) with ordinality as e (k, place) \
+             where n >= $1 / $3 and n * $3 + place > $1 order by 1 limit $2",
+        );
+        let places = places.bind(after).bind(limit).bind(PLACES).fetch_all(look.connection()).await;
+        let places: Vec<(i64, i64)> = look.told(places)?;
+        let sql = format!(
+            "select {COLUMNS} from (select event.* from unnest($1::bigint[]) at (k) join event on event.k = at.k \
+             and event.id >= int8send(at.k) and event.id <= int8send(at.k) || decode(repeat('ff', 24), 'hex') offset 0) event \
+             join author on author.k = event.author"
+        );
+        let ks: Vec<i64> = places.iter().map(|(_, k)| *k).collect();
+        let rows = sqlx::query(AssertSqlSafe(sql)).bind(ks).fetch_all(look.connection()).await;
+        let at: HashMap<i64, i64> = places.into_iter().map(|(n, k)| (k, n)).collect();
+        let events = look.ended(rows).await?.iter().map(event).collect::<Result<Vec<_>, _>>()?;
+        let mut events: Vec<_> = events.into_iter().map(|event| (at[&event_key(&event.id)], event)).collect();
+        events.sort_unstable_by_key(|(n, _)| *n);
+        Ok(events)
     }
 
     async fn last_stored(&self) -> Result<i64, StorageError> {
@@ -303,7 +321,7 @@ impl Events for PostgresArchive {
             let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
             let mut tx = self.server.begin().await?;
             store::lock(&mut tx).await?;
-            let n = remove(&mut tx, filter, portion).await?;
+            let n = remove(&mut tx, filter, portion, self.spread).await?;
             tx.commit().await?;
             removed += n;
             if n < portion {
@@ -360,10 +378,14 @@ async fn page(
     filter: &Filter,
     view: View,
     after: Option<Cursor>,
-    limit: usize,
+    (limit, spread): (usize, bool),
 ) -> Result<Vec<PgRow>, sqlx::Error> {
     // Planned for these values: a plan for any values would not know a rare tag from one that half of all have.
     let query = |(sql, args)| bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false);
+    // Each server finds the newest of its own; of many parts that depend on each other it could not be asked.
+    if spread {
+        return query(scan::plain(COLUMNS, filter, view, after, limit)).fetch_all(connection).await;
+    }
     if !scan::is_by_tag(filter) {
         // Those whom many follow write much: the newest events of all often have as many of theirs as are wanted, and
         // cost less than a look for each.
@@ -398,7 +420,7 @@ async fn page(
 }
 
 /// Removes some of what a filter asks for, oldest first, and takes it out of the totals; says how many were removed.
-async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64) -> Result<u64, StorageError> {
+async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64, spread: bool) -> Result<u64, StorageError> {
     let Condition { sql, args, .. } = Condition::of(Dialect::Postgres, filter, View::All, None);
     let sql = format!(
         "delete from event where id in (select id from event where {sql} order by created_at limit {most}) returning id, author, kind"
@@ -421,10 +443,30 @@ async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64) -> Re
     sqlx::query("delete from lost where event = any($1)").bind(&ks).execute(&mut *connection).await?;
     store::unsee(connection, &ks, None).await?;
     // A pair is gone if nothing of it is left.
+    let left = if spread {
+        "select distinct p.author, p.kind from unnest($1::int[], $2::int[]) as p (author, kind) \
+         join event e on e.author = p.author and e.kind = p.kind"
+    } else {
+        "select author, kind from unnest($1::int[], $2::int[]) as p (author, kind) \
+         where exists (select 1 from event e where e.author = p.author and e.kind = p.kind)"
+    };
+    let left = sqlx::query_as(left).bind(&authors).bind(&kinds).fetch_all(&mut *connection).await?;
+    let left: HashSet<(i32, i32)> = left.into_iter().collect();
+    let last: Vec<i32> =
+        authors.iter().zip(&kinds).map(|(author, kind)| i32::from(!left.contains(&(*author, *kind)))).collect();
+    if spread {
+        sqlx::query(
+            "delete from pair using unnest($1::int[], $2::int[], $3::int[]) as p (author, kind, last) \
+             where pair.author = p.author and pair.kind = p.kind and p.last = 1",
+        )
+        .bind(&authors)
+        .bind(&kinds)
+        .bind(&last)
+        .execute(&mut *connection)
+        .await?;
+    }
     sqlx::query(
-        "with pair as (select author, kind, n, \
-             (not exists (select 1 from event e where e.author = p.author and e.kind = p.kind))::int as last \
-             from unnest($1::int[], $2::int[], $3::bigint[]) as p (author, kind, n)), \
+        "with pair as (select * from unnest($1::int[], $2::int[], $3::bigint[], $5::int[]) as p (author, kind, n, last)), \
          of_author as (update author set events = events - s.n, kinds = kinds - s.last \
              from (select author, sum(n)::bigint as n, sum(last)::bigint as last from pair group by author) s where author.k = s.author \
              returning events = 0 as gone), \
@@ -436,6 +478,7 @@ async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64) -> Re
     .bind(kinds)
     .bind(counts)
     .bind(i64::try_from(rows.len()).unwrap_or(i64::MAX))
+    .bind(last)
     .execute(connection)
     .await?;
     Ok(rows.len() as u64)

@@ -4,6 +4,7 @@ mod backup;
 mod events;
 mod scan;
 mod server;
+mod spread;
 mod store;
 
 use std::collections::VecDeque;
@@ -39,6 +40,8 @@ pub(crate) use backup::restore;
 pub struct PostgresArchive {
     url: String,
     server: Server,
+    /// Over several servers, one of which is this.
+    spread: bool,
     /// A server that follows it, for what others ask.
     replica: Option<Server>,
     options: Options,
@@ -91,9 +94,14 @@ impl PostgresArchive {
             sqlx::query_as("select profile, search from archive").fetch_one(&mut *tx).await?;
         tx.commit().await?;
         archive.profile.check(&kept)?;
+        let mut tx = server.begin().await?;
+        store::lock(&mut tx).await?;
+        let spread = spread::spread(&mut tx).await?;
+        tx.commit().await?;
         Ok(Self {
             url: url.to_owned(),
             server,
+            spread,
             replica: None,
             options: Options { search: search == 1, ..archive },
             turn: tokio::sync::Semaphore::new(1),
@@ -245,6 +253,6 @@ impl Archive for PostgresArchive {
     }
 
     fn backend(&self) -> &'static str {
-        "PostgreSQL"
+        if self.spread { "PostgreSQL (Citus)" } else { "PostgreSQL" }
     }
 }

@@ -12,6 +12,23 @@ const KINDS_OF: &str = "lateral (with recursive has (kind) as (select min(kind) 
     select (select min(kind) from event where author = a.k and kind > has.kind) from has where has.kind is not null) \
     select kind from has where kind is not null) n";
 
+/// The newest events that a filter asks for, as a statement that several servers can share.
+pub(super) fn plain(
+    columns: &str,
+    filter: &Filter,
+    view: View,
+    after: Option<Cursor>,
+    limit: usize,
+) -> (String, Vec<Value>) {
+    let condition = Condition::of(Dialect::Postgres, filter, view, after);
+    let sql = format!(
+        "select {columns} from (select * from event where {} order by created_at desc, id limit {limit}) event \
+         join author on author.k = event.author order by event.created_at desc, event.id",
+        condition.sql
+    );
+    (sql, condition.args)
+}
+
 /// So many events that have a tag are read before another way is tried.
 pub(super) const FEW: usize = 4_000;
 

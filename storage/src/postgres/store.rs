@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use nostr::{EventId, PublicKey};
-use sqlx::{PgConnection, Postgres};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres};
 
 use super::{PostgresTransaction, WRITER_LOCK};
 use crate::archive::Profile;
@@ -47,7 +47,7 @@ pub(super) async fn lock(connection: &mut PgConnection) -> Result<()> {
 pub(super) async fn store(
     tx: sqlx::Transaction<'static, Postgres>,
     batches: &[Arc<PreparedBatch>],
-    profile: Profile,
+    (profile, spread): (Profile, bool),
 ) -> Result<Vec<Stored>> {
     let mut tx = PostgresTransaction(tx);
     lock(&mut tx.0).await?;
@@ -75,7 +75,7 @@ pub(super) async fn store(
     for batch in batches {
         if let Some((url, network)) = batch.relay() {
             let relay = relay_key(&mut tx, url, network, batch.rest.seen_at).await?;
-            sighted += sight(&mut tx.0, relay, batch).await?;
+            sighted += sight(&mut tx.0, relay, batch, spread).await?;
             if !batch.rest.gone.is_empty() {
                 let gone: Vec<i64> = batch.rest.gone.iter().map(event_key).collect();
                 unsee(&mut tx.0, &gone, Some((relay, batch.rest.seen_at))).await?;
@@ -84,8 +84,8 @@ pub(super) async fn store(
         }
     }
     if !new.is_empty() {
-        totals(&mut tx.0, &new, &authors).await?;
-        hide(&mut tx.0, &new).await?;
+        totals(&mut tx.0, &new, &authors, spread).await?;
+        hide(&mut tx.0, &new, &authors).await?;
         let texts = new.iter().filter_map(|p| Some((event_key(&p.event.id), p.text.as_deref()?)));
         write_text(&mut tx.0, texts).await?;
         let ks: Vec<i64> = new.iter().map(|p| event_key(&p.event.id)).collect();
@@ -209,7 +209,7 @@ async fn insert<'a>(
 }
 
 /// Keeps what the relay was seen to hold; says how many of these sightings are new.
-async fn sight(connection: &mut PgConnection, relay: i64, batch: &PreparedBatch) -> Result<i64> {
+async fn sight(connection: &mut PgConnection, relay: i64, batch: &PreparedBatch, spread: bool) -> Result<i64> {
     let mut seen: BTreeMap<i64, i64> =
         batch.events.iter().map(|p| (event_key(&p.event.id), p.event.created_at)).collect();
     if !batch.rest.known.is_empty() {
@@ -236,7 +236,7 @@ async fn sight(connection: &mut PgConnection, relay: i64, batch: &PreparedBatch)
     .await?;
     let mut ks: Vec<i64> = seen.into_keys().collect();
     if overlapping > 0 {
-        let sql = if overlapping <= OVERLAPPING {
+        let sql = if overlapping <= OVERLAPPING || spread {
             "select k from sighting, unnest(events) k where relay = $2 and until >= $3 and since <= $4 and k = any($1)"
         } else {
             "select k from unnest($1::bigint[]) k where exists \
@@ -276,29 +276,69 @@ async fn sight(connection: &mut PgConnection, relay: i64, batch: &PreparedBatch)
 /// Takes sightings of these events back, of one relay or of all, and out of the totals. With a relay comes the time at which
 /// it was found not to hold them, which is kept.
 pub(super) async fn unsee(connection: &mut PgConnection, ks: &[i64], missed: Option<(i64, i64)>) -> Result<()> {
-    sqlx::query(
-        "with old as (select ctid, relay, seen_at, cardinality(events) as n, array(select k from unnest(events) k where k <> all($1)) as kept, \
-             array(select k from unnest(events) k where k = any($1)) as gone \
-             from sighting where events && $1::bigint[] and ($2::bigint is null or relay = $2 and seen_at < $3)), \
-         cut as (update sighting s set events = old.kept from old where s.ctid = old.ctid and old.kept <> '{}'), \
-         emptied as (delete from sighting s using old where s.ctid = old.ctid and old.kept = '{}'), \
-         noted as (insert into lost (event, relay, seen_at, missed_at) \
-             select k, relay, max(seen_at), $3 from old, unnest(gone) k where $3 is not null group by k, relay \
-             on conflict (event, relay) do update set seen_at = excluded.seen_at, missed_at = excluded.missed_at), \
-         of_relay as (update relay set events = relay.events - o.n \
-             from (select relay, sum(n - cardinality(old.kept))::bigint as n from old group by relay) o where relay.k = o.relay) \
-         update archive set sightings = sightings - coalesce((select sum(n - cardinality(old.kept)) from old), 0)::bigint",
-    )
+    let (of, at) = missed.unzip();
+    let whose = "events && $1::bigint[] and ($2::bigint is null or relay = $2 and seen_at < $3)";
+    let rows: Vec<(i64, i64, Vec<i64>)> = sqlx::query_as(AssertSqlSafe(format!(
+        "select relay, seen_at, array(select k from unnest(events) k where k = any($1)) from sighting where {whose}"
+    )))
     .bind(ks)
-    .bind(missed.map(|(relay, _)| relay))
-    .bind(missed.map(|(_, at)| at))
+    .bind(of)
+    .bind(at)
+    .fetch_all(&mut *connection)
+    .await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    // What is left empty goes first.
+    for sql in [
+        format!("delete from sighting where {whose} and events <@ $1::bigint[]"),
+        format!("update sighting set events = array(select k from unnest(events) k where k <> all($1)) where {whose}"),
+    ] {
+        sqlx::query(AssertSqlSafe(sql)).bind(ks).bind(of).bind(at).execute(&mut *connection).await?;
+    }
+    let mut lost = BTreeMap::<(i64, i64), i64>::new();
+    let mut of_relay = BTreeMap::<i64, i64>::new();
+    for (relay, seen_at, gone) in rows {
+        *of_relay.entry(relay).or_default() += i64::try_from(gone.len()).unwrap_or(i64::MAX);
+        for k in gone {
+            let last = lost.entry((k, relay)).or_insert(seen_at);
+            *last = seen_at.max(*last);
+        }
+    }
+    if let Some((relay, at)) = missed {
+        let (ks, seen): (Vec<i64>, Vec<i64>) = lost.into_iter().map(|((k, _), seen_at)| (k, seen_at)).unzip();
+        sqlx::query(
+            "insert into lost (event, relay, seen_at, missed_at) \
+             select k, $3, seen_at, $4 from unnest($1::bigint[], $2::bigint[]) as l (k, seen_at) \
+             on conflict (event, relay) do update set seen_at = excluded.seen_at, missed_at = excluded.missed_at",
+        )
+        .bind(ks)
+        .bind(seen)
+        .bind(relay)
+        .bind(at)
+        .execute(&mut *connection)
+        .await?;
+    }
+    let (relays, counts): (Vec<i64>, Vec<i64>) = of_relay.into_iter().unzip();
+    sqlx::query(
+        "with of_relay as (update relay set events = relay.events - o.n \
+             from unnest($1::bigint[], $2::bigint[]) as o (relay, n) where relay.k = o.relay) \
+         update archive set sightings = sightings - (select sum(n) from unnest($2::bigint[]) n)::bigint",
+    )
+    .bind(relays)
+    .bind(counts)
     .execute(connection)
     .await?;
     Ok(())
 }
 
 /// Adds what is new to the totals of its author and kind, and of the archive.
-async fn totals(connection: &mut PgConnection, new: &[&Prepared], authors: &HashMap<PublicKey, i32>) -> Result<()> {
+async fn totals(
+    connection: &mut PgConnection,
+    new: &[&Prepared],
+    authors: &HashMap<PublicKey, i32>,
+    spread: bool,
+) -> Result<()> {
     let mut pairs = BTreeMap::<(i32, i32), i64>::new();
     for prepared in new {
         *pairs.entry((authors[&prepared.event.pubkey], i32::from(prepared.event.kind))).or_default() += 1;
@@ -309,18 +349,25 @@ async fn totals(connection: &mut PgConnection, new: &[&Prepared], authors: &Hash
         kinds.push(kind);
         counts.push(n);
     }
-    // A pair is new if all that is there came with this batch.
-    sqlx::query(
-        "with pair as (select author, kind, n, \
+    let counted = if spread {
+        "there as (insert into pair select * from unnest($1::int[], $2::int[]) on conflict do nothing returning author, kind), \
+         counted as (select author, kind, n, (there.kind is not null)::int as first \
+             from unnest($1::int[], $2::int[], $3::bigint[]) as p (author, kind, n) left join there using (author, kind))"
+    } else {
+        // A pair is new if all that is there came with this batch.
+        "counted as (select author, kind, n, \
              ((select count(*) from (select 1 from event e where e.author = p.author and e.kind = p.kind limit p.n + 1) there) = p.n)::int as first \
-             from unnest($1::int[], $2::int[], $3::bigint[]) as p (author, kind, n)), \
+             from unnest($1::int[], $2::int[], $3::bigint[]) as p (author, kind, n))"
+    };
+    sqlx::query(AssertSqlSafe(format!(
+        "with {counted}, \
          of_author as (update author set events = events + s.n, kinds = kinds + s.first \
-             from (select author, sum(n)::bigint as n, sum(first)::bigint as first from pair group by author) s where author.k = s.author \
+             from (select author, sum(n)::bigint as n, sum(first)::bigint as first from counted group by author) s where author.k = s.author \
              returning author.events = s.n as appeared), \
-         of_kind as (insert into kind (kind, events, pubkeys) select kind, sum(n)::bigint, sum(first)::bigint from pair group by kind \
+         of_kind as (insert into kind (kind, events, pubkeys) select kind, sum(n)::bigint, sum(first)::bigint from counted group by kind \
              on conflict (kind) do update set events = kind.events + excluded.events, pubkeys = kind.pubkeys + excluded.pubkeys) \
-         update archive set events = events + $4, pubkeys = pubkeys + (select count(*) from of_author where appeared)",
-    )
+         update archive set events = events + $4, pubkeys = pubkeys + (select count(*) from of_author where appeared)"
+    )))
     .bind(of)
     .bind(kinds)
     .bind(counts)
@@ -331,13 +378,13 @@ async fn totals(connection: &mut PgConnection, new: &[&Prepared], authors: &Hash
 }
 
 /// Marks what the new events hide, and those of them that are hidden.
-async fn hide(connection: &mut PgConnection, new: &[&Prepared]) -> Result<()> {
+async fn hide(connection: &mut PgConnection, new: &[&Prepared], authors: &HashMap<PublicKey, i32>) -> Result<()> {
     let mut scene = Scene::default();
     let mut deletes = Vec::new();
     for Prepared { event, marks, .. } in new {
-        deletes.extend(marks.deletes.iter().map(|(id, key)| (*id, *key, event.pubkey)));
+        deletes.extend(marks.deletes.iter().map(|(id, key)| (*id, *key, authors[&event.pubkey])));
         if marks.vanishes {
-            vanish(connection, &event.pubkey, event.created_at).await?;
+            vanish(connection, &event.pubkey, authors[&event.pubkey], event.created_at).await?;
         }
     }
     if !deletes.is_empty() {
@@ -346,15 +393,15 @@ async fn hide(connection: &mut PgConnection, new: &[&Prepared]) -> Result<()> {
             .bind(keys)
             .execute(&mut *connection)
             .await?;
-        let targets: Vec<i64> = sqlx::query_scalar(
-            "select e.k from unnest($1::bytea[], $2::bytea[]) as d (id, author) join event e on e.id = d.id \
-             join author a on a.k = e.author and a.pubkey = d.author where e.kind not in (5, 62)",
-        )
-        .bind(id_bytes(deletes.iter().map(|(id, _, _)| id)))
-        .bind(deletes.iter().map(|(_, _, author)| author.as_bytes().as_slice()).collect::<Vec<_>>())
-        .fetch_all(&mut *connection)
-        .await?;
-        scene.hidden.extend(targets.into_iter().map(|k| (k, "deleted", 0)));
+        let named: Vec<(Vec<u8>, i64, i32)> =
+            sqlx::query_as("select id, k, author from event where id = any($1) and kind not in (5, 62)")
+                .bind(id_bytes(deletes.iter().map(|(id, _, _)| id)))
+                .fetch_all(&mut *connection)
+                .await?;
+        let own: HashSet<(&[u8], i32)> =
+            deletes.iter().map(|(id, _, author)| (id.as_bytes().as_slice(), *author)).collect();
+        let targets = named.iter().filter(|(id, _, author)| own.contains(&(id.as_slice(), *author)));
+        scene.hidden.extend(targets.map(|(_, k, _)| (*k, "deleted", 0)));
     }
     let keys: Vec<i64> = new.iter().filter_map(|p| p.marks.deletion).collect();
     let deleted: Vec<i64> = sqlx::query_scalar("select key from deletion where key = any($1)")
@@ -442,7 +489,7 @@ async fn write_scene(connection: &mut PgConnection, mut scene: Scene) -> Result<
 }
 
 /// Hides everything by an author, and every gift to them, up to a date (NIP-62).
-async fn vanish(connection: &mut PgConnection, author: &PublicKey, until: i64) -> Result<()> {
+async fn vanish(connection: &mut PgConnection, author: &PublicKey, number: i32, until: i64) -> Result<()> {
     let key = author.as_bytes().as_slice();
     sqlx::query("update author set vanished_until = greatest(vanished_until, $2) where pubkey = $1")
         .bind(key)
@@ -451,10 +498,10 @@ async fn vanish(connection: &mut PgConnection, author: &PublicKey, until: i64) -
         .await?;
     sqlx::query(
         "insert into hidden (event, reason, since) select e.k, 'vanished', 0 from event e \
-         where e.created_at <= $2 and (e.kind <> 62 and e.author = (select k from author where pubkey = $1) \
+         where e.created_at <= $2 and (e.kind <> 62 and e.author = $1 \
          or e.kind = 1059 and e.tagkeys @> array[$3::bigint]) on conflict do nothing",
     )
-    .bind(key)
+    .bind(number)
     .bind(until)
     .bind(tag_key('p', &author.to_hex()))
     .execute(connection)

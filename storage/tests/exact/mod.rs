@@ -17,11 +17,17 @@ pub(crate) async fn exact(archive: &Arc<dyn Archive>) {
         format!(
             "select * from relay left join ({sightings}) s on s.relay = relay.k where relay.events <> coalesce(n, 0)"
         ),
-        "select * from kind k where events <> (select count(*) from event e where e.kind = k.kind) \
-         or pubkeys <> (select count(distinct author) from event e where e.kind = k.kind)"
+        "select kind, events, pubkeys from kind where events + pubkeys <> 0 \
+         except select kind, count(*), count(distinct author) from event group by kind"
             .to_owned(),
-        "select * from author a where events <> (select count(*) from event e where e.author = a.k) \
-         or kinds <> (select count(distinct kind) from event e where e.author = a.k)"
+        "select kind, count(*), count(distinct author) from event group by kind \
+         except select kind, events, pubkeys from kind"
+            .to_owned(),
+        "select k, events, kinds from author where events + kinds <> 0 \
+         except select author, count(*), count(distinct kind) from event group by author"
+            .to_owned(),
+        "select author, count(*), count(distinct kind) from event group by author \
+         except select k, events, kinds from author"
             .to_owned(),
         "select count(*) from event group by id having count(*) > 1".to_owned(),
     ];

@@ -47,6 +47,24 @@ macro_rules! suite {
         }
 
         #[tokio::test(flavor = "multi_thread")]
+        async fn citus() {
+            let Some(cluster) = brotr_tests::Cluster::start().expect("servers started") else {
+                eprintln!("Citus is not installed: what is said of it was not tried here");
+                return;
+            };
+            $({
+                let url = cluster.database(stringify!($name)).expect("a database");
+                eprintln!("Citus: {}", stringify!($name));
+                let archive = open(&url, Options::default()).await.expect("opened");
+                for table in ["event", "search", "hidden", "lost", "sighting"] {
+                    let nodes = format!("select count(distinct nodeport) from citus_shards where table_name::text = '{table}'");
+                    assert_eq!(shell(&url, &nodes), "2", "{table} lies on both workers");
+                }
+                $name(archive, url).await;
+            })+
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
         async fn postgres() {
             let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
             $({
