@@ -1,6 +1,7 @@
 //! Several agents on one archive share the work, and one that dies is not missed for long.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use brotr_tests::{Bouncer, Postgres, Script, ScriptedRelay, Signal, events};
@@ -82,4 +83,54 @@ async fn three_agents_share_the_work_and_two_go_on_when_one_is_killed() {
     for daemon in daemons {
         assert_eq!(daemon.end(Signal::TERM).0, Some(0));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_is_followed_by_one_agent_and_by_another_when_that_one_is_gone() {
+    let server = Postgres::start().expect("PostgreSQL started");
+    let url = server.database("brotr").expect("a database");
+    let mut relays = Vec::new();
+    for n in 0..6 {
+        // Each on a host of its own: of one host only so many are dialed in a minute.
+        let script = Script::honest(events::signed(5, 1_600_000_000));
+        relays.push(ScriptedRelay::start_at(Ipv4Addr::new(127, 0, 0, 10 + n), script).await.expect("started"));
+    }
+    let config = format!(
+        "#storage {url}\nmonitor: {{enabled: false}}\nsynchronizer: {{interval: 1d, live_relays: 4}}\n\
+         finder: {{enabled: false}}\nlog: {{level: \"info,brotr=debug\"}}"
+    );
+    let places: Vec<Place> = (0..2)
+        .map(|_| {
+            let place = Place::with(&config);
+            let text = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");
+            place.write("brotr.yaml", &text.replace("storage: {", "storage: {lease: 5s, "));
+            place
+        })
+        .collect();
+    let addresses: Vec<&str> = relays.iter().map(|relay| relay.url.as_str()).collect();
+    places[0].run(&[&["relays", "add"], &addresses[..]].concat()).ok();
+    let followed = |log: &str| -> Vec<String> {
+        let mut followed = Vec::new();
+        for line in log.lines().filter(|line| line.contains("ollowing")) {
+            let relay = line.split("relay=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a relay");
+            match line.contains("not following") {
+                true => followed.retain(|one| one != relay),
+                false => followed.push(relay.to_owned()),
+            }
+        }
+        followed
+    };
+    let first = places[0].daemon();
+    soon(30, "four relays followed", async || (followed(&first.log()).len() == 4).then_some(())).await;
+    let second = places[1].daemon();
+    soon(40, "the other two followed", async || (followed(&second.log()).len() == 2).then_some(())).await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let mut all = [followed(&first.log()), followed(&second.log())].concat();
+    all.sort();
+    let mut wanted: Vec<String> = addresses.iter().map(|url| format!("{}/", url.trim_end_matches('/'))).collect();
+    wanted.sort();
+    assert_eq!(all, wanted, "each by one of them, and for longer than a lease");
+    assert_eq!(first.end(Signal::KILL).0, None);
+    soon(40, "as many as there are places", async || (followed(&second.log()).len() == 4).then_some(())).await;
+    assert_eq!(second.end(Signal::TERM).0, Some(0));
 }

@@ -1,7 +1,7 @@
 //! Following relays: events are archived as relays take them in.
 //!
 //! What comes this way claims nothing: a relay may leave out what it likes. The passes that follow find it known, and
-//! prove the rest.
+//! prove the rest. Of several agents on one database one follows a relay.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -84,6 +84,9 @@ pub async fn run(agent: Agent) -> Result<()> {
     let mut following: JoinSet<(String, Instant, Result<Duration>)> = JoinSet::new();
     let mut followed: HashMap<String, AbortHandle> = HashMap::new();
     let mut resting: HashMap<String, Rest> = HashMap::new();
+    // What other agents follow, as of late.
+    let mut elsewhere: HashMap<String, Instant> = HashMap::new();
+    let lease = Duration::from_secs(agent.lease().seconds.unsigned_abs());
     let (mut fill_at, mut rotate_at) = (Instant::now(), Instant::now() + ROTATE);
     loop {
         let due = Instant::now() >= fill_at;
@@ -104,14 +107,23 @@ pub async fn run(agent: Agent) -> Result<()> {
                 }
             }
             let rests = |url: &String| resting.get(url).is_some_and(|rest| rest.until > Instant::now());
-            candidates.retain(|url| !followed.contains_key(url) && !rests(url));
+            elsewhere.retain(|_, until| *until > Instant::now());
+            candidates.retain(|url| !followed.contains_key(url) && !rests(url) && !elsewhere.contains_key(url));
             let free = places.saturating_sub(followed.len());
             let exploring = followed.keys().filter(|url| !novelties.contains_key(*url)).count();
             for url in choose(candidates, &novelties, free, places.div_ceil(EXPLORERS).saturating_sub(exploring)) {
+                if !agent.archive.lead(&led(&url), agent.lease()).await? {
+                    // Should that one die, it is noticed within its lease.
+                    elsewhere.insert(url, Instant::now() + lease / 3);
+                    continue;
+                }
                 let (agent, name) = (agent.clone(), url.clone());
                 let task = following.spawn(async move {
                     let began = Instant::now();
-                    let result = follow(&agent, &name).await;
+                    let result = tokio::select! {
+                        result = follow(&agent, &name) => result,
+                        result = lead(&agent, &name) => result,
+                    };
                     (name, began, result)
                 });
                 followed.insert(url, task);
@@ -132,6 +144,23 @@ pub async fn run(agent: Agent) -> Result<()> {
             }
             Err(error) if error.is_cancelled() => {}
             Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// What an agent that follows a relay leads in, as others see it.
+fn led(url: &str) -> String {
+    format!("following {url}")
+}
+
+/// Keeps others from following a relay, until one has begun to after all.
+async fn lead(agent: &Agent, url: &str) -> Result<Duration> {
+    let lease = agent.lease();
+    loop {
+        tokio::time::sleep(Duration::from_secs(lease.seconds.unsigned_abs().div_ceil(3))).await;
+        if !agent.archive.lead(&led(url), lease).await? {
+            Happening::Unfollowed { relay: url, why: "another agent follows it" }.tell();
+            return Ok(LOST);
         }
     }
 }
