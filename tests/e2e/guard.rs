@@ -103,6 +103,7 @@ async fn private_addresses_are_refused_in_every_spelling() {
         "0x7f.0.0.2",
         "0177.0.0.2",
         "127.2",
+        "127.0.0.2..",
         "[::ffff:127.0.0.2]",
         "[::ffff:7f00:2]",
         "[2002:7f00:2::1]",

@@ -72,15 +72,17 @@ impl Address {
         url.set_query(None);
         url.set_fragment(None);
         let no_host = || BadAddress::malformed("no host");
+        // Dots behind a name say nothing; without them it may be the number of a host, which is looked at below.
+        if let Some(Host::Domain(name)) = url.host()
+            && name.ends_with('.')
+        {
+            let name = name.trim_end_matches('.').to_owned();
+            url.set_host(Some(&name)).map_err(|_| no_host())?;
+        }
         let network = match url.host().ok_or_else(no_host)? {
             Host::Ipv4(ip) => ip_network(IpAddr::V4(ip), guard)?,
             Host::Ipv6(ip) => ip_network(IpAddr::V6(ip), guard)?,
-            Host::Domain(name) => {
-                let name = name.trim_end_matches('.').to_owned();
-                let network = name_network(&name, guard)?;
-                url.set_host(Some(&name)).map_err(|_| no_host())?;
-                network
-            }
+            Host::Domain(name) => name_network(name, guard)?,
         };
         let path = canonical_path(url.path())?;
         url.set_path(&path);
@@ -356,6 +358,9 @@ mod tests {
         let table = [
             "wss://127.0.0.1",
             "wss://127.1",
+            "wss://127.1..",
+            "wss://127.0.0.1...",
+            "ws://0.8.....",
             "wss://2130706433",
             "wss://0x7f000001",
             "wss://0x7f.0.0.1",

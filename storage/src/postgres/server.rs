@@ -17,6 +17,9 @@ use crate::longest::{longest, place};
 const SETTINGS: [(&str, &str); 4] =
     [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
 
+/// By this it shows whether a connection keeps what is set for it: nobody else sets it.
+const OURS: (&str, &str) = ("brotr.direct", "yes");
+
 /// Connections at a time.
 const CONNECTIONS: u32 = 8;
 /// Of them for looks that somebody else asked for.
@@ -36,7 +39,7 @@ impl Server {
     pub(super) async fn connect(options: &PgConnectOptions) -> Result<Self, sqlx::Error> {
         // Poolers refuse what they do not know, or drop it. The first of these we have no use for.
         let plain = options.clone().extra_float_digits(None).application_name("brotr");
-        let ours = plain.clone().options(SETTINGS);
+        let ours = plain.clone().options(SETTINGS.into_iter().chain([OURS]));
         let pooled = match keeps(&ours).await {
             Ok(keeps) => !keeps,
             Err(sqlx::Error::Database(error)) if error.message().contains("startup parameter") => {
@@ -99,9 +102,8 @@ async fn keeps(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
     // Once by itself: a pool would go on trying for as long as its callers wait.
     let connected = tokio::time::timeout(Duration::from_secs(10), PgConnection::connect_with(options)).await;
     let mut connection = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-    let (name, wanted) = SETTINGS[0];
-    let shown = connection.fetch_one(sqlx::raw_sql(AssertSqlSafe(format!("show {name}")))).await?;
-    let keeps = shown.try_get::<String, _>(0)? == wanted;
+    let shown = sqlx::raw_sql(AssertSqlSafe(format!("select current_setting('{}', true)", OURS.0)));
+    let keeps = connection.fetch_one(shown).await?.try_get::<Option<String>, _>(0)?.as_deref() == Some(OURS.1);
     connection.close().await?;
     Ok(keeps)
 }
