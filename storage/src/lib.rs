@@ -61,13 +61,13 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Archive>, Stora
 /// The same on PostgreSQL, where what others ask for is looked up on a server that follows the main one.
 ///
 /// # Errors
-/// As [`open`], for both servers.
+/// As [`open`]; the second server may be away.
 pub async fn open_with_replica(url: &str, read_url: &str, options: Options) -> Result<Arc<dyn Archive>, StorageError> {
     match backend(url)? {
         Backend::Sqlite => Err(StorageError::Scheme),
         Backend::Postgres => {
             let archive = PostgresArchive::open(url, options).await?;
-            Ok(Arc::new(archive.reading_from(read_url).await?))
+            Ok(Arc::new(archive.reading_from(read_url)?))
         }
     }
 }

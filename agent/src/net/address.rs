@@ -86,6 +86,9 @@ impl Address {
         };
         let path = canonical_path(url.path())?;
         url.set_path(&path);
+        if url.as_str().len() > MAX_ADDRESS {
+            return Err(BadAddress::Malformed(format!("longer than {MAX_ADDRESS} bytes once its path is escaped")));
+        }
         let port = url.port_or_known_default().filter(|port| *port != 0);
         Ok(Self {
             host: url.host_str().ok_or_else(no_host)?.trim_matches(['[', ']']).to_owned(),

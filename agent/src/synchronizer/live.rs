@@ -87,6 +87,7 @@ pub async fn run(agent: Agent) -> Result<()> {
     // What other agents follow, as of late.
     let mut elsewhere: HashMap<String, Instant> = HashMap::new();
     let lease = Duration::from_secs(agent.lease().seconds.unsigned_abs());
+    let started = Instant::now();
     let (mut fill_at, mut rotate_at) = (Instant::now(), Instant::now() + ROTATE);
     loop {
         let due = Instant::now() >= fill_at;
@@ -109,13 +110,22 @@ pub async fn run(agent: Agent) -> Result<()> {
             let rests = |url: &String| resting.get(url).is_some_and(|rest| rest.until > Instant::now());
             elsewhere.retain(|_, until| *until > Instant::now());
             candidates.retain(|url| !followed.contains_key(url) && !rests(url) && !elsewhere.contains_key(url));
-            let free = places.saturating_sub(followed.len());
+            let mut free = places.saturating_sub(followed.len());
+            if started.elapsed() < lease + lease / 2 {
+                // It may be that who follows these died: places are kept for them until that would show.
+                free = free.saturating_sub(elsewhere.len());
+            }
             let exploring = followed.keys().filter(|url| !novelties.contains_key(*url)).count();
             for url in choose(candidates, &novelties, free, places.div_ceil(EXPLORERS).saturating_sub(exploring)) {
-                if !agent.archive.lead(&led(&url), agent.lease()).await? {
-                    // Should that one die, it is noticed within its lease.
-                    elsewhere.insert(url, Instant::now() + lease / 3);
-                    continue;
+                match agent.archive.lead(&led(&url), agent.lease()).await {
+                    Ok(true) => {}
+                    // Should that one die, it is noticed when its lease is over.
+                    Ok(false) => {
+                        elsewhere.insert(url, Instant::now() + lease / 3);
+                        continue;
+                    }
+                    Err(error) if error.is_passing() => break,
+                    Err(error) => return Err(error.into()),
                 }
                 let (agent, name) = (agent.clone(), url.clone());
                 let task = following.spawn(async move {
@@ -158,9 +168,17 @@ async fn lead(agent: &Agent, url: &str) -> Result<Duration> {
     let lease = agent.lease();
     loop {
         tokio::time::sleep(Duration::from_secs(lease.seconds.unsigned_abs().div_ceil(3))).await;
-        if !agent.archive.lead(&led(url), lease).await? {
-            Happening::Unfollowed { relay: url, why: "another agent follows it" }.tell();
-            return Ok(LOST);
+        match agent.archive.lead(&led(url), lease).await {
+            Ok(true) => {}
+            Ok(false) => {
+                Happening::Unfollowed { relay: url, why: "another agent follows it" }.tell();
+                return Ok(LOST);
+            }
+            // What comes in waits for the archive; so does this.
+            Err(error) if error.is_passing() => {
+                tracing::warn!(%error, relay = url, "failed to keep others from a relay")
+            }
+            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -273,6 +273,7 @@ impl Events for PostgresArchive {
              where sighting.events && $1::bigint[] and held = any($1) order by relay.url",
         )
         .bind(ids.iter().map(event_key).collect::<Vec<_>>())
+        .persistent(false)
         .fetch_all(look.connection())
         .await;
         let rows: Vec<(i64, String)> = look.ended(rows).await?;
@@ -286,25 +287,33 @@ impl Events for PostgresArchive {
 
     async fn stored_after(&self, after: i64, limit: i64) -> Result<Vec<(i64, Event)>, StorageError> {
         self.options.profile.keeps_contents()?;
-        let mut look = self.server.look().await?;
-        let places = sqlx::query_as(
-            "select n * $3 + place as n, k from arrival, unnest(events) with ordinality as e (k, place) \
-             where n >= $1 / $3 and n * $3 + place > $1 order by 1 limit $2",
-        );
-        let places = places.bind(after).bind(limit).bind(PLACES).fetch_all(look.connection()).await;
-        let places: Vec<(i64, i64)> = look.told(places)?;
         let sql = format!(
             "select {COLUMNS} from (select event.* from unnest($1::bigint[]) at (k) join event on event.k = at.k \
              and event.id >= int8send(at.k) and event.id <= int8send(at.k) || decode(repeat('ff', 24), 'hex') offset 0) event \
              join author on author.k = event.author"
         );
-        let ks: Vec<i64> = places.iter().map(|(_, k)| *k).collect();
-        let rows = sqlx::query(AssertSqlSafe(sql)).bind(ks).fetch_all(look.connection()).await;
-        let at: HashMap<i64, i64> = places.into_iter().map(|(n, k)| (k, n)).collect();
-        let events = look.ended(rows).await?.iter().map(event).collect::<Result<Vec<_>, _>>()?;
-        let mut events: Vec<_> = events.into_iter().map(|event| (at[&event_key(&event.id)], event)).collect();
-        events.sort_unstable_by_key(|(n, _)| *n);
-        Ok(events)
+        let mut after = after;
+        loop {
+            let mut look = self.server.look().await?;
+            let places = sqlx::query_as(
+                "select n * $3 + place as n, k from arrival, unnest(events) with ordinality as e (k, place) \
+                 where n >= $1 / $3 and n * $3 + place > $1 order by 1 limit $2",
+            );
+            let places = places.bind(after).bind(limit).bind(PLACES).fetch_all(look.connection()).await;
+            let places: Vec<(i64, i64)> = look.told(places)?;
+            let Some((last, _)) = places.last().copied() else { return Ok(vec![]) };
+            let ks: Vec<i64> = places.iter().map(|(_, k)| *k).collect();
+            let rows = sqlx::query(AssertSqlSafe(sql.as_str().to_owned())).bind(ks).fetch_all(look.connection()).await;
+            let at: HashMap<i64, i64> = places.into_iter().map(|(n, k)| (k, n)).collect();
+            let events = look.ended(rows).await?.iter().map(event).collect::<Result<Vec<_>, _>>()?;
+            if !events.is_empty() {
+                let mut events: Vec<_> = events.into_iter().map(|event| (at[&event_key(&event.id)], event)).collect();
+                events.sort_unstable_by_key(|(n, _)| *n);
+                return Ok(events);
+            }
+            // All of these were removed since.
+            after = last;
+        }
     }
 
     async fn last_stored(&self) -> Result<i64, StorageError> {
@@ -441,7 +450,7 @@ async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64, sprea
     sqlx::query("delete from hidden where event = any($1)").bind(&ks).execute(&mut *connection).await?;
     sqlx::query("delete from search where event = any($1)").bind(&ks).execute(&mut *connection).await?;
     sqlx::query("delete from lost where event = any($1)").bind(&ks).execute(&mut *connection).await?;
-    store::unsee(connection, &ks, None).await?;
+    store::unsee(connection, &ks, None, spread).await?;
     // A pair is gone if nothing of it is left.
     let left = if spread {
         "select distinct p.author, p.kind from unnest($1::int[], $2::int[]) as p (author, kind) \

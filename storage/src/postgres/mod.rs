@@ -10,18 +10,20 @@ mod store;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Column, Postgres, Row as _, TypeInfo, ValueRef};
 use tokio::sync::mpsc;
 
-use self::server::{Look, Server};
-use crate::archive::{Options, SqlRow};
+use self::server::{Look, Replica, Server};
+use crate::archive::{Options, Profile, SqlRow};
 use crate::backup::Counts;
 use crate::database::{Database, Row, Transaction, Value};
 use crate::longest::longest;
@@ -29,6 +31,15 @@ use crate::prepare::PreparedBatch;
 use crate::rows::Stored;
 use crate::select::Dialect;
 use crate::{Archive, StorageError};
+
+static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrator = sqlx::migrate!("../migrations/postgres");
+    migrator.set_locking(false);
+    migrator
+});
+
+/// Who wants a connection waits so long for one.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The advisory lock that makes writers take turns, so that what is stored is numbered in the order it becomes
 /// visible. The number is "brotr" in ASCII.
@@ -43,7 +54,7 @@ pub struct PostgresArchive {
     /// Over several servers, one of which is this.
     spread: bool,
     /// A server that follows it, for what others ask.
-    replica: Option<Server>,
+    replica: Option<Replica>,
     options: Options,
     /// Writers of events take turns before they take a connection: those that wait would keep it from readers.
     turn: tokio::sync::Semaphore,
@@ -81,29 +92,21 @@ impl PostgresArchive {
     /// As [`PostgresArchive::open`].
     pub async fn open_to_read(url: &str, archive: Options) -> Result<Self, StorageError> {
         let server = connect(url).await?;
-        let mut tx = server.begin().await?;
-        // In one transaction and one at a time, whichever agents start at once; a lock of the session's would not outlast a
-        // statement where there is a pooler between.
-        store::lock(&mut tx).await?;
-        sqlx::migrate!("../migrations/postgres").set_locking(false).run(&mut *tx).await?;
-        sqlx::query("update archive set profile = $1 where profile is null")
-            .bind(archive.profile.as_str())
-            .execute(&mut *tx)
-            .await?;
-        let (kept, search): (String, i32) =
-            sqlx::query_as("select profile, search from archive").fetch_one(&mut *tx).await?;
-        tx.commit().await?;
-        archive.profile.check(&kept)?;
-        let mut tx = server.begin().await?;
-        store::lock(&mut tx).await?;
-        let spread = spread::spread(&mut tx).await?;
-        tx.commit().await?;
+        let mut settled = settled(&server).await?;
+        if settled.is_none() {
+            settle(&server, archive.profile).await?;
+            settled = self::settled(&server).await?;
+        }
+        let Some(Settled { profile, search, spread }) = settled else {
+            return Err(StorageError::Damaged { what: "schema", detail: "it does not stay as it was made".into() });
+        };
+        archive.profile.check(&profile)?;
         Ok(Self {
             url: url.to_owned(),
             server,
             spread,
             replica: None,
-            options: Options { search: search == 1, ..archive },
+            options: Options { search, ..archive },
             turn: tokio::sync::Semaphore::new(1),
             fresh: AtomicI64::new(0),
             analyzed: AtomicI64::new(0),
@@ -111,36 +114,91 @@ impl PostgresArchive {
         })
     }
 
-    /// Has what others ask for looked up on a server that follows this one.
+    /// Has what others ask for looked up on a server that follows this one, when it is there.
     ///
     /// # Errors
-    /// When it cannot be reached or refuses.
-    pub async fn reading_from(self, url: &str) -> Result<Self, StorageError> {
-        Ok(Self { replica: Some(connect(url).await?), ..self })
+    /// When the URL is none.
+    pub fn reading_from(self, url: &str) -> Result<Self, StorageError> {
+        Ok(Self { replica: Some(Replica::new(read_url(url)?)), ..self })
     }
 
     /// For what somebody else asked for.
     async fn look_for_others(&self) -> Result<Look, StorageError> {
-        if let Some(replica) = self.replica.as_ref().filter(|_| longest().is_some()) {
-            match replica.look_for_others().await {
-                Err(error) if error.is_passing() => {
-                    tracing::warn!(%error, "failed to reach the server of storage.read_url: the main one answers instead");
-                }
-                look => return look,
-            }
+        if let Some(replica) = self.replica.as_ref().filter(|_| longest().is_some())
+            && let Some(look) = replica.look_for_others().await?
+        {
+            return Ok(look);
         }
         self.server.look_for_others().await
     }
 }
 
+/// What an archive is, once nothing is left to do before it can be used.
+struct Settled {
+    profile: String,
+    search: bool,
+    spread: bool,
+}
+
+/// Looks whether there is something to do, without keeping anybody from writing.
+async fn settled(server: &Server) -> Result<Option<Settled>, StorageError> {
+    let mut tx = server.begin_as("read only").await?;
+    let made: bool = sqlx::query_scalar(
+        "select count(*) = 2 from pg_class where oid in (to_regclass('_sqlx_migrations'), to_regclass('archive'))",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if !made {
+        return Ok(None);
+    }
+    let version: Option<i64> =
+        sqlx::query_scalar("select max(version) from _sqlx_migrations where success").fetch_one(&mut *tx).await?;
+    if version != MIGRATOR.iter().map(|migration| migration.version).max() {
+        return Ok(None);
+    }
+    let (profile, search): (Option<String>, i32) =
+        sqlx::query_as("select profile, search from archive").fetch_one(&mut *tx).await?;
+    let spread = spread::is_spread(&mut tx).await?;
+    Ok(profile.zip(spread).map(|(profile, spread)| Settled { profile, search: search == 1, spread }))
+}
+
+/// Brings the schema up to date, in one transaction and one at a time, whichever agents start at once; a lock of the session's
+/// would not outlast a statement where there is a pooler between.
+async fn settle(server: &Server, profile: Profile) -> Result<(), StorageError> {
+    let mut tx = server.begin().await?;
+    store::lock(&mut tx).await?;
+    MIGRATOR.run(&mut *tx).await?;
+    sqlx::query("update archive set profile = $1 where profile is null")
+        .bind(profile.as_str())
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    let mut tx = server.begin().await?;
+    store::lock(&mut tx).await?;
+    spread::spread(&mut tx).await?;
+    Ok(tx.commit().await?)
+}
+
+fn read_url(url: &str) -> Result<PgConnectOptions, StorageError> {
+    PgConnectOptions::from_str(url).map_err(|source| StorageError::Open {
+        backend: "PostgreSQL",
+        place: "of that url".into(),
+        source: source.into(),
+    })
+}
+
 async fn connect(url: &str) -> Result<Server, StorageError> {
-    let open = |place: String| {
-        move |source: sqlx::Error| StorageError::Open { backend: "PostgreSQL", place, source: source.into() }
-    };
-    let options = PgConnectOptions::from_str(url).map_err(open("of that url".into()))?;
-    let place =
-        format!("{} at {}:{}", options.get_database().unwrap_or("(default)"), options.get_host(), options.get_port());
-    Server::connect(&options).await.map_err(open(place))
+    let options = read_url(url)?;
+    Server::connect(&options, PATIENCE).await.map_err(|source| StorageError::Open {
+        backend: "PostgreSQL",
+        place: format!(
+            "{} at {}:{}",
+            options.get_database().unwrap_or("(default)"),
+            options.get_host(),
+            options.get_port()
+        ),
+        source: source.into(),
+    })
 }
 
 fn bind(mut query: Query<'_, Postgres, PgArguments>, args: Vec<Value>) -> Query<'_, Postgres, PgArguments> {

@@ -90,7 +90,7 @@ pub(super) fn walked(
     let shown = condition.shown("event", view);
     let sql = format!(
         "select {columns} from (select id from (select * from event where {} order by created_at desc, id limit {most}) event \
-         where {asked} and {shown} limit {limit}) hits \
+         where {asked} and {shown} order by created_at desc, id limit {limit}) hits \
          join event on event.id = hits.id join author on author.k = event.author order by event.created_at desc, event.id",
         condition.sql
     );

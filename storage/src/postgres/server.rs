@@ -1,8 +1,8 @@
 //! A server as it is reached: by connections of our own, or by way of a pooler such as pgbouncer, which may give each
 //! transaction another connection.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::postgres::PgConnectOptions;
@@ -20,6 +20,8 @@ const SETTINGS: [(&str, &str); 4] =
 /// By this it shows whether a connection keeps what is set for it: nobody else sets it.
 const OURS: (&str, &str) = ("brotr.direct", "yes");
 
+/// A server that is there answers the first connection in this time.
+const PROBE: Duration = Duration::from_secs(10);
 /// Connections at a time.
 const CONNECTIONS: u32 = 8;
 /// Of them for looks that somebody else asked for.
@@ -35,21 +37,28 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Connects, and finds out whether a connection keeps what is set for it.
-    pub(super) async fn connect(options: &PgConnectOptions) -> Result<Self, sqlx::Error> {
+    /// Connects, and finds out whether a connection keeps what is set for it. Who wants a connection later waits for it
+    /// no longer than `patience`.
+    pub(super) async fn connect(options: &PgConnectOptions, patience: Duration) -> Result<Self, sqlx::Error> {
+        let probe = patience.min(PROBE);
+        let keeps = async |options: &PgConnectOptions| {
+            // Once by itself: a pool would go on trying for as long as its callers wait.
+            tokio::time::timeout(probe, keeps(options)).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        };
         // Poolers refuse what they do not know, or drop it. The first of these we have no use for.
         let plain = options.clone().extra_float_digits(None).application_name("brotr");
         let ours = plain.clone().options(SETTINGS.into_iter().chain([OURS]));
         let pooled = match keeps(&ours).await {
             Ok(keeps) => !keeps,
-            Err(sqlx::Error::Database(error)) if error.message().contains("startup parameter") => {
-                keeps(&plain).await?;
+            // Poolers refuse in words of their own; what is wrong with the database or the password is wrong either way.
+            Err(sqlx::Error::Database(error)) => {
+                keeps(&plain).await.map_err(|_| sqlx::Error::Database(error))?;
                 true
             }
             Err(error) => return Err(error),
         };
         let connect = if pooled { plain.statement_cache_capacity(0) } else { ours };
-        let pool = PoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(Duration::from_secs(30));
+        let pool = PoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(patience);
         Ok(Self { pool: pool.connect_lazy_with(connect), pooled, guests: Arc::new(Semaphore::new(GUESTS)) })
     }
 
@@ -74,7 +83,17 @@ impl Server {
 
     /// The same with words of SQL that say what sort of transaction it is.
     pub(super) async fn begin_as(&self, sort: &str) -> Result<sqlx::Transaction<'static, Postgres>, sqlx::Error> {
-        self.pool.begin_with(AssertSqlSafe(format!("begin {sort}{}", self.settled()))).await
+        self.begin_with(format!("begin {sort}{}", self.settled())).await
+    }
+
+    async fn begin_with(&self, begin: String) -> Result<sqlx::Transaction<'static, Postgres>, sqlx::Error> {
+        let pool = self.pool.clone();
+        let begun = async move { pool.begin_with(AssertSqlSafe(begin)).await };
+        // To its end, whoever waits for it: dropped halfway, sqlx would give the connection back with a transaction in it that
+        // it does not know of.
+        #[expect(clippy::disallowed_methods, reason = "it ends with the pool's patience, and is awaited here")]
+        let begun = tokio::spawn(begun);
+        begun.await.map_err(|_| sqlx::Error::PoolClosed)?
     }
 
     /// For statements that need no transaction, or one each.
@@ -89,7 +108,7 @@ impl Server {
         let begin =
             format!("begin read only{}; set local statement_timeout = {}", self.settled(), longest.as_millis().max(1));
         let place = place(&self.guests, longest).await?;
-        Ok(Look::Bounded(self.pool.begin_with(AssertSqlSafe(begin)).await?, longest, place))
+        Ok(Look::Bounded(self.begin_with(begin).await?, longest, place))
     }
 
     pub(super) async fn close(&self) {
@@ -97,11 +116,60 @@ impl Server {
     }
 }
 
+/// A server that follows the main one, and may be away.
+#[derive(Debug)]
+pub(super) struct Replica {
+    options: PgConnectOptions,
+    server: tokio::sync::Mutex<Option<Server>>,
+    away_until: std::sync::Mutex<Option<Instant>>,
+}
+
+/// Nobody waits longer for a connection to it,
+const REPLICA: Duration = Duration::from_secs(1);
+/// and having been in vain it is left alone for so long.
+const AWAY: Duration = Duration::from_secs(10);
+
+impl Replica {
+    pub(super) fn new(options: PgConnectOptions) -> Self {
+        Self { options, server: Default::default(), away_until: Default::default() }
+    }
+
+    /// A look on it, if it is there.
+    pub(super) async fn look_for_others(&self) -> Result<Option<Look>, StorageError> {
+        let until = *self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if until.is_some_and(|until| until > Instant::now()) {
+            return Ok(None);
+        }
+        let look = async { self.connected().await?.look_for_others().await };
+        match look.await {
+            Ok(look) => Ok(Some(look)),
+            Err(error @ StorageError::TooLong(_)) => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "failed to reach the server of storage.read_url: the main one answers instead");
+                *self.away_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + AWAY);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn connected(&self) -> Result<Server, StorageError> {
+        let mut place = self.server.lock().await;
+        Ok(match &*place {
+            Some(server) => server.clone(),
+            None => place.insert(Server::connect(&self.options, REPLICA).await?).clone(),
+        })
+    }
+
+    pub(super) async fn close(&self) {
+        if let Some(server) = self.server.lock().await.take() {
+            server.close().await;
+        }
+    }
+}
+
 /// Whether a connection keeps what it was asked to set.
 async fn keeps(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
-    // Once by itself: a pool would go on trying for as long as its callers wait.
-    let connected = tokio::time::timeout(Duration::from_secs(10), PgConnection::connect_with(options)).await;
-    let mut connection = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+    let mut connection = PgConnection::connect_with(options).await?;
     let shown = sqlx::raw_sql(AssertSqlSafe(format!("select current_setting('{}', true)", OURS.0)));
     let keeps = connection.fetch_one(shown).await?.try_get::<Option<String>, _>(0)?.as_deref() == Some(OURS.1);
     connection.close().await?;

@@ -33,20 +33,25 @@ select gone.id as event_id, relay.url as relay_url, gone.seen_at, gone.missed_at
  where not exists (select 1 from held where held.k = gone.k and held.relay = gone.relay);
 ";
 
-/// Whether the archive is over several servers. It is spread when it is opened for the first time where Citus is.
-pub(super) async fn spread(connection: &mut PgConnection) -> Result<bool, StorageError> {
+/// Whether the archive is over several servers; `None` if it is to be.
+pub(super) async fn is_spread(connection: &mut PgConnection) -> Result<Option<bool>, StorageError> {
     let citus: bool = sqlx::query_scalar("select exists (select 1 from pg_extension where extname = 'citus')")
         .fetch_one(&mut *connection)
         .await?;
     if !citus {
-        return Ok(false);
+        return Ok(Some(false));
     }
     let done: bool =
         sqlx::query_scalar("select exists (select 1 from pg_dist_partition where logicalrelid = 'event'::regclass)")
-            .fetch_one(&mut *connection)
+            .fetch_one(connection)
             .await?;
-    if !done {
+    Ok(done.then_some(true))
+}
+
+/// Spreads it, where Citus is and it is not spread yet.
+pub(super) async fn spread(connection: &mut PgConnection) -> Result<(), StorageError> {
+    if is_spread(connection).await?.is_none() {
         sqlx::raw_sql(SPREAD).execute(connection).await?;
     }
-    Ok(true)
+    Ok(())
 }

@@ -78,7 +78,7 @@ pub(super) async fn store(
             sighted += sight(&mut tx.0, relay, batch, spread).await?;
             if !batch.rest.gone.is_empty() {
                 let gone: Vec<i64> = batch.rest.gone.iter().map(event_key).collect();
-                unsee(&mut tx.0, &gone, Some((relay, batch.rest.seen_at))).await?;
+                unsee(&mut tx.0, &gone, Some((relay, batch.rest.seen_at)), spread).await?;
             }
             claims::write(&mut tx, relay, &batch.rest).await?;
         }
@@ -275,30 +275,44 @@ async fn sight(connection: &mut PgConnection, relay: i64, batch: &PreparedBatch,
 
 /// Takes sightings of these events back, of one relay or of all, and out of the totals. With a relay comes the time at which
 /// it was found not to hold them, which is kept.
-pub(super) async fn unsee(connection: &mut PgConnection, ks: &[i64], missed: Option<(i64, i64)>) -> Result<()> {
+pub(super) async fn unsee(
+    connection: &mut PgConnection,
+    ks: &[i64],
+    missed: Option<(i64, i64)>,
+    spread: bool,
+) -> Result<()> {
     let (of, at) = missed.unzip();
     let whose = "events && $1::bigint[] and ($2::bigint is null or relay = $2 and seen_at < $3)";
-    let rows: Vec<(i64, i64, Vec<i64>)> = sqlx::query_as(AssertSqlSafe(format!(
-        "select relay, seen_at, array(select k from unnest(events) k where k = any($1)) from sighting where {whose}"
+    let rows: Vec<(String, i64, i64, Vec<i64>)> = sqlx::query_as(AssertSqlSafe(format!(
+        "select {}, relay, seen_at, array(select k from unnest(events) k where k = any($1)) from sighting where {whose}",
+        if spread { "''" } else { "ctid::text" }
     )))
     .bind(ks)
     .bind(of)
     .bind(at)
+    .persistent(false)
     .fetch_all(&mut *connection)
     .await?;
     if rows.is_empty() {
         return Ok(());
     }
-    // What is left empty goes first.
+    // Where a row lies is enough to find it again, on one server. What is left empty goes first.
+    let rest = "events = array(select k from unnest(events) k where k <> all($1))";
     for sql in [
         format!("delete from sighting where {whose} and events <@ $1::bigint[]"),
-        format!("update sighting set events = array(select k from unnest(events) k where k <> all($1)) where {whose}"),
+        format!("update sighting set {rest} where {whose}"),
     ] {
-        sqlx::query(AssertSqlSafe(sql)).bind(ks).bind(of).bind(at).execute(&mut *connection).await?;
+        let sql = if spread { sql } else { sql.replace(whose, "ctid = any($2::text[]::tid[])") };
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(ks).persistent(false);
+        let query = match spread {
+            true => query.bind(of).bind(at),
+            false => query.bind(rows.iter().map(|(place, ..)| place.as_str()).collect::<Vec<_>>()),
+        };
+        query.execute(&mut *connection).await?;
     }
     let mut lost = BTreeMap::<(i64, i64), i64>::new();
     let mut of_relay = BTreeMap::<i64, i64>::new();
-    for (relay, seen_at, gone) in rows {
+    for (_, relay, seen_at, gone) in rows {
         *of_relay.entry(relay).or_default() += i64::try_from(gone.len()).unwrap_or(i64::MAX);
         for k in gone {
             let last = lost.entry((k, relay)).or_insert(seen_at);

@@ -53,6 +53,17 @@ pub(super) async fn a_batch_is_stored_once(archive: Arc<dyn Archive>, _: String)
     assert!(archive.stored_after(last, 10).await.expect("in order").is_empty());
     archive.store(batch(vec![event("c", vec![], 0)])).await.expect("stored");
     assert_eq!(archive.stored_after(last, 10).await.expect("in order").len(), 1, "what came since");
+    // What was removed is passed over, however much it is.
+    archive.store(batch((0..50).map(|i| event(&i.to_string(), vec![], 1_000 + i)).collect())).await.expect("stored");
+    archive.store(batch(vec![event("d", vec![], 9_000)])).await.expect("stored");
+    let gone = Filter::new().since(Timestamp::from(1_000)).until(Timestamp::from(8_000));
+    assert_eq!(archive.remove(&gone, 1_000).await.expect("removed"), 50);
+    let (mut after, mut contents) = (last, Vec::new());
+    while let Some((n, event)) = archive.stored_after(after, 1).await.expect("in order").pop() {
+        after = n;
+        contents.push(event.content);
+    }
+    assert_eq!(contents, ["c", "d"]);
 }
 
 pub(super) async fn what_a_relay_no_longer_holds_is_taken_back(archive: Arc<dyn Archive>, url: String) {
@@ -137,6 +148,10 @@ pub(super) async fn a_tag_that_many_have_is_answered_as_any(archive: Arc<dyn Arc
         Filter::new().hashtag("many").kinds([Kind::TextNote, Kind::Reaction]).since(Timestamp::from(700)),
         Filter::new().hashtag("expired").custom_tag(seen, "seen"),
         Filter::new().hashtag("many").kind(Kind::Reaction),
+        // And so many authors that the newest of all are looked at first.
+        Filter::new().authors(events.iter().step_by(20).map(|event| event.pubkey)),
+        Filter::new().authors(events.iter().skip(6_000).step_by(9).map(|event| event.pubkey)).kind(Kind::TextNote),
+        Filter::new().authors(events.iter().step_by(20).map(|event| event.pubkey)).hashtag("many"),
     ] {
         for (view, limit, after) in [
             (View::All, 50, None),
