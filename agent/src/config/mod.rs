@@ -1,6 +1,7 @@
 //! The configuration: `brotr.yaml`, the environment over it, and what follows from both.
 
 mod document;
+mod dvm;
 mod overrides;
 mod sections;
 mod units;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+pub use dvm::{Dvm, DvmLimits, Payment, Price};
 pub use overrides::Override;
 pub use sections::*;
 pub use units::{Size, Span};

@@ -351,6 +351,9 @@ impl Events for PostgresArchive {
         )
         .execute(&mut *tx)
         .await?;
+        if self.spread {
+            sqlx::query("delete from pair").execute(&mut *tx).await?;
+        }
         Ok(tx.commit().await?)
     }
 
