@@ -396,7 +396,16 @@ async fn page(
     let query = |(sql, args)| bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false);
     // Each server finds the newest of its own; of many parts that depend on each other it could not be asked.
     if spread {
-        return query(scan::plain(COLUMNS, filter, view, after, limit)).fetch_all(connection).await;
+        let authors = match &filter.authors {
+            None => None,
+            Some(keys) => {
+                let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes().as_slice()).collect();
+                let numbers = sqlx::query_scalar("select k from author where pubkey = any($1)").bind(keys);
+                Some(numbers.fetch_all(&mut *connection).await?)
+            }
+        };
+        let plain = scan::plain(COLUMNS, filter, authors.as_deref(), (view, after), limit);
+        return query(plain).fetch_all(connection).await;
     }
     if !scan::is_by_tag(filter) {
         // Those whom many follow write much: the newest events of all often have as many of theirs as are wanted, and

@@ -12,15 +12,21 @@ const KINDS_OF: &str = "lateral (with recursive has (kind) as (select min(kind) 
     select (select min(kind) from event where author = a.k and kind > has.kind) from has where has.kind is not null) \
     select kind from has where kind is not null) n";
 
-/// The newest events that a filter asks for, as a statement that several servers can share.
+/// The newest events that a filter asks for, as a statement that several servers can share. `authors` are those of the
+/// filter, by their numbers: what is looked up in the statement each server would have to guess about.
 pub(super) fn plain(
     columns: &str,
     filter: &Filter,
-    view: View,
-    after: Option<Cursor>,
+    authors: Option<&[i32]>,
+    (view, after): (View, Option<Cursor>),
     limit: usize,
 ) -> (String, Vec<Value>) {
-    let condition = Condition::of(Dialect::Postgres, filter, view, after);
+    let bare = Filter { authors: None, ..filter.clone() };
+    let mut condition = Condition::of(Dialect::Postgres, &bare, view, after);
+    if let Some(authors) = authors {
+        let list = condition.list(authors.iter().map(|k| i64::from(*k)));
+        condition.sql = format!("author in {list} and {}", condition.sql);
+    }
     let sql = format!(
         "select {columns} from (select * from event where {} order by created_at desc, id limit {limit}) event \
          join author on author.k = event.author order by event.created_at desc, event.id",
