@@ -11,9 +11,10 @@ use data_encoding::HEXLOWER;
 use nostr::secp256k1::schnorr::Signature;
 use nostr::secp256k1::{Message, XOnlyPublicKey};
 use nostr::{EventId, PublicKey, SECP256K1};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
+
+use crate::RawEvent;
 
 /// Keys that are kept ready to verify with, 100 bytes each.
 const READY_KEYS: usize = 50_000;
@@ -57,7 +58,7 @@ impl Event {
     /// # Errors
     /// When the text is not JSON, a field is missing, doubled, of another type or out of its range.
     pub fn from_json(json: &str) -> Result<Self, BadEvent> {
-        serde_json::from_str(json).map_err(|error| BadEvent::Malformed(error.to_string()))
+        RawEvent::from_json(json)?.parse()
     }
 
     /// The event as one line of JSON, fields in NIP-01's order, with no white space.
@@ -205,50 +206,29 @@ pub(crate) fn fixed<const N: usize>(name: &str, text: &str) -> Result<[u8; N], S
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Wire<'a> {
-    #[serde(borrow)]
-    id: std::borrow::Cow<'a, str>,
-    #[serde(borrow)]
-    pubkey: std::borrow::Cow<'a, str>,
+    id: String,
+    pubkey: String,
     created_at: i64,
     kind: u16,
-    tags: std::borrow::Cow<'a, [Vec<String>]>,
-    content: std::borrow::Cow<'a, str>,
-    #[serde(borrow)]
-    sig: std::borrow::Cow<'a, str>,
+    tags: &'a [Vec<String>],
+    content: &'a str,
+    sig: String,
 }
 
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Wire {
-            id: self.id.to_hex().into(),
-            pubkey: self.pubkey.to_hex().into(),
+            id: self.id.to_hex(),
+            pubkey: self.pubkey.to_hex(),
             created_at: self.created_at,
             kind: self.kind,
-            tags: self.tags.as_slice().into(),
-            content: self.content.as_str().into(),
-            sig: HEXLOWER.encode(&self.sig).into(),
+            tags: &self.tags,
+            content: &self.content,
+            sig: HEXLOWER.encode(&self.sig),
         }
         .serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Event {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wire = Wire::deserialize(deserializer)?;
-        if wire.created_at < 0 {
-            return Err(D::Error::custom("created_at must not be negative"));
-        }
-        Ok(Self {
-            id: EventId::from_byte_array(fixed("id", &wire.id).map_err(D::Error::custom)?),
-            pubkey: PublicKey::from_byte_array(fixed("pubkey", &wire.pubkey).map_err(D::Error::custom)?),
-            created_at: wire.created_at,
-            kind: wire.kind,
-            tags: wire.tags.into_owned(),
-            content: wire.content.into_owned(),
-            sig: fixed("sig", &wire.sig).map_err(D::Error::custom)?,
-        })
     }
 }
 
@@ -301,6 +281,8 @@ mod tests {
         }
         let twice = good.to_string().replacen("{", r#"{"kind":2,"#, 1);
         assert!(Event::from_json(&twice).is_err(), "a key that is there twice");
+        let list = serde_json::json!(["0".repeat(64), "a".repeat(64), 1, 1, [], "", "0".repeat(128)]);
+        assert!(Event::from_json(&list.to_string()).is_err(), "the values without their names");
         assert!(Event::from_json(r#"{"content":"\ud800"}"#).is_err(), "a lone surrogate");
         assert_eq!(Event::from_json(&good.to_string()).expect("parsed").verify(), Err(BadEvent::Id));
     }

@@ -10,6 +10,14 @@ use super::program::{Place, soon};
 
 const RELAYS: usize = 24;
 
+/// A place whose agent is given up after five seconds.
+fn place(config: &str) -> Place {
+    let place = Place::with(config);
+    let text = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");
+    place.write("brotr.yaml", &text.replace("storage: {", "storage: {lease: 5s, "));
+    place
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn three_agents_share_the_work_and_two_go_on_when_one_is_killed() {
     let server = Postgres::start().expect("PostgreSQL started");
@@ -26,14 +34,8 @@ async fn three_agents_share_the_work_and_two_go_on_when_one_is_killed() {
     );
     // One of them is at the server itself, and two are behind a pooler that lends a connection for a transaction.
     let bouncer = Bouncer::start(&server).expect("pgbouncer started");
-    let places: Vec<Place> = (0..3)
-        .map(|n| {
-            let place = Place::with(&if n == 0 { config.clone() } else { config.replace(&url, &bouncer.url("brotr")) });
-            let text = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");
-            place.write("brotr.yaml", &text.replace("storage: {", "storage: {lease: 5s, "));
-            place
-        })
-        .collect();
+    let pooled = config.replace(&url, &bouncer.url("brotr"));
+    let places = [&config, &pooled, &pooled].map(|config| place(config));
     let addresses: Vec<&str> = relays.iter().map(|relay| relay.url.as_str()).collect();
     places[0].run(&[&["relays", "add"], &addresses[..]].concat()).ok();
     let mut daemons: Vec<_> = places.iter().map(Place::daemon).collect();
@@ -99,14 +101,7 @@ async fn a_relay_is_followed_by_one_agent_and_by_another_when_that_one_is_gone()
         "#storage {url}\nmonitor: {{enabled: false}}\nsynchronizer: {{interval: 1d, live_relays: 4}}\n\
          finder: {{enabled: false}}\nlog: {{level: \"info,brotr=debug\"}}"
     );
-    let places: Vec<Place> = (0..2)
-        .map(|_| {
-            let place = Place::with(&config);
-            let text = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");
-            place.write("brotr.yaml", &text.replace("storage: {", "storage: {lease: 5s, "));
-            place
-        })
-        .collect();
+    let places = [place(&config), place(&config)];
     let addresses: Vec<&str> = relays.iter().map(|relay| relay.url.as_str()).collect();
     places[0].run(&[&["relays", "add"], &addresses[..]].concat()).ok();
     let followed = |log: &str| -> Vec<String> {
