@@ -99,6 +99,16 @@ async fn the_doctor_names_what_is_missing_and_what_to_do() {
 }
 
 #[test]
+fn a_reader_of_completions_may_leave() {
+    let whole = Place::empty().run(&["completions", "bash"]).ok().stdout;
+    assert!(whole.starts_with("_brotr()") && whole.contains("complete -F _brotr"), "{whole}");
+    let program = env!("CARGO_BIN_EXE_brotr");
+    let line = format!("set -o pipefail; {program} completions bash | head -c 1");
+    let ran = std::process::Command::new("bash").args(["-c", &line]).output().expect("started");
+    assert_eq!((ran.stdout.as_slice(), String::from_utf8_lossy(&ran.stderr).as_ref()), (b"_".as_slice(), ""));
+}
+
+#[test]
 fn a_key_that_cannot_be_read_is_named_and_not_replaced() {
     let place = Place::with("");
     std::fs::create_dir(place.path().join("brotr-data")).expect("made");

@@ -189,7 +189,10 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Config(command) => config::main(shared, command),
         Command::Doctor(args) => doctor::main(shared, args).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "brotr", &mut std::io::stdout());
+            // By way of memory: it takes a reader that goes away for a fault of its own.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "brotr", &mut script);
+            output::line(str::from_utf8(&script)?.trim_end())?;
             Ok(Done::Well)
         }
         Command::Man { directory } => {

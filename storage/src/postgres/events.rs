@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use tokio::sync::oneshot;
 
 use super::store::{event_key, id_bytes};
-use super::{PostgresArchive, bind, scan, store};
+use super::{PostgresArchive, bind, scan, sightings, store};
 use crate::archive::Profile;
 use crate::filter::{matches, searchable};
 use crate::ledger::{event_id, public_key};
@@ -207,7 +207,7 @@ impl Events for PostgresArchive {
         self.options.can_search(std::slice::from_ref(filter))?;
         self.options.profile.keeps_contents()?;
         let mut look = self.look_for_others().await?;
-        let rows = page(look.connection(), filter, view, after, (limit, self.spread)).await;
+        let rows = scan::page(COLUMNS, look.connection(), filter, (view, after), (limit, self.spread)).await;
         let rows = look.ended(rows).await?;
         let mut events = rows.iter().map(event).collect::<Result<Vec<_>, StorageError>>()?;
         events.retain(|event| matches(filter, event));
@@ -384,62 +384,6 @@ impl Events for PostgresArchive {
     }
 }
 
-/// The newest events that a filter asks for.
-async fn page(
-    connection: &mut PgConnection,
-    filter: &Filter,
-    view: View,
-    after: Option<Cursor>,
-    (limit, spread): (usize, bool),
-) -> Result<Vec<PgRow>, sqlx::Error> {
-    // Planned for these values: a plan for any values would not know a rare tag from one that half of all have.
-    let query = |(sql, args)| bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false);
-    // Each server finds the newest of its own; of many parts that depend on each other it could not be asked.
-    if spread {
-        let authors = match &filter.authors {
-            None => None,
-            Some(keys) => {
-                let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes().as_slice()).collect();
-                let numbers = sqlx::query_scalar("select k from author where pubkey = any($1)").bind(keys);
-                Some(numbers.fetch_all(&mut *connection).await?)
-            }
-        };
-        let plain = scan::plain(COLUMNS, filter, authors.as_deref(), (view, after), limit);
-        return query(plain).fetch_all(connection).await;
-    }
-    if !scan::is_by_tag(filter) {
-        // Those whom many follow write much: the newest events of all often have as many of theirs as are wanted, and
-        // cost less than a look for each.
-        if scan::is_of_many(filter) {
-            let rows = query(scan::walked(COLUMNS, filter, view, after, (limit, scan::FEW)))
-                .fetch_all(&mut *connection)
-                .await?;
-            if rows.len() >= limit {
-                return Ok(rows);
-            }
-        }
-        return query(scan::newest(COLUMNS, filter, view, after, limit)).fetch_all(connection).await;
-    }
-    // What few events have is best found by the tag, what many have by looking at the newest events. Which of both it is
-    // nobody knows before: each is tried for as long as the other, and longer each time.
-    let mut most = scan::FEW.max(limit);
-    loop {
-        let mut rows =
-            query(scan::tagged(COLUMNS, filter, view, after, (limit, most))).fetch_all(&mut *connection).await?;
-        let met: i64 = rows.first().map_or(Ok(0), |row| row.try_get(7))?;
-        if usize::try_from(met).is_ok_and(|met| met < most) {
-            rows.retain(|row| row.try_get::<Option<&[u8]>, _>(0).is_ok_and(|id| id.is_some()));
-            return Ok(rows);
-        }
-        let more = most.saturating_mul(4);
-        let rows = query(scan::walked(COLUMNS, filter, view, after, (limit, more))).fetch_all(&mut *connection).await?;
-        if rows.len() >= limit {
-            return Ok(rows);
-        }
-        most = most.saturating_mul(8);
-    }
-}
-
 /// Removes some of what a filter asks for, oldest first, and takes it out of the totals; says how many were removed.
 async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64, spread: bool) -> Result<u64, StorageError> {
     let Condition { sql, args, .. } = Condition::of(Dialect::Postgres, filter, View::All, None);
@@ -462,7 +406,7 @@ async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64, sprea
     sqlx::query("delete from hidden where event = any($1)").bind(&ks).execute(&mut *connection).await?;
     sqlx::query("delete from search where event = any($1)").bind(&ks).execute(&mut *connection).await?;
     sqlx::query("delete from lost where event = any($1)").bind(&ks).execute(&mut *connection).await?;
-    store::unsee(connection, &ks, None, spread).await?;
+    sightings::unsee(connection, &ks, None, spread).await?;
     // A pair is gone if nothing of it is left.
     let left = if spread {
         "select distinct p.author, p.kind from unnest($1::int[], $2::int[]) as p (author, kind) \

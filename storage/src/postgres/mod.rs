@@ -4,6 +4,7 @@ mod backup;
 mod events;
 mod scan;
 mod server;
+mod sightings;
 mod spread;
 mod store;
 

@@ -1,8 +1,11 @@
-//! The newest events that a filter asks for, as one statement whose plan does not hang on what PostgreSQL knows of the
+//! The newest events that a filter asks for, by statements whose plans do not hang on what PostgreSQL knows of the
 //! tables: each range is read newest first from one index, and what is hidden is left out as it is met.
 
 use nostr::Filter;
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
+use super::bind;
 use crate::database::Value;
 use crate::select::{Condition, Dialect};
 use crate::{Cursor, View};
@@ -12,9 +15,62 @@ const KINDS_OF: &str = "lateral (with recursive has (kind) as (select min(kind) 
     select (select min(kind) from event where author = a.k and kind > has.kind) from has where has.kind is not null) \
     select kind from has where kind is not null) n";
 
+/// `columns` of `event` and `author` for the newest events that a filter asks for, in order.
+pub(super) async fn page(
+    columns: &str,
+    connection: &mut PgConnection,
+    filter: &Filter,
+    (view, after): (View, Option<Cursor>),
+    (limit, spread): (usize, bool),
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    // Planned for these values: a plan for any values would not know a rare tag from one that half of all have.
+    let query = |(sql, args)| bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false);
+    // Each server finds the newest of its own; of many parts that depend on each other it could not be asked.
+    if spread {
+        let authors = match &filter.authors {
+            None => None,
+            Some(keys) => {
+                let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes().as_slice()).collect();
+                let numbers = sqlx::query_scalar("select k from author where pubkey = any($1)").bind(keys);
+                Some(numbers.fetch_all(&mut *connection).await?)
+            }
+        };
+        let plain = plain(columns, filter, authors.as_deref(), (view, after), limit);
+        return query(plain).fetch_all(connection).await;
+    }
+    if !is_by_tag(filter) {
+        // Those whom many follow write much: the newest events of all often have as many of theirs as are wanted, and
+        // cost less than a look for each.
+        if is_of_many(filter) {
+            let rows = query(walked(columns, filter, view, after, (limit, FEW))).fetch_all(&mut *connection).await?;
+            if rows.len() >= limit {
+                return Ok(rows);
+            }
+        }
+        return query(newest(columns, filter, view, after, limit)).fetch_all(connection).await;
+    }
+    // What few events have is best found by the tag, what many have by looking at the newest events. Which of both it is
+    // nobody knows before: each is tried for as long as the other, and longer each time.
+    let mut most = FEW.max(limit);
+    loop {
+        let mut rows = query(tagged(columns, filter, view, after, (limit, most))).fetch_all(&mut *connection).await?;
+        let met: i64 = rows.first().map_or(Ok(0), |row| row.try_get(row.len() - 1))?;
+        if usize::try_from(met).is_ok_and(|met| met < most) {
+            rows.retain(|row| row.try_get::<Option<&[u8]>, _>(0).is_ok_and(|id| id.is_some()));
+            return Ok(rows);
+        }
+        let more = most.saturating_mul(4);
+        let rows = query(walked(columns, filter, view, after, (limit, more))).fetch_all(&mut *connection).await?;
+        if rows.len() >= limit {
+            return Ok(rows);
+        }
+        most = most.saturating_mul(8);
+    }
+}
+
 /// The newest events that a filter asks for, as a statement that several servers can share. `authors` are those of the
 /// filter, by their numbers: what is looked up in the statement each server would have to guess about.
-pub(super) fn plain(
+fn plain(
     columns: &str,
     filter: &Filter,
     authors: Option<&[i32]>,
@@ -36,26 +92,26 @@ pub(super) fn plain(
 }
 
 /// So many events that have a tag are read before another way is tried.
-pub(super) const FEW: usize = 4_000;
+const FEW: usize = 4_000;
 
 /// So many ranges cost about what [`FEW`] events cost.
 const MANY: usize = 200;
 
 /// Whether a filter is for so many authors that [`walked`] may be quicker.
-pub(super) fn is_of_many(filter: &Filter) -> bool {
+fn is_of_many(filter: &Filter) -> bool {
     let authors = filter.authors.as_ref().map_or(0, |authors| authors.len());
     let kinds = filter.kinds.as_ref().map_or(1, |kinds| kinds.len());
     filter.ids.is_none() && filter.search.is_none() && authors * kinds >= MANY
 }
 
 /// Whether a filter is one for [`tagged`] and [`walked`].
-pub(super) fn is_by_tag(filter: &Filter) -> bool {
+fn is_by_tag(filter: &Filter) -> bool {
     filter.ids.is_none() && filter.search.is_none() && !filter.generic_tags.is_empty()
 }
 
 /// The same for a filter by tag, which is right if no more than `most` events are met; how many were is the last
 /// column, in a row without an event if none is given. GIN gives what it finds in no order, so all of it is read.
-pub(super) fn tagged(
+fn tagged(
     columns: &str,
     filter: &Filter,
     view: View,
@@ -77,7 +133,7 @@ pub(super) fn tagged(
 
 /// The same for a filter by a tag that many have, which is right if as many as `limit` are given: of the newest `most`
 /// events, whether they have the tag or not.
-pub(super) fn walked(
+fn walked(
     columns: &str,
     filter: &Filter,
     view: View,
@@ -104,14 +160,8 @@ pub(super) fn walked(
 }
 
 /// A statement that gives `columns` of `event` and `author` for the newest events, in order; at most `limit`.
-pub(super) fn newest(
-    columns: &str,
-    filter: &Filter,
-    view: View,
-    after: Option<Cursor>,
-    limit: usize,
-) -> (String, Vec<Value>) {
-    let picked = filter.ids.is_some() || filter.search.is_some() || !filter.generic_tags.is_empty();
+fn newest(columns: &str, filter: &Filter, view: View, after: Option<Cursor>, limit: usize) -> (String, Vec<Value>) {
+    let picked = filter.ids.is_some() || filter.search.is_some();
     let hits = match (&filter.authors, &filter.kinds) {
         // What these find comes in no order. The fences keep PostgreSQL from walking through all dates instead, in the
         // hope of meeting enough of them soon; and each hit is looked up among the hidden only as long as more are wanted.
