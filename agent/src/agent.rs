@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::ingest::Ingest;
-use crate::net::{Address, Dialer};
+use crate::net::{Address, Dialer, Guard};
 
 /// The agent's means.
 #[derive(Debug, Clone)]
@@ -77,19 +77,19 @@ impl Agent {
         for task in [Task::Check, Task::Sync] {
             self.archive.release(task, None, self.holder).await?;
         }
-        Ok(())
+        Ok(self.archive.resign(self.holder).await?)
     }
 
     /// The relays that we publish to: those of the list that are addresses.
     #[must_use]
     pub fn own_relays(&self) -> Vec<Address> {
-        addresses(&self.config.identity.relays, &self.dialer)
+        addresses(&self.config.identity.relays, self.dialer.guard())
     }
 
     /// The relays on which jobs are sought: `dvm.relays`, else our own.
     #[must_use]
     pub fn job_relays(&self) -> Vec<Address> {
-        let relays = addresses(&self.config.dvm.relays, &self.dialer);
+        let relays = addresses(&self.config.dvm.relays, self.dialer.guard());
         if relays.is_empty() { self.own_relays() } else { relays }
     }
 
@@ -108,7 +108,10 @@ impl Agent {
 pub fn dialer(config: &Config, signer: &Signer) -> Result<Arc<Dialer>> {
     let contact = config.network.contact.clone().unwrap_or_else(|| format!("nostr:{}", signer.npub()));
     let tor = config.uses_tor().then(|| config.data_dir.join("tor"));
-    Ok(Arc::new(Dialer::new(&config.network, &contact, tor.as_deref())?))
+    let guard = Guard::new(config.network.allow.clone());
+    let own = config.identity.relays.iter().chain(&config.dvm.relays);
+    let own = own.filter_map(|text| Some(Address::parse(text, &guard).ok()?.as_str().to_owned())).collect();
+    Ok(Arc::new(Dialer::new(&config.network, &contact, tor.as_deref(), own)?))
 }
 
 /// The key that the configuration names, if it is there.
@@ -125,9 +128,9 @@ pub fn load_key(config: &Config) -> Result<Option<Signer>> {
     Ok(brotr_keys::load(&source)?)
 }
 
-fn addresses(list: &[String], dialer: &Dialer) -> Vec<Address> {
+fn addresses(list: &[String], guard: &Guard) -> Vec<Address> {
     list.iter()
-        .filter_map(|text| match Address::parse(text, dialer.guard()) {
+        .filter_map(|text| match Address::parse(text, guard) {
             Ok(address) => Some(address),
             Err(error) => {
                 tracing::warn!(relay = text, %error, "left out a configured relay");

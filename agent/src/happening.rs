@@ -25,6 +25,22 @@ pub enum Happening<'a> {
         /// Seconds until it is started again.
         again_in: u64,
     },
+    /// Relays that are due could not be claimed.
+    ClaimFailed {
+        /// For which task.
+        task: &'static str,
+        /// Why.
+        error: &'a str,
+    },
+    /// Work on a relay failed for a reason of ours.
+    WorkFailed {
+        /// Which task.
+        task: &'static str,
+        /// The relay.
+        relay: &'a str,
+        /// Why.
+        error: &'a str,
+    },
     /// Relays were found.
     RelaysFound {
         /// Where.
@@ -110,7 +126,7 @@ pub enum Happening<'a> {
 }
 
 /// Everything that is counted, with what it means.
-const COUNTERS: [(&str, &str); 18] = [
+const COUNTERS: [(&str, &str); 19] = [
     ("brotr_checks_total", "Checks of relays, by outcome."),
     ("brotr_deliveries_total", "Tries to send an event of ours to a relay, by outcome."),
     ("brotr_events_known_total", "Events that a relay gave and that were archived before."),
@@ -129,6 +145,7 @@ const COUNTERS: [(&str, &str); 18] = [
     ("brotr_sync_gaps_total", "Gaps that passes over relays left."),
     ("brotr_sync_passes_total", "Passes over relays, by outcome."),
     ("brotr_sync_requests_total", "Requests that passes over relays took."),
+    ("brotr_work_failures_total", "Claims and work on relays that failed for a reason of the agent's, by task."),
 ];
 const GAUGES: [(&str, &str); 14] = [
     ("brotr_archive_bytes", "The size of the database."),
@@ -180,6 +197,14 @@ impl Happening<'_> {
                 warn!(service, error, again_in, "service failed, starting it again");
                 gauge!("brotr_service_up", "service" => *service).set(0.0);
                 counter!("brotr_service_failures_total", "service" => *service).increment(1);
+            }
+            Self::ClaimFailed { task, error } => {
+                warn!(task, error, "failed to claim relays that are due, trying again");
+                counter!("brotr_work_failures_total", "task" => *task).increment(1);
+            }
+            Self::WorkFailed { task, relay, error } => {
+                warn!(task, relay, error, "failed to finish work on a relay, trying again in a minute");
+                counter!("brotr_work_failures_total", "task" => *task).increment(1);
             }
             Self::RelaysFound { source, added, refused } => {
                 info!(source, added, refused, "relays found");

@@ -143,8 +143,11 @@ pub trait Ledger: Send + Sync {
     /// Makes the lease of a relay longer, from now on; `false` when it is no longer this one's.
     async fn renew(&self, task: Task, url: &str, lease: Lease) -> Result<bool>;
 
-    /// Gives up the lease of a relay, if it is this one's; without one, of all relays, and what it leads.
+    /// Gives up the lease of a relay, if this holder has it; without a relay, those of all relays.
     async fn release(&self, task: Task, url: Option<&str>, holder: i64) -> Result<()>;
+
+    /// Gives up every named lease of this holder, see [`Ledger::lead`].
+    async fn resign(&self, holder: i64) -> Result<()>;
 
     /// Whether this one is, for so long, who does what is done by one at a time.
     async fn lead(&self, name: &str, lease: Lease) -> Result<bool>;

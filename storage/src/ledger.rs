@@ -285,9 +285,12 @@ impl<D: Database> Ledger for D {
         };
         let mut tx = self.begin().await?;
         tx.execute(sql, args![url.unwrap_or_default(), holder]).await?;
-        if url.is_none() {
-            tx.execute("delete from lease where holder = $1", args![holder]).await?;
-        }
+        tx.commit().await
+    }
+
+    async fn resign(&self, holder: i64) -> Result<()> {
+        let mut tx = self.begin().await?;
+        tx.execute("delete from lease where holder = $1", args![holder]).await?;
         tx.commit().await
     }
 

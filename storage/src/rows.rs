@@ -182,6 +182,17 @@ pub enum Task {
     Sync,
 }
 
+impl Task {
+    /// The word it is logged as.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Sync => "sync",
+        }
+    }
+}
+
 /// For how long something is somebody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {

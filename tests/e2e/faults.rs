@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use brotr::agent::Agent;
 use brotr::config::{Check, Config};
 use brotr::monitor::{Plan, WriteTest, check};
-use brotr::net::{Address, info};
+use brotr::net::{Address, Purpose, info};
 use brotr::synchronizer::{self, Pass};
 use brotr_storage::{CoverageReport, GapReason, RelayQuery, View};
 use brotr_tests::{Fault, Script, ScriptedRelay, events};
+use futures::StreamExt;
 use nostr::Filter;
 
 pub(crate) struct Place {
@@ -79,6 +80,8 @@ struct Verdict {
 fn table() -> Vec<Verdict> {
     let v = |fault, up, archived, gap, error| Verdict { fault, up, archived, gap, error, proven: false };
     let proven = |fault, archived| Verdict { fault, up: true, archived, gap: None, error: "", proven: true };
+    // What lies below the page is proven, and the page is a gap.
+    let part = |fault, archived, gap| Verdict { fault, up: true, archived, gap: Some(gap), error: "", proven: false };
     let mut table = vec![
         v(Fault::TarPit, false, 0, None, "no connection within 1s"),
         v(Fault::WrongUpgrade(200), false, 0, None, "HTTP 200"),
@@ -98,11 +101,11 @@ fn table() -> Vec<Verdict> {
         v(Fault::Closed("auth-required: who are you?".into()), true, 20, Some(GapReason::Closed), "auth-required"),
         v(Fault::NoticeOnly, true, 0, Some(GapReason::Notice), "too many concurrent REQs"),
         v(Fault::Drop(9), true, 9, Some(GapReason::Disconnect), "disconnected"),
-        v(Fault::OldestFirst, true, 40, Some(GapReason::Disorder), "disorder"),
+        part(Fault::OldestFirst, 40, GapReason::Disorder),
         v(Fault::BadSignatures, true, 0, Some(GapReason::InvalidEvents), "invalid events"),
         v(Fault::Scrape(20), true, 0, Some(GapReason::Closed), "scraping is not allowed"),
         v(Fault::Endless, true, 40, Some(GapReason::Overflow), "far more than is asked for"),
-        v(Fault::Shuffled, true, 40, Some(GapReason::Disorder), "disorder"),
+        part(Fault::Shuffled, 40, GapReason::Disorder),
         proven(Fault::Repeats(9), 40),
         v(Fault::Also(warped()), true, 40, Some(GapReason::FilterIgnored), "filter ignored"),
         v(Fault::NotText, false, 40, Some(GapReason::Disconnect), "disconnected"),
@@ -156,33 +159,36 @@ fn warped() -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_gets_its_verdict_in_bounded_time() {
-    for Verdict { fault, up, archived, gap, error, proven } in table() {
-        let place = place().await;
-        let relay = ScriptedRelay::start(Script::wrong(events::signed(40, 1_600_000_000), fault.clone()))
-            .await
-            .expect("started");
-        let (pass, took) = place.pass(&relay).await;
-        let said = pass.error.clone().unwrap_or_default();
-        assert!(said.contains(error), "{fault:?}: {pass:?}");
-        assert!(took < Duration::from_secs(6), "{fault:?} took {took:?}");
-        assert_eq!(place.archived().await, archived, "{fault:?}: {pass:?}");
-        let report = place.coverage(&relay).await;
-        let gaps: Vec<_> = report.iter().flat_map(|r| &r.gaps).map(|g| g.reason).collect();
-        assert_eq!(gaps, gap.into_iter().collect::<Vec<_>>(), "{fault:?}");
-        let claims =
-            |at: i64| report.iter().flat_map(|r| &r.covered).any(|c| c.interval.since <= at && at <= c.interval.until);
-        assert_eq!(report.iter().any(|r| !r.covered.is_empty()), proven, "{fault:?}: {report:?}");
-        assert_eq!((1_600_000_000..1_600_000_040).all(claims), proven, "{fault:?}: {report:?}");
+    futures::stream::iter(table()).for_each_concurrent(6, judge).await;
+}
 
-        if fault == Fault::ReconnectBan(0) {
-            tokio::time::sleep(Duration::from_secs(2)).await;
-        }
-        let wanted = [Check::Open, Check::Read];
-        let began = Instant::now();
-        let health = check(&place.agent.dialer, &place.address(&relay), &Plan::new(&wanted, WriteTest::Skip)).await;
-        assert!(began.elapsed() < Duration::from_secs(6), "{fault:?}");
-        assert_eq!(health.up, up, "{fault:?}: {health:?}");
+async fn judge(Verdict { fault, up, archived, gap, error, proven }: Verdict) {
+    let place = place().await;
+    let relay =
+        ScriptedRelay::start(Script::wrong(events::signed(40, 1_600_000_000), fault.clone())).await.expect("started");
+    let (pass, took) = place.pass(&relay).await;
+    let said = pass.error.clone().unwrap_or_default();
+    assert!(said.contains(error), "{fault:?}: {pass:?}");
+    // A few tries, none longer than ten request timeouts of a second each.
+    assert!(took < Duration::from_secs(15), "{fault:?} took {took:?}");
+    assert_eq!(place.archived().await, archived, "{fault:?}: {pass:?}");
+    let report = place.coverage(&relay).await;
+    let gaps: Vec<_> = report.iter().flat_map(|r| &r.gaps).map(|g| g.reason).collect();
+    assert_eq!(gaps, gap.into_iter().collect::<Vec<_>>(), "{fault:?}");
+    let claims =
+        |at: i64| report.iter().flat_map(|r| &r.covered).any(|c| c.interval.since <= at && at <= c.interval.until);
+    let in_part = gap == Some(GapReason::Disorder);
+    assert_eq!(report.iter().any(|r| !r.covered.is_empty()), proven || in_part, "{fault:?}: {report:?}");
+    assert_eq!((1_600_000_000..1_600_000_040).all(claims), proven, "{fault:?}: {report:?}");
+
+    if fault == Fault::ReconnectBan(0) {
+        tokio::time::sleep(Duration::from_secs(2)).await;
     }
+    let wanted = [Check::Open, Check::Read];
+    let began = Instant::now();
+    let health = check(&place.agent.dialer, &place.address(&relay), &Plan::new(&wanted, WriteTest::Skip)).await;
+    assert!(began.elapsed() < Duration::from_secs(6), "{fault:?}");
+    assert_eq!(health.up, up, "{fault:?}: {health:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,18 +226,16 @@ async fn a_relay_that_leaves_the_bounds_out_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ban_for_reconnecting_is_not_provoked() {
+async fn a_ban_for_reconnecting_is_waited_out() {
     let place = place().await;
     let relay = ScriptedRelay::start(Script::wrong(events::signed(2_000, 1_600_000_000), Fault::ReconnectBan(3)))
         .await
         .expect("started");
     let (pass, _) = place.pass(&relay).await;
-    assert_eq!((pass.requests, pass.transferred), (4, 1_001), "{pass:?}");
-    assert_eq!(relay.counts.connections.load(std::sync::atomic::Ordering::Relaxed), 1, "it was left alone");
-    // What came before the ban is proven and not asked for again.
-    tokio::time::sleep(Duration::from_millis(2_100)).await;
-    let (pass, _) = place.pass(&relay).await;
-    assert_eq!((pass.stored, pass.known), (998, 2), "two pages, each beginning where the last one ended: {pass:?}");
+    assert_eq!((pass.stored, pass.gaps, &pass.error), (2_000, 0, &None), "{pass:?}");
+    // Three pages to a connection; a refused one is followed by a longer wait, and not by more of them.
+    let connections = relay.counts.connections.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((2..=5).contains(&connections), "{connections} connections");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,7 +289,7 @@ async fn a_name_that_resolves_to_a_private_address_is_not_dialed() {
     let config = Config::parse(text, "test", std::iter::empty()).expect("right");
     let dialer = brotr::agent::dialer(&config, &place.agent.signer).expect("a dialer");
     let address = Address::parse(&format!("ws://localhost:{port}"), dialer.guard()).expect("resolved later");
-    let error = dialer.dial(&address).await.err().expect("refused").to_string();
+    let error = dialer.dial(&address, Purpose::Visit).await.err().expect("refused").to_string();
     assert!(error.contains("resolves to") && error.contains("private address"), "{error}");
     let error =
         brotr::net::http::get(&dialer, &format!("http://localhost:{port}/"), "*/*", 10).await.expect_err("refused");

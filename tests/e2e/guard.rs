@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering;
 
 use brotr::net::http::{self, HttpError};
-use brotr::net::{Address, BadAddress, DialError, Trace, info};
+use brotr::net::{Address, BadAddress, DialError, Purpose, Trace, info};
 use brotr_tests::dns::{Answer, TTL};
 use brotr_tests::{Dns, Script, ScriptedRelay};
 use serde_json::json;
@@ -60,13 +60,13 @@ async fn what_a_name_stands_for_is_checked_once_and_connected_to() {
     let dialer = &place.agent.dialer;
     let address = |host: &str| Address::parse(&format!("ws://{host}:{port}"), dialer.guard()).expect("an address");
     let mut trace = Trace::default();
-    drop(dialer.dial_traced(&address("alias.example"), &mut trace).await.expect("allowed"));
+    drop(dialer.dial_traced(&address("alias.example"), Purpose::Visit, &mut trace).await.expect("allowed"));
     let lookup = trace.lookup.expect("it was looked up");
     assert_eq!((lookup.cname.as_deref(), lookup.ttl), (Some("good.example"), TTL));
     assert_eq!(trace.peer.map(|peer| peer.ip().to_string()).as_deref(), Some(ALLOWED));
 
     let before = dns.asked().len();
-    drop(dialer.dial(&address("rebinding.example")).await.expect("allowed at first"));
+    drop(dialer.dial(&address("rebinding.example"), Purpose::Visit).await.expect("allowed at first"));
     // Once for IPv4 and once for IPv6, and never again for this connection.
     assert_eq!(dns.asked().len() - before, 2, "{:?}", dns.asked());
     for host in [
@@ -79,12 +79,12 @@ async fn what_a_name_stands_for_is_checked_once_and_connected_to() {
         "unique-local.example",
         "metadata.example",
     ] {
-        let error = dialer.dial(&address(host)).await.err().expect(host);
+        let error = dialer.dial(&address(host), Purpose::Visit).await.err().expect(host);
         assert!(matches!(error, DialError::Private { .. }), "{host}: {error}");
         let error = info::fetch(dialer, &address(host)).await.expect_err(host).to_string();
         assert!(error.contains("private address"), "{host}: {error}");
     }
-    let error = dialer.dial(&address("nobody.example")).await.err().expect("no such name");
+    let error = dialer.dial(&address("nobody.example"), Purpose::Visit).await.err().expect("no such name");
     assert!(matches!(error, DialError::Resolve(..)), "{error}");
     assert_eq!(good.counts.connections.load(Ordering::Relaxed), 2);
     assert_eq!(trap.counts.connections.load(Ordering::Relaxed), 0, "somebody knocked at a private address");

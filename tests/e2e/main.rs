@@ -15,6 +15,7 @@ mod memory;
 mod monitor;
 mod negentropy;
 mod networks;
+mod passes;
 mod payment;
 mod presence;
 mod program;

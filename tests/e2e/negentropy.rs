@@ -44,7 +44,9 @@ async fn what_both_have_is_not_sent_again() {
         let report = place.coverage(&relay).await.expect("a report");
         let compared = report.covered.iter().filter(|covered| covered.method == Method::Negentropy);
         let span = |at: u64| compared.clone().any(|c| c.interval.since <= at as i64 && at as i64 <= c.interval.until);
-        assert!(list.iter().all(|event| span(event.created_at.as_secs())), "{report:?}");
+        // A span of which not everything is given is a gap, and nothing else.
+        let claimed = list.iter().filter(|event| span(event.created_at.as_secs())).count();
+        assert!(if kept == 0 { claimed == 3_000 } else { claimed < 3_000 }, "{claimed}: {report:?}");
         let named: i64 = report.gaps.iter().filter(|g| g.reason == GapReason::NotGiven).filter_map(|g| g.count).sum();
         assert_eq!(named, kept as i64, "what is not given is named: {report:?}");
         let (pass, _) = place.pass(&relay).await;
@@ -99,7 +101,7 @@ async fn a_relay_that_hangs_up_on_a_comparison_is_paged_the_next_time() {
     let script = Script { negentropy: Negentropy::HangsUp, ..Script::honest(list) };
     let relay = ScriptedRelay::start(script).await.expect("started");
     let (pass, _) = place.pass(&relay).await;
-    assert!(pass.error.is_some_and(|error| error.contains("disconnected")));
+    assert!(pass.error.is_some_and(|error| error.contains("disconnected")), "it may be that it broke because we asked");
     let (pass, _) = place.pass(&relay).await;
     assert!(pass.error.is_none() && pass.gaps == 0 && pass.known >= 600, "{pass:?}");
 }

@@ -3,7 +3,7 @@
 
 use brotr::config::Check;
 use brotr::monitor::{Plan, WriteTest, check};
-use brotr::net::{Address, TorStatus};
+use brotr::net::{Address, Purpose, TorStatus};
 use brotr::publish::Voice;
 use brotr::synchronizer;
 use brotr_storage::{Delivery, View};
@@ -59,7 +59,7 @@ async fn onion_services_are_checked_synchronized_and_published_to() {
 
     // Another process on the same directory, such as `brotr check` beside the daemon.
     let beside = brotr::agent::dialer(&place.agent.config, &place.agent.signer).expect("a dialer");
-    drop(beside.dial(&onion(1)).await.expect("reached as well"));
+    drop(beside.dial(&onion(1), Purpose::Visit).await.expect("reached as well"));
 
     // Two at once, each on circuits of its own.
     let addresses = [onion(0), onion(1)];
@@ -105,14 +105,14 @@ async fn tor_that_cannot_start_is_said_to_have_failed_and_holds_up_nobody() {
     let dialer = &place.agent.dialer;
     let onion = format!("ws://{}.onion", "a".repeat(56));
     let onion = Address::parse(&onion, dialer.guard()).expect("an address");
-    let error = dialer.dial(&onion).await.err().expect("no way").to_string();
+    let error = dialer.dial(&onion, Purpose::Visit).await.err().expect("no way").to_string();
     assert!(error.contains("Tor could not be started"), "{error}");
     assert!(matches!(dialer.tor().expect("used").status(), TorStatus::Failed(_)));
     let good = ScriptedRelay::start(Script::honest(events::signed(20, 1_600_000_000))).await.expect("started");
     assert_eq!(place.pass(&good).await.0.stored, 20);
     // Switched off, it is not tried, and the address is known all the same.
     let place = place_on("{tor: {enabled: false}}", "").await;
-    let error = place.agent.dialer.dial(&onion).await.err().expect("no way").to_string();
+    let error = place.agent.dialer.dial(&onion, Purpose::Visit).await.err().expect("no way").to_string();
     assert!(error.contains("network.tor.enabled is false"), "{error}");
 }
 

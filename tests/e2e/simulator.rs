@@ -119,8 +119,8 @@ fn run(seed: u64, failing: usize, sums: &mut Sums) {
         let settled = now - SETTLE;
         let window = Interval::new(0, now - 1).expect("in order");
         let mut known = covered.clone();
-        known
-            .extend(gaps.iter().filter(|(_, reason)| *reason == GapReason::DenseSecond).map(|(interval, _)| *interval));
+        let rests = gaps.iter().filter(|(_, reason)| *reason == GapReason::DenseSecond);
+        known.extend(rests.map(|(interval, _)| *interval));
         'pass: for missing in known.missing(window).into_iter().rev() {
             let mut pager = Pager::new(missing, Bounds::Inside, 500);
             while let Some(filter) = pager.next(&Filter::new()) {
@@ -136,7 +136,8 @@ fn run(seed: u64, failing: usize, sums: &mut Sums) {
                     };
                     gaps = std::mem::take(&mut gaps).into_iter().flat_map(cut).collect();
                 }
-                let ended = proof.gap.as_ref().is_some_and(|(_, reason, _)| *reason != GapReason::DenseSecond);
+                let named = |reason| !matches!(reason, GapReason::DenseSecond | GapReason::Disorder);
+                let ended = proof.gap.as_ref().is_some_and(|(_, reason, _)| named(*reason));
                 gaps.extend(proof.gap.map(|(interval, reason, _)| (interval, reason)));
                 if ended {
                     break 'pass;
@@ -176,9 +177,10 @@ fn nothing_is_lost_without_a_name() {
         "{:>9}{:>12}{:>12}{:>12}{:>12}{:>8}{:>16}{:>16}",
         "failing", "first pass", "stored", "in gaps", "unclaimed", "lost", "per stored", "asked per 1000"
     );
+    let mut healthy = None;
     for (failing, name) in [(0, "0 %"), (10, "0.1 %"), (50, "0.5 %"), (100, "1 %"), (500, "5 %"), (2_000, "20 %")] {
         let mut sums = Sums::default();
-        (0..RUNS).for_each(|seed| run(seed + failing as u64 * 1_000, failing, &mut sums));
+        (0..RUNS).for_each(|seed| run(seed, failing, &mut sums));
         let share = |n: usize| format!("{:.2} %", n as f64 * 100.0 / sums.served as f64);
         println!(
             "{name:>9}{:>12}{:>12}{:>12}{:>12}{:>8}{:>16.3}{:>16.2}",
@@ -192,5 +194,10 @@ fn nothing_is_lost_without_a_name() {
         );
         assert_eq!(sums.stored + sums.in_gaps + sums.unclaimed + sums.lost, sums.served);
         assert_eq!(sums.lost, 0);
+        // A pass goes on after requests that fail: beside one without failures it misses hardly anything.
+        let healthy = *healthy.get_or_insert(sums.after_one);
+        let least = if failing <= 500 { 0.99 } else { 0.9 };
+        let first = sums.after_one as f64 / healthy as f64;
+        assert!(first >= least, "{name}: {:.2} % of what one healthy pass brings", first * 100.0);
     }
 }

@@ -181,6 +181,14 @@ impl House {
                         return Ok(());
                     }
                     let filters: Vec<Filter> = filters.into_iter().map(|f| f.into_owned()).collect();
+                    let n = self.counts.requests.load(Ordering::Relaxed);
+                    if matches!(self.script.fault, Fault::FailsEach(each) if n % each == 0) {
+                        for event in self.page(&filters).iter().take(3) {
+                            let text = json!(["EVENT", subscription_id, event]).to_string();
+                            socket.send(Message::text(text)).await?;
+                        }
+                        return Ok(());
+                    }
                     if !self.answer(&mut socket, &subscription_id.to_string(), &filters).await? {
                         return Ok(());
                     }
@@ -222,6 +230,10 @@ impl House {
                         self.keep(event.clone().into_owned());
                     }
                     socket.send(Message::text(json!(["OK", event.id, accepted, message]).to_string())).await?;
+                }
+                Ok(ClientMessage::NegOpen { subscription_id, .. }) if locked => {
+                    let refusal = json!(["NEG-ERR", subscription_id, "auth-required: we only serve friends"]);
+                    socket.send(Message::text(refusal.to_string())).await?;
                 }
                 Ok(ClientMessage::NegOpen { subscription_id, filter, initial_message, .. }) => {
                     let id = subscription_id.to_string();
@@ -317,6 +329,24 @@ impl House {
                 socket.send(Message::text(json!(["CLOSED", id, reason]).to_string())).await?;
                 return Ok(true);
             }
+            Fault::RefusesKind(kind)
+                if filters.iter().flat_map(|filter| &filter.kinds).flatten().any(|one| one.as_u16() == *kind) =>
+            {
+                let reason = "restricted: we do not give these to strangers";
+                socket.send(Message::text(json!(["CLOSED", id, reason]).to_string())).await?;
+                return Ok(true);
+            }
+            Fault::RefusesIds if filters.iter().any(|filter| filter.ids.is_some()) => {
+                let reason = "invalid: ids are not served here";
+                socket.send(Message::text(json!(["CLOSED", id, reason]).to_string())).await?;
+                return Ok(true);
+            }
+            Fault::Drip => loop {
+                for event in &page {
+                    socket.send(Message::text(json!(["EVENT", id, event]).to_string())).await?;
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            },
             Fault::Challenges(n) => {
                 for n in 0..*n {
                     socket.send(Message::text(json!(["AUTH", format!("challenge {n}")]).to_string())).await?;
@@ -386,6 +416,9 @@ impl House {
             if self.script.fault == Fault::IgnoresWindow {
                 (asked.since, asked.until) = (None, None);
             }
+            if self.script.fault == Fault::ZeroIsNone && asked.until.is_some_and(|until| until.as_secs() == 0) {
+                asked.until = None;
+            }
             if self.script.fault == Fault::ExclusiveWindow {
                 asked.since = asked.since.map(|t| t + 1);
                 asked.until = asked.until.map(|t| t - 1);
@@ -403,6 +436,13 @@ impl House {
                 found.sort_by_key(|event| event.id);
             }
             found.truncate(filter.limit.unwrap_or(usize::MAX).min(self.script.cap));
+            if let Fault::Jitter(newest) = self.script.fault {
+                let mut all: Vec<&Event> = events.iter().collect();
+                all.sort_by(|a, b| b.created_at.cmp(&a.created_at));
+                let oldest = all.get(newest.saturating_sub(1)).map(|event| event.created_at);
+                let n = found.iter().take_while(|event| Some(event.created_at) >= oldest).count();
+                found[..n].reverse();
+            }
             let times = if let Fault::Repeats(times) = self.script.fault { times } else { 1 };
             page.extend(found.into_iter().flat_map(|event| std::iter::repeat_n(event, times)).cloned());
         }

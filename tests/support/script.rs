@@ -45,6 +45,18 @@ pub enum Fault {
     OldestFirst,
     /// 17: the stored events again and again, and no EOSE.
     Endless,
+    /// 18: the newest events of what it holds, this many, come out of order.
+    Jitter(usize),
+    /// 11: each request of this many ends in the middle of its page, with the connection.
+    FailsEach(usize),
+    /// 17: an event every 200 ms, again and again, and no EOSE.
+    Drip,
+    /// 11: requests that name this kind are refused.
+    RefusesKind(u16),
+    /// 11: requests that name ids are refused.
+    RefusesIds,
+    /// 16: `until` is ignored when it is 0.
+    ZeroIsNone,
     /// 18: in no order.
     Shuffled,
     /// 18: each event so many times.

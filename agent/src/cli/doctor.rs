@@ -13,7 +13,7 @@ use crate::agent;
 use crate::config::{Config, Size};
 use crate::initializer;
 use crate::monitor::Places;
-use crate::net::{Address, Dialer};
+use crate::net::{Address, Dialer, Purpose};
 use crate::synchronizer::free_bytes;
 
 #[derive(Debug, Serialize)]
@@ -183,7 +183,7 @@ async fn relays(config: &Config, dialer: &Dialer) -> Vec<Check> {
         let answers = list.iter().map(|url| async move {
             // The configuration has no other.
             let address = Address::parse(url, dialer.guard()).map_err(|error| error.to_string())?;
-            dialer.dial(&address).await.map(drop).map_err(|error| error.to_string())
+            dialer.dial(&address, Purpose::Standing).await.map(drop).map_err(|error| error.to_string())
         });
         for (url, answer) in list.iter().zip(futures::future::join_all(answers).await) {
             checks.push(match answer {

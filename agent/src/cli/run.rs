@@ -79,12 +79,18 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         supervisor.start("finder", move || finder::run(agent.clone()));
     }
     if agent.config.monitor.enabled {
-        let (agent, publisher) = (agent.clone(), publisher.clone());
-        supervisor.start("monitor", move || monitor::run(agent.clone(), publisher.clone()));
+        let parts = (agent.clone(), publisher.clone(), supervisor.vitals().pulse("monitor"));
+        supervisor.start("monitor", move || {
+            let (agent, publisher, pulse) = parts.clone();
+            async move { monitor::run(agent, publisher, pulse).await }
+        });
     }
     if agent.config.synchronizer.enabled {
-        let agent = agent.clone();
-        supervisor.start("synchronizer", move || synchronizer::run(agent.clone()));
+        let parts = (agent.clone(), supervisor.vitals().pulse("synchronizer"));
+        supervisor.start("synchronizer", move || {
+            let (agent, pulse) = parts.clone();
+            async move { match synchronizer::run(&agent, &pulse).await {} }
+        });
     }
     if agent.config.synchronizer.enabled && agent.config.synchronizer.live {
         let agent = agent.clone();

@@ -27,7 +27,9 @@ pub(super) async fn examine(house: &House) -> Value {
     let archive = answers(house).await;
     let services = house.vitals.services();
     let tor = house.agent.dialer.tor().map(Tor::status);
-    let ailing = services.values().any(Option::is_some) || matches!(tor, Some(TorStatus::Failed(_)));
+    let stalled = house.vitals.stalled();
+    let ailing =
+        services.values().any(Option::is_some) || !stalled.is_empty() || matches!(tor, Some(TorStatus::Failed(_)));
     let status = match (&archive, ailing) {
         (Err(_), _) => "down",
         (Ok(()), true) => "degraded",
@@ -37,14 +39,15 @@ pub(super) async fn examine(house: &House) -> Value {
         .into_iter()
         .map(|(name, trouble)| {
             let paused = house.vitals.is_paused(name);
-            let status = if paused {
-                "paused"
-            } else if trouble.is_some() {
-                "restarting"
-            } else {
-                "up"
+            let idle = stalled.get(name);
+            let status = match (&trouble, idle) {
+                _ if paused => "paused",
+                (Some(_), _) => "restarting",
+                (None, Some(_)) => "stalled",
+                (None, None) => "up",
             };
-            (name.to_owned(), json!({"status": status, "error": trouble}))
+            let idle = idle.map(|idle| format!("it has work under way and finished none for {} s", idle.as_secs()));
+            (name.to_owned(), json!({"status": status, "error": trouble.or(idle)}))
         })
         .collect();
     let tor = tor.map(|status| status.to_string());

@@ -275,7 +275,7 @@ async fn open(
     let mut session = match opened {
         Ok(session) => session,
         Err(error) => {
-            health.is_ours = matches!(error, DialError::Way(_));
+            health.is_ours = error.is_ours();
             health.checks.insert("open", Outcome::bad(error));
             return (None, None);
         }

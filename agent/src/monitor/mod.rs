@@ -21,7 +21,8 @@ use crate::agent::{Agent, now};
 use crate::happening::Happening;
 use crate::net::{Address, info::Info};
 use crate::publish::{Publisher, nip66};
-use crate::rounds::rounds;
+use crate::rounds::Rounds;
+use crate::supervisor::Pulse;
 
 const SERVICE: &str = "monitor";
 /// When the last 30166 of a relay was published, by its address.
@@ -192,7 +193,7 @@ impl Monitor {
 ///
 /// # Errors
 /// When the archive cannot be used.
-pub async fn run(agent: Agent, publisher: Publisher) -> Result<()> {
+pub async fn run(agent: Agent, publisher: Publisher, pulse: Pulse) -> Result<()> {
     let monitor = Monitor::new(&agent, &publisher).await?;
     let due = |limit| {
         let query = RelayQuery { networks: agent.dialer.networks(), limit, ..RelayQuery::default() };
@@ -218,8 +219,10 @@ pub async fn run(agent: Agent, publisher: Publisher) -> Result<()> {
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         }
     };
+    let rounds =
+        Rounds { agent: &agent, task: Task::Check, concurrency: agent.config.monitor.concurrency, pulse: &pulse };
     tokio::select! {
-        ended = rounds(agent.config.monitor.concurrency, due, work) => ended,
+        never = rounds.run(due, work) => match never {},
         ended = tidy => ended,
         ended = warm => ended,
     }

@@ -1,6 +1,7 @@
 //! Dialing: one look-up, the guard, a stream to the very address that was checked, or through Tor or a proxy, and a
 //! WebSocket on it; with what was seen of each step, also of one that failed.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use tokio_tungstenite::tungstenite::{self};
 
 use super::guard::Private;
 use super::lookup::{Lookup, Resolver};
-use super::permits::{Gate, Permits};
+use super::permits::{Busy, Gate, Permits, Purpose};
 use super::session::clip;
 use super::tls::{Connector, Seen, Tls, Trust};
 use super::tor::Tor;
@@ -119,6 +120,30 @@ pub enum DialError {
     /// It took too long.
     #[error("no connection within {0:?}")]
     Timeout(Duration),
+    /// As many connections are open as the agent allows itself.
+    #[error("no connection to {0} was free: too many are open to its host or in all (network.max_connections)")]
+    Busy(String),
+}
+
+impl DialError {
+    /// Returns whether the failure is the agent's own and says nothing about the relay.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Way(_) | Self::Busy(_))
+    }
+
+    /// What a failed `connect` stands for. A process without file descriptors, ports or buffers must not take that for
+    /// a fault of the relay.
+    fn of_connect(to: SocketAddr, error: &std::io::Error) -> Self {
+        use rustix::io::Errno;
+        const OURS: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::ADDRNOTAVAIL];
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(errno) if OURS.contains(&errno) => {
+                Self::Way(format!("this machine cannot open a connection: {error}"))
+            }
+            _ => Self::Connect(format!("{to}: {error}")),
+        }
+    }
 }
 
 /// Dials relays within the limits of the configuration.
@@ -137,6 +162,17 @@ impl std::fmt::Debug for Dialer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Dialer").field("guard", &self.guard).finish_non_exhaustive()
     }
+}
+
+/// The addresses to try, by turns of either family: where all of one family are dead, the other is tried soon.
+fn alternating(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    let (v4, v6): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv4);
+    let (mut v4, mut v6) = (v4.into_iter(), v6.into_iter());
+    std::iter::from_fn(|| Some([v4.next(), v6.next()]).filter(|pair| pair.iter().any(Option::is_some)))
+        .flatten()
+        .flatten()
+        .take(TRIES)
+        .collect()
 }
 
 /// Why relays of a network are not reached, if they are not.
@@ -158,10 +194,16 @@ pub fn unreached(limits: &config::Network, tor: bool, network: Network) -> Optio
 
 impl Dialer {
     /// A dialer with these limits; `contact` tells operators whom they see. Tor keeps its state in `tor`, if it is used.
+    /// `own` has the URLs of the operator's own relays, to which the limits per host do not apply.
     ///
     /// # Errors
     /// When `contact` cannot stand in an HTTP header, or the settings of TLS or Tor are wrong.
-    pub fn new(limits: &config::Network, contact: &str, tor: Option<&Path>) -> anyhow::Result<Self> {
+    pub fn new(
+        limits: &config::Network,
+        contact: &str,
+        tor: Option<&Path>,
+        own: HashSet<String>,
+    ) -> anyhow::Result<Self> {
         let agent = format!("brotr/{} ({contact})", env!("CARGO_PKG_VERSION"));
         Ok(Self {
             guard: Guard::new(limits.allow.clone()),
@@ -169,7 +211,7 @@ impl Dialer {
             connector: Connector::new(limits.ca_file.as_deref())?,
             tor: tor.map(|directory| Tor::new(directory, &limits.tor.settings)).transpose()?,
             user_agent: HeaderValue::from_str(&agent)?,
-            gate: Gate::new(limits),
+            gate: Gate::new(limits, own),
             large: Arc::new(Semaphore::new(LARGE)),
             limits: limits.clone(),
         })
@@ -238,26 +280,37 @@ impl Dialer {
         self.large.clone()
     }
 
-    /// Waits for the right to connect to a relay's host.
-    pub(super) async fn permit(&self, address: &Address) -> Permits {
-        self.gate.permit(address.host(), address.network()).await
+    /// Returns whether every connection for this purpose to a host is taken.
+    #[must_use]
+    pub fn is_full(&self, host: &str, purpose: Purpose) -> bool {
+        self.gate.is_full(host, purpose)
     }
 
-    /// Opens a WebSocket to a relay. Waiting for permits is not counted against the connect timeout.
+    /// Acquires the right to connect to a relay, within a bounded time.
+    pub(super) async fn permit(&self, address: &Address, purpose: Purpose) -> Result<Permits, DialError> {
+        self.gate.permit(address, purpose).await.map_err(|Busy| DialError::Busy(address.host().to_owned()))
+    }
+
+    /// Opens a WebSocket to a relay. Waiting for permits is bounded, and not counted against the connect timeout.
     ///
     /// # Errors
     /// See [`DialError`].
-    pub async fn dial(&self, address: &Address) -> Result<Connection, DialError> {
-        self.dial_traced(address, &mut Trace::default()).await
+    pub async fn dial(&self, address: &Address, purpose: Purpose) -> Result<Connection, DialError> {
+        self.dial_traced(address, purpose, &mut Trace::default()).await
     }
 
     /// The same, telling what is seen on the way.
     ///
     /// # Errors
     /// See [`DialError`]; what was seen before it failed is in the trace.
-    pub async fn dial_traced(&self, address: &Address, trace: &mut Trace) -> Result<Connection, DialError> {
+    pub async fn dial_traced(
+        &self,
+        address: &Address,
+        purpose: Purpose,
+        trace: &mut Trace,
+    ) -> Result<Connection, DialError> {
         self.reaches(address.network())?;
-        let permits = self.permit(address).await;
+        let permits = self.permit(address, purpose).await?;
         let limit = self.limits(address.network()).connect_timeout.get();
         let began = Instant::now();
         let socket = timeout(limit, self.open(address, trace)).await.map_err(|_| DialError::Timeout(limit))??;
@@ -332,19 +385,25 @@ impl Dialer {
 
     #[expect(clippy::disallowed_methods, reason = "this is the place that dials; the address was checked above")]
     async fn connect(&self, host: &str, port: u16, trace: &mut Trace) -> Result<TcpStream, DialError> {
-        let addresses = self.resolve(host, trace).await?;
+        let tried = alternating(self.resolve(host, trace).await?);
+        // An address that never answers leaves time for the others, and for the upgrade.
+        let each = self.limits(Network::Clearnet).connect_timeout.get() / u32::try_from(tried.len() + 1).unwrap_or(1);
         let mut last = DialError::Resolve(host.to_owned(), "no address".into());
-        for ip in addresses.into_iter().take(TRIES) {
+        let alone = tried.len() == 1;
+        for ip in tried {
             let one = SocketAddr::new(ip, port);
             let began = Instant::now();
-            match TcpStream::connect(one).await {
-                Ok(stream) => {
+            let connecting = TcpStream::connect(one);
+            let connected = if alone { Ok(connecting.await) } else { timeout(each, connecting).await };
+            match connected {
+                Ok(Ok(stream)) => {
                     (trace.connect, trace.peer) = (Some(began.elapsed()), Some(one));
                     // A request is one small packet; waiting to fill it would be counted as the relay's round trip.
                     let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
-                Err(error) => last = DialError::Connect(format!("{one}: {error}")),
+                Ok(Err(error)) => last = DialError::of_connect(one, &error),
+                Err(_) => last = DialError::Connect(format!("{one}: no answer within {each:?}")),
             }
         }
         Err(last)

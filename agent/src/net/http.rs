@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::dial::Trace;
-use super::{Address, Dialer};
+use super::{Address, Dialer, Purpose};
 
 /// The head of an answer is at most so large.
 const MAX_HEAD: usize = 64 << 10;
@@ -90,8 +90,9 @@ pub async fn get_if_changed(
     dialer.reaches(server.network()).map_err(|e| HttpError::Refused(e.to_string()))?;
     let limits = dialer.limits(server.network());
     let connect = limits.connect_timeout.get();
-    // Not for ever: who asks may hold a connection to the same host meanwhile.
-    let _permits = timeout(connect, dialer.permit(&server)).await.map_err(|_| HttpError::Busy)?;
+    // The caller may hold a connection to the same host meanwhile.
+    let permits = timeout(connect, dialer.permit(&server, Purpose::Visit)).await;
+    let _permits = permits.map_err(|_| HttpError::Busy)?.map_err(|_| HttpError::Busy)?;
     let mut trace = Trace::default();
     let began = Instant::now();
     let failed = |what: &dyn std::fmt::Display| HttpError::Failed(what.to_string());

@@ -8,7 +8,7 @@ use nostr::Filter;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::session::{End, SMALL, Said, Session, parse};
+use super::session::{End, SMALL, Said, Session, Verdict, parse};
 
 /// Events that come within this time of the first are handed on together,
 const GATHERED: Duration = Duration::from_millis(100);
@@ -45,16 +45,39 @@ impl Session {
     /// When the relay cannot be told.
     pub async fn follow(mut self, filters: Vec<Filter>) -> Result<Live, End> {
         let id = self.name();
+        self.subscribe(&id, &filters).await?;
+        Ok(Live { session: self, id, filters, nonsense: 0, end: None })
+    }
+
+    async fn subscribe(&mut self, id: &str, filters: &[Filter]) -> Result<(), End> {
         // The newest stored event comes along: without a limit all of them would, and by date those would stay out that
         // reach the relay long after they were signed.
         let asked = filters.iter().map(|filter| serde_json::json!(filter.clone().limit(1)));
         let message = [serde_json::json!("REQ"), serde_json::json!(id)].into_iter().chain(asked).collect();
-        self.send(&serde_json::Value::Array(message)).await?;
-        Ok(Live { session: self, id, filters, nonsense: 0, end: None })
+        self.send(&serde_json::Value::Array(message)).await
     }
 }
 
 impl Live {
+    /// What the relay wants signed (NIP-42), if it has said so.
+    #[must_use]
+    pub fn challenge(&self) -> Option<&str> {
+        self.session.challenge()
+    }
+
+    /// Says who we are (NIP-42), and subscribes once more if the relay accepts that; returns whether it does.
+    ///
+    /// # Errors
+    /// When the relay cannot be told.
+    pub async fn authenticate(&mut self, event: &nostr::Event) -> Result<bool, End> {
+        if self.session.authenticate(event).await != Verdict::Accepted {
+            return Ok(false);
+        }
+        self.id = self.session.name();
+        self.session.subscribe(&self.id, &self.filters).await?;
+        Ok(true)
+    }
+
     /// Waits for events; what comes shortly after the first is gathered with it. Dropping the future loses nothing but
     /// what it had gathered, so callers let it end.
     ///
@@ -106,6 +129,7 @@ impl Live {
                 }
                 Said::Closed(sub, reason) if sub == self.id => return self.ended(heard, End::Closed(reason)),
                 Said::Eose(_) => self.nonsense = 0,
+                Said::Auth(challenge) => self.session.set_challenge(&challenge),
                 _ => {}
             }
             if heard.transferred >= MOST || (heard.transferred > 0 && bytes >= SMALL) {

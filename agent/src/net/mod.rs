@@ -18,6 +18,7 @@ pub use address::{Address, BadAddress};
 pub use dial::{DialError, Dialer, Trace};
 pub use guard::Guard;
 pub use lookup::Lookup;
+pub use permits::Purpose;
 pub use session::{End, Page, Session, Verdict};
 pub use tls::{Certificate, Tls};
 pub use tor::{Tor, TorStatus};

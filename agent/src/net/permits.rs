@@ -1,64 +1,194 @@
-//! The right to connect: so many connections in all, on each network and to each host, and so many new ones a minute.
+//! The right to connect: a number of connections in all, on each network and to each host, and a rate of new ones.
+//!
+//! Connections that end soon and connections that stay open have budgets of their own, so that neither kind can keep
+//! the other out. No wait for a permit is unbounded.
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use brotr_storage::Network;
 use dashmap::DashMap;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
+use super::Address;
 use crate::config;
 
-/// Connections to one host at a time, whatever it is called for.
-const PER_HOST: usize = 4;
+/// Connections to one host at a time that end soon.
+pub const VISITS_PER_HOST: usize = 4;
+/// Live subscriptions to one host at a time.
+pub const LIVE_PER_HOST: usize = 2;
+/// Connections to one host at a time that the agent speaks on as itself. Relays that the operator names have no limit.
+const STANDING_PER_HOST: usize = 4;
+/// How long a caller waits for a permit, unless it is a live subscription, which does not wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// A check, a pass or a document: it ends soon.
+    Visit,
+    /// A live subscription: it stays open, and another relay will do when there is no room.
+    Live,
+    /// Publishing and listening for jobs: it stays open.
+    Standing,
+}
+
+impl Purpose {
+    fn per_host(self) -> usize {
+        match self {
+            Self::Visit => VISITS_PER_HOST,
+            Self::Live => LIVE_PER_HOST,
+            Self::Standing => STANDING_PER_HOST,
+        }
+    }
+}
+
+type Hosts = DashMap<(String, Purpose), Arc<Semaphore>>;
 
 /// Where permits come from.
 pub(super) struct Gate {
     all: Arc<Semaphore>,
-    networks: [(Network, Arc<Semaphore>); 4],
-    hosts: Arc<DashMap<String, Arc<Semaphore>>>,
+    networks: [Lane; 4],
+    hosts: Arc<Hosts>,
     rate: DefaultDirectRateLimiter,
+    /// URLs of the relays that the operator names: those published to, and those where jobs are taken.
+    own: HashSet<String>,
+    longest_wait: Duration,
+}
+
+struct Lane {
+    network: Network,
+    all: Arc<Semaphore>,
+    /// Live subscriptions hold at most half of the network's connections.
+    live: Arc<Semaphore>,
 }
 
 /// The right to one connection.
 pub struct Permits {
-    host: String,
-    hosts: Arc<DashMap<String, Arc<Semaphore>>>,
-    _held: [OwnedSemaphorePermit; 3],
+    place: (String, Purpose),
+    hosts: Arc<Hosts>,
+    _held: Vec<OwnedSemaphorePermit>,
 }
 
 impl Drop for Permits {
     fn drop(&mut self) {
-        // The permit itself goes after this, so the host's last holder finds two owners: the map and the permit.
-        self.hosts.remove_if(&self.host, |_, semaphore| Arc::strong_count(semaphore) <= 2);
+        // The permit itself is dropped after this, so the last holder of a host finds two owners: the map and the permit.
+        self.hosts.remove_if(&self.place, |_, semaphore| Arc::strong_count(semaphore) <= 2);
     }
 }
 
+/// Every connection that a caller may use is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Busy;
+
 impl Gate {
-    pub(super) fn new(limits: &config::Network) -> Self {
+    pub(super) fn new(limits: &config::Network, own: HashSet<String>) -> Self {
         let quota = Quota::per_minute(NonZeroU32::new(limits.dials_per_minute).unwrap_or(NonZeroU32::MIN));
-        let network = |network: Network| (network, Arc::new(Semaphore::new(limits.of(network).max_connections)));
+        let lane = |network: Network| {
+            let most = limits.of(network).max_connections;
+            let live = Arc::new(Semaphore::new(most.div_ceil(2)));
+            Lane { network, all: Arc::new(Semaphore::new(most)), live }
+        };
         Self {
             all: Arc::new(Semaphore::new(limits.max_connections)),
-            networks: [Network::Clearnet, Network::Tor, Network::I2p, Network::Loki].map(network),
+            networks: [Network::Clearnet, Network::Tor, Network::I2p, Network::Loki].map(lane),
             hosts: Arc::default(),
             rate: RateLimiter::direct(quota),
+            own,
+            longest_wait: LONGEST_WAIT,
         }
     }
 
-    /// Waits for the right to connect to a host.
-    pub(super) async fn permit(&self, host: &str, network: Network) -> Permits {
-        let semaphore = self.hosts.entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(PER_HOST))).clone();
-        let of_network = self.networks.iter().find(|(one, _)| *one == network).map_or(&self.all, |(_, lane)| lane);
-        let closed = "the semaphores are never closed";
-        // The host first, so that waiting for a busy one holds nothing that others need.
-        let held = [
-            semaphore.acquire_owned().await.expect(closed),
-            of_network.clone().acquire_owned().await.expect(closed),
-            self.all.clone().acquire_owned().await.expect(closed),
-        ];
+    /// Returns whether every connection for this purpose to a host is taken.
+    pub(super) fn is_full(&self, host: &str, purpose: Purpose) -> bool {
+        self.hosts.get(&(host.to_owned(), purpose)).is_some_and(|host| host.available_permits() == 0)
+    }
+
+    /// Acquires the right to connect to a relay, waiting at most half a minute for other connections to end, and then
+    /// for the dial rate.
+    pub(super) async fn permit(&self, address: &Address, purpose: Purpose) -> Result<Permits, Busy> {
+        let place = (address.host().to_owned(), purpose);
+        let mut wanted = Vec::with_capacity(4);
+        // The host comes first, so that waiting for it holds nothing that others need.
+        if purpose != Purpose::Standing || !self.own.contains(address.as_str()) {
+            let host = self.hosts.entry(place.clone());
+            wanted.push(host.or_insert_with(|| Arc::new(Semaphore::new(purpose.per_host()))).clone());
+        }
+        if let Some(lane) = self.networks.iter().find(|lane| lane.network == address.network()) {
+            if purpose == Purpose::Live {
+                wanted.push(lane.live.clone());
+            }
+            wanted.push(lane.all.clone());
+        }
+        wanted.push(self.all.clone());
+        let held = match purpose {
+            Purpose::Live => wanted.into_iter().map(|one| one.try_acquire_owned().ok()).collect(),
+            Purpose::Visit | Purpose::Standing => {
+                let all = async {
+                    let mut held = Vec::with_capacity(wanted.len());
+                    for one in wanted {
+                        held.push(one.acquire_owned().await.ok()?);
+                    }
+                    Some(held)
+                };
+                timeout(self.longest_wait, all).await.ok().flatten()
+            }
+        };
+        let permits = Permits { place, hosts: self.hosts.clone(), _held: held.ok_or(Busy)? };
         self.rate.until_ready().await;
-        Permits { host: host.to_owned(), hosts: self.hosts.clone(), _held: held }
+        Ok(permits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Guard;
+
+    fn address(url: &str) -> Address {
+        Address::parse(url, &Guard::default()).expect("an address")
+    }
+
+    fn gate(own: &[&str]) -> Gate {
+        let own = own.iter().map(|url| address(url).as_str().to_owned()).collect();
+        Gate { longest_wait: Duration::from_millis(50), ..Gate::new(&config::Network::default(), own) }
+    }
+
+    #[tokio::test]
+    async fn connections_that_stay_open_keep_no_visit_out_and_no_wait_is_unbounded() {
+        let gate = gate(&["wss://a.example/own"]);
+        let mut held = Vec::new();
+        for (purpose, most) in
+            [(Purpose::Live, LIVE_PER_HOST), (Purpose::Standing, STANDING_PER_HOST), (Purpose::Visit, VISITS_PER_HOST)]
+        {
+            for n in 0..most {
+                assert!(!gate.is_full("a.example", purpose), "{purpose:?} {n}");
+                held.push(gate.permit(&address(&format!("wss://a.example/{n}")), purpose).await.expect("free"));
+            }
+            assert!(gate.is_full("a.example", purpose));
+            assert_eq!(gate.permit(&address("wss://a.example/more"), purpose).await.err(), Some(Busy));
+            held.push(gate.permit(&address("wss://b.example"), purpose).await.expect("another host has its own"));
+        }
+        // The operator's own relays are not kept out by what strangers named.
+        for _ in 0..10 {
+            held.push(gate.permit(&address("wss://a.example/own"), Purpose::Standing).await.expect("not limited"));
+        }
+        drop(held);
+        assert!(gate.hosts.is_empty(), "nothing is remembered of hosts without connections");
+    }
+
+    #[tokio::test]
+    async fn live_subscriptions_take_half_of_a_network_at_most() {
+        let gate = gate(&[]);
+        let mut held = Vec::new();
+        while let Ok(permit) = gate.permit(&address(&format!("wss://h{}.example", held.len())), Purpose::Live).await {
+            held.push(permit);
+        }
+        assert_eq!(held.len(), config::Network::default().clearnet.max_connections / 2);
+        gate.permit(&address("wss://other.example"), Purpose::Visit).await.expect("half is left");
     }
 }

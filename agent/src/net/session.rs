@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::dial::Connection;
-use super::{Address, DialError, Dialer, Trace};
+use super::{Address, DialError, Dialer, Purpose, Trace};
 
 /// A page is cut off when it brings so many times the events it was asked for,
 const SURPLUS: usize = 4;
@@ -33,6 +33,8 @@ const FENCE: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_millis(300);
 /// Events after EOSE that are kept for the next page; what is beyond is asked for again.
 const MAX_LATE: usize = 500;
+/// How long a relay has to take a closing message.
+const CLOSING: Duration = Duration::from_secs(1);
 /// A request may take so many times its idle limit, however steadily it trickles.
 pub(super) const STEADY: u32 = 10;
 /// The same for a large answer, behind which others wait.
@@ -130,18 +132,21 @@ impl Session {
     ///
     /// # Errors
     /// See [`DialError`].
-    pub async fn open(dialer: &Dialer, address: &Address) -> Result<Self, DialError> {
-        Self::open_traced(dialer, address, &mut Trace::default()).await
+    pub async fn open(dialer: &Dialer, address: &Address, purpose: Purpose) -> Result<Self, DialError> {
+        Ok(Self::of(dialer, address, dialer.dial(address, purpose).await?))
     }
 
-    /// The same, telling what is seen on the way.
+    /// The same for a visit, telling what is seen on the way.
     ///
     /// # Errors
     /// See [`DialError`]; what was seen before it failed is in the trace.
     pub async fn open_traced(dialer: &Dialer, address: &Address, trace: &mut Trace) -> Result<Self, DialError> {
-        let connection = dialer.dial_traced(address, trace).await?;
+        Ok(Self::of(dialer, address, dialer.dial_traced(address, Purpose::Visit, trace).await?))
+    }
+
+    fn of(dialer: &Dialer, address: &Address, connection: Connection) -> Self {
         let idle = dialer.limits(address.network()).request_timeout.get();
-        Ok(Self {
+        Self {
             connection,
             idle,
             subscriptions: 0,
@@ -154,7 +159,20 @@ impl Session {
             ahead: None,
             early: VecDeque::new(),
             early_room: None,
-        })
+        }
+    }
+
+    /// Opens the connection again, having closed what is left of the old one. Counts go on, and what the relay asked to
+    /// have signed is forgotten.
+    ///
+    /// # Errors
+    /// See [`DialError`]; the session is as it was.
+    pub async fn reopen(&mut self, dialer: &Dialer, address: &Address) -> Result<(), DialError> {
+        let _ = tokio::time::timeout(CLOSING, self.connection.socket.close(None)).await;
+        let connection = dialer.dial(address, Purpose::Visit).await?;
+        let (idle, subscriptions, received, sent) = (self.idle, self.subscriptions, self.received, self.sent);
+        *self = Self { idle, subscriptions, received, sent, ..Self::of(dialer, address, connection) };
+        Ok(())
     }
 
     /// How long opening took.
@@ -175,8 +193,9 @@ impl Session {
         self.sent
     }
 
-    /// A relay that brings nothing it was asked for so long is silent.
-    pub(super) fn idle(&self) -> Duration {
+    /// How long a relay may bring nothing of what it was asked for before it counts as silent.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
         self.idle
     }
 
@@ -364,6 +383,10 @@ impl Session {
         self.challenge.as_deref()
     }
 
+    pub(super) fn set_challenge(&mut self, challenge: &str) {
+        self.challenge = Some(clip(challenge));
+    }
+
     /// Says who we are (NIP-42), with an event of kind 22242 about the challenge.
     pub async fn authenticate(&mut self, event: &nostr::Event) -> Verdict {
         self.tell("AUTH", event).await
@@ -397,7 +420,7 @@ impl Session {
 
     /// Hangs up as the protocol wants it, without waiting for a relay that does not.
     pub async fn close(mut self) {
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.connection.socket.close(None)).await;
+        let _ = tokio::time::timeout(CLOSING, self.connection.socket.close(None)).await;
     }
 
     /// A relay that sends EOSE first and its events after it would look empty. What it sent before it saw our ping
@@ -464,7 +487,7 @@ impl Session {
                     if text.get(..12).is_some_and(|head| head.contains("AUTH"))
                         && let Said::Auth(challenge) = parse(&text)
                     {
-                        self.challenge = Some(clip(&challenge));
+                        self.set_challenge(&challenge);
                     }
                     return Ok(text);
                 }

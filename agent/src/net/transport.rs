@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::dial::Stream;
 use super::permits::Permits;
-use super::{Address, Dialer};
+use super::{Address, Dialer, Purpose};
 
 /// The dialer as rust-nostr's transport. The connect timeout is the dialer's own.
 #[derive(Debug, Clone)]
@@ -70,7 +70,7 @@ impl WebSocketTransport for GuardedTransport {
     ) -> BoxedFuture<'a, Result<(WebSocketSink, WebSocketStream), TransportError>> {
         Box::pin(async move {
             let address = Address::parse(url.as_str(), self.0.guard()).map_err(TransportError::backend)?;
-            let connection = self.0.dial(&address).await.map_err(TransportError::backend)?;
+            let connection = self.0.dial(&address, Purpose::Standing).await.map_err(TransportError::backend)?;
             let (sink, stream) = connection.socket.split();
             let sink: WebSocketSink = Box::new(Sending { sink, _permits: connection.permits });
             let stream = stream.filter_map(|message| async {

@@ -13,6 +13,8 @@ use crate::net::{Address, End, Session};
 
 /// Kinds that are asked for beside those that were seen, since they come in floods.
 const USUAL: [u16; 12] = [0, 1, 3, 4, 5, 6, 7, 1_059, 1_984, 9_735, 10_002, 30_023];
+/// Kinds that many relays give to their recipients only. They are asked for last, since some relays hang up on it.
+const PRIVATE: [u16; 3] = [4, 1_059, 1_060];
 /// Requests that one second is worth.
 const REQUESTS: usize = 24;
 /// Events of one second that are looked at for their kinds.
@@ -69,9 +71,10 @@ pub(super) async fn by_kind(
     agent: &Agent,
     (address, session): (&Address, &mut Session),
     (filter, key): (&Filter, &str),
-    (second, limit): (Interval, usize),
+    (second, bounds, limit): (Interval, Bounds, usize),
     pass: &mut Pass,
 ) -> Result<()> {
+    let asked = habits::within(filter, second, bounds);
     let filter = habits::within(filter, second, Bounds::Inside);
     let seen = agent.archive.page(&filter, View::All, None, SEEN).await?;
     let mut kinds: BTreeSet<u16> = seen.iter().map(|event| event.kind).collect();
@@ -79,9 +82,11 @@ pub(super) async fn by_kind(
         Some(wanted) => kinds.extend(wanted.iter().map(Kind::as_u16)),
         None => kinds.extend(USUAL),
     }
+    let mut kinds: Vec<u16> = kinds.into_iter().collect();
+    kinds.sort_by_key(|kind| PRIVATE.contains(kind));
     let relay = Some((address.as_str().to_owned(), address.network()));
     for kind in kinds.into_iter().take(REQUESTS) {
-        let one = Filter { kinds: Some([Kind::from(kind)].into()), ..filter.clone() };
+        let one = Filter { kinds: Some([Kind::from(kind)].into()), ..asked.clone() };
         let mut page = session.request(&one.limit(limit)).await;
         let mut events = std::mem::take(&mut page.events);
         events.append(&mut page.late);
@@ -98,7 +103,8 @@ pub(super) async fn by_kind(
         let stored = agent.archive.store(batch).await?;
         pass.stored += stored.stored as u64;
         pass.known += stored.known as u64;
-        if page.end != End::Eose {
+        // A refusal is about one kind; after anything else the connection is of no more use.
+        if !matches!(page.end, End::Eose | End::Closed(_)) {
             break;
         }
     }

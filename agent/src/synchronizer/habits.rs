@@ -81,7 +81,8 @@ pub(super) fn within(filter: &Filter, interval: Interval, bounds: Bounds) -> Fil
         Bounds::Inside => 0,
         Bounds::Outside => 1,
     };
-    let filter = filter.clone().until(second(interval.until.saturating_add(margin)));
+    // Some relays read zero as no limit at all, and give their newest events.
+    let filter = filter.clone().until(second(interval.until.saturating_add(margin).max(1)));
     // There is nothing before zero, and no way to ask from before it.
     if interval.since > 0 { filter.since(second(interval.since.saturating_sub(margin))) } else { filter }
 }

@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use super::{SERVICE, failure, rest, wait_for_room};
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
-use crate::net::{Address, End, Session};
+use crate::net::permits::LIVE_PER_HOST;
+use crate::net::{Address, End, Purpose, Session};
 
 /// How often empty places are filled.
 const FILL: Duration = Duration::from_secs(10);
@@ -96,8 +97,14 @@ pub async fn run(agent: Agent) -> Result<()> {
         }
         if due && (followed.len() < places || Instant::now() >= rotate_at) {
             resting.retain(|_, rest| rest.until + LAST_REST > Instant::now());
-            let mut candidates = candidates(&agent).await?;
-            let novelties = remembered(&agent).await?;
+            let (mut candidates, novelties) = match futures::try_join!(candidates(&agent), remembered(&agent)) {
+                Ok(found) => found,
+                // The relays that are followed go on.
+                Err(error) => {
+                    tracing::warn!(%error, "failed to look for relays to follow");
+                    continue;
+                }
+            };
             if Instant::now() >= rotate_at {
                 rotate_at = Instant::now() + ROTATE;
                 let urls = followed.keys().cloned().collect();
@@ -110,6 +117,8 @@ pub async fn run(agent: Agent) -> Result<()> {
             let rests = |url: &String| resting.get(url).is_some_and(|rest| rest.until > Instant::now());
             elsewhere.retain(|_, until| *until > Instant::now());
             candidates.retain(|url| !followed.contains_key(url) && !rests(url) && !elsewhere.contains_key(url));
+            let host = |url: &String| Some(Address::parse(url, agent.dialer.guard()).ok()?.host().to_owned());
+            limit_hosts(&mut candidates, followed.keys(), &novelties, host);
             let mut free = places.saturating_sub(followed.len());
             if started.elapsed() < lease + lease / 2 {
                 // It may be that who follows these died: places are kept for them until that would show.
@@ -124,8 +133,10 @@ pub async fn run(agent: Agent) -> Result<()> {
                         elsewhere.insert(url, Instant::now() + lease / 3);
                         continue;
                     }
-                    Err(error) if error.is_passing() => break,
-                    Err(error) => return Err(error.into()),
+                    Err(error) => {
+                        tracing::warn!(%error, relay = url, "failed to claim a relay to follow");
+                        break;
+                    }
                 }
                 let (agent, name) = (agent.clone(), url.clone());
                 let task = following.spawn(async move {
@@ -145,7 +156,10 @@ pub async fn run(agent: Agent) -> Result<()> {
         };
         match ended {
             Ok((url, began, result)) => {
-                let rest = result?;
+                let rest = result.unwrap_or_else(|error| {
+                    Happening::Unfollowed { relay: &url, why: &format!("{error:#}") }.tell();
+                    LOST
+                });
                 followed.remove(&url);
                 let before = resting.get(&url).filter(|_| began.elapsed() < STEADY);
                 let length = before.map_or(rest, |before| (before.length * 2).clamp(rest, LAST_REST));
@@ -153,6 +167,7 @@ pub async fn run(agent: Agent) -> Result<()> {
                 resting.insert(url, Rest { until: Instant::now() + length, length });
             }
             Err(error) if error.is_cancelled() => {}
+            // Which relay it was is not known: all are followed anew.
             Err(error) => return Err(error.into()),
         }
     }
@@ -175,10 +190,7 @@ async fn lead(agent: &Agent, url: &str) -> Result<Duration> {
                 return Ok(LOST);
             }
             // What comes in waits for the archive; so does this.
-            Err(error) if error.is_passing() => {
-                tracing::warn!(%error, relay = url, "failed to keep others from a relay")
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => tracing::warn!(%error, relay = url, "failed to keep others from a relay"),
         }
     }
 }
@@ -205,6 +217,29 @@ fn least(mut urls: Vec<String>, novelties: &HashMap<String, Novelty>, n: usize) 
     urls
 }
 
+/// Leaves no more candidates of a host than may be followed beside those that are followed, the ones that bring most
+/// that is new. Some hosts have a hundred relays, which would fill the places and be refused a connection.
+fn limit_hosts<'a>(
+    candidates: &mut Vec<String>,
+    followed: impl Iterator<Item = &'a String>,
+    novelties: &HashMap<String, Novelty>,
+    host: impl Fn(&String) -> Option<String>,
+) {
+    let mut taken: HashMap<String, usize> = HashMap::new();
+    for host in followed.filter_map(&host) {
+        *taken.entry(host).or_default() += 1;
+    }
+    fastrand::shuffle(candidates);
+    let share = |url: &String| novelties.get(url).map_or(0.0, |novelty| novelty.share());
+    candidates.sort_by(|a, b| share(b).total_cmp(&share(a)));
+    candidates.retain(|url| {
+        let Some(host) = host(url) else { return false };
+        let taken = taken.entry(host).or_default();
+        *taken += 1;
+        *taken <= LIVE_PER_HOST
+    });
+}
+
 /// Whom to follow on `free` places: those that bring most that is new, but up to `explorers` of whom nothing is known.
 fn choose(candidates: Vec<String>, novelties: &HashMap<String, Novelty>, free: usize, explorers: usize) -> Vec<String> {
     let (mut known, mut unknown): (Vec<_>, Vec<_>) =
@@ -226,8 +261,8 @@ async fn follow(agent: &Agent, url: &str) -> Result<Duration> {
         return Ok(LAST_REST);
     }
     let filters = settings.filters.iter().map(parse_filter).collect::<Result<Vec<_>, _>>()?;
-    let (rest, why) = match Session::open(&agent.dialer, &address).await {
-        Err(error) => (REFUSED, Some(error.to_string())),
+    let (rest, why) = match Session::open(&agent.dialer, &address, Purpose::Live).await {
+        Err(error) => (if error.is_ours() { LOST } else { REFUSED }, Some(error.to_string())),
         Ok(session) => match session.follow(filters).await {
             Err(end) => (LOST, failure(end)),
             Ok(mut live) => {
@@ -236,9 +271,22 @@ async fn follow(agent: &Agent, url: &str) -> Result<Duration> {
                 let known = agent.archive.state(SERVICE, NOVELTY, url).await?;
                 let mut novelty = known.as_deref().and_then(Novelty::parse).unwrap_or_default();
                 let mut kept_at = Instant::now();
+                let mut may_log_in = settings.auth;
                 let ended = loop {
                     let heard = match live.next().await {
                         Ok(heard) => heard,
+                        Err(End::Closed(reason))
+                            if reason.starts_with("auth-required:") && std::mem::take(&mut may_log_in) =>
+                        {
+                            let Some(event) = super::auth_event(agent, &address, live.challenge())? else {
+                                break (REFUSED, failure(End::Closed(reason)));
+                            };
+                            match live.authenticate(&event).await {
+                                Ok(true) => continue,
+                                Ok(false) => break (REFUSED, failure(End::Closed(reason))),
+                                Err(end) => break (LOST, failure(end)),
+                            }
+                        }
                         Err(end @ (End::Closed(_) | End::Overflow)) => break (REFUSED, failure(end)),
                         Err(end) => break (LOST, failure(end)),
                     };
@@ -294,6 +342,20 @@ mod tests {
         assert_eq!(choose(all, &known, 20, 1).len(), 7, "places are not left empty");
         assert_eq!(choose(urls(&["x", "y"]), &known, 1, 0).len(), 1);
         assert_eq!(least(urls(&["b", "a", "new", "c"]), &known, 2), ["new", "a"]);
+    }
+
+    #[test]
+    fn a_host_with_very_many_relays_takes_two_places() {
+        let list = |hosts: &[(&str, usize)]| -> Vec<String> {
+            hosts.iter().flat_map(|(host, n)| (0..*n).map(move |n| format!("{host}/{n}"))).collect()
+        };
+        let host = |url: &String| url.split_once('/').map(|(host, _)| host.to_owned());
+        let novelties = [("many/7".to_owned(), Novelty { new: 9, all: 10 })].into();
+        let mut candidates = list(&[("many", 104), ("one", 1), ("few", 3)]);
+        limit_hosts(&mut candidates, ["few/9".to_owned()].iter(), &novelties, host);
+        let of = |name: &str| candidates.iter().filter(|url| url.starts_with(name)).count();
+        assert_eq!((of("many"), of("one"), of("few")), (2, 1, 1), "{candidates:?}");
+        assert_eq!(candidates[0], "many/7", "the one that brings most that is new");
     }
 
     #[test]

@@ -7,7 +7,9 @@ pub mod live;
 mod pager;
 mod reconcile;
 mod rest;
+mod turn;
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,25 +18,31 @@ use brotr_storage::{
     Batch, Covered, DocumentType, Gap, GapReason, Interval, IntervalSet, Method, Relay, RelayQuery, RelayState, Task,
     parse_filter,
 };
-use nostr::{EventBuilder, EventId, Filter, RelayUrl};
+use nostr::{Event, EventBuilder, EventId, Filter, RelayUrl};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use lanes::Lanes;
 pub use pager::{Bounds, Cap, Pager, Proof, SMALLEST_CAP};
 pub use rest::Trouble;
+use turn::Turn;
 
 use crate::agent::{Agent, now};
 use crate::config::{Profile, Synchronizer};
 use crate::happening::Happening;
 use crate::net::info::Info;
-use crate::net::{Address, DialError, End, Session, Verdict};
-use crate::rounds::rounds;
+use crate::net::{Address, End, Purpose, Session, Verdict};
+use crate::rounds::Rounds;
+use crate::supervisor::Pulse;
 
 /// The daemon turns to other relays after so many requests to one, and comes back.
 const A_TURN: u64 = 200;
 
-/// A second that was too dense for a page is tried again after so many seconds.
+/// A second that was too dense for a page is tried again after this many seconds, and so is a span of which the relay
+/// does not give all that it names,
 const DENSE_REST: i64 = 86_400;
+/// and a span that came out of order after these: what arrives while a page is sent may be why.
+const DISORDER_REST: i64 = 3_600;
 /// Seconds until it is tried again whether a lane is free.
 const LANE_WAIT: i64 = 15;
 /// How long to wait for somebody to make room on the disk.
@@ -73,23 +81,22 @@ pub struct Pass {
     /// Whether there is more to fetch right away.
     #[serde(skip)]
     pub unfinished: bool,
+    /// What the pass may cost.
+    #[serde(skip)]
+    turn: Turn,
 }
 
-/// For ever: synchronizes relays that are due and up.
-///
-/// # Errors
-/// When the archive cannot be used.
-pub async fn run(agent: Agent) -> Result<()> {
-    // The monitor says who is up. Where it does not run, everybody may be.
+/// Synchronizes relays that are due and up, forever.
+pub async fn run(agent: &Agent, pulse: &Pulse) -> Infallible {
     let lanes = Lanes::new(&agent.config.synchronizer.overrides);
+    // The monitor says which relays are up. Where it does not run, any may be.
     let states =
         if agent.config.monitor.enabled { vec![RelayState::Up] } else { vec![RelayState::Up, RelayState::New] };
-    let due = |limit| {
+    let claim = |limit| {
         let networks = agent.dialer.networks();
         let query = RelayQuery { networks, states: states.clone(), limit, ..RelayQuery::default() };
-        let agent = agent.clone();
         async move {
-            if !room(&agent) {
+            if !room(agent) {
                 tokio::time::sleep(DISK_WAIT).await;
                 return Ok(Vec::new());
             }
@@ -99,29 +106,29 @@ pub async fn run(agent: Agent) -> Result<()> {
     let work = |relay: Relay| {
         let (agent, lanes) = (agent.clone(), lanes.clone());
         async move {
-            // It may have waited here for too long.
-            if !agent.archive.renew(Task::Sync, &relay.url, agent.lease()).await? {
-                return Ok(());
-            }
-            let ended = tokio::select! {
+            tokio::select! {
                 ended = turn(&agent, &lanes, &relay) => ended,
                 ended = hold(&agent, &relay.url) => ended,
-            };
-            agent.archive.release(Task::Sync, Some(&relay.url), agent.holder).await?;
-            ended
+            }
         }
     };
-    rounds(agent.config.synchronizer.concurrency, due, work).await
+    let concurrency = agent.config.synchronizer.concurrency;
+    Rounds { agent, task: Task::Sync, concurrency, pulse }.run(claim, work).await
 }
 
-/// For ever: keeps others away from a relay that is in work.
+/// Renews the lease of a relay that is in work, until another agent has it.
 async fn hold(agent: &Agent, url: &str) -> Result<()> {
     let lease = agent.lease();
     loop {
-        tokio::time::sleep(std::time::Duration::from_secs(lease.seconds.unsigned_abs().div_ceil(3))).await;
-        if !agent.archive.renew(Task::Sync, url, lease).await? {
-            tracing::warn!(relay = url, "another agent has taken over a relay that was in work here");
-            return Ok(());
+        tokio::time::sleep(Duration::from_secs(lease.seconds.unsigned_abs().div_ceil(3))).await;
+        match agent.archive.renew(Task::Sync, url, lease).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!(relay = url, "another agent has taken over a relay that was in work here");
+                return Ok(());
+            }
+            // There are two more tries before the lease ends.
+            Err(error) => tracing::warn!(%error, relay = url, "failed to renew the lease of a relay"),
         }
     }
 }
@@ -154,10 +161,10 @@ pub async fn pass(
 ) -> Result<Pass> {
     let mut pass = Pass { relay: address.as_str().to_owned(), ..Pass::default() };
     let settings = agent.config.synchronizer.of(address.as_str(), address.host());
-    match Session::open(&agent.dialer, address).await {
+    match Session::open(&agent.dialer, address, Purpose::Visit).await {
         Err(error) => {
             pass.error = Some(error.to_string());
-            if matches!(error, DialError::Way(_)) {
+            if error.is_ours() {
                 pass.trouble = Trouble::Ours;
             }
         }
@@ -165,7 +172,8 @@ pub async fn pass(
             if let Some(idle) = settings.request_timeout {
                 session.set_idle(idle.get());
             }
-            walk(agent, address, (&mut session, &settings), most, &mut pass, progress).await?;
+            pass.turn = Turn::new(most, session.idle());
+            walk(agent, address, (&mut session, &settings), &mut pass, progress).await?;
             pass.bytes = session.received() + session.sent();
             session.close().await;
         }
@@ -188,7 +196,6 @@ async fn walk(
     agent: &Agent,
     address: &Address,
     (session, config): (&mut Session, &Synchronizer),
-    most: Option<u64>,
     pass: &mut Pass,
     progress: impl Fn(&Pass) + Send + Sync,
 ) -> Result<()> {
@@ -211,23 +218,32 @@ async fn walk(
         // Of a relay that gives fewer events than any we know of, it could never be told from a complete one.
         // A gap in which nothing was seen is one of a full margin, and worth another try.
         let tiny = |gap: &Gap| gap.count.is_some_and(|n| (1..SMALLEST_CAP as i64).contains(&n));
-        let rests =
-            |gap: &&Gap| gap.reason == GapReason::DenseSecond && (gap.tried_at + DENSE_REST > now() || tiny(gap));
+        let rests = |gap: &&Gap| match gap.reason {
+            GapReason::DenseSecond => gap.tried_at + DENSE_REST > now() || tiny(gap),
+            GapReason::NotGiven => gap.tried_at + DENSE_REST > now(),
+            GapReason::Disorder => gap.tried_at + DISORDER_REST > now(),
+            _ => false,
+        };
         let dense = report.iter().flat_map(|r| r.gaps.iter().filter(rests)).map(|gap| gap.interval);
         let covered: IntervalSet = report.iter().flat_map(|r| &r.covered).map(|c| c.interval).chain(dense).collect();
         let mut missing = covered.missing(window);
         if compares {
             let mut left = IntervalSet::default();
             let again = reconcile::is_due_again(agent, address, &key, config.recheck.as_secs()).await?;
-            let parts = if again { vec![window] } else { missing };
+            // A comparison of everything may take several turns, and goes on where the last one stopped.
+            let resumed = if again { reconcile::resumed(agent, address, &key, window).await? } else { None };
+            let parts = if again { vec![resumed.unwrap_or(window)] } else { missing };
             for part in parts.into_iter().rev() {
                 let relay = (address, &mut *session);
                 // What is compared again is not paged: then any event is worth it.
                 let what = (&filter, key.as_str(), if again { 1 } else { reconcile::WORTH });
                 let compared = reconcile::window(agent, relay, what, part, pass, &progress).await?;
                 left.extend(compared.left.intervals().iter().copied());
-                if compared.failure.is_some() {
-                    pass.error = compared.failure;
+                if let (true, Some(until)) = (again, compared.stopped_at) {
+                    reconcile::stop_at(agent, address, &key, until).await?;
+                }
+                if compared.failure.is_some() || compared.stopped_at.is_some() {
+                    (pass.error, pass.unfinished) = (compared.failure, compared.stopped_at.is_some());
                     return Ok(());
                 }
             }
@@ -241,19 +257,25 @@ async fn walk(
             let mut pager = Pager::new(missing, bounds.unwrap_or(Bounds::Outside), page_size);
             let mut ended = false;
             while let Some(asked) = pager.next(&filter) {
-                if most.is_some_and(|most| pass.requests >= most) || !room(agent) {
+                if pass.turn.is_over(pass.requests, session.received()) || !room(agent) {
                     (pass.unfinished, ended) = (true, true);
                     break;
                 }
                 let on = (&mut *session, config.auth);
-                let sample = match page(agent, address, on, (&mut pager, &asked, &key), pass).await? {
-                    Ok(sample) => sample,
-                    Err(failure) => {
-                        (pass.error, ended) = (Some(failure), true);
-                        break;
-                    }
-                };
-                if let (None, Some(sample)) = (bounds, sample) {
+                let answer = page(agent, address, on, (&mut pager, &asked, &key), pass).await?;
+                let mut failure = answer.failure.or_else(|| pass.turn.hopeless());
+                if let (None, Some(n)) = (&failure, answer.retry)
+                    && let Err(error) = turn::recover(agent, address, session, &answer.end, n).await
+                {
+                    // The request that broke off is what stays unproven.
+                    give_up(agent, address, (&mut pager, &key), &answer.end, pass).await?;
+                    failure = Some(error);
+                }
+                if failure.is_some() {
+                    (pass.error, ended) = (failure, true);
+                    break;
+                }
+                if let (None, Some(sample)) = (bounds, answer.sample) {
                     bounds = habits::probe_bounds(agent, address, session, sample, pass).await?;
                     pager.learn(bounds.unwrap_or(Bounds::Outside));
                 }
@@ -277,7 +299,7 @@ async fn walk(
             {
                 pass.gaps -= 1;
             } else if agent.config.profile == Profile::Bigbrotr {
-                dense::by_kind(agent, (address, &mut *session), what, (second, page_size), pass).await?;
+                dense::by_kind(agent, (address, &mut *session), what, (second, bounds, page_size), pass).await?;
             }
             progress(pass);
         }
@@ -299,14 +321,43 @@ fn max_limit(info: Option<&Info>) -> Option<usize> {
 
 const SERVICE: &str = "synchronizer";
 
-/// Fetches, checks and stores one page with what it proves. Gives an event that the relay holds, or why it is left.
+/// What came of one page.
+struct Answer {
+    /// An event that the relay holds.
+    sample: Option<(EventId, i64)>,
+    /// Why the relay is left.
+    failure: Option<String>,
+    /// The page failed and is to be asked for again: how often that is so in a row.
+    retry: Option<u32>,
+    end: End,
+}
+
+/// Leaves what a pager has not walked as a gap, for a request that broke off and could not be repeated.
+async fn give_up(
+    agent: &Agent,
+    address: &Address,
+    (pager, key): (&mut Pager, &str),
+    end: &End,
+    pass: &mut Pass,
+) -> Result<()> {
+    let Some((interval, reason, count)) = pager.give_up(end) else { return Ok(()) };
+    pass.gaps += 1;
+    let gap = Gap { interval, reason, count, tried_at: now() };
+    let relay = Some((address.as_str().to_owned(), address.network()));
+    let batch = Batch { relay, seen_at: now(), filter: key.to_owned(), gaps: vec![gap], ..Batch::default() };
+    agent.archive.store(batch).await?;
+    Ok(())
+}
+
+/// Fetches, checks and stores one page with what it proves.
 async fn page(
     agent: &Agent,
     address: &Address,
     (session, auth): (&mut Session, bool),
     (pager, asked, key): (&mut Pager, &Filter, &str),
     pass: &mut Pass,
-) -> Result<Result<Option<(EventId, i64)>, String>> {
+) -> Result<Answer> {
+    let began = Instant::now();
     let mut page = session.request(asked).await;
     let locked = matches!(&page.end, End::Closed(reason) if reason.starts_with("auth-required:"));
     if auth && locked && page.transferred == 0 && log_in(agent, address, session).await? {
@@ -317,6 +368,10 @@ async fn page(
     let mut checked = agent.ingest.check(std::mem::take(&mut page.events)).await?;
     let sound: Vec<_> = checked.sound().collect();
     let proof = pager.take(&page, &sound);
+    pass.turn.page(sound.len(), began.elapsed());
+    if proof.covered.is_some() {
+        pass.turn.progress();
+    }
     let settled = now() - agent.config.synchronizer.settle.as_secs();
     let mut rejected = page.transferred - sound.len();
     if !page.late.is_empty() {
@@ -360,23 +415,29 @@ async fn page(
     let single = |gap: &&Gap| gap.reason == GapReason::DenseSecond && gap.interval.since == gap.interval.until;
     pass.dense.extend(gaps.iter().filter(single).map(|gap| gap.interval));
     Happening::PageStored { relay: address.as_str(), stored, rejected }.tell();
-    let failure = match page.end {
-        End::Eose => {
-            let untrusted = gaps.first().filter(|gap| gap.reason != GapReason::DenseSecond);
-            untrusted.map(|gap| gap.reason.to_string())
-        }
+    // A page out of order costs its own span, and the walk goes on below it.
+    let named = |gap: &&Gap| !matches!(gap.reason, GapReason::DenseSecond | GapReason::Disorder);
+    let failure = match &page.end {
+        _ if proof.retry.is_some() => None,
+        End::Eose => gaps.first().filter(named).map(|gap| gap.reason.to_string()),
         // Either it goes on in smaller pages, or there is a gap.
         End::Overflow if gaps.is_empty() => None,
-        end => failure(end),
+        end => failure(end.clone()),
     };
-    Ok(failure.map_or_else(|| Ok(sound.first().copied()), Err))
+    Ok(Answer { sample: sound.first().copied(), failure, retry: proof.retry, end: page.end })
 }
 
-/// Says who we are, if the relay has asked for it; whether it took our word.
+/// Says who we are (NIP-42) if the relay has asked for that; returns whether it accepts it.
 async fn log_in(agent: &Agent, address: &Address, session: &mut Session) -> Result<bool> {
-    let Some(challenge) = session.challenge() else { return Ok(false) };
+    let Some(event) = auth_event(agent, address, session.challenge())? else { return Ok(false) };
+    Ok(session.authenticate(&event).await == Verdict::Accepted)
+}
+
+/// The event that says who we are (NIP-42), if there is a challenge.
+fn auth_event(agent: &Agent, address: &Address, challenge: Option<&str>) -> Result<Option<Event>> {
+    let Some(challenge) = challenge else { return Ok(None) };
     let event = EventBuilder::auth(challenge, RelayUrl::parse(address.as_str())?);
-    Ok(session.authenticate(&agent.signer.sign(event)?).await == Verdict::Accepted)
+    Ok(Some(agent.signer.sign(event)?))
 }
 
 /// What went wrong with a request, in words.

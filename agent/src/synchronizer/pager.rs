@@ -4,6 +4,9 @@
 //! NIP-01 has `since` and `until` inside; some relays leave them outside. Until a relay has shown which it does, and
 //! with those that leave them out, each request reaches one second further at both ends.
 //!
+//! A page that fails is asked for again a few times. A page out of order proves nothing, and the walk goes on below its
+//! oldest event.
+//!
 //! A page ends at its oldest event, and the next one starts there, inclusive, since the relay may hold more events
 //! of that second than the page could take. A second with more events than a page is found because a page then
 //! holds that second only; what is in it beyond the page cannot be reached this way, and becomes a gap.
@@ -14,6 +17,7 @@ use brotr_storage::{GapReason, Interval};
 use nostr::{EventId, Filter};
 
 use super::habits::within;
+use super::rest::Trouble;
 use crate::net::{End, Page};
 
 /// No relay gives fewer events at a time than this, if it has more. Caps are not constant (some count bytes), so a page
@@ -22,6 +26,13 @@ pub const SMALLEST_CAP: usize = 10;
 
 /// So often must pages be cut off to show a cap: once may be an event that arrived meanwhile.
 const CUT_OFF: u32 = 3;
+
+/// How often in a row a page that failed is asked for again,
+const RETRIES: u32 = 4;
+/// and how often while the relay has not answered anything on this walk.
+const FIRST_RETRIES: u32 = 2;
+/// After this many good pages in a row a smaller limit is doubled again.
+const GOOD_PAGES: u32 = 10;
 
 /// Walks one window of time from its end to its beginning.
 #[derive(Debug)]
@@ -38,8 +49,15 @@ pub struct Pager {
     short: Option<usize>,
     /// The most events of a page that was shorter than asked for and not the last one, and how often that was seen.
     cut_off: (usize, u32),
-    /// A page broke off, and smaller ones may not.
+    /// The limit at the start of the walk.
+    full_limit: usize,
+    /// Larger pages broke off again and again, and smaller ones may not.
     broken: Option<usize>,
+    /// Pages that failed in a row,
+    failures: u32,
+    /// and pages that did not, since the last failure.
+    good: u32,
+    answered: bool,
 }
 
 /// Whether a relay counts the seconds `since` and `until` in.
@@ -67,6 +85,14 @@ pub struct Proof {
     pub covered: Option<Interval>,
     /// Not proven, with the reason and a count of the events seen in it.
     pub gap: Option<(Interval, GapReason, Option<i64>)>,
+    /// The page failed and is asked for again: how often that is so in a row.
+    pub retry: Option<u32>,
+}
+
+impl Proof {
+    fn of(covered: Option<Interval>, gap: Option<(Interval, GapReason, Option<i64>)>) -> Self {
+        Self { covered, gap, retry: None }
+    }
 }
 
 impl Pager {
@@ -82,7 +108,11 @@ impl Pager {
             pending: None,
             short: None,
             cut_off: (0, 0),
+            full_limit: limit,
             broken: None,
+            failures: 0,
+            good: 0,
+            answered: false,
         }
     }
 
@@ -106,6 +136,55 @@ impl Pager {
         self.broken.map(Cap::Guessed).or(seen)
     }
 
+    /// Ends the walk after a request that broke off; gives what was not walked.
+    pub fn give_up(&mut self, end: &End) -> Option<(Interval, GapReason, Option<i64>)> {
+        let until = self.until.take()?;
+        let until = self.pending.take().map_or(until, |pending| pending.second);
+        Some((Interval::new(self.since, until)?, reason(end)?, None))
+    }
+
+    /// Returns whether a page that failed is asked for again, and counts it.
+    fn may_retry(&mut self, page: &Page) -> bool {
+        let most = if self.answered { RETRIES } else { FIRST_RETRIES };
+        if Trouble::of(&page.end) != Trouble::Passing || matches!(page.end, End::Eose | End::Overflow) {
+            return false;
+        }
+        // Once is chance. Some relays hang up after a number of bytes in a second: what they give is lost again and
+        // again, unless less is asked for.
+        if self.failures > 0 && matches!(page.end, End::Disconnect(_) | End::Timeout) && page.transferred > SMALLEST_CAP
+        {
+            self.limit = (page.transferred / 2).max(SMALLEST_CAP);
+            self.broken = Some(self.limit);
+        }
+        (self.failures, self.good) = (self.failures + 1, 0);
+        self.failures <= most
+    }
+
+    /// Counts a page that did not fail, and asks for larger ones after some of them.
+    fn succeed(&mut self) {
+        (self.answered, self.failures, self.good) = (true, 0, self.good + 1);
+        if self.good >= GOOD_PAGES && self.limit < self.full_limit {
+            self.good = 0;
+            self.limit = (self.limit * 2).min(self.full_limit);
+        }
+    }
+
+    /// Leaves the span of a page out of order as a gap: the relay may have left out any event of it. The walk goes on at
+    /// its oldest event.
+    fn skip_disorder(&mut self, until: i64, oldest: Option<i64>, transferred: usize) -> Proof {
+        let last = self.pending.take().map_or(until, |pending| pending.second);
+        let first = match oldest {
+            Some(oldest) if oldest < until => oldest + 1,
+            Some(_) => until,
+            None => self.since,
+        };
+        self.boundary.clear();
+        self.short = None;
+        self.until = (first > self.since).then(|| first - 1);
+        let count = i64::try_from(transferred).ok();
+        Proof::of(None, Interval::new(first, last).map(|i| (i, GapReason::Disorder, count)))
+    }
+
     /// Takes what came: how the page ended, and ids and times of those of its events that are sound.
     pub fn take(&mut self, page: &Page, sound: &[(EventId, i64)]) -> Proof {
         let Some(until) = self.until else { return Proof::default() };
@@ -116,33 +195,30 @@ impl Pager {
             return Proof::default();
         }
         let failed = match &page.end {
-            End::Timeout => Some(GapReason::Timeout),
-            End::Closed(_) => Some(GapReason::Closed),
-            End::Notice(_) => Some(GapReason::Notice),
-            End::Disconnect(_) => Some(GapReason::Disconnect),
-            End::Overflow => Some(GapReason::Overflow),
+            End::Timeout | End::Closed(_) | End::Notice(_) | End::Disconnect(_) | End::Overflow => reason(&page.end),
             // After some events, others that follow are what a live subscription brings. After none they are the
             // stored ones, and who knows how many.
             End::Eose if page.transferred == 0 && !page.late.is_empty() => Some(GapReason::LateEvents),
             End::Eose if page.outside > 0 => Some(GapReason::FilterIgnored),
-            End::Eose if !page.in_order => Some(GapReason::Disorder),
             End::Eose if sound.is_empty() && page.transferred > 0 => Some(GapReason::InvalidEvents),
             End::Eose => None,
         };
         if let Some(reason) = failed {
-            if matches!(page.end, End::Disconnect(_) | End::Timeout) && page.transferred > SMALLEST_CAP {
-                // Relays there are that hang up after so many bytes in a second: what they give is lost again and again,
-                // unless less is asked for.
-                self.broken = Some((page.transferred / 2).max(SMALLEST_CAP));
+            if self.may_retry(page) {
+                return Proof { retry: Some(self.failures), ..Proof::default() };
             }
             self.until = None;
             let count = i64::try_from(page.transferred).ok();
             let until = self.pending.take().map_or(until, |pending| pending.second);
-            return Proof { covered: None, gap: Interval::new(self.since, until).map(|i| (i, reason, count)) };
+            return Proof::of(None, Interval::new(self.since, until).map(|i| (i, reason, count)));
         }
+        self.succeed();
         // What lies in the margin is welcome, and says nothing about the window.
         let inside: Vec<_> = sound.iter().filter(|(_, at)| self.since <= *at && *at <= until).collect();
         let oldest = inside.iter().map(|(_, at)| *at).min();
+        if !page.in_order {
+            return self.skip_disorder(until, oldest, page.transferred);
+        }
         if let Some(oldest) = oldest.filter(|oldest| *oldest < until) {
             // That there is more shows that the page before was cut off.
             if let Some(n) = self.short {
@@ -152,7 +228,7 @@ impl Pager {
             self.boundary = inside.iter().filter(|(_, at)| *at == oldest).map(|(id, _)| *id).collect();
             self.until = Some(oldest);
             let gap = self.pending.take().map(Pending::gap);
-            return Proof { covered: Interval::new(oldest + 1, until), gap };
+            return Proof::of(Interval::new(oldest + 1, until), gap);
         }
         let full = page.transferred >= self.limit.min(SMALLEST_CAP);
         if oldest.is_some() && until > self.since {
@@ -163,7 +239,7 @@ impl Pager {
             self.boundary.clear();
             self.until = Some(until - 1);
             let before = self.pending.replace(Pending { second: until, seen, full });
-            return Proof { covered: None, gap: before.map(Pending::gap) };
+            return Proof::of(None, before.map(Pending::gap));
         }
         let pending = self.pending.take();
         if oldest.is_none() && full {
@@ -171,26 +247,38 @@ impl Pager {
             if until > self.since {
                 self.until = Some(until - 1);
                 self.pending = Some(Pending { second: until, seen: 0, full });
-                return Proof { covered: None, gap: pending.map(Pending::gap) };
+                return Proof::of(None, pending.map(Pending::gap));
             }
             self.until = None;
             let last = pending.map_or(until, |pending| pending.second);
-            return Proof { covered: None, gap: Interval::new(self.since, last).map(|i| dense(i, 0)) };
+            return Proof::of(None, Interval::new(self.since, last).map(|i| dense(i, 0)));
         }
         self.until = None;
         match pending {
             // There is nothing older, and the page before was not cut off.
             Some(Pending { second, full: false, .. }) if oldest.is_none() => {
-                Proof { covered: Interval::new(self.since, second), gap: None }
+                Proof::of(Interval::new(self.since, second), None)
             }
-            None if !full => Proof { covered: Interval::new(self.since, until), gap: None },
-            None => Proof { covered: None, gap: Interval::new(self.since, until).map(|i| dense(i, inside.len())) },
+            None if !full => Proof::of(Interval::new(self.since, until), None),
+            None => Proof::of(None, Interval::new(self.since, until).map(|i| dense(i, inside.len()))),
             Some(cut_off) if full => {
                 let whole = Interval::new(self.since, cut_off.second);
-                Proof { covered: None, gap: whole.map(|i| dense(i, inside.len())) }
+                Proof::of(None, whole.map(|i| dense(i, inside.len())))
             }
-            Some(cut_off) => Proof { covered: Interval::new(self.since, until), gap: Some(cut_off.gap()) },
+            Some(cut_off) => Proof::of(Interval::new(self.since, until), Some(cut_off.gap())),
         }
+    }
+}
+
+/// Why a span is not proven after a request that ended like this; `None` after EOSE.
+fn reason(end: &End) -> Option<GapReason> {
+    match end {
+        End::Timeout => Some(GapReason::Timeout),
+        End::Closed(_) => Some(GapReason::Closed),
+        End::Notice(_) => Some(GapReason::Notice),
+        End::Disconnect(_) => Some(GapReason::Disconnect),
+        End::Overflow => Some(GapReason::Overflow),
+        End::Eose => None,
     }
 }
 
@@ -246,6 +334,7 @@ mod tests {
             // A relay that counts bytes gives fewer events at one time than at another.
             let cap =
                 if self.uneven && self.asked % 2 == 1 { self.cap.div_ceil(2).max(SMALLEST_CAP) } else { self.cap };
+            let mut all = found.clone();
             found.truncate(cap.min(filter.limit.expect("always asked")));
             let failure = self.failures.get(self.asked).copied().unwrap_or(0);
             self.asked += 1;
@@ -256,21 +345,23 @@ mod tests {
                 4 => End::Notice("no".into()),
                 _ => End::Eose,
             };
+            let mut in_order = true;
+            if failure == 5 && all.first().map(|(_, at)| at) != all.last().map(|(_, at)| at) {
+                // Oldest first: what is left out is what is newest.
+                all.reverse();
+                all.truncate(cap.min(filter.limit.expect("always asked")));
+                in_order = all.first().map(|(_, at)| at) == all.last().map(|(_, at)| at);
+                if !in_order {
+                    found = all;
+                }
+                in_order = failure != 5 || in_order;
+            }
             if end != End::Eose {
                 found.truncate(found.len() / 2);
             }
             self.transferred += found.len();
             let events: Vec<_> = found.into_iter().map(event).collect();
-            Page {
-                transferred: events.len(),
-                events,
-                outside: 0,
-                in_order: true,
-                late: vec![],
-                took: None,
-                end,
-                room: None,
-            }
+            Page { transferred: events.len(), events, outside: 0, in_order, late: vec![], took: None, end, room: None }
         }
     }
 
@@ -294,7 +385,7 @@ mod tests {
             seconds in prop::collection::vec(0_i64..40, 0..120),
             cap in SMALLEST_CAP..30,
             limit in SMALLEST_CAP..40,
-            failures in prop::collection::vec(prop_oneof![12 => Just(0_u8), 1 => 1_u8..5], 0..60),
+            failures in prop::collection::vec(prop_oneof![12 => Just(0_u8), 1 => 1_u8..6], 0..60),
             since in 0_i64..10,
             exclusive: bool,
             uneven: bool,

@@ -1,5 +1,7 @@
 //! Proving windows by comparison (NIP-77): what both sides have becomes sightings and is not sent again.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
 use brotr_storage::{Batch, Covered, Gap, GapReason, Interval, IntervalSet, Method, View};
 use nostr::{EventId, Filter};
@@ -29,6 +31,9 @@ const BROKEN: i64 = 86_400;
 const REFUSALS: u32 = 24;
 const REFUSED: &str = "negentropy refused until";
 const COMPARED: &str = "compared at";
+const STOPPED: &str = "comparing stopped at";
+/// How often in a row a request by id that failed is repeated.
+const RETRIES: u32 = 4;
 
 /// What came of comparing.
 pub(super) struct Compared {
@@ -36,6 +41,8 @@ pub(super) struct Compared {
     pub(super) left: IntervalSet,
     /// What went wrong with the relay.
     pub(super) failure: Option<String>,
+    /// The turn was over: what lies at this second and before is still to be compared.
+    pub(super) stopped_at: Option<i64>,
 }
 
 /// Whether a relay is worth asking, where nothing else speaks against it: it has not refused of late.
@@ -60,8 +67,21 @@ pub(super) async fn is_due_again(agent: &Agent, address: &Address, key: &str, af
     }
 }
 
+/// Remembers where a comparison of everything stopped.
+pub(super) async fn stop_at(agent: &Agent, address: &Address, key: &str, until: i64) -> Result<()> {
+    Ok(agent.archive.set_state(SERVICE, STOPPED, &place(address, key), &until.to_string()).await?)
+}
+
+/// What is left of a window after the turns before, if a comparison of everything was begun.
+pub(super) async fn resumed(agent: &Agent, address: &Address, key: &str, window: Interval) -> Result<Option<Interval>> {
+    let stopped = agent.archive.state(SERVICE, STOPPED, &place(address, key)).await?;
+    let until = stopped.and_then(|at| at.parse::<i64>().ok());
+    Ok(until.and_then(|until| Interval::new(window.since, until.min(window.until))))
+}
+
 /// Remembers that everything was compared.
 pub(super) async fn compared(agent: &Agent, address: &Address, key: &str) -> Result<()> {
+    agent.archive.set_state(SERVICE, STOPPED, &place(address, key), "").await?;
     Ok(agent.archive.set_state(SERVICE, COMPARED, &place(address, key), &now().to_string()).await?)
 }
 
@@ -97,11 +117,19 @@ pub(super) async fn window(
     pass: &mut Pass,
     progress: &(impl Fn(&Pass) + Sync),
 ) -> Result<Compared> {
-    let mut compared = Compared { left: IntervalSet::default(), failure: None };
+    let mut compared = Compared { left: IntervalSet::default(), failure: None, stopped_at: None };
     let settled = now() - agent.config.synchronizer.settle.as_secs();
     compared.left.extend(Interval::new(window.since.max(settled + 1), window.until));
     let (mut until, mut span, mut refusals) = (window.until.min(settled), FIRST_SPAN, 0);
     while let Some(interval) = Interval::new(window.since.max(until.saturating_sub(span - 1)), until) {
+        if pass.turn.is_over(pass.requests, session.received()) {
+            compared.stopped_at = Some(until);
+            return Ok(compared);
+        }
+        compared.failure = pass.turn.hopeless();
+        if compared.failure.is_some() {
+            return Ok(compared);
+        }
         match piece(agent, (address, &mut *session), (filter, key, worth), interval, pass, progress).await? {
             Piece::Refused if refusals >= REFUSALS => {
                 give_up(agent, address, "every window is too large", BELIEVED).await?;
@@ -118,7 +146,10 @@ pub(super) async fn window(
                 return Ok(compared);
             }
             Piece::Left | Piece::TooLarge | Piece::Refused => compared.left.insert(interval),
-            Piece::Proven => refusals = 0,
+            Piece::Proven => {
+                refusals = 0;
+                pass.turn.progress();
+            }
         }
         span = span.saturating_mul(2);
         until = interval.since - 1;
@@ -140,7 +171,7 @@ pub(super) async fn second(
     progress: &(impl Fn(&Pass) + Sync),
 ) -> Result<bool> {
     let compared = window(agent, relay, (filter, key, 0), second, pass, progress).await?;
-    Ok(compared.failure.is_none() && compared.left.intervals().is_empty())
+    Ok(compared.failure.is_none() && compared.stopped_at.is_none() && compared.left.intervals().is_empty())
 }
 
 /// Remembers for so many seconds that a relay is not to be asked.
@@ -167,7 +198,21 @@ async fn piece(
     }
     let began = now();
     let ours = agent.archive.ids(&wide, View::All).await?;
-    let found = match session.reconcile(&wide, &ours).await {
+    let mut found = session.reconcile(&wide, &ours).await;
+    let asks_who = |found: &_| matches!(found, Err(Refusal::Unwilling(why)) if why.starts_with("auth-required:"));
+    if asks_who(&found) {
+        // It says nothing of what the relay can do.
+        pass.requests += 1;
+        let auth = agent.config.synchronizer.of(address.as_str(), address.host()).auth;
+        if !auth || !super::log_in(agent, address, session).await? {
+            return Ok(Piece::Unwilling);
+        }
+        found = session.reconcile(&wide, &ours).await;
+        if asks_who(&found) {
+            return Ok(Piece::Unwilling);
+        }
+    }
+    let found = match found {
         Ok(found) => found,
         Err(Refusal::TooLarge) => {
             pass.requests += 1;
@@ -195,8 +240,14 @@ async fn piece(
         agent.archive.store(Batch { gone: part.to_vec(), seen_at: began, ..batch(address, key) }).await?;
     }
     let not_given = match fetch(agent, (address, session), key, &found.missing, pass, progress).await? {
-        Ok(not_given) => not_given,
-        Err(why) => return Ok(Piece::Failed(why)),
+        Fetched::All => 0,
+        Fetched::But(not_given) => not_given,
+        Fetched::Refused(why) => {
+            // It compares, and does not give by id what it names: its history is read page by page.
+            give_up(agent, address, &why, BELIEVED).await?;
+            return Ok(Piece::Unwilling);
+        }
+        Fetched::Failed(why) => return Ok(Piece::Failed(why)),
     };
     let both: Vec<EventId> = ours.into_iter().map(|(id, _)| id).filter(|id| !found.extra.contains(id)).collect();
     pass.known += both.len() as u64;
@@ -210,13 +261,26 @@ async fn piece(
     let gap = || Gap { interval, reason: GapReason::NotGiven, count: i64::try_from(not_given).ok(), tried_at: at };
     let gaps: Vec<Gap> = (not_given > 0).then(gap).into_iter().collect();
     pass.gaps += gaps.len() as u64;
-    let covered = vec![Covered { interval, method: Method::Negentropy, proven_at: at }];
+    let claim = Covered { interval, method: Method::Negentropy, proven_at: at };
+    let covered = (not_given == 0).then_some(claim).into_iter().collect();
     agent.archive.store(Batch { known: last.to_vec(), covered, gaps, ..batch(address, key) }).await?;
     progress(pass);
     Ok(Piece::Proven)
 }
 
-/// Fetches events by id; says how many the relay named and does not give.
+/// What came of asking for events by id.
+enum Fetched {
+    /// Every event came.
+    All,
+    /// The relay names this many events and does not give them.
+    But(usize),
+    /// The relay gives no events by id.
+    Refused(String),
+    /// Something went wrong with the relay.
+    Failed(String),
+}
+
+/// Fetches events by id.
 async fn fetch(
     agent: &Agent,
     (address, session): (&Address, &mut Session),
@@ -224,49 +288,76 @@ async fn fetch(
     missing: &[EventId],
     pass: &mut Pass,
     progress: &(impl Fn(&Pass) + Sync),
-) -> Result<Result<usize, String>> {
-    let (mut not_given, mut in_vain) = (0, 0);
+) -> Result<Fetched> {
     let asked = |ids: &[EventId]| Filter::new().ids(ids.iter().copied());
+    // A relay may send one event several times: what counts is which ids came, not how many messages.
+    let mut left: HashSet<EventId> = missing.iter().copied().collect();
     pass.expected = missing.len() as u64;
     session.forget_ahead().await;
     // Some relays take one subscription at a time.
     let (mut ahead, mut was_ahead) = (true, false);
-    let mut chunks = missing.chunks(FETCHED).peekable();
-    while let Some(ids) = chunks.next() {
-        if in_vain == IN_VAIN {
-            not_given += ids.len();
-            continue;
-        }
+    let (mut in_vain, mut failures) = (0, 0);
+    let chunks: Vec<&[EventId]> = missing.chunks(FETCHED).collect();
+    let mut place = 0;
+    while let Some(ids) = chunks.get(place) {
         super::wait_for_room(agent).await;
-        let next = chunks.peek().filter(|_| ahead && in_vain + 1 < IN_VAIN).map(|ids| asked(ids));
+        let next = chunks.get(place + 1).filter(|_| ahead && in_vain + 1 < IN_VAIN).map(|ids| asked(ids));
         let mut page = session.request_ahead(&asked(ids), next.as_ref()).await;
         if was_ahead && page.transferred == 0 && matches!(page.end, End::Closed(_)) {
-            ahead = false;
+            (ahead, pass.requests) = (false, pass.requests + 1);
             page = session.request(&asked(ids)).await;
         }
         was_ahead = ahead && next.is_some();
-        pass.expected -= ids.len() as u64;
         let mut events = std::mem::take(&mut page.events);
         let late = page.late.len();
         events.append(&mut page.late);
         let checked = agent.ingest.check(events).await?;
-        let sound = checked.sound().count();
+        let sound: Vec<EventId> = checked.sound().map(|(id, _)| id).collect();
+        let before = left.len();
+        sound.iter().for_each(|id| {
+            left.remove(id);
+        });
+        let came = before - left.len();
         pass.requests += 1;
         pass.transferred += (page.transferred + late) as u64;
-        pass.rejected += (page.transferred + late).saturating_sub(sound) as u64;
+        pass.rejected += (page.transferred + late).saturating_sub(sound.len()) as u64;
         let known = checked.known_ids();
         let batch = Batch { events: checked.new, known, ..batch(address, key) };
         let stored = agent.archive.store(batch).await?;
         pass.stored += stored.stored as u64;
         pass.known += stored.known as u64;
-        progress(pass);
-        if page.end != End::Eose {
-            return Ok(Err(super::failure(page.end).unwrap_or_default()));
+        if came > 0 {
+            pass.turn.progress();
         }
-        not_given += ids.len().saturating_sub(sound);
-        in_vain = if sound == 0 { in_vain + 1 } else { 0 };
+        match page.end {
+            End::Eose => {
+                place += 1;
+                pass.expected -= ids.len() as u64;
+                failures = 0;
+                in_vain = if came == 0 { in_vain + 1 } else { 0 };
+                if in_vain == IN_VAIN {
+                    return Ok(Fetched::Refused("it gives none of the events that it names".into()));
+                }
+            }
+            End::Closed(reason) if !reason.starts_with("rate-limited:") => {
+                return Ok(Fetched::Refused(format!("CLOSED: {reason}")));
+            }
+            end => {
+                failures += 1;
+                let why = super::failure(end.clone()).unwrap_or_default();
+                if failures > RETRIES || pass.turn.hopeless().is_some() {
+                    return Ok(Fetched::Failed(why));
+                }
+                session.forget_ahead().await;
+                was_ahead = false;
+                if let Err(error) = super::turn::recover(agent, address, session, &end, failures).await {
+                    return Ok(Fetched::Failed(error));
+                }
+            }
+        }
+        progress(pass);
     }
-    Ok(Ok(not_given))
+    Ok(if left.is_empty() { Fetched::All } else { Fetched::But(left.len()) })
 }
 
 fn batch(address: &Address, key: &str) -> Batch {
