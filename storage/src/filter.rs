@@ -26,6 +26,9 @@ pub enum FilterError {
 
 /// Parses one NIP-01 filter, strictly: an unknown key is an error, not silence.
 ///
+/// A kind above 65535 matches no event. It is dropped, so that the other kinds of the list are still found; a list with no
+/// other kind matches nothing.
+///
 /// # Errors
 /// See [`FilterError`].
 pub fn parse_filter(value: &serde_json::Value) -> Result<Filter, FilterError> {
@@ -47,7 +50,33 @@ pub fn parse_filter(value: &serde_json::Value) -> Result<Filter, FilterError> {
     if values > MAX_FILTER_VALUES {
         return Err(FilterError::TooLarge(values));
     }
-    serde_json::from_value(value.clone()).map_err(|error| FilterError::Malformed(error.to_string()))
+    for key in ["ids", "authors"] {
+        let hex = |value: &serde_json::Value| value.as_str().is_some_and(is_hex_id);
+        if let Some(bad) = object.get(key).and_then(|list| list.as_array()?.iter().find(|value| !hex(value))) {
+            return Err(FilterError::Malformed(format!("{key}: {bad} is not 64 lower-case hex digits")));
+        }
+    }
+    let mut filter = object.clone();
+    if let Some(serde_json::Value::Array(kinds)) = filter.get_mut("kinds") {
+        if let Some(bad) = kinds.iter().find(|kind| !kind.is_u64()) {
+            return Err(FilterError::Malformed(format!("kinds: {bad} is not a whole number from 0 to 65535")));
+        }
+        kinds.retain(|kind| kind.as_u64().is_some_and(|kind| kind <= u64::from(u16::MAX)));
+    }
+    // No event is dated later than `i64::MAX`.
+    for key in ["since", "until"] {
+        if let Some(time) = filter.get_mut(key)
+            && time.as_u64().is_some_and(|time| time > i64::MAX.cast_unsigned())
+        {
+            *time = i64::MAX.into();
+        }
+    }
+    serde_json::from_value(filter.into()).map_err(|error| FilterError::Malformed(error.to_string()))
+}
+
+/// Returns true for 64 lower-case hexadecimal digits, the only form of an id or key in NIP-01.
+fn is_hex_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Whether an event is what a filter asks for. `limit` and `search` play no part.
@@ -121,4 +150,47 @@ pub(crate) fn words(search: &str) -> Vec<&str> {
 pub(crate) fn tag_key(letter: char, value: &str) -> i64 {
     let hash = Sha256::new_with_prefix([letter as u8]).chain_update(value).finalize();
     i64::from_be_bytes(hash[..8].try_into().expect("a hash has 32 bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use nostr::Kind;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn impossible_kinds_match_nothing() {
+        let kinds = |list: serde_json::Value| {
+            let filter = parse_filter(&json!({ "kinds": list })).expect("a filter");
+            filter.kinds.expect("a list").into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(json!([65_537])), []);
+        assert_eq!(kinds(json!([1, 65_536, 65_535, u64::MAX])), [Kind::from(1), Kind::from(65_535)]);
+        for bad in [json!(-1), json!(1.5), json!(1e20), json!("1"), json!(null)] {
+            let error = parse_filter(&json!({ "kinds": [1, bad] })).expect_err("no kind").to_string();
+            assert!(error.contains(&bad.to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn ids_and_keys_are_lower_case() {
+        for key in ["ids", "authors"] {
+            parse_filter(&json!({ key: ["ab".repeat(32)] })).expect("a filter");
+            for bad in ["AB".repeat(32), "ab".repeat(31), "npub1".into(), format!(" {}", "ab".repeat(32))] {
+                let error = parse_filter(&json!({ key: [bad] })).expect_err("refused").to_string();
+                assert!(error.contains(key) && error.contains("lower-case"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn times_beyond_all_dates_do_not_wrap() {
+        for far in [u64::MAX, i64::MAX.cast_unsigned() + 1] {
+            let filter = parse_filter(&json!({ "since": far, "until": far })).expect("a filter");
+            assert_eq!(filter.since.map(|t| t.as_secs()), Some(i64::MAX.cast_unsigned()));
+            assert_eq!(filter.until.map(|t| t.as_secs()), Some(i64::MAX.cast_unsigned()));
+        }
+        parse_filter(&json!({ "until": -1 })).expect_err("before the first second");
+    }
 }
