@@ -72,6 +72,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// Returns true if the text of events is indexed. An archive that keeps no contents keeps none of their words either.
+    pub(crate) fn indexes_text(self) -> bool {
+        self.search && self.profile == Profile::Bigbrotr
+    }
+
     /// Whether what is searched for can be found in this archive.
     pub(crate) fn can_search(self, filters: &[Filter]) -> Result<()> {
         if filters.iter().all(|filter| filter.search.is_none()) {

@@ -114,37 +114,6 @@ pub(crate) fn indexed(tags: &[Vec<String>]) -> impl Iterator<Item = (char, &str)
     })
 }
 
-/// The kinds whose text can be searched.
-pub(crate) const SEARCHED: [u16; 3] = [0, 1, 30_023];
-/// So much of an event's text is indexed, in bytes.
-const MAX_SEARCHED: usize = 256 << 10;
-
-/// The text by which an event is found: its content, and the title and summary of an article.
-pub(crate) fn searchable(kind: u16, tags: &[Vec<String>], content: &str) -> Option<String> {
-    SEARCHED.contains(&kind).then(|| {
-        let mut text = String::with_capacity(content.len());
-        for tag in tags {
-            if let [name, value, ..] = tag.as_slice()
-                && matches!(name.as_str(), "title" | "summary")
-            {
-                text.push_str(value);
-                text.push('\n');
-            }
-        }
-        text.push_str(content);
-        let end = (0..=MAX_SEARCHED.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
-        text.replace('\0', " ")
-    })
-}
-
-/// The words of a search (NIP-50). Its extensions, such as `language:en`, are left out: the standard has relays ignore
-/// those they do not support.
-pub(crate) fn words(search: &str) -> Vec<&str> {
-    const EXTENSIONS: [&str; 5] = ["include:", "domain:", "language:", "sentiment:", "nsfw:"];
-    search.split_whitespace().filter(|word| !EXTENSIONS.iter().any(|extension| word.starts_with(extension))).collect()
-}
-
 /// The key under which one value of a one-letter tag is indexed: 64 bits of a hash, whatever the value's length.
 /// Two values share a key with odds of 2^-64, and rows found by key are compared in full before they leave.
 pub(crate) fn tag_key(letter: char, value: &str) -> i64 {

@@ -22,6 +22,7 @@ mod postgres;
 mod prepare;
 mod raw;
 mod rows;
+mod search;
 mod select;
 mod sqlite;
 mod view;
@@ -41,6 +42,7 @@ pub use nostr_database::NostrArchive;
 pub use postgres::PostgresArchive;
 pub use raw::RawEvent;
 pub use rows::*;
+pub use search::search_matches;
 pub use sqlite::SqliteArchive;
 pub use view::View;
 

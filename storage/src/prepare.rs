@@ -1,8 +1,9 @@
 //! What can be done to a batch before it meets the database, on any core.
 
 use crate::archive::Options;
-use crate::filter::{indexed, searchable, tag_key};
+use crate::filter::{indexed, tag_key};
 use crate::rows::{Batch, Network};
+use crate::search::searchable;
 use crate::view::Marks;
 use crate::{Event, Verified};
 
@@ -15,7 +16,7 @@ pub(crate) struct Prepared {
     /// The keys of its indexed tags, each once.
     pub(crate) tags: Vec<i64>,
     pub(crate) marks: Marks,
-    /// Its text, where that is to be indexed.
+    /// The terms of its text, where that is to be indexed.
     pub(crate) text: Option<String>,
 }
 
@@ -27,7 +28,7 @@ impl Prepared {
         tags.dedup();
         let marks = Marks::of(&event);
         let payload = payload(&event);
-        let text = options.search.then(|| searchable(event.kind, &event.tags, &event.content)).flatten();
+        let text = options.indexes_text().then(|| searchable(event.kind, &event.tags, &event.content)).flatten();
         Self { event, payload, tags, marks, text }
     }
 }

@@ -3,12 +3,18 @@
 use nostr::Filter;
 
 use crate::database::Value;
-use crate::filter::{tag_key, words};
+use crate::filter::tag_key;
+use crate::search::search_terms;
 use crate::{Cursor, View};
 
-/// Words as FTS5 reads them: each a string of its own, all of them asked for.
-pub(crate) fn fts5(words: &[&str]) -> String {
-    words.iter().map(|word| format!("\"{}\"", word.replace('"', "\"\""))).collect::<Vec<_>>().join(" ")
+/// Returns a query for FTS5 that asks for all of these terms. A term has no quotes.
+pub(crate) fn fts5(terms: &[String]) -> String {
+    terms.iter().map(|term| format!("\"{term}\"")).collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the same for PostgreSQL, as the text of a `tsquery`.
+fn tsquery(terms: &[String]) -> String {
+    terms.iter().map(|term| format!("'{term}'")).collect::<Vec<_>>().join(" & ")
 }
 
 /// How a database says that an event has one of these tags.
@@ -130,16 +136,15 @@ impl Condition {
         if let Some(until) = filter.until {
             parts.push(format!("created_at <= {}", self.bind(second(until))));
         }
-        if let Some(search) = &filter.search {
-            let words = words(search);
+        if let Some(terms) = filter.search.as_deref().and_then(search_terms) {
             parts.push(match self.dialect {
-                _ if words.is_empty() => "1 = 1".into(),
+                _ if terms.is_empty() => "1 = 0".into(),
                 Dialect::Sqlite => {
-                    format!("k in (select rowid from search where search match {})", self.bind(fts5(&words)))
+                    format!("k in (select rowid from search where search match {})", self.bind(fts5(&terms)))
                 }
                 Dialect::Postgres => format!(
-                    "k in (select event from search where document @@ plainto_tsquery('simple', {}))",
-                    self.bind(words.join(" "))
+                    "k in (select event from search where document @@ cast({} as tsquery))",
+                    self.bind(tsquery(&terms))
                 ),
             });
         }

@@ -12,13 +12,14 @@ use tokio::sync::oneshot;
 
 use super::store::{event_key, id_bytes};
 use super::{PostgresArchive, bind, scan, sightings, store};
-use crate::archive::Profile;
-use crate::filter::{matches, searchable};
+use crate::archive::{Options, Profile};
+use crate::filter::matches;
 use crate::ledger::{event_id, public_key};
 use crate::patience::Patience;
 use crate::payload::{pack_tags, unpack_tags};
 use crate::prepare::{PreparedBatch, tagvalues};
 use crate::rows::{Batch, Cursor, Stats, Stored};
+use crate::search::{self, searchable};
 use crate::select::{Condition, Dialect};
 use crate::{Event, Events, StorageError, View};
 
@@ -121,17 +122,17 @@ impl PostgresArchive {
         }
     }
 
-    /// Makes or empties the full-text index, if it is not as the options say.
-    pub(super) async fn settle_search(&self, search: bool) -> Result<(), StorageError> {
-        let wanted = search && self.options.profile == Profile::Bigbrotr;
+    /// Makes the full-text index what the options ask for: empties it, or fills it with the terms of this version.
+    pub(super) async fn settle_search(&self, options: Options) -> Result<(), StorageError> {
+        let wanted = if options.indexes_text() { search::VERSION } else { 0 };
         let mut tx = self.server.begin().await?;
         store::lock(&mut tx).await?;
         let there: i32 = sqlx::query_scalar("select search from archive").fetch_one(&mut *tx).await?;
-        if wanted == (there == 1) {
+        if wanted == there {
             return Ok(());
         }
         sqlx::query("delete from search").execute(&mut *tx).await?;
-        let (mut after, mut done) = (Vec::new(), !wanted);
+        let (mut after, mut done) = (Vec::new(), !options.indexes_text());
         while !done {
             let rows: Vec<(Vec<u8>, i32, Vec<u8>, String)> = sqlx::query_as(
                 "select id, kind, tags, content from event where kind in (0, 1, 30023) and id > $1 order by id limit 5000",
@@ -151,7 +152,7 @@ impl PostgresArchive {
             }
             store::write_text(&mut tx, texts.into_iter()).await?;
         }
-        sqlx::query("update archive set search = $1").bind(i32::from(wanted)).execute(&mut *tx).await?;
+        sqlx::query("update archive set search = $1").bind(wanted).execute(&mut *tx).await?;
         Ok(tx.commit().await?)
     }
 

@@ -31,7 +31,7 @@ use crate::longest::longest;
 use crate::prepare::PreparedBatch;
 use crate::rows::Stored;
 use crate::select::Dialect;
-use crate::{Archive, StorageError};
+use crate::{Archive, StorageError, search};
 
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
     let mut migrator = sqlx::migrate!("../migrations/postgres");
@@ -83,7 +83,7 @@ impl PostgresArchive {
     /// When the server cannot be reached or refuses, or the schema is newer than this program.
     pub async fn open(url: &str, archive: Options) -> Result<Self, StorageError> {
         let this = Self::open_to_read(url, archive).await?;
-        this.settle_search(archive.search).await?;
+        this.settle_search(archive).await?;
         Ok(Self { options: archive, ..this })
     }
 
@@ -160,7 +160,7 @@ async fn settled(server: &Server) -> Result<Option<Settled>, StorageError> {
     let (profile, search): (Option<String>, i32) =
         sqlx::query_as("select profile, search from archive").fetch_one(&mut *tx).await?;
     let spread = spread::is_spread(&mut tx).await?;
-    Ok(profile.zip(spread).map(|(profile, spread)| Settled { profile, search: search == 1, spread }))
+    Ok(profile.zip(spread).map(|(profile, spread)| Settled { profile, search: search == search::VERSION, spread }))
 }
 
 /// Brings the schema up to date, in one transaction and one at a time, whichever agents start at once; a lock of the session's

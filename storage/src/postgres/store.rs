@@ -92,7 +92,7 @@ pub(super) async fn store(
     Ok(stored)
 }
 
-/// Indexes texts by event.
+/// Indexes the terms of texts by event.
 pub(super) async fn write_text<T: Into<String>>(
     connection: &mut PgConnection,
     texts: impl Iterator<Item = (i64, T)>,
@@ -100,8 +100,8 @@ pub(super) async fn write_text<T: Into<String>>(
     let (ks, texts): (Vec<i64>, Vec<String>) = texts.map(|(k, text)| (k, text.into())).unzip();
     if !ks.is_empty() {
         sqlx::query(
-            "insert into search (event, document) select k, to_tsvector('simple', text) \
-             from unnest($1::bigint[], $2::text[]) as t (k, text) on conflict do nothing",
+            "insert into search (event, document) select k, array_to_tsvector(string_to_array(terms, ' ')) \
+             from unnest($1::bigint[], $2::text[]) as t (k, terms) on conflict do nothing",
         )
         .bind(ks)
         .bind(texts)

@@ -8,11 +8,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::connection::SqliteTransaction;
 use super::{SqliteArchive, load_dictionaries, scan};
-use crate::archive::{Options, Profile};
-use crate::filter::{SEARCHED, indexed, matches, searchable, tag_key};
+use crate::archive::Options;
+use crate::filter::{indexed, matches, tag_key};
 use crate::ledger::{event_id, public_key};
 use crate::payload::Codec;
 use crate::rows::{Batch, Cursor, Stats, Stored};
+use crate::search::{SEARCHED, VERSION, searchable};
 use crate::select::{Condition, Dialect};
 use crate::{Event, Events, StorageError, View};
 
@@ -402,16 +403,16 @@ fn remove(connection: &Connection, filter: &Filter, most: u64, codec: &Codec) ->
     Ok(rows.len() as u64)
 }
 
-/// Makes or empties the full-text index, if it is not as the options say.
+/// Makes the full-text index what the options ask for: empties it, or fills it with the terms of this version.
 pub(super) fn settle_search(connection: &mut Connection, options: Options, codec: &Codec) -> Result<(), StorageError> {
     let tx = connection.transaction()?;
-    let wanted = options.search && options.profile == Profile::Bigbrotr;
-    let there: bool = tx.query_row("select search from archive", [], |row| row.get(0))?;
+    let wanted = if options.indexes_text() { VERSION } else { 0 };
+    let there: i32 = tx.query_row("select search from archive", [], |row| row.get(0))?;
     if wanted == there {
         return Ok(());
     }
     tx.execute("insert into search (search) values ('delete-all')", [])?;
-    if wanted {
+    if options.indexes_text() {
         let mut insert = tx.prepare("insert into search (rowid, text) values (?1, ?2)")?;
         let mut events = tx.prepare("select k, kind, payload from event where kind in (0, 1, 30023) order by k")?;
         let mut rows = events.query([])?;

@@ -20,17 +20,18 @@ use crate::backup::Counts;
 use crate::database::{Database, Row, Transaction, Value};
 use crate::payload::Codec;
 use crate::select::Dialect;
-use crate::{Archive, StorageError};
+use crate::{Archive, StorageError, search};
 use connection::{Readers, SqliteTransaction, WriterConnection};
 
 /// The schema's migrations, in order; the file's `user_version` says how many of them it has.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/sqlite/0001_archive.sql"),
     include_str!("../../../migrations/sqlite/0002_lost.sql"),
     include_str!("../../../migrations/sqlite/0003_visits.sql"),
     include_str!("../../../migrations/sqlite/0004_answers.sql"),
     include_str!("../../../migrations/sqlite/0005_payments.sql"),
     include_str!("../../../migrations/sqlite/0006_leases.sql"),
+    include_str!("../../../migrations/sqlite/0007_uptime_and_terms.sql"),
 ];
 /// Twice SQLite's own: half as many pages are written for the same events.
 const PAGE_SIZE: u32 = 8192;
@@ -97,9 +98,10 @@ impl SqliteArchive {
                 _ => return Err(StorageError::Newer(version)),
             }
             load_dictionaries(&connection, &codec).map_err(failed(&path))?;
-            let (profile, search): (Option<String>, bool) = connection
+            let (profile, search): (Option<String>, i32) = connection
                 .query_row("select profile, search from archive", [], |row| Ok((row.get(0)?, row.get(1)?)))
                 .map_err(failed(&path))?;
+            let search = search == search::VERSION;
             let options = Options { profile: profile.as_deref().unwrap_or_default().parse()?, search };
             let readers = Arc::new(Readers::new(path, codec.clone()));
             Ok(Self { codec, options, readers, writer: None })

@@ -8,8 +8,9 @@ use std::collections::{BTreeSet, BinaryHeap, HashSet};
 use nostr::{EventId, Filter};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Rows, params};
 
-use crate::filter::{SEARCHED, tag_key, words};
+use crate::filter::tag_key;
 use crate::ledger::event_id;
+use crate::search::{SEARCHED, search_terms};
 use crate::select::fts5;
 use crate::{Cursor, StorageError, View};
 
@@ -68,7 +69,9 @@ pub(super) fn newest(
         .iter()
         .map(|(letter, values)| values.iter().map(|value| tag_key(letter.as_char(), value)).collect())
         .collect();
+    let terms = filter.search.as_deref().and_then(search_terms);
     let nothing = limit == 0
+        || terms.as_ref().is_some_and(Vec::is_empty)
         || since > until
         || filter.ids.as_ref().is_some_and(|ids| ids.is_empty())
         || kinds.as_ref().is_some_and(Vec::is_empty)
@@ -88,11 +91,10 @@ pub(super) fn newest(
         view,
     };
     let mut scan = Scan::new(connection, rest, since, until, limit)?;
-    let words = filter.search.as_deref().map(words).unwrap_or_default();
-    if !words.is_empty() {
+    if let Some(terms) = terms {
         scan.rest.ids.clone_from(&filter.ids);
         let narrow = filter.ids.is_some() || numbers.is_some() || !filter.generic_tags.is_empty();
-        scan.search(&fts5(&words), kinds.as_deref().unwrap_or(&SEARCHED.map(i64::from)), narrow)?;
+        scan.search(&fts5(&terms), kinds.as_deref().unwrap_or(&SEARCHED.map(i64::from)), narrow)?;
     } else if let Some(ids) = &filter.ids {
         let mut statement = connection.prepare_cached(
             "select k, created_at, id, author, kind from event where id = ?1 and created_at >= ?2 and created_at <= ?3",

@@ -133,6 +133,37 @@ pub(super) async fn a_history_is_kept_and_forgotten(archive: Arc<dyn Archive>, u
     assert_eq!(archive.documents(RELAY).await.expect("documents").len(), 2, "the newest of each stay");
 }
 
+pub(super) async fn uptime_is_a_share_of_time(archive: Arc<dyn Archive>, url: String) {
+    let now = now();
+    let (hour, day) = (3_600, 86_400);
+    // Ages of checks, and what they found. A relay that is down is checked less and less often.
+    let table: [(&str, &[(i64, bool)], f64); 7] = [
+        ("flaky", &[(day, true), (day - 780, false), (18 * hour, false), (6 * hour, false)], 780.0 / 86_400.0),
+        ("steady", &[(3 * hour, true), (2 * hour, true), (hour, true)], 1.0),
+        ("once", &[(30, false)], 0.0),
+        ("just now", &[(0, true)], 1.0),
+        ("in the future", &[(-hour, true)], 1.0),
+        // The agent was off for most of a month: eight days of it count as what was found before.
+        ("left alone", &[(40 * day, true), (2 * day, false)], 0.8),
+        ("long ago", &[(60 * day, false), (52 * day, true)], 0.5),
+    ];
+    for (name, checks, _) in table {
+        let relay = format!("wss://{}.example/", name.replace(' ', "-"));
+        for (age, up) in checks {
+            let state = if *up { RelayState::Up } else { RelayState::Down };
+            let check = CheckRecord { at: now - age, state, ..CheckRecord::default() };
+            archive.record_check((&relay, Network::Clearnet), &check).await.expect("kept");
+        }
+    }
+    for (name, checks, wanted) in table {
+        let relay = format!("wss://{}.example/", name.replace(' ', "-"));
+        let row = shell(&url, &format!("select checks, uptime from relay_uptime where relay_url = '{relay}'"));
+        let (n, uptime) = row.split_once('|').expect("two columns");
+        let uptime: f64 = uptime.parse().expect("a number");
+        assert!(n == checks.len().to_string() && (uptime - wanted).abs() < 0.001, "{name}: {row}, wanted {wanted}");
+    }
+}
+
 fn outgoing(id: nostr::EventId, relay: &str) -> Outgoing {
     Outgoing { event: id, relay: relay.into(), body: "{}".into(), slot: None, attempts: 0, rank: 0 }
 }

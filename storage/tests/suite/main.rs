@@ -89,6 +89,7 @@ suite!(
     relays_are_added_once_and_listed_in_pages,
     checks_are_kept_by_content,
     a_history_is_kept_and_forgotten,
+    uptime_is_a_share_of_time,
     a_job_is_taken_and_ended_once,
     jobs_are_shared_out_and_can_be_cancelled,
     who_was_answered_before_comes_first,
@@ -97,6 +98,7 @@ suite!(
     the_outbox_keeps_what_is_not_delivered,
     text_is_found_where_it_is_indexed,
     words_that_many_have_are_found_newest_first,
+    a_search_finds_the_same_everywhere,
     lilbrotr_keeps_what_can_be_counted,
     rust_nostr_can_stand_on_it,
     statistics_count_what_is_there,
@@ -129,6 +131,11 @@ fn batch(events: Vec<Verified>) -> Batch {
         filter: "{}".into(),
         ..Batch::default()
     }
+}
+
+/// Unix seconds.
+fn now() -> i64 {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs() as i64
 }
 
 async fn all(archive: &Arc<dyn Archive>) -> Vec<Event> {

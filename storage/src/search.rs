@@ -1,0 +1,151 @@
+//! Full-text search (NIP-50): the terms of a text and of a search, which both backends index and compare alike.
+//!
+//! The databases would split and fold text in their own ways. Here it is split once, and they are given the terms.
+
+use std::collections::HashSet;
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+use crate::Event;
+
+/// The kinds whose text can be searched.
+pub(crate) const SEARCHED: [u16; 3] = [0, 1, 30_023];
+/// Version of [`terms`]. An index that was made with another one is made again.
+pub(crate) const VERSION: i32 = 2;
+/// Bytes of an event's text that are indexed, and bytes of the terms that are made of them.
+const MAX_TEXT: usize = 256 << 10;
+/// Bytes of a term; the rest of a longer one is ignored. PostgreSQL refuses terms of 2 KiB.
+const MAX_TERM: usize = 128;
+/// Terms of a search; further ones are ignored.
+const MAX_TERMS: usize = 100;
+
+/// Returns the terms of a text: runs of letters and digits in lower case, without accents.
+///
+/// `https://Zürich.example/a_b` has the terms `https`, `zurich`, `example`, `a` and `b`.
+fn terms(text: &str) -> Vec<String> {
+    let folded: String = if text.is_ascii() {
+        text.to_ascii_lowercase()
+    } else {
+        text.nfkd().filter(|c| !is_accent(*c)).flat_map(char::to_lowercase).map(final_sigma).nfc().collect()
+    };
+    let in_term = |c: char| c.is_alphanumeric() || is_combining_mark(c);
+    let terms = folded.split(|c| !in_term(c)).filter(|term| !term.is_empty());
+    terms.map(|term| cut(term, MAX_TERM).to_owned()).collect()
+}
+
+/// The marks that Latin, Greek and Cyrillic letters carry. Those of other scripts are parts of their words.
+fn is_accent(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36F}' | '\u{1AB0}'..='\u{1AFF}' | '\u{1DC0}'..='\u{1DFF}' | '\u{20D0}'..='\u{20FF}' | '\u{FE20}'..='\u{FE2F}')
+}
+
+fn final_sigma(c: char) -> char {
+    if c == 'ς' { 'σ' } else { c }
+}
+
+/// Returns the longest start of `text` that has at most `most` bytes.
+fn cut(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
+
+/// Returns the terms by which an event is found, separated by spaces: those of its content, and of the title and summary of
+/// an article. `None` if its kind is not searched.
+pub(crate) fn searchable(kind: u16, tags: &[Vec<String>], content: &str) -> Option<String> {
+    SEARCHED.contains(&kind).then(|| {
+        let mut text = String::with_capacity(content.len());
+        for tag in tags {
+            if let [name, value, ..] = tag.as_slice()
+                && matches!(name.as_str(), "title" | "summary")
+            {
+                text.push_str(value);
+                text.push('\n');
+            }
+        }
+        text.push_str(content);
+        let mut joined = terms(cut(&text, MAX_TEXT)).join(" ");
+        joined.truncate(cut(&joined, MAX_TEXT).len());
+        joined
+    })
+}
+
+/// Returns the terms of a search, all of which an event must have: none if nothing can match, `None` if it restricts
+/// nothing.
+///
+/// Extensions (`language:en`) are left out: NIP-50 has relays ignore those that they do not support.
+pub(crate) fn search_terms(search: &str) -> Option<Vec<String>> {
+    let mut words = search.split_whitespace().filter(|word| !is_extension(word)).peekable();
+    words.peek()?;
+    let mut seen = HashSet::new();
+    let terms = words.flat_map(terms).filter(|term| seen.insert(term.clone()));
+    Some(terms.take(MAX_TERMS).collect())
+}
+
+/// Returns true for `key:value`. Addresses (`https://relay.example`, `nostr:npub1...`) and times (`12:30`) are words.
+fn is_extension(word: &str) -> bool {
+    word.split_once(':').is_some_and(|(key, value)| {
+        let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        is_key && key != "nostr" && !value.is_empty() && !value.starts_with("//")
+    })
+}
+
+/// Returns true if an event matches the `search` of a filter (NIP-50), by the rules of the full-text index.
+#[must_use]
+pub fn search_matches(search: &str, event: &Event) -> bool {
+    let Some(wanted) = search_terms(search) else { return true };
+    let Some(text) = searchable(event.kind, &event.tags, &event.content) else { return false };
+    let there: HashSet<&str> = text.split(' ').collect();
+    !wanted.is_empty() && wanted.iter().all(|term| there.contains(term.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_text_is_split_and_folded() {
+        let table: [(&str, &[&str]); 9] = [
+            ("Good MORNING, relays\0and friends!", &["good", "morning", "relays", "and", "friends"]),
+            ("https://Zürich.example/a_b?c=1", &["https", "zurich", "example", "a", "b", "c", "1"]),
+            ("who@mail.example", &["who", "mail", "example"]),
+            ("ΟΔΟΣ οδος", &["οδοσ", "οδοσ"]),
+            ("İstanbul ＦＵＬＬ ﬁne", &["istanbul", "full", "fine"]),
+            ("ガーデン 한글 की का", &["ガーデン", "한글", "की", "का"]),
+            ("e\u{301}te\u{301} été", &["ete", "ete"]),
+            ("don't", &["don", "t"]),
+            (" \u{301} - ", &[]),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(terms(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn extensions_are_ignored() {
+        let of = |search: &str| search_terms(search).map(|terms| terms.join(" "));
+        for (search, wanted) in [
+            ("morning language:en", Some("morning")),
+            ("morning color:green sort_by:new", Some("morning")),
+            ("include:spam", None),
+            ("", None),
+            ("12:30", Some("12 30")),
+            ("https://relay.example/", Some("https relay example")),
+            ("re: Relays re: relays", Some("re relays")),
+            ("nostr:npub1xyz", Some("nostr npub1xyz")),
+            ("*", Some("")),
+            ("Re:lays \0", Some("re lays")),
+        ] {
+            assert_eq!(of(search).as_deref(), wanted, "{search}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn terms_of_terms_are_the_same(text: String) {
+            let once = terms(&text);
+            prop_assert_eq!(terms(&once.join(" ")), once.clone());
+            prop_assert!(once.iter().all(|term| term.len() <= MAX_TERM && !term.contains([' ', '\'', '\\', '\0', '"'])));
+        }
+    }
+}
