@@ -29,7 +29,7 @@ begin
 end $$;
 
 -- When events arrived, so that it can be forgotten once all readers are past them.
-alter table arrival add column at bigint not null default cast(extract(epoch from now()) as bigint);
+alter table arrival add column at bigint not null default cast(floor(extract(epoch from now())) as bigint);
 
 create view relays as select url, network, discovered_at, state, checked_at from relay;
 
@@ -63,7 +63,7 @@ create view relay_uptime as
 select relay_url, count(*) as checks, sum(up) as up, min(checked_at) as first_checked_at, max(checked_at) as last_checked_at,
        case when sum(seconds) > 0 then round(1.0 * sum(up * seconds) / sum(seconds), 4) else 1.0 * max(newest) end as uptime
   from (select relay_url, checked_at, up,
-               greatest(0, least(691200, coalesce(lead(checked_at) over checks, extract(epoch from now())::bigint) - checked_at)) as seconds,
+               greatest(0, least(691200, coalesce(lead(checked_at) over checks, floor(extract(epoch from now()))::bigint) - checked_at)) as seconds,
                last_value(up) over (checks rows between unbounded preceding and unbounded following) as newest
           from relay_checks window checks as (partition by relay_url order by checked_at)) found
  group by relay_url;

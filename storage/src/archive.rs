@@ -141,8 +141,8 @@ pub trait Ledger: Send + Sync {
     /// The same relays with what their last checks found.
     async fn overview(&self, query: &RelayQuery) -> Result<Vec<Overview>>;
 
-    /// Takes relays whose time for a task has come, those that waited longest first, by the clock of the database: nobody else on it
-    /// takes them until the lease ends, or is given up.
+    /// Claims relays that are due for a task, those due longest first, by the clock of the database. No other holder gets them
+    /// until the lease expires or is released; the same holder can claim them again, so that it never locks itself out.
     async fn claim(&self, task: Task, query: &RelayQuery, lease: Lease) -> Result<Vec<Relay>>;
 
     /// Makes the lease of a relay longer, from now on; `false` when it is no longer this one's.
@@ -187,6 +187,11 @@ pub trait Ledger: Send + Sync {
 
     /// How far the archive is: coverage in numbers.
     async fn progress(&self, now: i64) -> Result<Progress>;
+
+    /// Moves what lies in the future back to `now`, in one transaction, after a clock was ahead: coverage and gaps, the times
+    /// of checks, and the due times that were set meanwhile or lie more than `longest_wait` seconds ahead. Returns the number
+    /// of rows changed.
+    async fn clamp_future(&self, now: i64, longest_wait: i64) -> Result<u64>;
 
     /// A value that a service left for itself.
     async fn state(&self, service: &str, kind: &str, key: &str) -> Result<Option<String>>;

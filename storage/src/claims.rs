@@ -1,10 +1,19 @@
 //! What a batch proves and what it could not prove, written in the batch's own transaction.
+//!
+//! A second of a relay and filter is never covered and in a gap at once:
+//!
+//! - A gap takes its span out of the claims of the same batch: what a request left open is not proven by it.
+//! - A claim takes its span out of the gaps that are stored.
+//! - A gap leaves out what was proven before: that one more request failed refutes nothing. A batch that knows better names
+//!   the span in [`Batch::refuted`].
+//!
+//! Of gaps that overlap, the one that was stored last stays whole.
 
 use std::collections::BTreeMap;
 
 use crate::database::{Row, Transaction, args};
 use crate::rows::{CoverageReport, Covered, Gap};
-use crate::{Batch, Interval, StorageError};
+use crate::{Batch, Interval, IntervalSet, StorageError};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -13,60 +22,128 @@ fn interval(since: i64, until: i64) -> Result<Interval> {
         .ok_or_else(|| StorageError::Damaged { what: "interval", detail: format!("{since} to {until}") })
 }
 
-/// Writes the claims and gaps of a batch. A claim is merged with those it touches and takes its span out of the gaps;
-/// a gap replaces the gaps it overlaps.
-pub(crate) async fn write(tx: &mut dyn Transaction, relay: i64, batch: &Batch) -> Result<()> {
-    let filter = batch.filter.as_str();
-    for claim in &batch.covered {
-        let (mut since, mut until, mut proven_at) = (claim.interval.since, claim.interval.until, claim.proven_at);
-        let touching = tx
-            .rows(
-                "delete from coverage where relay = $1 and filter = $2 and method = $3 and since <= $4 and until >= $5 \
-                 returning since, until, proven_at",
-                args![relay, filter, claim.method.as_str(), until.saturating_add(1), since.saturating_sub(1)],
-            )
-            .await?;
-        for row in touching {
-            since = since.min(row.int(0)?);
-            until = until.max(row.int(1)?);
-            proven_at = proven_at.max(row.int(2)?);
-        }
-        tx.execute(
-            "insert into coverage (relay, filter, since, until, method, proven_at) values ($1, $2, $3, $4, $5, $6)",
-            args![relay, filter, since, until, claim.method.as_str(), proven_at],
-        )
-        .await?;
-    }
-    let spans = batch.covered.iter().map(|c| c.interval).chain(batch.gaps.iter().map(|g| g.interval));
-    for span in spans {
-        let cut = tx
-            .rows(
-                "delete from gap where relay = $1 and filter = $2 and since <= $3 and until >= $4 \
-                 returning since, until, reason, count, tried_at",
-                args![relay, filter, span.until, span.since],
-            )
-            .await?;
-        for row in cut {
-            let old = gap(&row, 0)?;
-            for rest in old.interval.minus(span) {
-                write_gap(tx, relay, filter, &Gap { interval: rest, ..old.clone() }).await?;
+/// The relay and filter that claims and gaps are about.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    relay: i64,
+    filter: &'a str,
+}
+
+/// Writes the claims and gaps of a batch. `now` is the database's clock, beyond which nothing can be proven.
+pub(crate) async fn write(tx: &mut dyn Transaction, relay: i64, batch: &Batch, now: i64) -> Result<()> {
+    let subject = Subject { relay, filter: &batch.filter };
+    for span in &batch.refuted {
+        for old in take_claims(tx, subject, *span).await? {
+            for interval in old.interval.minus(*span) {
+                insert_claim(tx, subject, &Covered { interval, ..old.clone() }).await?;
             }
         }
     }
+    let open: IntervalSet = batch.gaps.iter().map(|gap| gap.interval).collect();
+    for claim in &batch.covered {
+        let Some(past) = Interval::new(claim.interval.since, claim.interval.until.min(now)) else { continue };
+        for interval in open.missing(past) {
+            let proven_at = claim.proven_at.min(now);
+            cover(tx, subject, Covered { interval, proven_at, ..claim.clone() }).await?;
+            cut_gaps(tx, subject, interval).await?;
+        }
+    }
     for gap in &batch.gaps {
-        write_gap(tx, relay, filter, gap).await?;
+        let proven = claims(tx, subject, gap.interval).await?;
+        for interval in proven.missing(gap.interval) {
+            cut_gaps(tx, subject, interval).await?;
+            insert_gap(tx, subject, &Gap { interval, ..gap.clone() }).await?;
+        }
     }
     Ok(())
 }
 
-async fn write_gap(tx: &mut dyn Transaction, relay: i64, filter: &str, gap: &Gap) -> Result<()> {
-    let Interval { since, until } = gap.interval;
+/// Stores a claim, merged with those of the same method that it touches.
+async fn cover(tx: &mut dyn Transaction, of: Subject<'_>, mut claim: Covered) -> Result<()> {
+    let Interval { since, until } = claim.interval;
+    let touching = tx
+        .rows(
+            "delete from coverage where relay = $1 and filter = $2 and method = $3 and since <= $4 and until >= $5 \
+             returning since, until, proven_at",
+            args![of.relay, of.filter, claim.method.as_str(), until.saturating_add(1), since.saturating_sub(1)],
+        )
+        .await?;
+    for row in touching {
+        claim.interval.since = claim.interval.since.min(row.int(0)?);
+        claim.interval.until = claim.interval.until.max(row.int(1)?);
+        claim.proven_at = claim.proven_at.max(row.int(2)?);
+    }
+    insert_claim(tx, of, &claim).await
+}
+
+async fn insert_claim(tx: &mut dyn Transaction, of: Subject<'_>, claim: &Covered) -> Result<()> {
+    let Interval { since, until } = claim.interval;
     tx.execute(
-        "insert into gap (relay, filter, since, until, reason, count, tried_at) values ($1, $2, $3, $4, $5, $6, $7)",
-        args![relay, filter, since, until, gap.reason.as_str(), gap.count, gap.tried_at],
+        "insert into coverage (relay, filter, since, until, method, proven_at) values ($1, $2, $3, $4, $5, $6)",
+        args![of.relay, of.filter, since, until, claim.method.as_str(), claim.proven_at],
     )
     .await?;
     Ok(())
+}
+
+/// Returns what is proven of a span, by whatever method.
+async fn claims(tx: &mut dyn Transaction, of: Subject<'_>, span: Interval) -> Result<IntervalSet> {
+    let rows = tx
+        .rows(
+            "select since, until from coverage where relay = $1 and filter = $2 and since <= $3 and until >= $4",
+            args![of.relay, of.filter, span.until, span.since],
+        )
+        .await?;
+    rows.iter().map(|row| interval(row.int(0)?, row.int(1)?)).collect()
+}
+
+/// Removes and returns the claims that overlap a span.
+async fn take_claims(tx: &mut dyn Transaction, of: Subject<'_>, span: Interval) -> Result<Vec<Covered>> {
+    let rows = tx
+        .rows(
+            "delete from coverage where relay = $1 and filter = $2 and since <= $3 and until >= $4 \
+             returning since, until, method, proven_at",
+            args![of.relay, of.filter, span.until, span.since],
+        )
+        .await?;
+    rows.iter().map(|row| claim(row, 0)).collect()
+}
+
+/// Takes a span out of the gaps that overlap it.
+async fn cut_gaps(tx: &mut dyn Transaction, of: Subject<'_>, span: Interval) -> Result<()> {
+    let cut = tx
+        .rows(
+            "delete from gap where relay = $1 and filter = $2 and since <= $3 and until >= $4 \
+             returning since, until, reason, count, tried_at",
+            args![of.relay, of.filter, span.until, span.since],
+        )
+        .await?;
+    for row in cut {
+        let old = gap(&row, 0)?;
+        for rest in old.interval.minus(span) {
+            insert_gap(tx, of, &Gap { interval: rest, ..old.clone() }).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn insert_gap(tx: &mut dyn Transaction, of: Subject<'_>, gap: &Gap) -> Result<()> {
+    let Interval { since, until } = gap.interval;
+    tx.execute(
+        "insert into gap (relay, filter, since, until, reason, count, tried_at) values ($1, $2, $3, $4, $5, $6, $7)",
+        args![of.relay, of.filter, since, until, gap.reason.as_str(), gap.count, gap.tried_at],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The columns since, until, method and proven_at, the first of them at `place`.
+fn claim(row: &Row, place: usize) -> Result<Covered> {
+    Ok(Covered {
+        interval: interval(row.int(place)?, row.int(place + 1)?)?,
+        method: row.text(place + 2)?.parse()?,
+        proven_at: row.int(place + 3)?,
+    })
 }
 
 /// The columns since, until, reason, count and tried_at, the first of them at `place`.
@@ -85,12 +162,7 @@ pub(crate) fn reports(covered: &[Row], gaps: &[Row]) -> Result<Vec<CoverageRepor
     let new = |(relay, filter): (String, String)| CoverageReport { relay, filter, covered: vec![], gaps: vec![] };
     for row in covered {
         let key = (row.text(0)?, row.text(1)?);
-        let claim = Covered {
-            interval: interval(row.int(2)?, row.int(3)?)?,
-            method: row.text(4)?.parse()?,
-            proven_at: row.int(5)?,
-        };
-        reports.entry(key.clone()).or_insert_with(|| new(key)).covered.push(claim);
+        reports.entry(key.clone()).or_insert_with(|| new(key)).covered.push(claim(row, 2)?);
     }
     for row in gaps {
         let key = (row.text(0)?, row.text(1)?);

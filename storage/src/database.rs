@@ -101,6 +101,8 @@ pub(crate) trait Transaction: Send {
     async fn rows(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>>;
     /// Makes what was done last.
     async fn commit(self: Box<Self>) -> Result<()>;
+    /// The dialect of its statements.
+    fn dialect(&self) -> Dialect;
 }
 
 /// A database that can be read and, one transaction at a time, written.

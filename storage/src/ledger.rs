@@ -48,13 +48,13 @@ macro_rules! sqlite_clock {
 }
 macro_rules! postgres_clock {
     () => {
-        "cast(extract(epoch from now()) as bigint)"
+        "cast(floor(extract(epoch from now())) as bigint)"
     };
 }
 
-/// Takes what is due and nobody's. Who comes second to a relay finds it taken: the condition is looked at again.
+/// Claims relays that are due and not leased by another holder. `$lock` follows the query that picks them.
 macro_rules! claim {
-    ($task:literal, $clock:expr) => {
+    ($task:literal, $clock:expr, $lock:literal) => {
         concat!(
             "update relay set ",
             $task,
@@ -69,17 +69,17 @@ macro_rules! claim {
             $task,
             "_due_at <= ",
             $clock,
-            " and ",
+            " and (",
             $task,
             "_lease <= ",
             $clock,
-            " order by ",
+            " or ",
             $task,
-            "_due_at, url limit $5) and ",
+            "_by = $8) order by ",
             $task,
-            "_lease <= ",
-            $clock,
-            " returning url, network, state, discovered_at, checked_at, failures"
+            "_due_at, url limit $5",
+            $lock,
+            ") returning url, network, state, discovered_at, checked_at, failures"
         )
     };
 }
@@ -152,17 +152,24 @@ fn relay(row: &Row) -> Result<Relay> {
     })
 }
 
-/// The surrogate of a relay, which is added when it is not known.
+/// Returns the number of a relay, which is added if it is not known.
+///
+/// An insert comes only after the relay was looked up in vain: on PostgreSQL each takes a number from the sequence, even one
+/// that finds the relay there.
 pub(crate) async fn relay_key(tx: &mut dyn Transaction, url: &str, network: Network, now: i64) -> Result<i64> {
+    let find = "select k from relay where url = $1";
+    if let Some(row) = tx.rows(find, args![url]).await?.first() {
+        return row.int(0);
+    }
     add_relay(tx, url, network, now).await?;
-    let rows = tx.rows("select k from relay where url = $1", args![url]).await?;
+    let rows = tx.rows(find, args![url]).await?;
     rows.first().ok_or(StorageError::Damaged { what: "relay", detail: url.to_owned() })?.int(0)
 }
 
 async fn add_relay(tx: &mut dyn Transaction, url: &str, network: Network, now: i64) -> Result<u64> {
     tx.execute(
-        "insert into relay (url, network, discovered_at, check_due_at, sync_due_at) values ($1, $2, $3, $3, $3) \
-         on conflict (url) do nothing",
+        "insert into relay (url, network, discovered_at, check_due_at, sync_due_at) select $1, $2, $3, $3, $3 \
+         where not exists (select 1 from relay where url = $1) on conflict (url) do nothing",
         args![url, network.as_str(), now],
     )
     .await
@@ -202,6 +209,48 @@ pub(crate) async fn write_outgoing(tx: &mut dyn Transaction, outgoing: &[Outgoin
             args![event, &one.relay, &one.body, one.slot.as_deref(), now, one.rank],
         )
         .await?;
+    }
+    Ok(())
+}
+
+/// Due times that are too far ahead (`$2`), or were set by a clock that was ahead of `$1`. They come before [`CLAMPED`], which
+/// removes the marks of such a clock.
+const DUE_TOO_LATE: [&str; 4] = [
+    "update relay set check_due_at = $1 where check_due_at > $2 or check_due_at > $1 and checked_at > $1",
+    "update relay set sync_due_at = $1 where sync_due_at > $2 or sync_due_at > $1 and k in \
+     (select relay from coverage where proven_at > $1 union select relay from gap where tried_at > $1)",
+    "update outbox set due_at = $1 where due_at > $2 or due_at > $1 and queued_at > $1",
+    "update job set begin_at = $1 where begin_at > $2 or begin_at > $1 and (received_at > $1 or begun_at > $1)",
+];
+
+/// Everything else that cannot lie after `$1`. Of the checks of a relay that do, the newest stays.
+const CLAMPED: [&str; 16] = [
+    "delete from coverage where since > $1",
+    "update coverage set until = $1 where until > $1",
+    "update coverage set proven_at = $1 where proven_at > $1",
+    "delete from gap where since > $1",
+    "update gap set until = $1 where until > $1",
+    "update gap set tried_at = $1 where tried_at > $1",
+    "delete from visit where at > $1 and exists \
+     (select 1 from visit v where v.relay = visit.relay and (v.at > visit.at or v.at = $1))",
+    "update visit set at = $1 where at > $1",
+    "update relay set checked_at = $1 where checked_at > $1",
+    "update relay set discovered_at = $1 where discovered_at > $1",
+    "update relay set first_seen_at = $1 where first_seen_at > $1",
+    "update relay set last_seen_at = $1 where last_seen_at > $1",
+    "update outbox set queued_at = $1 where queued_at > $1",
+    "update job set received_at = $1 where received_at > $1",
+    "update job set begun_at = $1 where begun_at > $1",
+    "update job set ended_at = $1 where ended_at > $1",
+];
+
+/// Locks all relays, or those that a holder claimed, in the order of their numbers. Every transaction that writes several
+/// does so: two that lock the same rows in different orders wait for each other. SQLite has one writer.
+async fn lock_relays(tx: &mut dyn Transaction, holder: Option<i64>) -> Result<()> {
+    if let Dialect::Postgres = tx.dialect() {
+        let sql = "select k from relay where cast($1 as bigint) is null or check_by = $1 or sync_by = $1 order by k \
+                   for no key update";
+        tx.rows(sql, args![holder]).await?;
     }
     Ok(())
 }
@@ -248,10 +297,10 @@ impl<D: Database> Ledger for D {
 
     async fn claim(&self, task: Task, query: &RelayQuery, lease: Lease) -> Result<Vec<Relay>> {
         let sql = match (task, self.dialect()) {
-            (Task::Check, Dialect::Sqlite) => claim!("check", sqlite_clock!()),
-            (Task::Check, Dialect::Postgres) => claim!("check", postgres_clock!()),
-            (Task::Sync, Dialect::Sqlite) => claim!("sync", sqlite_clock!()),
-            (Task::Sync, Dialect::Postgres) => claim!("sync", postgres_clock!()),
+            (Task::Check, Dialect::Sqlite) => claim!("check", sqlite_clock!(), ""),
+            (Task::Check, Dialect::Postgres) => claim!("check", postgres_clock!(), " for update skip locked"),
+            (Task::Sync, Dialect::Sqlite) => claim!("sync", sqlite_clock!(), ""),
+            (Task::Sync, Dialect::Postgres) => claim!("sync", postgres_clock!(), " for update skip locked"),
         };
         let mut args = relay_args(query);
         args.extend(args![lease.holder, lease.seconds]);
@@ -284,6 +333,9 @@ impl<D: Database> Ledger for D {
             }
         };
         let mut tx = self.begin().await?;
+        if url.is_none() {
+            lock_relays(tx.as_mut(), Some(holder)).await?;
+        }
         tx.execute(sql, args![url.unwrap_or_default(), holder]).await?;
         tx.commit().await
     }
@@ -333,7 +385,7 @@ impl<D: Database> Ledger for D {
         // Numbers are given as they are and made what the columns are, for PostgreSQL has several kinds.
         tx.execute(
             "insert into visit (relay, at, up, nip11, nip66, rtt_open_ms, rtt_read_ms, rtt_write_ms, dns_ttl) \
-             values (cast($1 as int), $2, $3 = 1, cast($4 as int), cast($5 as int), cast($6 as int), cast($7 as int), cast($8 as int), cast($9 as int)) \
+             values ($1, $2, $3 = 1, $4, $5, cast($6 as int), cast($7 as int), cast($8 as int), cast($9 as int)) \
              on conflict (relay, at) do update set up = excluded.up, nip11 = excluded.nip11, nip66 = excluded.nip66, \
              rtt_open_ms = excluded.rtt_open_ms, rtt_read_ms = excluded.rtt_read_ms, rtt_write_ms = excluded.rtt_write_ms, \
              dns_ttl = excluded.dns_ttl",
@@ -468,6 +520,20 @@ impl<D: Database> Ledger for D {
             .await?;
         let row = rows.first().ok_or(StorageError::Damaged { what: "count", detail: "none".into() })?;
         Ok(Progress { relays: row.int(0)?, gaps: row.int(1)?, lag: row.opt_int(2)? })
+    }
+
+    async fn clamp_future(&self, now: i64, longest_wait: i64) -> Result<u64> {
+        let mut tx = self.begin().await?;
+        lock_relays(tx.as_mut(), None).await?;
+        let mut changed = 0;
+        for sql in DUE_TOO_LATE {
+            changed += tx.execute(sql, args![now, now.saturating_add(longest_wait)]).await?;
+        }
+        for sql in CLAMPED {
+            changed += tx.execute(sql, args![now]).await?;
+        }
+        tx.commit().await?;
+        Ok(changed)
     }
 
     async fn state(&self, service: &str, kind: &str, key: &str) -> Result<Option<String>> {

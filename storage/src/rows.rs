@@ -351,8 +351,11 @@ pub struct Batch {
     pub filter: String,
     /// What is proven complete by this batch and what came before.
     pub covered: Vec<Covered>,
-    /// What could not be proven.
+    /// What could not be proven. Where a gap and a claim of one batch overlap, the gap counts; what was proven before stays.
     pub gaps: Vec<Gap>,
+    /// Spans whose earlier proof turned out wrong, under the same filter. They are no longer covered, unless this batch proves
+    /// them again.
+    pub refuted: Vec<Interval>,
 }
 
 /// What became of a batch.

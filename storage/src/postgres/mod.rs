@@ -240,6 +240,10 @@ impl Transaction for PostgresTransaction {
     async fn commit(self: Box<Self>) -> Result<(), StorageError> {
         Ok(self.0.commit().await?)
     }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
 }
 
 #[async_trait]

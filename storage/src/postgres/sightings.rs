@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::store::{event_key, id_bytes};
+use super::store::{event_key, id_bytes, lock_relays};
 use crate::StorageError;
 use crate::prepare::PreparedBatch;
 
@@ -147,6 +147,7 @@ pub(super) async fn unsee(
         .await?;
     }
     let (relays, counts): (Vec<i64>, Vec<i64>) = of_relay.into_iter().unzip();
+    lock_relays(connection, &relays).await?;
     sqlx::query(
         "with of_relay as (update relay set events = relay.events - o.n \
              from unnest($1::bigint[], $2::bigint[]) as o (relay, n) where relay.k = o.relay) \

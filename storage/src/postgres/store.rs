@@ -31,10 +31,10 @@ fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{FFFD}")
 }
 
-/// Waits for the turn to write.
-pub(super) async fn lock(connection: &mut PgConnection) -> Result<()> {
-    sqlx::query("select pg_advisory_xact_lock($1)").bind(WRITER_LOCK).execute(connection).await?;
-    Ok(())
+/// Waits for the turn to write; returns the server's clock, in unix seconds.
+pub(super) async fn lock(connection: &mut PgConnection) -> Result<i64> {
+    let sql = "select cast(floor(extract(epoch from clock_timestamp())) as bigint) from pg_advisory_xact_lock($1)";
+    Ok(sqlx::query_scalar(sql).bind(WRITER_LOCK).fetch_one(connection).await?)
 }
 
 /// Writes batches in one transaction, which is committed only if all of them were written; says what became of each.
@@ -44,7 +44,8 @@ pub(super) async fn store(
     (profile, spread): (Profile, bool),
 ) -> Result<Vec<Stored>> {
     let mut tx = PostgresTransaction(tx);
-    lock(&mut tx.0).await?;
+    let now = lock(&mut tx.0).await?;
+    let relays = relays(&mut tx, batches).await?;
     // One statement may not meet an id twice; of two the first one counts.
     let mut firsts = HashMap::new();
     let mut events = Vec::new();
@@ -67,14 +68,14 @@ pub(super) async fn store(
     }
     let mut sighted = 0;
     for batch in batches {
-        if let Some((url, network)) = batch.relay() {
-            let relay = relay_key(&mut tx, url, network, batch.rest.seen_at).await?;
+        if let Some((url, _)) = batch.relay() {
+            let relay = relays[url];
             sighted += sightings::sight(&mut tx.0, relay, batch, spread).await?;
             if !batch.rest.gone.is_empty() {
                 let gone: Vec<i64> = batch.rest.gone.iter().map(event_key).collect();
                 sightings::unsee(&mut tx.0, &gone, Some((relay, batch.rest.seen_at)), spread).await?;
             }
-            claims::write(&mut tx, relay, &batch.rest).await?;
+            claims::write(&mut tx, relay, &batch.rest, now).await?;
         }
     }
     if !new.is_empty() {
@@ -90,6 +91,30 @@ pub(super) async fn store(
     }
     tx.0.commit().await?;
     Ok(stored)
+}
+
+/// Returns the numbers of the batches' relays, whose rows are locked in the order in which all lock them: added by address,
+/// changed by number.
+async fn relays<'a>(tx: &mut PostgresTransaction, batches: &'a [Arc<PreparedBatch>]) -> Result<HashMap<&'a str, i64>> {
+    let named: BTreeMap<&str, _> = batches
+        .iter()
+        .filter_map(|batch| batch.relay().map(|(url, network)| (url, (network, batch.rest.seen_at))))
+        .collect();
+    let mut relays = HashMap::with_capacity(named.len());
+    for (url, (network, seen_at)) in named {
+        relays.insert(url, relay_key(tx, url, network, seen_at).await?);
+    }
+    lock_relays(&mut tx.0, &relays.values().copied().collect::<Vec<_>>()).await?;
+    Ok(relays)
+}
+
+/// Locks relays that are about to be changed, in the order of their numbers.
+pub(super) async fn lock_relays(connection: &mut PgConnection, ks: &[i64]) -> Result<()> {
+    if !ks.is_empty() {
+        let sql = "select k from relay where k = any($1) order by k for no key update";
+        sqlx::query(sql).bind(ks).execute(connection).await?;
+    }
+    Ok(())
 }
 
 /// Indexes the terms of texts by event.

@@ -16,6 +16,7 @@ use crate::archive::Profile;
 use crate::database::{Row, Transaction, Value};
 use crate::longest::longest;
 use crate::payload::Codec;
+use crate::select::Dialect;
 
 /// Readers at a time,
 const READERS: usize = 8;
@@ -233,5 +234,9 @@ impl Transaction for SqliteTransaction {
 
     async fn commit(self: Box<Self>) -> Result<(), StorageError> {
         self.commit_here()
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nostr::PublicKey;
 use rusqlite::{Connection, OptionalExtension};
@@ -188,7 +188,7 @@ impl Writer {
             };
             stored.push(group.insert(tx.connection()?, self, batch, relay)?);
             if let Some(relay) = relay {
-                ready(claims::write(&mut tx, relay, &batch.rest))?;
+                ready(claims::write(&mut tx, relay, &batch.rest, unix_now()))?;
             }
         }
         let connection = tx.connection()?;
@@ -250,6 +250,12 @@ impl Writer {
         connection.execute("insert into dictionary (n, data) values (1, ?1)", [&dictionary])?;
         Ok(Some(dictionary))
     }
+}
+
+/// The system's clock, in unix seconds.
+fn unix_now() -> i64 {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// The outcome of a future that has nothing to wait for: this thread's own statements.

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn span(since: i64, until: i64) -> Interval {
+pub(super) fn span(since: i64, until: i64) -> Interval {
     Interval::new(since, until).expect("in order")
 }
 
@@ -482,4 +482,57 @@ pub(super) async fn what_one_agent_is_at_others_leave_alone(archive: Arc<dyn Arc
     tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
     assert!(archive.lead("finder", lease(2, 60)).await.expect("asked"));
     assert!(!archive.lead("finder", lease(1, 60)).await.expect("asked"));
+}
+
+pub(super) async fn a_holder_claims_its_own_again(archive: Arc<dyn Archive>, _: String) {
+    archive.add_relays(&[(RELAY.to_owned(), Network::Clearnet)], 1).await.expect("added");
+    let query = RelayQuery { limit: 10, ..RelayQuery::default() };
+    for task in [Task::Check, Task::Sync] {
+        let claim =
+            async |holder| archive.claim(task, &query, Lease { holder, seconds: 60 }).await.expect("asked").len();
+        assert_eq!(claim(1).await, 1);
+        assert_eq!((claim(2).await, claim(1).await, claim(2).await), (0, 1, 0), "to its holder and to nobody else");
+    }
+}
+
+/// Claims, groups of batches, removals and shutdowns lock many relays each.
+pub(super) async fn writers_of_the_same_relays_do_not_deadlock(archive: Arc<dyn Archive>, url: String) {
+    // Due in another order than they were added, and added in another order than they sort.
+    let urls: Vec<_> = (0..60).map(|n| (format!("wss://r{}.example/", (n * 37) % 60), Network::Clearnet)).collect();
+    archive.add_relays(&urls, 1).await.expect("added");
+    for (n, (url, _)) in (0..).zip(urls.iter().rev()) {
+        archive.set_check_due(url, n * 7 % 60).await.expect("set");
+    }
+    let other = open(&url, Options::default()).await;
+    let second = if archive.backend() == "SQLite" { archive.clone() } else { other.expect("opened twice") };
+    let query = RelayQuery { limit: 60, ..RelayQuery::default() };
+    let stores = (0..120).map(|n| {
+        let (archive, relay) = ([&archive, &second][n % 2], urls[n * 13 % 60].clone());
+        let events = vec![event(&n.to_string(), vec![], n as i64)];
+        archive.store(Batch { relay: Some(relay), ..batch(events) })
+    });
+    let claims = async |archive: &Arc<dyn Archive>, holder| {
+        for _ in 0..40 {
+            archive.claim(Task::Check, &query, Lease { holder, seconds: 60 }).await?;
+            archive.release(Task::Check, None, holder).await?;
+            archive.add_relays(&urls, 1).await?;
+        }
+        Ok::<_, StorageError>(())
+    };
+    let removes = async {
+        for n in 0..20 {
+            archive.remove(&Filter::new().until(Timestamp::from(n * 6)), 100).await?;
+        }
+        Ok::<_, StorageError>(())
+    };
+    let (stored, first, other, removed) =
+        tokio::join!(futures::future::join_all(stores), claims(&archive, 1), claims(&second, 2), removes);
+    stored.into_iter().collect::<Result<Vec<_>, _>>().expect("stored");
+    first.and(other).and(removed).expect("no deadlock");
+    if archive.backend() != "SQLite" {
+        let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
+        tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+        assert_eq!(shell(&url, deadlocks), "0");
+    }
+    exact::exact(&archive).await;
 }

@@ -1,10 +1,12 @@
 //! One suite for both backends: whatever holds for SQLite holds for PostgreSQL.
 
 mod clients;
+mod coverage;
 mod events;
 #[path = "../exact/mod.rs"]
 mod exact;
 mod ledger;
+mod postgres_only;
 mod shape;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -12,6 +14,7 @@ use std::sync::Arc;
 
 use brotr_storage::*;
 use clients::*;
+use coverage::*;
 use events::*;
 use ledger::*;
 use nostr::{Alphabet, EventBuilder, Filter, Keys, Kind, SingleLetterTag, Tag, TagKind, Timestamp};
@@ -86,6 +89,9 @@ suite!(
     a_tag_that_many_have_is_answered_as_any,
     a_look_ends_when_it_takes_too_long,
     coverage_merges_and_takes_gaps_away,
+    a_second_is_never_covered_and_a_gap,
+    the_future_is_not_proven,
+    a_clock_that_was_ahead_is_forgiven,
     relays_are_added_once_and_listed_in_pages,
     checks_are_kept_by_content,
     a_history_is_kept_and_forgotten,
@@ -94,6 +100,8 @@ suite!(
     jobs_are_shared_out_and_can_be_cancelled,
     who_was_answered_before_comes_first,
     what_one_agent_is_at_others_leave_alone,
+    a_holder_claims_its_own_again,
+    writers_of_the_same_relays_do_not_deadlock,
     a_result_is_held_back_until_it_is_paid_for,
     the_outbox_keeps_what_is_not_delivered,
     text_is_found_where_it_is_indexed,

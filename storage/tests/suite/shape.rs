@@ -60,7 +60,10 @@ pub(super) async fn text_is_found_where_it_is_indexed(archive: Arc<dyn Archive>,
     };
     let search = |text: &str| Filter::new().search(text);
     let title = vec![vec!["d".to_owned(), "x".to_owned()], vec!["title".to_owned(), "On \"relays\"".to_owned()]];
-    let first = vec![of(1, "Good MORNING, relays and \0 friends at https://Zürich.example/caf\u{e9}, 12:30", 1, vec![]), of(7, "morning", 2, vec![])];
+    let first = vec![
+        of(1, "Good MORNING, relays and \0 friends at https://Zürich.example/caf\u{e9}, 12:30", 1, vec![]),
+        of(7, "morning", 2, vec![]),
+    ];
     archive.store(batch(first)).await.expect("stored");
     let error = archive.count(&[search("morning")], View::All, &[]).await.expect_err("no index yet").to_string();
     assert!(error.contains("storage.search"), "{error}");
@@ -119,8 +122,27 @@ pub(super) async fn text_is_found_where_it_is_indexed(archive: Arc<dyn Archive>,
 /// Words that differ in case, accents, marks and what stands between them, so that texts and searches meet often.
 fn phrase() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![
-        "Zürich", "zurich", "ZU\u{308}RICH", "relay", "ｒｅｌａｙ", "wss", "example", "12", "30", "ガーデン", "한글", "की", "का", "οδός",
-        "ΟΔΟΣ", "İ", "'", "\\", "don't", "ﬁne", "1",
+        "Zürich",
+        "zurich",
+        "ZU\u{308}RICH",
+        "relay",
+        "ｒｅｌａｙ",
+        "wss",
+        "example",
+        "12",
+        "30",
+        "ガーデン",
+        "한글",
+        "की",
+        "का",
+        "οδός",
+        "ΟΔΟΣ",
+        "İ",
+        "'",
+        "\\",
+        "don't",
+        "ﬁne",
+        "1",
     ]);
     let between = prop::sample::select(vec![" ", "://", ".", ":", "-", "\0", "_", "\n", "|", " & ", ""]);
     let odd = prop_oneof![9 => (word, between).prop_map(|(a, b)| format!("{a}{b}")), 1 => any::<String>()];
@@ -144,7 +166,8 @@ pub(super) async fn a_search_finds_the_same_everywhere(archive: Arc<dyn Archive>
                 for search in &searches {
                     let filter = Filter::new().search(search);
                     let found = archive.page(&filter, View::All, None, 100).await.expect("a page");
-                    let wanted: Vec<_> = events.iter().rev().map(Verified::event).filter(|e| search_matches(search, e)).collect();
+                    let wanted: Vec<_> =
+                        events.iter().rev().map(Verified::event).filter(|e| search_matches(search, e)).collect();
                     prop_assert_eq!(found.iter().collect::<Vec<_>>(), wanted, "{:?}", search);
                     let count = archive.count(&[filter], View::All, &[]).await.expect("a count");
                     prop_assert_eq!(count, found.len() as u64, "{:?}", search);
