@@ -252,14 +252,19 @@ mod tests {
                 }
             }
         });
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        assert_eq!(vitals.services()["mortal"].as_deref(), Some("the first death"));
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(vitals.services()["mortal"].as_deref(), Some("it panicked: the second"));
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        assert_eq!(vitals.services()["mortal"].as_deref(), Some("it ended by itself"));
-        tokio::time::sleep(Duration::from_secs(4)).await;
-        assert_eq!((vitals.services()["mortal"].as_deref(), starts.load(Ordering::Relaxed)), (None, 4));
+        // Each state lasts until the next start, a second or more later.
+        for wanted in [Some("the first death"), Some("it panicked: the second"), Some("it ended by itself"), None] {
+            let reached = async {
+                while vitals.services()["mortal"].as_deref() != wanted {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), reached).await.unwrap_or_else(|_| panic!("never {wanted:?}"));
+        }
+        while starts.load(Ordering::Relaxed) < 4 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(vitals.services()["mortal"], None, "it runs on");
         assert!(supervisor.stop().await);
     }
 }

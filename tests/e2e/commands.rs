@@ -275,7 +275,7 @@ fn an_archive_is_backed_up_beside_the_daemon_and_restored_elsewhere() {
     let import = place.run_with(&["import", "--json"], &lines.join("\n"), &[]).ok().json();
     assert_eq!(import[0]["stored"], 40);
     let daemon = place.daemon();
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(120);
     while !daemon.log().contains("is running") && std::time::Instant::now() < end {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }

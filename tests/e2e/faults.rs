@@ -61,6 +61,10 @@ impl Place {
     }
 }
 
+/// The longest that a pass or a check may take. With timeouts of 1 s an idle machine needs a few seconds; what is meant is that
+/// no fault holds a pass without end.
+const BOUND: Duration = Duration::from_secs(30);
+
 /// What is to be seen of a fault.
 struct Verdict {
     fault: Fault,
@@ -170,7 +174,7 @@ async fn judge(Verdict { fault, up, archived, gap, error, proven }: Verdict) {
     let said = pass.error.clone().unwrap_or_default();
     assert!(said.contains(error), "{fault:?}: {pass:?}");
     // A few tries, none longer than ten request timeouts of a second each.
-    assert!(took < Duration::from_secs(15), "{fault:?} took {took:?}");
+    assert!(took < BOUND, "{fault:?} took {took:?}");
     assert_eq!(place.archived().await, archived, "{fault:?}: {pass:?}");
     let report = place.coverage(&relay).await;
     let gaps: Vec<_> = report.iter().flat_map(|r| &r.gaps).map(|g| g.reason).collect();
@@ -187,7 +191,7 @@ async fn judge(Verdict { fault, up, archived, gap, error, proven }: Verdict) {
     let wanted = [Check::Open, Check::Read];
     let began = Instant::now();
     let health = check(&place.agent.dialer, &place.address(&relay), &Plan::new(&wanted, WriteTest::Skip)).await;
-    assert!(began.elapsed() < Duration::from_secs(6), "{fault:?}");
+    assert!(began.elapsed() < BOUND, "{fault:?}");
     assert_eq!(health.up, up, "{fault:?}: {health:?}");
 }
 
@@ -261,12 +265,16 @@ async fn one_bad_relay_holds_up_no_other() {
     for fault in [Fault::TarPit, Fault::Trickle, Fault::Fragments, Fault::Mute] {
         bad.push(ScriptedRelay::start(Script::wrong(vec![], fault)).await.expect("started"));
     }
-    let good = ScriptedRelay::start(Script::honest(events::signed(1_200, 1_600_000_000))).await.expect("started");
-    let began = Instant::now();
+    let list = events::signed(1_200, 1_600_000_000);
+    let alone = ScriptedRelay::start(Script::honest(list.clone())).await.expect("started");
+    let (_, unloaded) = self::place().await.pass(&alone).await;
+    let good = ScriptedRelay::start(Script::honest(list)).await.expect("started");
     let others = futures::future::join_all(bad.iter().map(|relay| place.pass(relay)));
-    let ((pass, took), _) = tokio::join!(place.pass(&good), others);
+    let ((pass, took), others) = tokio::join!(place.pass(&good), others);
     assert_eq!((pass.stored, pass.gaps, pass.error), (1_200, 0, None));
-    assert!(took < Duration::from_secs(5) && began.elapsed() < Duration::from_secs(8));
+    // They share one machine, and a second is the shortest timeout that it could have waited for.
+    assert!(took < unloaded * 5 + Duration::from_millis(900), "{took:?}, alone {unloaded:?}");
+    assert!(others.iter().all(|(_, took)| *took < BOUND), "{others:?}");
     let (pass, _) = place.pass(&good).await;
     assert_eq!(pass.transferred, 0, "what is proven is not asked for again");
 }

@@ -23,7 +23,7 @@ struct House<'a> {
 impl<'a> House<'a> {
     fn start(place: &'a Place) -> Self {
         let daemon = place.daemon();
-        let end = std::time::Instant::now() + Duration::from_secs(20);
+        let end = std::time::Instant::now() + Duration::from_secs(80);
         while !daemon.log().contains("/healthz") {
             assert!(std::time::Instant::now() < end, "{}", daemon.log());
             std::thread::sleep(Duration::from_millis(50));

@@ -59,7 +59,7 @@ impl Client {
 
     async fn hear(&mut self) -> Value {
         loop {
-            let message = tokio::time::timeout(Duration::from_secs(10), self.socket.next()).await.expect("in time");
+            let message = tokio::time::timeout(Duration::from_secs(40), self.socket.next()).await.expect("in time");
             if let Message::Text(text) = message.expect("open").expect("sound") {
                 return serde_json::from_str(&text).expect("json");
             }
@@ -417,6 +417,9 @@ async fn a_dead_relay_of_our_own_holds_up_no_answer() {
     let dead = ScriptedRelay::start(Script::wrong(vec![], Fault::TarPit)).await.expect("started");
     let place =
         Place::with(&format!("identity: {{relays: [\"{}\", \"{url}\"]}}\ndvm: {{relays: [\"{url}\"]}}", dead.url));
+    // An answer that waited for the dead relay would come after ten minutes.
+    let text = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");
+    place.write("brotr.yaml", &text.replacen("connect_timeout: 2s", "connect_timeout: 10m", 1));
     let daemon = place.daemon();
     let mut client = Client::connect(&url).await;
     soon(20, "announcement", async || client.fetch(json!({"kinds": [31_990]})).await.pop()).await;
@@ -425,10 +428,8 @@ async fn a_dead_relay_of_our_own_holds_up_no_answer() {
         let theirs = Tag::custom(TagKind::custom("relays"), [format!("{}/{round}", dead.url)]);
         let builder = EventBuilder::new(Kind::from(5_400), "").tag(Tag::hashtag(round.to_string())).tag(theirs);
         let request = builder.sign_with_keys(&Keys::generate()).expect("signed");
-        let asked = Instant::now();
         client.publish(&request).await;
-        soon(5, "answer", async || client.fetch(json!({"kinds": [6_400], "#e": [request.id]})).await.pop()).await;
-        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+        soon(20, "answer", async || client.fetch(json!({"kinds": [6_400], "#e": [request.id]})).await.pop()).await;
     }
     assert_eq!(daemon.end(Signal::TERM).0, Some(0));
     relay.shutdown();

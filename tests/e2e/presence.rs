@@ -55,7 +55,7 @@ async fn systemd_is_told_that_it_is_ready_that_it_lives_and_that_it_stops() {
     let daemon = place.daemon_with(&environment);
     let hear = async || {
         let mut text = vec![0; 1_024];
-        let heard = tokio::time::timeout(std::time::Duration::from_secs(20), socket.recv(&mut text));
+        let heard = tokio::time::timeout(std::time::Duration::from_secs(80), socket.recv(&mut text));
         let n = heard.await.expect("in time").expect("heard");
         String::from_utf8_lossy(&text[..n]).trim().to_owned()
     };

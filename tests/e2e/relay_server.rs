@@ -27,7 +27,7 @@ impl Client {
 
     async fn hear(&mut self) -> Value {
         loop {
-            let message = tokio::time::timeout(Duration::from_secs(10), self.0.next()).await.expect("in time");
+            let message = tokio::time::timeout(Duration::from_secs(40), self.0.next()).await.expect("in time");
             if let Message::Text(text) = message.expect("open").expect("sound") {
                 return serde_json::from_str(&text).expect("JSON");
             }

@@ -131,7 +131,7 @@ impl Browser {
         ];
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "goog:chromeOptions": {"args": args}, "goog:loggingPrefs": {"browser": "ALL"}}}});
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + Duration::from_secs(120);
         loop {
             match http("POST", &this.address, "/session", &[], &wanted.to_string()).await {
                 Ok(answer) => {
@@ -174,9 +174,9 @@ impl Browser {
     /// Waits until a script gives something that is true.
     ///
     /// # Errors
-    /// When it does not within 20 seconds.
+    /// When it does not within 80 seconds.
     pub async fn wait(&self, script: &str) -> Result<Value> {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(80);
         loop {
             let value = self.run(&format!("return {script}")).await?;
             if value.as_bool() != Some(false) && !value.is_null() && value != 0 && value != "" {

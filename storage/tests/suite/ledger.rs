@@ -435,6 +435,11 @@ pub(super) async fn who_was_answered_before_comes_first(archive: Arc<dyn Archive
     assert_eq!(archive.take_job(31).await.expect("asked").expect("there").received_at, 10, "and then in turn");
 }
 
+/// A short lease in seconds, and the milliseconds after which it is over. The database counts whole seconds, so a lease of one
+/// may be over after a moment.
+const SHORT: i64 = 3;
+const SHORT_IS_OVER: u64 = 3_100;
+
 pub(super) async fn what_one_agent_is_at_others_leave_alone(archive: Arc<dyn Archive>, _: String) {
     let urls: Vec<(String, Network)> =
         (0..40).map(|n| (format!("wss://r{n:02}.example/"), Network::Clearnet)).collect();
@@ -452,7 +457,7 @@ pub(super) async fn what_one_agent_is_at_others_leave_alone(archive: Arc<dyn Arc
     taken.dedup();
     assert_eq!((n, taken.len()), (40, 40), "each once");
     // Another task is another matter; and what is over, given up or done is free.
-    let sync = archive.claim(Task::Sync, &query, lease(1, 1)).await.expect("claimed");
+    let sync = archive.claim(Task::Sync, &query, lease(1, SHORT)).await.expect("claimed");
     assert_eq!(sync.len(), 10);
     let again = |wanted: &[Relay]| RelayQuery { limit: 100, contains: wanted[0].url.clone(), ..RelayQuery::default() };
     let of = |n: usize| again(&sync[n..]);
@@ -466,7 +471,7 @@ pub(super) async fn what_one_agent_is_at_others_leave_alone(archive: Arc<dyn Arc
     assert_eq!(archive.claim(Task::Sync, &of(0), lease(2, 60)).await.expect("claimed").len(), 1);
     assert!(archive.renew(Task::Sync, &sync[1].url, lease(1, 60)).await.expect("renewed"));
     assert!(!archive.renew(Task::Sync, &sync[1].url, lease(2, 60)).await.expect("asked"), "not theirs");
-    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(SHORT_IS_OVER)).await;
     assert!(archive.claim(Task::Sync, &of(1), lease(2, 60)).await.expect("claimed").is_empty(), "renewed");
     assert_eq!(archive.claim(Task::Sync, &of(2), lease(2, 60)).await.expect("claimed").len(), 1, "over");
     archive.release(Task::Sync, None, 1).await.expect("given up");
@@ -476,10 +481,10 @@ pub(super) async fn what_one_agent_is_at_others_leave_alone(archive: Arc<dyn Arc
     let query = RelayQuery { contains: "r00".into(), ..query };
     assert_eq!(archive.claim(Task::Check, &query, lease(9, 60)).await.expect("claimed").len(), 1, "due again");
     // One leads.
-    assert!(archive.lead("finder", lease(1, 1)).await.expect("asked"));
-    assert!(archive.lead("finder", lease(1, 1)).await.expect("asked"), "still");
+    assert!(archive.lead("finder", lease(1, SHORT)).await.expect("asked"));
+    assert!(archive.lead("finder", lease(1, SHORT)).await.expect("asked"), "still");
     assert!(!archive.lead("finder", lease(2, 1)).await.expect("asked"));
-    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(SHORT_IS_OVER)).await;
     assert!(archive.lead("finder", lease(2, 60)).await.expect("asked"));
     assert!(!archive.lead("finder", lease(1, 60)).await.expect("asked"));
 }

@@ -385,11 +385,12 @@ async fn what_others_ask_is_looked_up_on_the_server_that_follows() {
     let follower_url = follower.url("archive");
     let archive = open_with_replica(&url, &follower_url, Options::default()).await.expect("opened");
     archive.store(batch((0..50).map(|i| event(&i.to_string(), vec![], i)).collect())).await.expect("stored");
-    let soon = std::time::Duration::from_secs(5);
+    let soon = std::time::Duration::from_secs(20);
     let asked = async || within(soon, archive.page(&Filter::new(), View::All, None, 100)).await.expect("a page").len();
-    let end = std::time::Instant::now() + soon;
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while asked().await < 50 {
         assert!(std::time::Instant::now() < end, "what is stored gets there");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     // From then on it follows no longer: others see what it had, the agent itself what there is.
     shell(&follower.url("archive"), "select pg_wal_replay_pause()");
