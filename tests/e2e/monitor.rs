@@ -73,7 +73,7 @@ async fn one_visit_finds_every_fact_in_two_connections() {
     let url = format!("wss://relay.example:{}/", front.port);
     let health = visit(&place, &url, WriteTest::As(place.agent.signer.clone())).await;
     assert!(health.up, "{health:?}");
-    assert!(health.checks.values().all(|outcome| outcome.ok) && health.checks.len() == 8, "{:?}", health.checks);
+    assert!(health.checks.values().all(|outcome| outcome.ok == Some(true)) && health.checks.len() == 8, "{:?}", health.checks);
     assert_eq!(relay.counts.connections.load(Ordering::Relaxed), 2, "one to talk and one for the document");
     let contradicts: Vec<_> = health.probes.iter().filter(|(_, probe)| probe.contradicts()).collect();
     // It says 45 and is silent when it is asked.
@@ -139,7 +139,7 @@ async fn a_certificate_is_recorded_though_it_is_refused() {
         let health = visit(&place, &format!("wss://relay.example:{}/", front.port), WriteTest::Skip).await;
         // Without the timeouts of 1 s a stalled handshake would never end.
         assert!(began.elapsed() < Duration::from_secs(20), "{shown:?}");
-        assert!(!health.up && !health.checks["open"].ok, "{shown:?}: {health:?}");
+        assert!(!health.up && !health.is_good("open"), "{shown:?}: {health:?}");
         let certificate = health.trace.tls().and_then(|tls| tls.certificate);
         if shown == Shown::Nothing {
             assert!(certificate.is_none() && !health.checks.contains_key("ssl"), "{health:?}");
@@ -188,12 +188,48 @@ async fn refusals_are_findings_by_their_first_word() {
     let health = visit(&place, &relay.url, me()).await;
     assert!(health.checks["write"].reason.as_ref().is_some_and(|why| why.contains("40 bits")), "{health:?}");
     assert_eq!(relay.counts.published.load(Ordering::Relaxed), 0);
-    // Silence is no OK, and an OK about something else is silence.
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_test_without_an_ok_is_judged_by_the_return_of_its_event() {
+    // With a timeout of a minute, what ends sooner was not waited for that long.
+    let network = r#"{allow: [127.0.0.0/8], clearnet: {request_timeout: 1m}}"#;
+    let place = place_on(network, "").await;
+    let visited = async |fault: Fault| {
+        let relay = ScriptedRelay::start(Script::wrong(events::signed(3, FIRST), fault)).await.expect("started");
+        let began = std::time::Instant::now();
+        let health = visit(&place, &relay.url, WriteTest::As(place.agent.signer.clone())).await;
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+        assert!(health.up && health.is_good("read"), "{health:?}");
+        let event = place.agent.signer.sign(brotr::publish::nip66::discovery(&health, now())).expect("signed");
+        assert_sound(&event);
+        (health.checks["write"].clone(), tags(&event, "rtt-write").len())
+    };
+    let (passed_on, rtt) = visited(Fault::PassesOn).await;
+    assert_eq!((passed_on.ok, passed_on.reason, rtt), (Some(true), None, 1));
+    // Silence proves nothing, and an OK about another event is silence.
     for fault in [Fault::NoOk, Fault::OkOfAnother] {
-        let relay = ScriptedRelay::start(Script::wrong(vec![], fault.clone())).await.expect("started");
-        let health = visit(&place, &relay.url, me()).await;
-        assert_eq!(health.checks["write"].reason.as_deref(), Some("no answer to an EVENT"), "{fault:?}");
+        let (silent, rtt) = visited(fault.clone()).await;
+        assert_eq!((silent.ok, silent.ms, rtt), (None, None, 0), "{fault:?}");
+        assert!(silent.reason.is_some_and(|why| why.contains("did not come back")), "{fault:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_serves_only_forged_events_is_not_read() {
+    let place = place().await;
+    let relay =
+        ScriptedRelay::start(Script::wrong(events::signed(5, FIRST), Fault::BadSignatures)).await.expect("started");
+    let health = visit(&place, &relay.url, WriteTest::As(place.agent.signer.clone())).await;
+    // It is there and speaks the protocol, and what it serves is worth nothing.
+    assert!(health.up && health.is_good("open") && health.is_good("write"), "{health:?}");
+    let read = &health.checks["read"];
+    assert_eq!((read.ok, read.ms), (Some(false), None));
+    assert!(health.reason().is_some_and(|why| why.starts_with("none of the 3 events")), "{health:?}");
+    let event = place.agent.signer.sign(brotr::publish::nip66::discovery(&health, now())).expect("signed");
+    assert_eq!((tags(&event, "rtt-read").len(), tags(&event, "rtt-open").len()), (0, 1));
+    let none = ScriptedRelay::start(Script::wrong(vec![], Fault::BadSignatures)).await.expect("started");
+    assert!(visit(&place, &none.url, WriteTest::Skip).await.is_good("read"), "a relay that holds nothing is readable");
 }
 
 #[tokio::test(flavor = "multi_thread")]

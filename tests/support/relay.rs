@@ -143,6 +143,7 @@ impl House {
         let mut requests = 0;
         let mut comparisons = std::collections::HashMap::new();
         let mut taken = Vec::new();
+        let mut subscriptions = std::collections::HashMap::<String, Vec<Filter>>::new();
         let mut locked = self.script.auth;
         if locked {
             socket.send(Message::text(json!(["AUTH", "say who you are"]).to_string())).await?;
@@ -189,6 +190,7 @@ impl House {
                         }
                         return Ok(());
                     }
+                    subscriptions.insert(subscription_id.to_string(), filters.clone());
                     if !self.answer(&mut socket, &subscription_id.to_string(), &filters).await? {
                         return Ok(());
                     }
@@ -196,6 +198,13 @@ impl House {
                 Ok(ClientMessage::Event(event)) => {
                     self.counts.published.fetch_add(1, Ordering::Relaxed);
                     if self.script.fault == Fault::NoOk {
+                        continue;
+                    }
+                    if self.script.fault == Fault::PassesOn {
+                        let asks = |filter: &Filter| filter.match_event(&event, MatchEventOptions::new());
+                        for (id, _) in subscriptions.iter().filter(|(_, filters)| filters.iter().any(asks)) {
+                            socket.send(Message::text(json!(["EVENT", id, event]).to_string())).await?;
+                        }
                         continue;
                     }
                     match self.script.fault {
@@ -235,6 +244,7 @@ impl House {
                     let refusal = json!(["NEG-ERR", subscription_id, "auth-required: we only serve friends"]);
                     socket.send(Message::text(refusal.to_string())).await?;
                 }
+                Ok(ClientMessage::Close(id)) => drop(subscriptions.remove(&id.to_string())),
                 Ok(ClientMessage::NegOpen { subscription_id, filter, initial_message, .. }) => {
                     let id = subscription_id.to_string();
                     comparisons.insert(id.clone(), self.side(&filter)?);

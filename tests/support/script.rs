@@ -75,6 +75,8 @@ pub enum Fault {
     SilentAbout(&'static str),
     /// 27: events with this content are refused in words of no form, others are taken.
     RefusesOnly(&'static str),
+    /// 27: events are passed on to those who subscribed to them, and never answered with OK.
+    PassesOn,
     /// 27: every OK is about another event.
     OkOfAnother,
     /// Takes so many events a second, and refuses more with `rate-limited:`.

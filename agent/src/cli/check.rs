@@ -135,7 +135,12 @@ fn phases(health: &Health) -> Vec<Phase> {
     }
     for name in ["read", "write"] {
         if let Some(outcome) = health.checks.get(name) {
-            let says = if outcome.ok { "ok".to_owned() } else { outcome.reason.clone().unwrap_or_default() };
+            let reason = outcome.reason.clone().unwrap_or_default();
+            let says = match outcome.ok {
+                Some(true) => "ok".to_owned(),
+                Some(false) => reason,
+                None => format!("unknown: {reason}"),
+            };
             add(name, outcome.ms.map(Duration::from_millis), says);
         }
     }

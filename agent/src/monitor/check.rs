@@ -24,12 +24,16 @@ use crate::net::{Address, DialError, Dialer, End, Session, Trace};
 const WRITE_TEST: Kind = Kind::Custom(20_166);
 /// Events that are read, to see in which order they come.
 const READ: usize = 3;
+/// The write test is waited for this many round trips, but no less than [`LEAST_WAIT`].
+const ROUND_TRIPS: u32 = 10;
+/// The shortest time after which a write test without an answer ends.
+const LEAST_WAIT: Duration = Duration::from_secs(2);
 
 /// How one check ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Outcome {
-    /// Whether it did what was asked.
-    pub ok: bool,
+    /// Whether it did what was asked; none where that could not be told.
+    pub ok: Option<bool>,
     /// How long it took, where it was measured.
     pub ms: Option<u64>,
     /// Why not, in the relay's words or ours.
@@ -38,15 +42,20 @@ pub struct Outcome {
 
 impl Outcome {
     fn good(took: Duration) -> Self {
-        Self { ok: true, ms: Some(millis(took)), reason: None }
+        Self { ok: Some(true), ms: Some(millis(took)), reason: None }
     }
 
     fn found() -> Self {
-        Self { ok: true, ms: None, reason: None }
+        Self { ok: Some(true), ms: None, reason: None }
     }
 
     fn bad(reason: impl ToString) -> Self {
-        Self { ok: false, ms: None, reason: Some(clip(&reason.to_string())) }
+        Self { ok: Some(false), ms: None, reason: Some(clip(&reason.to_string())) }
+    }
+
+    /// A check that shows nothing, for or against the relay.
+    fn unknown(reason: impl ToString) -> Self {
+        Self { ok: None, ms: None, reason: Some(clip(&reason.to_string())) }
     }
 }
 
@@ -160,13 +169,14 @@ impl Health {
     /// Why it is not up, or what went wrong first.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
-        ["open", "read", "write", "nip11"].iter().find_map(|name| self.checks.get(name)?.reason.as_deref())
+        let failed = |name: &&str| self.checks.get(*name).filter(|outcome| outcome.ok == Some(false));
+        ["open", "read", "write", "nip11"].iter().find_map(|name| failed(name)?.reason.as_deref())
     }
 
     /// Whether a check was made and went well.
     #[must_use]
     pub fn is_good(&self, name: &str) -> bool {
-        self.checks.get(name).is_some_and(|outcome| outcome.ok)
+        self.checks.get(name).is_some_and(|outcome| outcome.ok == Some(true))
     }
 
     /// What was found, without what changes from visit to visit.
@@ -255,7 +265,12 @@ pub async fn check(dialer: &Arc<Dialer>, address: &Address, plan: &Plan) -> Heal
             health.probes.extend(probe::claimed(&mut session, info).await);
         }
         if health.up && plan.wants(Check::Write) {
-            write(&mut session, address, plan, &mut health).await;
+            // The most that a round trip took, opening included, within what any relay gets.
+            let read = health.checks.get("read").and_then(|outcome| outcome.ms).map(Duration::from_millis);
+            let round_trip = session.opened_in().max(read.unwrap_or_default());
+            let limit = dialer.limits(address.network()).request_timeout.get();
+            let patience = (round_trip * ROUND_TRIPS).max(LEAST_WAIT).min(limit);
+            write(&mut session, patience, plan, &mut health).await;
         }
         session.close().await;
     }
@@ -289,7 +304,7 @@ async fn open(
     let page = session.request(&Filter::new().limit(READ)).await;
     // A relay that refuses in Nostr's own words is a relay; one that says nothing is not.
     let (outcome, relay) = match &page.end {
-        End::Eose => (Outcome::good(page.took.unwrap_or_else(|| began.elapsed())), true),
+        End::Eose => (read(&page, page.took.unwrap_or_else(|| began.elapsed())), true),
         End::Closed(reason) => {
             // What was refused here is reading: of writing it says nothing.
             health.requires.extend(Requirement::of_refusal(reason).filter(|r| *r != Requirement::Writes));
@@ -306,6 +321,21 @@ async fn open(
     health.checks.insert("read", outcome);
     let alive = !matches!(page.end, End::Disconnect(_));
     (alive.then_some(session), Some(page))
+}
+
+/// The outcome of a read test that ended with EOSE. Events prove something only if they are what somebody signed; a relay that
+/// holds none is readable.
+fn read(page: &crate::net::Page, took: Duration) -> Outcome {
+    let mut came = page.events.iter().chain(&page.late).peekable();
+    let is_empty = page.transferred == 0 && came.peek().is_none();
+    let is_signed = |event: &brotr_storage::RawEvent| event.parse().is_ok_and(|event| event.verify().is_ok());
+    if is_empty || came.any(is_signed) {
+        return Outcome::good(took);
+    }
+    Outcome::bad(match page.transferred {
+        0 | 1 => "the event that came has no valid id and signature".to_owned(),
+        n => format!("none of the {n} events that came has a valid id and signature"),
+    })
 }
 
 /// What the way to the WebSocket showed.
@@ -361,8 +391,8 @@ fn take_document(health: &mut Health, document: Option<Result<(Info, Duration), 
     }
 }
 
-/// Sends an event that a relay may rightly take from a monitor, and judges by its OK.
-async fn write(session: &mut Session, address: &Address, plan: &Plan, health: &mut Health) {
+/// Sends an event that a relay may rightly take from a monitor, and judges by its OK or by its return.
+async fn write(session: &mut Session, patience: Duration, plan: &Plan, health: &mut Health) {
     let WriteTest::As(signer) = &plan.write else { return };
     let bits = health.info.as_ref().and_then(|info| info.limit("min_pow_difficulty")).unwrap_or(0);
     if bits > u64::from(plan.max_pow) {
@@ -372,7 +402,7 @@ async fn write(session: &mut Session, address: &Address, plan: &Plan, health: &m
     }
     // Never the same twice: two checks in one second would be one event.
     let nonce = fastrand::u64(..).to_string();
-    let mut test = EventBuilder::new(WRITE_TEST, nonce).tag(Tag::identifier(address.as_str()));
+    let mut test = EventBuilder::new(WRITE_TEST, nonce).tag(Tag::identifier(health.url.as_str()));
     if bits > 0 {
         test = test.pow(u8::try_from(bits).unwrap_or(u8::MAX));
     }
@@ -381,18 +411,17 @@ async fn write(session: &mut Session, address: &Address, plan: &Plan, health: &m
     let signed = tokio::task::spawn_blocking(move || signer.sign(test)).await;
     let outcome = match signed.map_err(|e| e.to_string()).and_then(|signed| signed.map_err(|e| e.to_string())) {
         Err(error) => Outcome::bad(error),
-        Ok(event) => {
-            let began = Instant::now();
-            match session.publish(&event).await {
-                Verdict::Accepted => Outcome::good(began.elapsed()),
-                Verdict::Refused(reason) => {
-                    health.requires.extend(Requirement::of_refusal(&reason));
-                    Outcome::bad(reason)
-                }
-                Verdict::Unanswered(End::Disconnect(reason)) => Outcome::bad(format!("disconnected: {reason}")),
-                Verdict::Unanswered(_) => Outcome::bad("no answer to an EVENT"),
+        Ok(event) => match session.publish_watched(&event, patience).await {
+            (Verdict::Accepted, took) => Outcome::good(took),
+            (Verdict::Refused(reason), _) => {
+                health.requires.extend(Requirement::of_refusal(&reason));
+                Outcome::bad(reason)
             }
-        }
+            (Verdict::Unanswered(End::Disconnect(reason)), _) => Outcome::bad(format!("disconnected: {reason}")),
+            (Verdict::Unanswered(_), _) => {
+                Outcome::unknown("no OK to an EVENT, and the event did not come back either")
+            }
+        },
     };
     health.checks.insert("write", outcome);
 }

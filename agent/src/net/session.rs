@@ -377,6 +377,53 @@ impl Session {
         self.tell("EVENT", event).await
     }
 
+    /// Sends an event and waits up to `patience` for its OK, or for the event itself on a subscription opened for it: some
+    /// relays pass events on and never send OK. Returns the time from sending the event as well.
+    pub async fn publish_watched(&mut self, event: &nostr::Event, patience: Duration) -> (Verdict, Duration) {
+        let (id, sub) = (event.id.to_hex(), self.name());
+        let itself = Filter::new().author(event.pubkey).kind(event.kind).limit(1);
+        let mut subscribed = true;
+        let mut sent: Option<Instant> = None;
+        let mut until = Instant::now() + patience;
+        let mut asked = self.send(&serde_json::json!(["REQ", sub, itself])).await;
+        let verdict = loop {
+            if let Err(end) = asked {
+                break Verdict::Unanswered(end);
+            }
+            // The event goes out once the subscription stands, was refused, or got no answer.
+            let mut answered = false;
+            match timeout_at(until, self.hear()).await {
+                Ok(Err(end)) => break Verdict::Unanswered(end),
+                Err(_) if sent.is_some() => break Verdict::Unanswered(End::Timeout),
+                Err(_) => answered = true,
+                Ok(Ok(text)) => match parse(&text) {
+                    Said::Event(of, json) if of == sub => {
+                        let came = RawEvent::from_json(json.get()).and_then(|came| came.parse());
+                        if came.is_ok_and(|came| came == brotr_storage::Event::from(event)) {
+                            break Verdict::Accepted;
+                        }
+                    }
+                    Said::Ok(about, accepted, reason) if about == id => {
+                        break if accepted { Verdict::Accepted } else { Verdict::Refused(clip(&reason)) };
+                    }
+                    Said::Eose(of) if of == sub => answered = true,
+                    Said::Closed(of, _) if of == sub => (answered, subscribed) = (true, false),
+                    _ => {}
+                },
+            }
+            if answered && sent.is_none() {
+                let now = Instant::now();
+                (sent, until) = (Some(now), now + patience);
+                asked = self.send(&serde_json::json!(["EVENT", event])).await;
+            }
+        };
+        let took = sent.map(|at| at.elapsed()).unwrap_or_default();
+        if subscribed && !matches!(verdict, Verdict::Unanswered(End::Disconnect(_))) {
+            let _ = self.send(&serde_json::json!(["CLOSE", sub])).await;
+        }
+        (verdict, took)
+    }
+
     /// What the relay wants signed before it serves us (NIP-42), if it has said so.
     #[must_use]
     pub fn challenge(&self) -> Option<&str> {
