@@ -8,8 +8,10 @@ use brotr_keys::{KeySource, Signer};
 use brotr_storage::{Archive, Lease, Task};
 use tokio::sync::Notify;
 
+pub use crate::clock::now;
 use crate::config::Config;
 use crate::ingest::Ingest;
+use crate::monitor;
 use crate::net::{Address, Dialer, Guard};
 
 /// The agent's means.
@@ -52,7 +54,7 @@ impl Agent {
             None => brotr_storage::open(url, options).await?,
         };
         let ingest = Ingest::new(archive.clone());
-        Ok(Self {
+        let agent = Self {
             config: Arc::new(config),
             archive,
             signer,
@@ -60,7 +62,24 @@ impl Agent {
             ingest,
             archived: Arc::default(),
             holder: fastrand::i64(1..),
-        })
+        };
+        // The clock of the process before this one may have been ahead.
+        agent.pull_back(now()).await?;
+        Ok(agent)
+    }
+
+    /// Pulls back to `now` what a clock that was ahead dated in the future: coverage, checks and due times.
+    ///
+    /// # Errors
+    /// When the archive cannot be written.
+    pub async fn pull_back(&self, now: i64) -> Result<()> {
+        let longest = monitor::LONGEST_WAIT.max(self.config.monitor.interval.as_secs());
+        let longest = longest.max(self.config.synchronizer.interval.as_secs());
+        let rows = self.archive.clamp_future(now, longest).await?;
+        if rows > 0 {
+            tracing::warn!(rows, "coverage, checks and due times that lay in the future were pulled back to now");
+        }
+        Ok(())
     }
 
     /// For how long what this process takes is its own, should it die.
@@ -138,11 +157,4 @@ fn addresses(list: &[String], guard: &Guard) -> Vec<Address> {
             }
         })
         .collect()
-}
-
-/// Unix seconds.
-#[must_use]
-pub fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
 }

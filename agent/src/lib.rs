@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod backup;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod finder;
 pub mod happening;

@@ -223,10 +223,31 @@ const DUE_TOO_LATE: [&str; 4] = [
     "update job set begin_at = $1 where begin_at > $2 or begin_at > $1 and (received_at > $1 or begun_at > $1)",
 ];
 
+/// Whether a clock that was ahead of `$1` left anything, or something is due too late (`$2`).
+const MARKS: &str = "select 1 from (select 1 as one from relay where checked_at > $1 or discovered_at > $1 or last_seen_at > $1 \
+     or check_due_at > $2 or sync_due_at > $2 \
+     union all select 1 from coverage where until > $1 or proven_at > $1 \
+     union all select 1 from gap where until > $1 or tried_at > $1 \
+     union all select 1 from outbox where queued_at > $1 or due_at > $2 \
+     union all select 1 from job where received_at > $1) marks limit 1";
+
+/// How far a claim that was made by a clock ahead of `$1` can be trusted. It was made after the relay became known, and what a
+/// relay held then is proven up to about a day before: a claim does not say when that was in fact.
+macro_rules! trusted_until {
+    () => {
+        "(select case when r.discovered_at > $1 then -1 else r.discovered_at - 86400 end from relay r where r.k = coverage.relay)"
+    };
+}
+
 /// Everything else that cannot lie after `$1`. Of the checks of a relay that do, the newest stays.
 const CLAMPED: [&str; 16] = [
-    "delete from coverage where since > $1",
-    "update coverage set until = $1 where until > $1",
+    concat!("delete from coverage where (until > $1 or proven_at > $1) and since > ", trusted_until!()),
+    concat!(
+        "update coverage set until = ",
+        trusted_until!(),
+        " where (until > $1 or proven_at > $1) and until > ",
+        trusted_until!()
+    ),
     "update coverage set proven_at = $1 where proven_at > $1",
     "delete from gap where since > $1",
     "update gap set until = $1 where until > $1",
@@ -523,6 +544,12 @@ impl<D: Database> Ledger for D {
     }
 
     async fn clamp_future(&self, now: i64, longest_wait: i64) -> Result<u64> {
+        // A clock that was ahead leaves a mark here. The tables of these are small; that of checks is not, and has no
+        // index by time.
+        let marks = self.rows(MARKS, args![now, now.saturating_add(longest_wait)]).await?;
+        if marks.is_empty() {
+            return Ok(0);
+        }
         let mut tx = self.begin().await?;
         lock_relays(tx.as_mut(), None).await?;
         let mut changed = 0;

@@ -2,12 +2,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "the tests are the other side of the connection")]
 
+mod clock;
 mod commands;
 mod faults;
 mod finder;
 mod flood;
 mod guard;
 mod habits;
+mod hosts;
 mod http;
 mod live;
 mod main_job;

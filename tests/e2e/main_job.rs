@@ -453,7 +453,7 @@ async fn without_relays_of_our_own_nothing_is_sent() {
 }
 
 /// The body of a document.
-async fn get(base: &str, path: &str) -> String {
+pub(crate) async fn get(base: &str, path: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let host = base.strip_prefix("http://").expect("http");
     let mut stream = tokio::net::TcpStream::connect(host).await.expect("connected");

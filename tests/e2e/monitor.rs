@@ -73,7 +73,11 @@ async fn one_visit_finds_every_fact_in_two_connections() {
     let url = format!("wss://relay.example:{}/", front.port);
     let health = visit(&place, &url, WriteTest::As(place.agent.signer.clone())).await;
     assert!(health.up, "{health:?}");
-    assert!(health.checks.values().all(|outcome| outcome.ok == Some(true)) && health.checks.len() == 8, "{:?}", health.checks);
+    assert!(
+        health.checks.values().all(|outcome| outcome.ok == Some(true)) && health.checks.len() == 8,
+        "{:?}",
+        health.checks
+    );
     assert_eq!(relay.counts.connections.load(Ordering::Relaxed), 2, "one to talk and one for the document");
     let contradicts: Vec<_> = health.probes.iter().filter(|(_, probe)| probe.contradicts()).collect();
     // It says 45 and is silent when it is asked.

@@ -53,7 +53,10 @@ async fn onion_services_are_checked_synchronized_and_published_to() {
     let plan = Plan::new(&wanted, WriteTest::As(place.agent.signer.clone()));
     let health = check(&place.agent.dialer, &onion(1), &plan).await;
     assert!(health.up, "{health:?}");
-    assert!(wanted.len() == health.checks.len() && health.checks.values().all(|outcome| outcome.ok == Some(true)), "{health:?}");
+    assert!(
+        wanted.len() == health.checks.len() && health.checks.values().all(|outcome| outcome.ok == Some(true)),
+        "{health:?}"
+    );
     assert_eq!(health.info.expect("a document").text_field("name"), Some("behind an onion"));
     assert_eq!(status(), TorStatus::Ready);
 

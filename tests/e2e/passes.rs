@@ -64,9 +64,12 @@ async fn relays_that_never_end_end_in_time_beside_an_honest_one() {
         Fault::NoEose,
         Fault::HalfOpen(7),
         Fault::Fragments,
+        // It would prove a second of its history with each page, for an hour.
+        Fault::SlowPages(700),
     ] {
         let host = std::net::Ipv4Addr::new(127, 0, 1, bad.len() as u8 + 1);
-        let script = Script::wrong(events::signed(40, FIRST), fault);
+        let n = if let Fault::SlowPages(_) = fault { 5_000 } else { 40 };
+        let script = Script::wrong(events::signed(n, FIRST), fault);
         bad.push(ScriptedRelay::start_at(host, script).await.expect("started"));
     }
     let good = start(Script::honest(events::signed(1_200, FIRST))).await;

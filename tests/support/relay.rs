@@ -357,6 +357,7 @@ impl House {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
             },
+            Fault::SlowPages(ms) => tokio::time::sleep(Duration::from_millis(*ms)).await,
             Fault::Challenges(n) => {
                 for n in 0..*n {
                     socket.send(Message::text(json!(["AUTH", format!("challenge {n}")]).to_string())).await?;
@@ -445,7 +446,8 @@ impl House {
             if self.script.fault == Fault::Shuffled {
                 found.sort_by_key(|event| event.id);
             }
-            found.truncate(filter.limit.unwrap_or(usize::MAX).min(self.script.cap));
+            let cap = if let Fault::SlowPages(_) = self.script.fault { 1 } else { self.script.cap };
+            found.truncate(filter.limit.unwrap_or(usize::MAX).min(cap));
             if let Fault::Jitter(newest) = self.script.fault {
                 let mut all: Vec<&Event> = events.iter().collect();
                 all.sort_by(|a, b| b.created_at.cmp(&a.created_at));

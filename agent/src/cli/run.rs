@@ -15,7 +15,7 @@ use crate::jobs::Desk;
 use crate::publish::{self, Publisher, Voice};
 use crate::relay_server;
 use crate::supervisor::Supervisor;
-use crate::{backup, finder, http, initializer, jobs, monitor, retention, synchronizer};
+use crate::{backup, clock, finder, http, initializer, jobs, monitor, retention, synchronizer};
 
 /// How long hanging up and closing the archive may take, each.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -54,6 +54,10 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
                 (agent.clone(), vitals.clone(), metrics.clone(), listener.try_clone());
             async move { http::serve(agent, vitals, metrics, listener?).await }
         });
+    }
+    {
+        let agent = agent.clone();
+        supervisor.start("clock", move || clock::watch(agent.clone()));
     }
     {
         let agent = agent.clone();

@@ -16,6 +16,7 @@ pub use check::{Health, ORDER, Outcome, Plan, Requirement, WriteTest, check};
 pub use history::History;
 pub use place::{Place, Places};
 pub use probe::{Probe, Probes};
+pub use schedule::LONGEST_WAIT;
 
 use crate::agent::{Agent, now};
 use crate::happening::Happening;

@@ -388,7 +388,6 @@ async fn page(
         seen_at: at,
         events: checked.new,
         known,
-        gone: vec![],
         filter: key.to_owned(),
         covered: proof
             .covered
@@ -403,6 +402,7 @@ async fn page(
             .map(|(interval, reason, count)| Gap { interval, reason, count, tried_at: at })
             .into_iter()
             .collect(),
+        ..Batch::default()
     };
     let gaps = batch.gaps.clone();
     let stored = agent.archive.store(batch).await?;
