@@ -8,7 +8,7 @@ use nostr::{EventId, Filter};
 
 use crate::backup::Counts;
 use crate::rows::{
-    Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Lane, Lease, Network, Outgoing,
+    Aftermath, Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Lane, Lease, Network, Outgoing,
     Overview, Progress, Relay, RelayQuery, Stats, Stored, Task, Visit,
 };
 use crate::{Event, Jobs, StorageError, View};
@@ -160,7 +160,7 @@ pub trait Ledger: Send + Sync {
     /// One relay.
     async fn relay(&self, url: &str) -> Result<Option<Relay>>;
 
-    /// Keeps what a check found, in one transaction. The relay is added when it is not known.
+    /// Keeps what a check found, with its aftermath, in one transaction. The relay is added when it is not known.
     async fn record_check(&self, relay: (&str, Network), check: &CheckRecord) -> Result<()>;
 
     /// When to check a relay next.
@@ -204,6 +204,9 @@ pub trait Ledger: Send + Sync {
 
     /// Queues events for sending; pairs of event and relay that are queued already are left alone.
     async fn enqueue(&self, outgoing: &[Outgoing], now: i64) -> Result<()>;
+
+    /// Queues events for sending and keeps values, in one transaction.
+    async fn enqueue_with_state(&self, aftermath: &Aftermath, now: i64) -> Result<()>;
 
     /// The relays and lanes on which something is due, those that waited longest coming first.
     async fn due_relays(&self, now: i64) -> Result<Vec<(String, Lane)>>;

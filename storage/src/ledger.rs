@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::archive::Ledger;
 use crate::database::{Database, Row, Transaction, Value, args};
 use crate::rows::{
-    CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Lane, Lease, Network, Outgoing,
+    Aftermath, CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Lane, Lease, Network, Outgoing,
     Overview, Progress, Relay, RelayQuery, RelayState, Task, Visit,
 };
 use crate::select::Dialect;
@@ -276,6 +276,23 @@ async fn lock_relays(tx: &mut dyn Transaction, holder: Option<i64>) -> Result<()
     Ok(())
 }
 
+async fn write_state(tx: &mut dyn Transaction, [service, kind, key, value]: [&str; 4]) -> Result<()> {
+    tx.execute(
+        "insert into service_state (service_name, state_type, state_key, state_value) values ($1, $2, $3, $4) \
+         on conflict (service_name, state_type, state_key) do update set state_value = excluded.state_value",
+        args![service, kind, key, value],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn write_aftermath(tx: &mut dyn Transaction, aftermath: &Aftermath, now: i64) -> Result<()> {
+    for state in &aftermath.states {
+        write_state(tx, [state.service, state.kind, &state.key, &state.value]).await?;
+    }
+    write_outgoing(tx, &aftermath.outgoing, now).await
+}
+
 #[async_trait]
 impl<D: Database> Ledger for D {
     async fn add_relays(&self, relays: &[(String, Network)], now: i64) -> Result<usize> {
@@ -413,6 +430,7 @@ impl<D: Database> Ledger for D {
             args![relay, check.at, up, nip11, nip66, check.rtt_ms[0], check.rtt_ms[1], check.rtt_ms[2], check.dns_ttl],
         )
         .await?;
+        write_aftermath(tx.as_mut(), &check.aftermath, check.at).await?;
         tx.commit().await
     }
 
@@ -585,18 +603,19 @@ impl<D: Database> Ledger for D {
 
     async fn set_state(&self, service: &str, kind: &str, key: &str, value: &str) -> Result<()> {
         let mut tx = self.begin().await?;
-        tx.execute(
-            "insert into service_state (service_name, state_type, state_key, state_value) values ($1, $2, $3, $4) \
-             on conflict (service_name, state_type, state_key) do update set state_value = excluded.state_value",
-            args![service, kind, key, value],
-        )
-        .await?;
+        write_state(tx.as_mut(), [service, kind, key, value]).await?;
         tx.commit().await
     }
 
     async fn enqueue(&self, outgoing: &[Outgoing], now: i64) -> Result<()> {
         let mut tx = self.begin().await?;
         write_outgoing(tx.as_mut(), outgoing, now).await?;
+        tx.commit().await
+    }
+
+    async fn enqueue_with_state(&self, aftermath: &Aftermath, now: i64) -> Result<()> {
+        let mut tx = self.begin().await?;
+        write_aftermath(tx.as_mut(), aftermath, now).await?;
         tx.commit().await
     }
 

@@ -230,6 +230,30 @@ pub struct CheckRecord {
     pub rtt_ms: [Option<i64>; 3],
     /// For how many seconds the look-up of its name may be kept.
     pub dns_ttl: Option<i64>,
+    /// What follows from it, written in the same transaction.
+    pub aftermath: Aftermath,
+}
+
+/// Events to send and values that services keep, written in one transaction: a crash leaves both or neither.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Aftermath {
+    /// Events to queue for sending.
+    pub outgoing: Vec<Outgoing>,
+    /// Values to keep.
+    pub states: Vec<ServiceState>,
+}
+
+/// A value that a service keeps for its next run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceState {
+    /// The service.
+    pub service: &'static str,
+    /// What kind of value it is.
+    pub kind: &'static str,
+    /// Which one of that kind.
+    pub key: String,
+    /// The value.
+    pub value: String,
 }
 
 impl Default for CheckRecord {
@@ -242,6 +266,7 @@ impl Default for CheckRecord {
             nip66: "{}".into(),
             rtt_ms: [None; 3],
             dns_ttl: None,
+            aftermath: Aftermath::default(),
         }
     }
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
-use brotr_storage::{CheckRecord, DocumentType, Relay, RelayQuery, RelayState, Task};
+use brotr_storage::{Aftermath, CheckRecord, DocumentType, Relay, RelayQuery, RelayState, ServiceState, Task};
+use nostr::EventBuilder;
 
 pub use check::{Health, ORDER, Outcome, Plan, Requirement, WriteTest, check};
 pub use history::History;
@@ -101,22 +102,23 @@ impl Monitor {
             nip66: health.facts().to_string(),
             rtt_ms: health.rtt_ms(),
             dns_ttl: health.trace.lookup.as_ref().map(|lookup| i64::from(lookup.ttl)),
+            aftermath: match warm && agent.config.monitor.publish && !self.publisher.is_silent() {
+                false => Aftermath::default(),
+                true => match state {
+                    RelayState::Up => self.says(nip66::discovery(&health, at), address.as_str(), at)?,
+                    RelayState::Alias => self.withdrawal(address.as_str(), i64::MAX).await?,
+                    _ => self.withdrawal(address.as_str(), at - self.dark()).await?,
+                },
+            },
         };
         agent.archive.record_check((&relay.url, relay.network), &record).await?;
-        if warm && agent.config.monitor.publish && !self.publisher.is_silent() {
-            match state {
-                RelayState::Up => {
-                    self.publisher.publish(agent.signer.sign(nip66::discovery(&health, at))?).await?;
-                    agent.archive.set_state(SERVICE, PUBLISHED, address.as_str(), &at.to_string()).await?;
-                }
-                RelayState::Alias => self.withdraw(address.as_str(), i64::MAX).await?,
-                _ => {
-                    let before = at - agent.config.monitor.withdraw_after.as_secs();
-                    self.withdraw(address.as_str(), before).await?;
-                }
-            }
-        }
+        self.publisher.wake();
         Ok(Some(health))
+    }
+
+    /// Seconds after which what was published of a dark relay is withdrawn.
+    fn dark(&self) -> i64 {
+        self.agent.config.monitor.withdraw_after.as_secs()
     }
 
     /// Whether this is the relay at its host's root by another name: with the same document. Operators of real relays on
@@ -138,16 +140,22 @@ impl Monitor {
             .is_some_and(|root| root.is_same(info)))
     }
 
-    /// Takes back (NIP-09) what was last published of a relay, if that was before a time.
-    async fn withdraw(&self, url: &str, before: i64) -> Result<()> {
+    /// An event about a relay, with the time as of which the relay counts as published: 0 once that is withdrawn.
+    fn says(&self, event: EventBuilder, url: &str, published_at: i64) -> Result<Aftermath> {
+        let event = self.agent.signer.sign(event)?;
+        let value = published_at.to_string();
+        let state = ServiceState { service: SERVICE, kind: PUBLISHED, key: url.to_owned(), value };
+        Ok(Aftermath { outgoing: self.publisher.outgoing(&event), states: vec![state] })
+    }
+
+    /// The withdrawal (NIP-09) of what was last published of a relay, if that was before a time.
+    async fn withdrawal(&self, url: &str, before: i64) -> Result<Aftermath> {
         let published = self.agent.archive.state(SERVICE, PUBLISHED, url).await?;
         let Some(at) = published.and_then(|at| at.parse::<i64>().ok()).filter(|at| *at != 0 && *at < before) else {
-            return Ok(());
+            return Ok(Aftermath::default());
         };
         tracing::info!(relay = url, published_at = at, "withdrawing its 30166");
-        let withdrawal = nip66::withdrawal(self.agent.signer.public_key(), url);
-        self.publisher.publish(self.agent.signer.sign(withdrawal)?).await?;
-        Ok(self.agent.archive.set_state(SERVICE, PUBLISHED, url, "0").await?)
+        self.says(nip66::withdrawal(self.agent.signer.public_key(), url), url, 0)
     }
 
     /// Ends the warm-up, if every relay was checked once.
@@ -177,14 +185,16 @@ impl Monitor {
             }
         }
         if self.agent.config.monitor.publish && !self.publisher.is_silent() {
-            let before = now() - self.agent.config.monitor.withdraw_after.as_secs();
+            let before = now() - self.dark();
             for url in self.agent.archive.states(SERVICE, PUBLISHED).await?.into_keys() {
                 // One that was up when it was last seen is seen again first: it may be that we were away.
                 let relay = self.agent.archive.relay(&url).await?;
                 if relay.is_none_or(|relay| relay.state != RelayState::Up) {
-                    self.withdraw(&url, before).await?;
+                    let withdrawal = self.withdrawal(&url, before).await?;
+                    self.agent.archive.enqueue_with_state(&withdrawal, now()).await?;
                 }
             }
+            self.publisher.wake();
         }
         Ok(())
     }

@@ -51,6 +51,12 @@ impl Publisher {
         self.publish_to(event, &self.relays).await
     }
 
+    /// An event on its way to each of our own relays.
+    #[must_use]
+    pub fn outgoing(&self, event: &Event) -> Vec<Outgoing> {
+        outgoing(event, &self.relays)
+    }
+
     /// Queues an event for these relays.
     ///
     /// # Errors

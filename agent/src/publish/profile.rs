@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use brotr_dvm::Dvm;
+use brotr_storage::{Aftermath, ServiceState};
 use nostr::{Event, EventBuilder, Kind, Tag, TagKind};
 use serde_json::json;
 
-use super::{Publisher, Voice, nip66, spelled};
+use super::{Publisher, Voice, nip66, outgoing, spelled};
 use crate::agent::{Agent, now};
 use crate::net::Address;
 
@@ -124,7 +125,10 @@ async fn publish(agent: &Agent, publisher: &Publisher, event: Event, relays: &[S
     {
         return Ok(());
     }
-    publisher.publish_to(event, relays).await?;
-    agent.archive.set_state("publish", "announcement", &kind, &json!([now(), says]).to_string()).await?;
+    let value = json!([now(), says]).to_string();
+    let state = ServiceState { service: "publish", kind: "announcement", key: kind, value };
+    let aftermath = Aftermath { outgoing: outgoing(&event, relays), states: vec![state] };
+    agent.archive.enqueue_with_state(&aftermath, now()).await?;
+    publisher.wake();
     Ok(())
 }

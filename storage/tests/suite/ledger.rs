@@ -79,6 +79,7 @@ pub(super) async fn checks_are_kept_by_content(archive: Arc<dyn Archive>, _: Str
             nip66: format!("{{\"up\":{up}}}"),
             rtt_ms: [Some(at), None, Some(3)],
             dns_ttl: Some(300),
+            aftermath: Aftermath::default(),
         };
         archive.record_check((RELAY, Network::Clearnet), &check).await.expect("kept");
         let relay = archive.relay(RELAY).await.expect("read").expect("there");
@@ -96,6 +97,45 @@ pub(super) async fn checks_are_kept_by_content(archive: Arc<dyn Archive>, _: Str
     assert!(archive.relays(&down).await.expect("listed").is_empty());
     let due = RelayQuery { states: vec![RelayState::Up], check_due: Some(35), ..due };
     assert_eq!(archive.relays(&due).await.expect("listed").len(), 1);
+}
+
+pub(super) async fn a_check_and_its_aftermath_are_kept_together(archive: Arc<dyn Archive>, url: String) {
+    let aftermath = |id: u8, value: &str| Aftermath {
+        outgoing: vec![Outgoing {
+            event: nostr::EventId::from_byte_array([id; 32]),
+            relay: "wss://own.example/".into(),
+            body: "{}".into(),
+            slot: Some(format!("30166:{RELAY}")),
+            attempts: 0,
+            rank: 0,
+        }],
+        states: vec![ServiceState { service: "monitor", kind: "at", key: RELAY.into(), value: value.into() }],
+    };
+    let check = |at: i64, state: RelayState, id: u8| CheckRecord {
+        at,
+        state,
+        aftermath: aftermath(id, &at.to_string()),
+        ..CheckRecord::default()
+    };
+    let seen = async |archive: &Arc<dyn Archive>| {
+        let checked = archive.relay(RELAY).await.expect("read").expect("there").checked_at;
+        let visits = archive.visits(RELAY, 0, 100).await.expect("read").len();
+        let state = archive.state("monitor", "at", RELAY).await.expect("read");
+        let waiting = archive.due_outgoing("wss://own.example/", Lane::Versions, 1_000, 9).await.expect("asked");
+        (checked, visits, state, waiting.iter().map(|one| one.event.as_bytes()[0]).collect::<Vec<_>>())
+    };
+    let relay = (RELAY, Network::Clearnet);
+    archive.record_check(relay, &check(10, RelayState::Up, 1)).await.expect("kept");
+    let first = (Some(10), 1, Some("10".to_owned()), vec![1]);
+    assert_eq!(seen(&archive).await, first);
+    // What cannot be written whole is not written in part.
+    shell(&url, "alter table outbox rename to away");
+    archive.record_check(relay, &check(20, RelayState::Down, 2)).await.expect_err("there is no outbox");
+    archive.enqueue_with_state(&aftermath(3, "0"), 20).await.expect_err("there is no outbox");
+    shell(&url, "alter table away rename to outbox");
+    assert_eq!(seen(&archive).await, first);
+    archive.enqueue_with_state(&aftermath(3, "0"), 20).await.expect("kept");
+    assert_eq!(seen(&archive).await, (Some(10), 1, Some("0".to_owned()), vec![3]), "the newer version alone is sent");
 }
 
 pub(super) async fn a_history_is_kept_and_forgotten(archive: Arc<dyn Archive>, url: String) {

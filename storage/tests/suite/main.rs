@@ -94,6 +94,7 @@ suite!(
     a_clock_that_was_ahead_is_forgiven,
     relays_are_added_once_and_listed_in_pages,
     checks_are_kept_by_content,
+    a_check_and_its_aftermath_are_kept_together,
     a_history_is_kept_and_forgotten,
     uptime_is_a_share_of_time,
     a_job_is_taken_and_ended_once,
