@@ -132,7 +132,12 @@ async fn a_flood_keeps_no_customer_waiting() {
     let daemon = place.daemon();
     let (known, newcomer) = (Keys::generate(), Keys::generate());
     let mut client = Client::connect(&url).await;
-    let quiet = ask(&mut client, &known).await;
+    let mut quiet = Vec::new();
+    for _ in 0..5 {
+        quiet.push(ask(&mut client, &known).await);
+    }
+    quiet.sort_unstable();
+    let quiet = quiet[quiet.len() / 2];
 
     let began = Instant::now();
     let pouring = rows.into_iter().map(|(_, events)| pour(&url, events, 15));
@@ -155,7 +160,10 @@ async fn a_flood_keeps_no_customer_waiting() {
     let (_, took, new) = tokio::join!(pouring, honest, newcomer);
     let poured = began.elapsed();
     let (median, worst) = (took[took.len() / 2], took[took.len() - 1]);
-    assert!(median < Duration::from_secs(2) && worst < Duration::from_secs(10), "{took:?}");
+    // Relay, agent and the flood itself share the machine, so a slow one slows all of them. Behind the requests that came before,
+    // a customer would wait for as long as it takes to work them off.
+    assert!(median < quiet * 40, "p50 {median:?}, without the flood {quiet:?}: {took:?}");
+    assert!(worst < poured / 2, "worst {worst:?} of {poured:?}: {took:?}");
 
     let jobs = place.run(&["dvm", "list", "--limit", "20000", "--json"]).ok().json();
     let status: BTreeMap<&str, &str> =
