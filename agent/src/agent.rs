@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::ingest::Ingest;
 use crate::monitor;
 use crate::net::{Address, Dialer, Guard};
+use crate::outage::Outage;
 
 /// The agent's means.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Agent {
     pub archived: Arc<Notify>,
     /// What tells this process from others on the same database.
     pub holder: i64,
+    /// Whether relays are silent because our own network is down.
+    pub outage: Outage,
 }
 
 impl Agent {
@@ -62,6 +65,7 @@ impl Agent {
             ingest,
             archived: Arc::default(),
             holder: fastrand::i64(1..),
+            outage: Outage::default(),
         };
         // The clock of the process before this one may have been ahead.
         agent.pull_back(now()).await?;

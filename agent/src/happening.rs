@@ -215,7 +215,11 @@ impl Happening<'_> {
                 counter!("brotr_source_failures_total").increment(1);
             }
             Self::Checked(health) => {
-                let up = if health.up { "up" } else { "down" };
+                let up = match health.up {
+                    true => "up",
+                    false if health.is_ours => "unknown",
+                    false => "down",
+                };
                 debug!(relay = health.url, up, reason = health.reason(), "relay checked");
                 counter!("brotr_checks_total", "outcome" => up).increment(1);
             }

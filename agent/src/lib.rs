@@ -14,6 +14,7 @@ pub mod initializer;
 pub mod jobs;
 pub mod monitor;
 pub mod net;
+pub mod outage;
 pub mod publish;
 pub mod relay_server;
 pub mod retention;

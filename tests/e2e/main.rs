@@ -18,6 +18,7 @@ mod monitor;
 mod negentropy;
 mod networks;
 mod passes;
+mod outage;
 mod payment;
 mod presence;
 mod program;

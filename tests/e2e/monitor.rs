@@ -294,6 +294,8 @@ async fn nothing_is_published_before_every_relay_was_checked_and_the_dark_are_wi
             .await;
     let publisher = Publisher::new(&place.agent);
     let monitor = Monitor::new(&place.agent, &publisher).await.expect("made");
+    // The seeds are not loaded yet.
+    monitor.warm_up().await.expect("asked");
     let (url, dead) = (format!("{}/", relay.url), "ws://127.0.0.1:9/");
     let (first, second) = (known(&place, &url).await, known(&place, dead).await);
     monitor.visit(&first).await.expect("visited");

@@ -14,6 +14,8 @@ pub struct Answer {
     pub cname: Option<String>,
     /// The addresses.
     pub addresses: Vec<IpAddr>,
+    /// Whether the server does not answer at all.
+    pub silent: bool,
 }
 
 impl Answer {
@@ -24,7 +26,7 @@ impl Answer {
     #[must_use]
     pub fn of(addresses: &[&str]) -> Self {
         let addresses = addresses.iter().map(|ip| ip.parse().expect("an address")).collect();
-        Self { cname: None, addresses }
+        Self { addresses, ..Self::default() }
     }
 }
 
@@ -59,6 +61,9 @@ impl Dns {
                 let times = before.entry((name.clone(), kind)).or_default();
                 let answer = zone(&name, *times);
                 *times += 1;
+                if answer.as_ref().is_some_and(|answer| answer.silent) {
+                    continue;
+                }
                 let _ = socket.send_to(&write(&packet[..2], question, kind, answer.as_ref()), from).await;
             }
         });

@@ -37,12 +37,18 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     while let Some(health) = visits.next().await {
         bar.inc(1);
         let Some(health) = health? else { continue };
-        checked += 1;
-        up += u64::from(health.up);
+        if !health.is_ours {
+            checked += 1;
+            up += u64::from(health.up);
+        }
         if shared.json {
             output::json(&health.to_json())?;
         } else {
-            let state = if health.up { "up" } else { "down" };
+            let state = match health.up {
+                true => "up",
+                false if health.is_ours => "?",
+                false => "down",
+            };
             let text = format!("{state:<5} {}  {}", health.url, health.reason().unwrap_or_default());
             bar.suspend(|| output::line(text.trim_end()))?;
         }

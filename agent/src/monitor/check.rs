@@ -152,8 +152,12 @@ pub struct Health {
     pub probes: Probes,
     /// Where its address is, where that was looked for.
     pub place: Option<Place>,
-    /// Whether it was not reached for want of a way into its network: that is ours, and says nothing of the relay.
+    /// Whether it was not reached for want of a way into its network, or in an outage of ours: that says nothing of the relay.
     pub is_ours: bool,
+    /// When its host last answered.
+    pub answered_at: Option<Instant>,
+    /// From when to when an answer was waited for in vain.
+    pub silent: Option<(Instant, Instant)>,
 }
 
 /// The checks in the order in which a visit goes.
@@ -249,6 +253,8 @@ pub async fn check(dialer: &Arc<Dialer>, address: &Address, plan: &Plan) -> Heal
         probes: Probes::new(),
         place: None,
         is_ours: false,
+        answered_at: None,
+        silent: None,
     };
     let document = async { if plan.wants(Check::Nip11) { Some(info::fetch(dialer, address).await) } else { None } };
     let ((session, page), document) = tokio::join!(open(dialer, address, plan, &mut health), document);
@@ -285,12 +291,28 @@ async fn open(
     plan: &Plan,
     health: &mut Health,
 ) -> (Option<Session>, Option<crate::net::Page>) {
+    let began = Instant::now();
     let opened = Session::open_traced(dialer, address, &mut health.trace).await;
+    let ended = Instant::now();
     look(health, address, plan, opened.as_ref().err());
     let mut session = match opened {
-        Ok(session) => session,
+        Ok(session) => {
+            health.answered_at = Some(ended);
+            session
+        }
         Err(error) => {
-            health.is_ours = error.is_ours();
+            match &error {
+                error if error.is_ours() => health.is_ours = true,
+                DialError::Unreachable(..) => {}
+                // It answered, though not as a relay does.
+                DialError::Upgrade(_) => health.answered_at = Some(ended),
+                _ => {
+                    // What came before was waiting for a permit.
+                    let limit = dialer.limits(address.network()).connect_timeout.get();
+                    let began = ended.checked_sub(limit).map_or(began, |earliest| began.max(earliest));
+                    health.silent = Some((began, ended));
+                }
+            }
             health.checks.insert("open", Outcome::bad(error));
             return (None, None);
         }
@@ -318,6 +340,10 @@ async fn open(
         End::Overflow => (Outcome::bad("it sent events without end"), true),
     };
     health.up = relay;
+    match relay {
+        true => health.answered_at = Some(Instant::now()),
+        false => health.silent = Some((began, Instant::now())),
+    }
     health.checks.insert("read", outcome);
     let alive = !matches!(page.end, End::Disconnect(_));
     (alive.then_some(session), Some(page))

@@ -1,6 +1,7 @@
 //! Checking relays on schedule, keeping what was found, and publishing it (NIP-66).
 
 mod check;
+mod confirm;
 mod history;
 mod place;
 mod probe;
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Result;
 use brotr_storage::{Aftermath, CheckRecord, DocumentType, Relay, RelayQuery, RelayState, ServiceState, Task};
 use nostr::EventBuilder;
+use tokio::sync::Mutex;
 
 pub use check::{Health, ORDER, Outcome, Plan, Requirement, WriteTest, check};
 pub use history::History;
@@ -44,6 +46,8 @@ pub struct Monitor {
     plan: Plan,
     /// Whether what is found is published: not before every relay was checked once.
     warm: Arc<AtomicBool>,
+    /// Held by the one who asks other relays whether our own network works.
+    asking: Arc<Mutex<()>>,
 }
 
 impl Monitor {
@@ -58,7 +62,8 @@ impl Monitor {
         let places = Arc::new(Places::new(&config.geo));
         let plan = Plan { checks: config.checks.clone(), write, max_pow: config.max_pow, places };
         let warm = !config.warm_up || agent.archive.state(SERVICE, WARM, "").await?.is_some();
-        Ok(Self { agent: agent.clone(), publisher: publisher.clone(), plan, warm: Arc::new(AtomicBool::new(warm)) })
+        let (agent, publisher) = (agent.clone(), publisher.clone());
+        Ok(Self { agent, publisher, plan, warm: Arc::new(AtomicBool::new(warm)), asking: Arc::default() })
     }
 
     /// Checks one relay, keeps what was found, and publishes it when the relay answered.
@@ -74,10 +79,21 @@ impl Monitor {
             return Ok(None);
         };
         let at = now();
-        let health = check(&agent.dialer, &address, &self.plan).await;
+        let mut health = check(&agent.dialer, &address, &self.plan).await;
+        let interval = agent.config.monitor.interval.as_secs();
+        let mut wait = OURS_WAIT;
+        if let Some(at) = health.answered_at {
+            agent.outage.answered(relay.network, address.host(), at);
+        }
+        if let Some(silent) = health.silent
+            && self.is_ours(relay, &address, silent).await?
+        {
+            (health.is_ours, wait) = (true, schedule::at_once(interval));
+        }
         Happening::Checked(&health).tell();
         if health.is_ours {
-            agent.archive.set_check_due(&relay.url, at + OURS_WAIT).await?;
+            agent.archive.set_check_due(&relay.url, now() + wait).await?;
+            agent.archive.release(Task::Check, Some(&relay.url), agent.holder).await?;
             return Ok(Some(health));
         }
         let state = match health.up {
@@ -86,7 +102,6 @@ impl Monitor {
             true => RelayState::Up,
         };
         let warm = self.warm.load(Ordering::Relaxed);
-        let interval = agent.config.monitor.interval.as_secs();
         let dice = fastrand::f64();
         let wait = match state {
             RelayState::Alias => schedule::LONGEST_WAIT.max(interval),
@@ -158,7 +173,7 @@ impl Monitor {
         self.says(nip66::withdrawal(self.agent.signer.public_key(), url), url, 0)
     }
 
-    /// Ends the warm-up, if every relay was checked once.
+    /// Ends the warm-up, if every relay was checked once. An archive without any checked relay waits for its seeds.
     ///
     /// # Errors
     /// When the archive cannot be used.
@@ -166,9 +181,13 @@ impl Monitor {
         if self.warm.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let networks = self.agent.dialer.networks();
-        let query = RelayQuery { networks, states: vec![RelayState::New], limit: 1, ..RelayQuery::default() };
-        if self.agent.archive.relays(&query).await?.is_empty() {
+        let any = async |states: &[RelayState]| {
+            let networks = self.agent.dialer.networks();
+            let query = RelayQuery { networks, states: states.to_vec(), limit: 1, ..RelayQuery::default() };
+            anyhow::Ok(!self.agent.archive.relays(&query).await?.is_empty())
+        };
+        let checked = [RelayState::Up, RelayState::Down, RelayState::Alias];
+        if !any(&[RelayState::New]).await? && any(&checked).await? {
             self.agent.archive.set_state(SERVICE, WARM, "", &now().to_string()).await?;
             self.warm.store(true, Ordering::Relaxed);
             tracing::info!("every relay was checked once: from now on what is found is published");
@@ -184,7 +203,8 @@ impl Monitor {
                 Happening::Forgotten { removed: gone, why: "monitor.history" }.tell();
             }
         }
-        if self.agent.config.monitor.publish && !self.publisher.is_silent() {
+        let is_out = self.agent.outage.trouble().is_some();
+        if self.agent.config.monitor.publish && !self.publisher.is_silent() && !is_out {
             let before = now() - self.dark();
             for url in self.agent.archive.states(SERVICE, PUBLISHED).await?.into_keys() {
                 // One that was up when it was last seen is seen again first: it may be that we were away.
@@ -207,9 +227,14 @@ impl Monitor {
 pub async fn run(agent: Agent, publisher: Publisher, pulse: Pulse) -> Result<()> {
     let monitor = Monitor::new(&agent, &publisher).await?;
     let due = |limit| {
-        let query = RelayQuery { networks: agent.dialer.networks(), limit, ..RelayQuery::default() };
+        let mut networks = agent.dialer.networks();
+        networks.retain(|network| !agent.outage.is_out(*network));
+        let query = RelayQuery { networks, limit, ..RelayQuery::default() };
         let (archive, lease) = (agent.archive.clone(), agent.lease());
-        async move { archive.claim(Task::Check, &query, lease).await }
+        async move {
+            // In an outage nothing is checked; an empty list would stand for every network.
+            if query.networks.is_empty() { Ok(vec![]) } else { archive.claim(Task::Check, &query, lease).await }
+        }
     };
     let work = |relay: Relay| {
         let monitor = monitor.clone();
@@ -236,5 +261,6 @@ pub async fn run(agent: Agent, publisher: Publisher, pulse: Pulse) -> Result<()>
         never = rounds.run(due, work) => match never {},
         ended = tidy => ended,
         ended = warm => ended,
+        ended = monitor.watch_outage() => ended,
     }
 }

@@ -13,7 +13,7 @@ const AT_ONCE: i64 = 60;
 pub(super) fn wait(interval: i64, failures: i64, dice: f64) -> i64 {
     let whole = match failures {
         ..=0 => interval,
-        1 => (interval / SOON).max(AT_ONCE.min(interval)),
+        1 => (interval / SOON).max(at_once(interval)),
         _ => {
             let doublings = u32::try_from((failures - 2).clamp(0, 20)).unwrap_or(20);
             interval.saturating_mul(1_i64 << doublings).min(LONGEST_WAIT.max(interval))
@@ -22,6 +22,11 @@ pub(super) fn wait(interval: i64, failures: i64, dice: f64) -> i64 {
     #[expect(clippy::cast_possible_truncation, reason = "seconds of a few days")]
     let early = (whole as f64 * JITTER * dice) as i64;
     (whole - early).max(1)
+}
+
+/// Seconds until a relay is checked again of which a check showed nothing.
+pub(super) fn at_once(interval: i64) -> i64 {
+    AT_ONCE.min(interval)
 }
 
 /// Seconds until the second check of a relay, which come spread over the whole interval.

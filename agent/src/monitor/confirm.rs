@@ -1,0 +1,97 @@
+//! Asks other relays whether our own network works, before a relay that was up is recorded as down.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use brotr_storage::{Network, Relay, RelayQuery, RelayState};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use super::Monitor;
+use crate::net::{Address, DialError};
+use crate::outage::{ENOUGH, Failure, Verdict};
+
+/// Relays that are asked at once, each on another host; some may be busy or down themselves.
+const ASKED: usize = ENOUGH + 2;
+/// Relays among which they are chosen.
+const CHOICE: i64 = 1_000;
+/// How often others are asked while an outage is assumed.
+const AGAIN: Duration = Duration::from_secs(5);
+
+impl Monitor {
+    /// Returns true if a failed check says nothing about the relay because our own network is down.
+    pub(super) async fn is_ours(&self, relay: &Relay, address: &Address, silent: (Instant, Instant)) -> Result<bool> {
+        let outage = &self.agent.outage;
+        let network = relay.network;
+        // A relay that was down stays down, unless nothing can be told at all.
+        if relay.state == RelayState::Down {
+            return Ok(outage.is_out(network));
+        }
+        let (began, ended) = silent;
+        let failure = Failure { network, host: address.host(), began, ended };
+        if outage.judge(&failure) != Verdict::Ask {
+            return Ok(outage.judge(&failure) == Verdict::Ours);
+        }
+        // Of many checks that fail at once one asks, and the others hear the answer.
+        let _one = self.asking.lock().await;
+        match outage.judge(&failure) {
+            Verdict::Ask => Ok(self.ask(network, Some(address.host())).await? == Verdict::Ours),
+            verdict => Ok(verdict == Verdict::Ours),
+        }
+    }
+
+    /// Connects to relays on other hosts, those that are up first, until one answers.
+    async fn ask(&self, network: Network, except: Option<&str>) -> Result<Verdict> {
+        let dialer = &self.agent.dialer;
+        let mut others: Vec<(bool, Address)> = Vec::new();
+        for state in [RelayState::Up, RelayState::New] {
+            let query = RelayQuery {
+                networks: vec![network],
+                states: vec![state],
+                limit: CHOICE,
+                ..RelayQuery::default()
+            };
+            let relays = self.agent.archive.relays(&query).await?;
+            let addresses = relays.iter().filter_map(|relay| Address::parse(&relay.url, dialer.guard()).ok());
+            others.extend(addresses.map(|address| (state == RelayState::New, address)));
+        }
+        fastrand::shuffle(&mut others);
+        others.sort_by_key(|(is_new, _)| *is_new);
+        let mut hosts: BTreeSet<String> = except.map(str::to_owned).into_iter().collect();
+        others.retain(|(_, address)| hosts.insert(address.host().to_owned()));
+        others.truncate(ASKED);
+        let limit = dialer.limits(network).connect_timeout.get();
+        let dials = others.into_iter().map(async |(_, address)| {
+            // Waiting for a permit is bounded here, and counts as not asked.
+            let dialed = tokio::time::timeout(limit * 2, dialer.dial(&address)).await;
+            (address, dialed)
+        });
+        let mut dials: FuturesUnordered<_> = dials.collect();
+        let mut silent = 0;
+        while let Some((address, dialed)) = dials.next().await {
+            match dialed {
+                Ok(Ok(_) | Err(DialError::Upgrade(_))) => {
+                    self.agent.outage.answered(network, address.host(), Instant::now());
+                    return Ok(Verdict::Relay);
+                }
+                Ok(Err(DialError::Way(_) | DialError::Unreachable(..))) | Err(_) => {}
+                Ok(Err(_)) => silent += 1,
+            }
+        }
+        Ok(self.agent.outage.judge_asked(network, silent, Instant::now()))
+    }
+
+    /// Asks again and again while an outage is assumed: no relay is checked meanwhile.
+    pub(super) async fn watch_outage(&self) -> Result<()> {
+        loop {
+            tokio::time::sleep(AGAIN).await;
+            for network in self.agent.dialer.networks() {
+                if self.agent.outage.is_out(network) {
+                    let _one = self.asking.lock().await;
+                    self.ask(network, None).await?;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Tells an outage of our own network from relays that are down, by whether any other host still answers.
+//!
+//! Nothing here does I/O: the monitor reports what it sees, and connects to other relays where the verdict is
+//! [`Verdict::Ask`]. Each network (clearnet, Tor, ...) is judged by itself.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use brotr_storage::Network;
+
+/// Other hosts that must fail to answer before an outage is assumed. Where fewer are known there is no evidence, and what a check
+/// found is recorded.
+pub const ENOUGH: usize = 3;
+
+/// What a failed check says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The network worked while the relay was silent: the finding is the relay's.
+    Relay,
+    /// Nobody answers: the finding says nothing about the relay.
+    Ours,
+    /// No host was heard from lately: others must be asked.
+    Ask,
+}
+
+/// A check that failed.
+#[derive(Debug, Clone, Copy)]
+pub struct Failure<'a> {
+    /// The relay's network.
+    pub network: Network,
+    /// The relay's host: its other relays are no witnesses.
+    pub host: &'a str,
+    /// When the check began.
+    pub began: Instant,
+    /// When it ended.
+    pub ended: Instant,
+}
+
+impl Failure<'_> {
+    /// The time from which on an answer of another host shows that the network worked. An outage that began later left the relay
+    /// the first half of the check to answer in.
+    fn middle(&self) -> Instant {
+        self.began + self.ended.saturating_duration_since(self.began) / 2
+    }
+}
+
+/// One network as seen from here.
+#[derive(Debug, Default)]
+struct Line {
+    /// The last answers of two different hosts, the newest first.
+    answers: [Option<(String, Instant)>; 2],
+    /// When the outage was noticed, if there is one.
+    out_since: Option<Instant>,
+}
+
+/// A shared record of who answers. Cloning gives another handle to it.
+#[derive(Debug, Clone, Default)]
+pub struct Outage {
+    lines: Arc<Mutex<BTreeMap<&'static str, Line>>>,
+}
+
+impl Outage {
+    fn with<T>(&self, network: Network, act: impl FnOnce(&mut Line) -> T) -> T {
+        act(self.lines.lock().unwrap_or_else(PoisonError::into_inner).entry(network.as_str()).or_default())
+    }
+
+    /// Records that a host answered at a time. Ends an outage that was noticed before.
+    pub fn answered(&self, network: Network, host: &str, at: Instant) {
+        let ended = self.with(network, |line| {
+            let [first, second] = &mut line.answers;
+            match first {
+                Some((known, last)) if known == host => *last = at.max(*last),
+                _ => *second = first.replace((host.to_owned(), at)),
+            }
+            line.out_since.take_if(|since| at > *since)
+        });
+        if let Some(since) = ended {
+            let seconds = since.elapsed().as_secs();
+            tracing::info!(%network, host, seconds, "relays answer again: our own outage is over");
+        }
+    }
+
+    /// Judges a failed check.
+    #[must_use]
+    pub fn judge(&self, failure: &Failure<'_>) -> Verdict {
+        self.with(failure.network, |line| {
+            let middle = failure.middle();
+            let witness = |answer: &Option<(String, Instant)>| {
+                answer.as_ref().is_some_and(|(host, at)| host != failure.host && *at >= middle)
+            };
+            if line.out_since.is_some() {
+                Verdict::Ours
+            } else if line.answers.iter().any(witness) {
+                Verdict::Relay
+            } else {
+                Verdict::Ask
+            }
+        })
+    }
+
+    /// Judges a failed check after `silent` other hosts were asked at `at`, of which none answered.
+    #[must_use]
+    pub fn judge_asked(&self, network: Network, silent: usize, at: Instant) -> Verdict {
+        if silent < ENOUGH {
+            return Verdict::Relay;
+        }
+        if self.with(network, |line| line.out_since.replace(at)).is_none() {
+            tracing::warn!(%network, silent, "no relay answers: assuming an outage of our own, nothing is recorded as down");
+        }
+        Verdict::Ours
+    }
+
+    /// Returns true while an outage of a network is assumed.
+    #[must_use]
+    pub fn is_out(&self, network: Network) -> bool {
+        self.with(network, |line| line.out_since.is_some())
+    }
+
+    /// Describes the outages that are assumed, for people; none if there are none.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let out: Vec<String> = lines
+            .iter()
+            .filter_map(|(network, line)| Some((network, line.out_since?.elapsed())))
+            .map(|(network, since)| format!("no {network} relay has answered for {}", rounded(since)))
+            .collect();
+        (!out.is_empty()).then(|| format!("{}: our own network seems to be down", out.join(", ")))
+    }
+}
+
+fn rounded(since: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(since.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NET: Network = Network::Clearnet;
+
+    fn failure(host: &str, began: Instant, ended: Instant) -> Failure<'_> {
+        Failure { network: NET, host, began, ended }
+    }
+
+    #[test]
+    fn another_host_is_a_witness_and_the_same_is_none() {
+        let outage = Outage::default();
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let a = failure("a", at(10), at(20));
+        assert_eq!(outage.judge(&a), Verdict::Ask);
+        outage.answered(NET, "a", at(19));
+        outage.answered(Network::Tor, "x", at(19));
+        assert_eq!(outage.judge(&a), Verdict::Ask, "neither itself nor another network");
+        outage.answered(NET, "b", at(14));
+        assert_eq!(outage.judge(&a), Verdict::Ask, "the network may have failed early in the check");
+        outage.answered(NET, "b", at(15));
+        outage.answered(NET, "a", at(20));
+        assert_eq!(outage.judge(&a), Verdict::Relay, "b answered, though a was heard last");
+        assert_eq!(outage.judge_asked(NET, ENOUGH - 1, at(21)), Verdict::Relay, "too few to tell");
+        assert_eq!((outage.judge_asked(NET, ENOUGH, at(21)), outage.is_out(NET)), (Verdict::Ours, true));
+        assert_eq!(outage.judge(&a), Verdict::Ours);
+        assert!(outage.trouble().is_some_and(|why| why.contains("clearnet")) && !outage.is_out(Network::Tor));
+        outage.answered(NET, "b", at(21));
+        assert!(outage.is_out(NET), "an answer from before it was noticed");
+        outage.answered(NET, "b", at(22));
+        assert!(!outage.is_out(NET) && outage.trouble().is_none());
+    }
+
+    proptest! {
+        /// Checks of many hosts at once while the network comes and goes: what failed during an outage is never recorded, and a
+        /// relay that is down while others answer always is.
+        #[test]
+        fn nothing_of_an_outage_is_recorded(
+            // Seconds up and down in turn, longer than a check takes.
+            spans in prop::collection::vec(12..60_u64, 1..8),
+            dead in prop::collection::btree_set(0..8_usize, 0..5),
+            offsets in prop::collection::vec(0..10_u64, 8),
+        ) {
+            const TIMEOUT: u64 = 10;
+            const HOSTS: usize = 8;
+            let outage = Outage::default();
+            let start = Instant::now();
+            let at = |second: u64| start + Duration::from_secs(second);
+            let total: u64 = spans.iter().sum();
+            let works = |second: u64| {
+                let mut end = 0;
+                spans.iter().position(|span| { end += span; second < end }).is_none_or(|n| n % 2 == 0)
+            };
+            let names: Vec<String> = (0..HOSTS).map(|n| n.to_string()).collect();
+            // Each host is checked every ten seconds or so; checks end in the order of time.
+            let mut checks: Vec<(u64, u64, usize)> = Vec::new();
+            for (host, offset) in offsets.iter().enumerate() {
+                for began in (*offset..total).step_by(TIMEOUT as usize) {
+                    let alive = !dead.contains(&host) && works(began);
+                    checks.push((if alive { began } else { began + TIMEOUT }, began, host));
+                }
+            }
+            checks.sort_unstable();
+            for (ended, began, host) in checks {
+                if ended == began {
+                    outage.answered(NET, &names[host], at(ended));
+                    continue;
+                }
+                let failed = failure(&names[host], at(began), at(ended));
+                let mut verdict = outage.judge(&failed);
+                if verdict == Verdict::Ask {
+                    let others: Vec<usize> = (0..HOSTS).filter(|other| *other != host).collect();
+                    verdict = match others.iter().find(|other| works(ended) && !dead.contains(other)) {
+                        Some(other) => {
+                            outage.answered(NET, &names[*other], at(ended));
+                            outage.judge(&failed)
+                        }
+                        None => outage.judge_asked(NET, others.len(), at(ended)),
+                    };
+                }
+                let was_out = (began..=ended).all(|second| !works(second));
+                prop_assert!(!was_out || verdict == Verdict::Ours, "{host} from {began} to {ended}: {verdict:?}");
+                if (began..=ended).all(works) && !outage.is_out(NET) {
+                    prop_assert_eq!(verdict, Verdict::Relay, "{} from {} to {}", host, began, ended);
+                }
+            }
+        }
+    }
+}

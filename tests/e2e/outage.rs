@@ -1,0 +1,154 @@
+//! An outage of our own network is told from relays that are down.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use brotr::agent::{Agent, now};
+use brotr::monitor;
+use brotr::publish::{Publisher, Voice, deliver};
+use brotr_storage::{Network, RelayState};
+use brotr_tests::dns::Answer;
+use brotr_tests::{Dns, Script, ScriptedRelay};
+use nostr::{Kind, TagKind};
+use serde_json::json;
+
+use super::faults::place_on;
+use super::program::soon;
+
+const RELAYS: u8 = 5;
+
+/// Five relays on hosts of their own, which come and go together with the name server.
+struct World {
+    reachable: Arc<AtomicBool>,
+    ports: Vec<u16>,
+    running: Vec<Option<ScriptedRelay>>,
+}
+
+impl World {
+    async fn relay(n: u8, port: u16) -> ScriptedRelay {
+        let place = (Ipv4Addr::new(127, 0, 2, n + 1), port);
+        // The listener of the one before may close a moment late.
+        soon(10, "port", async || ScriptedRelay::start_on(place, Script::honest(vec![])).await.ok()).await
+    }
+
+    async fn start(&mut self) {
+        self.reachable.store(true, Ordering::Relaxed);
+        for (n, port) in (0..).zip(&self.ports) {
+            self.running[usize::from(n)] = Some(Self::relay(n, *port).await);
+        }
+    }
+
+    fn stop(&mut self) {
+        self.reachable.store(false, Ordering::Relaxed);
+        self.running.fill_with(|| None);
+    }
+
+    fn url(&self, n: u8) -> String {
+        format!("ws://r{n}.example:{}/", self.ports[usize::from(n)])
+    }
+}
+
+async fn states(agent: &Agent, world: &World) -> Vec<RelayState> {
+    let mut states = Vec::new();
+    for n in 0..RELAYS {
+        states.push(agent.archive.relay(&world.url(n)).await.expect("read").expect("there").state);
+    }
+    states
+}
+
+/// The relays that are published, or withdrawn, on a relay of ours.
+fn named(own: &ScriptedRelay, kind: u16, tag: &'static str) -> Vec<String> {
+    let events = own.events().into_iter().filter(|event| event.kind == Kind::from(kind));
+    events.filter_map(|event| Some(event.tags.find(TagKind::custom(tag))?.content()?.to_owned())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_ours_is_recorded_of_no_relay() {
+    let mut world = World { reachable: Arc::default(), ports: vec![], running: vec![] };
+    for n in 0..RELAYS {
+        let relay = World::relay(n, 0).await;
+        world.ports.push(relay.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port"));
+        world.running.push(None);
+    }
+    let reachable = world.reachable.clone();
+    let dns = Dns::start(move |name, _| {
+        let n: u8 = name.strip_prefix('r')?.strip_suffix(".example")?.parse().ok()?;
+        let silent = !reachable.load(Ordering::Relaxed);
+        Some(Answer { silent, ..Answer::of(&[&format!("127.0.2.{}", n + 1)]) })
+    })
+    .await
+    .expect("started");
+    let own = ScriptedRelay::start(Script::honest(vec![])).await.expect("started");
+    let network = json!({"allow": ["127.0.0.0/8"], "nameservers": [dns.address],
+        "clearnet": {"connect_timeout": "1s", "request_timeout": "1s"}});
+    let more = format!(
+        "identity: {{relays: [\"{}\"]}}\nmonitor: {{interval: 1s, warm_up: false, withdraw_after: 2s}}",
+        own.url
+    );
+    let place = place_on(&network.to_string(), &more).await;
+    let agent = place.agent.clone();
+    let urls: Vec<(String, Network)> = (0..RELAYS).map(|n| (world.url(n), Network::Clearnet)).collect();
+    agent.archive.add_relays(&urls, now()).await.expect("added");
+    let publisher = Publisher::new(&agent);
+
+    let story = async {
+        let out = async || agent.outage.trouble();
+        let back = async || agent.outage.trouble().is_none().then_some(());
+        // The agent starts without a network: nothing is known, and nothing is recorded.
+        soon(30, "outage at the start", out).await;
+        assert_eq!(states(&agent, &world).await, [RelayState::New; RELAYS as usize]);
+        world.start().await;
+        soon(30, "end of the outage", back).await;
+        soon(30, "five relays published", async || {
+            let mut published = named(&own, 30_166, "d");
+            published.sort();
+            published.dedup();
+            (published.len() == usize::from(RELAYS)).then_some(())
+        })
+        .await;
+
+        // It goes away, for several intervals and longer than withdrawals wait.
+        world.stop();
+        let trouble = soon(30, "outage", out).await;
+        assert!(trouble.contains("clearnet"), "{trouble}");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(states(&agent, &world).await, [RelayState::Up; RELAYS as usize]);
+        for (url, _) in &urls {
+            let visits = agent.archive.visits(url, 0, 1_000).await.expect("read");
+            assert!(!visits.is_empty() && visits.iter().all(|visit| visit.up), "{url}: {visits:?}");
+        }
+        assert!(named(&own, 5, "a").is_empty(), "nothing is withdrawn");
+
+        world.start().await;
+        soon(30, "end of the outage", back).await;
+        let since = now();
+        soon(30, "another check of each relay", async || {
+            for (url, _) in &urls {
+                agent.archive.visits(url, since, 1).await.expect("read").pop()?;
+            }
+            Some(())
+        })
+        .await;
+        assert_eq!(states(&agent, &world).await, [RelayState::Up; RELAYS as usize]);
+
+        // One relay alone is down, and that is recorded and withdrawn.
+        world.running[0] = None;
+        soon(30, "a relay that is down", async || {
+            (states(&agent, &world).await[0] == RelayState::Down).then_some(())
+        })
+        .await;
+        let withdrawn = soon(30, "withdrawal", async || named(&own, 5, "a").pop()).await;
+        assert!(withdrawn.ends_with(&world.url(0)), "{withdrawn}");
+        assert_eq!(agent.outage.trouble(), None);
+        assert_eq!(states(&agent, &world).await[1..], [RelayState::Up; RELAYS as usize - 1]);
+    };
+    let voice = Voice::new(&agent);
+    tokio::select! {
+        ended = monitor::run(agent.clone(), publisher.clone()) => panic!("{ended:?}"),
+        ended = deliver(agent.clone(), publisher.clone(), voice.clone()) => panic!("{ended:?}"),
+        () = story => {}
+    }
+    voice.shutdown().await;
+}
