@@ -204,7 +204,7 @@ struct Checked {
 struct RelayDetail {
     #[serde(flatten)]
     relay: RelayRow,
-    /// Share of checks that found it up, percentiles of round trips, and when it changed
+    /// Share of the time that it was up, percentiles of round trips, and when it changed
     #[schema(value_type = Object)]
     history: Value,
     /// Checks of the last week, newest first
