@@ -13,6 +13,9 @@ use super::{Address, Dialer};
 /// A document is at most so large.
 const MAX_DOCUMENT: usize = 64 << 10;
 
+/// The first kinds of a range that are listed: a document may name thousands of ranges, each of all kinds.
+const MAX_OF_RANGE: usize = 50;
+
 /// A relay information document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
@@ -89,13 +92,20 @@ impl Info {
         languages.into_iter()
     }
 
-    /// The kinds that it says it keeps for no time at all (`retention`, which NIP-11 once had).
+    /// The kinds that it says it keeps for no time at all (`retention`, which NIP-11 once had), alone or in ranges such as
+    /// `[40, 49]`, in order. Of a range the first 50 are listed.
     pub fn refused_kinds(&self) -> impl Iterator<Item = u16> {
         let rules = self.fields["retention"].as_array().into_iter().flatten();
         let none = rules.filter(|rule| rule["time"].as_u64() == Some(0) && rule["count"].is_null());
+        let kind = |value: &Value| value.as_u64().and_then(|kind| u16::try_from(kind).ok());
         let kinds: BTreeSet<u16> = none
             .flat_map(|rule| rule["kinds"].as_array().into_iter().flatten())
-            .filter_map(|kind| kind.as_u64().and_then(|kind| u16::try_from(kind).ok()))
+            .filter_map(|kinds| match kinds.as_array().map(Vec::as_slice) {
+                Some([first, last]) => Some(kind(first)?..=kind(last)?),
+                Some(_) => None,
+                None => kind(kinds).map(|kind| kind..=kind),
+            })
+            .flat_map(|range| range.take(MAX_OF_RANGE))
             .collect();
         kinds.into_iter()
     }
@@ -145,11 +155,18 @@ mod tests {
     #[test]
     fn what_nip_11_once_had_is_read_where_it_is_sound() {
         let body = br#"{"tags": ["Bitcoin", "free speech", "7", 9], "language_tags": ["en-US", "en", "*", "deu", "DE"],
-            "retention": [{"kinds": [4, [40, 49], 70000], "time": 0}, {"kinds": [1], "time": 3600}, {"time": 0, "kinds": [7], "count": 9}, 3]}"#;
+            "retention": [{"kinds": [4, [40, 43], [42, 45], [9, 8], [1], [7, 70000], "x", 70000], "time": 0},
+            {"kinds": [[60000, 65535]], "time": 0}, {"kinds": [1], "time": 3600}, {"time": 0, "kinds": [7], "count": 9}, 3]}"#;
         let info = Info::parse(body.to_vec()).expect("an object");
         assert_eq!(info.topics().collect::<Vec<_>>(), ["bitcoin"]);
         assert_eq!(info.languages().collect::<Vec<_>>(), ["de", "en"]);
-        assert_eq!(info.refused_kinds().collect::<Vec<_>>(), [4]);
+        let refused: Vec<u16> = info.refused_kinds().collect();
+        assert_eq!(refused[..8], [4, 40, 41, 42, 43, 44, 45, 60_000]);
+        assert_eq!(refused.len(), 7 + MAX_OF_RANGE);
+        let many = format!(r#"{{"retention":[{{"time":0,"kinds":[{}0]}}]}}"#, "[0,65535],".repeat(6_000));
+        let began = std::time::Instant::now();
+        assert_eq!(Info::parse(many.into_bytes()).expect("an object").refused_kinds().count(), MAX_OF_RANGE);
+        assert!(began.elapsed().as_secs() < 5, "a hostile document costs little");
     }
 
     #[test]

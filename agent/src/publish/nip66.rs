@@ -38,7 +38,10 @@ pub fn discovery(health: &Health, at: i64) -> EventBuilder {
     labels(health, &mut tags);
     let mut content = "";
     if let Some(info) = &health.info {
-        tags.extend(info.nips().iter().take(MOST_NIPS).map(|nip| tag("N", [&nip.to_string()])));
+        // What this visit refuted is not repeated.
+        let refuted = |nip: &u16| health.probes.get(format!("nip{nip}").as_str()).is_some_and(|p| p.found == Some(false));
+        let nips = info.nips().into_iter().filter(|nip| !refuted(nip)).take(MOST_NIPS);
+        tags.extend(nips.map(|nip| tag("N", [&nip.to_string()])));
         tags.extend(info.topics().take(MOST).map(|topic| tag("t", [&topic])));
         tags.extend(info.refused_kinds().take(MOST).map(|kind| tag("k", [&format!("!{kind}")])));
         if info.text.len() <= MAX_CONTENT {
