@@ -109,8 +109,10 @@ pub(crate) fn pong(signer: &Signer, ping: &Event) -> Result<Event, SignerError> 
     signer.sign(builder.custom_created_at(ping.created_at).allow_self_tagging())
 }
 
-/// Says that we are there (nostr-protocol/nips#2465).
+/// Says that the announced handler is there, for `lasts` seconds (nostr-protocol/nips#2465). Clients find the handler by its `d`.
 pub(crate) fn heartbeat(signer: &Signer, lasts: u64) -> Result<Event, SignerError> {
-    let ends = Timestamp::now() + lasts;
-    signer.sign(EventBuilder::new(Kind::Custom(11_998), "").tag(Tag::expiration(ends)))
+    let at = Timestamp::now();
+    let builder = EventBuilder::new(Kind::Custom(11_998), "")
+        .tags([Tag::identifier(HANDLER), tag("status", ["online"]), Tag::expiration(at + lasts)]);
+    signer.sign(builder.custom_created_at(at))
 }

@@ -113,18 +113,20 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     if seeks_jobs {
         let ears = desk.clone();
         supervisor.start("dvm-listener", move || jobs::listen(ears.clone()));
-        if let Some(every) = agent.config.dvm.heartbeat.filter(|_| !agent.job_relays().is_empty()) {
-            let parts = (agent.clone(), publisher.clone(), dvm.clone());
-            supervisor.start("heartbeat", move || {
-                let (agent, publisher, dvm) = parts.clone();
-                publish::beat(agent, publisher, dvm, every.get())
-            });
-        }
         if let Some(wallet) = wallet.clone() {
             let desk = desk.clone();
             supervisor.start("dvm-cashier", move || jobs::cashier::run(desk.clone(), wallet.clone()));
         }
         supervisor.start("dvm-worker", move || jobs::work(desk.clone()));
+        if let Some(every) = agent.config.dvm.heartbeat.filter(|_| !agent.job_relays().is_empty()) {
+            let parts = (agent.clone(), publisher.clone(), dvm.clone(), supervisor.vitals());
+            supervisor.start("heartbeat", move || {
+                let (agent, publisher, dvm, vitals) = parts.clone();
+                let runs = move |name| !vitals.is_paused(name) && matches!(vitals.services().get(name), Some(None));
+                let serves = move || runs("dvm-listener") && runs("dvm-worker");
+                publish::beat(agent, publisher, dvm, every.get(), serves)
+            });
+        }
     }
     if seeks_jobs || !publisher.is_silent() {
         let parts = (agent.clone(), publisher.clone(), voice.clone());

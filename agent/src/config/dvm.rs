@@ -23,7 +23,7 @@ section! {
         /// Jobs worked on at a time.
         concurrency: usize = 4,
         /// How often the agent says that it is there (kind 11998); never when not set.
-        heartbeat: Option<Span> = Some(Span::seconds(300)),
+        heartbeat: Option<Span> = Some(Span::seconds(240)),
         /// Whether the announcement is taken back when the agent stops.
         withdraw_on_stop: bool = false,
         /// Who may ask, and how much.

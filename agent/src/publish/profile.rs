@@ -18,6 +18,9 @@ const A_DAY: i64 = 86_400;
 const KEPT: i64 = 8 * A_DAY;
 /// How often to look whether a day is over.
 const LOOK: Duration = Duration::from_secs(600);
+/// Seconds for which a heartbeat says that jobs are served, and the share of the interval by which it comes earlier or later.
+const BEAT_LASTS: u64 = 300;
+const BEAT_JITTER: f64 = 0.1;
 /// How long taking the announcement back may hold up the end.
 const PARTING: Duration = Duration::from_secs(3);
 
@@ -50,16 +53,25 @@ fn relays(agent: &Agent) -> Vec<String> {
     relays
 }
 
-/// For ever: says where jobs are asked for that we are there.
+/// Publishes a heartbeat about every `every` wherever the announcement is, as long as `serves` says that jobs are served.
 ///
 /// # Errors
 /// When the archive cannot be used.
-pub async fn beat(agent: Agent, publisher: Publisher, dvm: std::sync::Arc<Dvm>, every: Duration) -> Result<()> {
+pub async fn beat(
+    agent: Agent,
+    publisher: Publisher,
+    dvm: std::sync::Arc<Dvm>,
+    every: Duration,
+    serves: impl Fn() -> bool,
+) -> Result<()> {
     loop {
-        // One may be late, and one may be lost.
-        let event = dvm.heartbeat(every.as_secs() * 3)?;
-        publisher.publish_to(event, &spelled(&agent.job_relays())).await?;
-        tokio::time::sleep(every).await;
+        // Agents that were started together do not beat together.
+        let wait = every.mul_f64(1.0 - BEAT_JITTER + 2.0 * BEAT_JITTER * fastrand::f64());
+        if serves() {
+            let event = dvm.heartbeat(BEAT_LASTS.max(wait.as_secs() * 5 / 4))?;
+            publisher.publish_to(event, &relays(&agent)).await?;
+        }
+        tokio::time::sleep(wait).await;
     }
 }
 
