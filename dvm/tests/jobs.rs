@@ -318,6 +318,57 @@ async fn what_is_popular_is_found_with_friends_first() {
 }
 
 #[tokio::test]
+async fn what_is_gone_or_disliked_is_not_popular() {
+    let desk = desk().await;
+    let people: Vec<Signer> = (0..5).map(|_| Signer::throwaway()).collect();
+    let author = &people[0];
+    let at = NOW - 500;
+    let react = async |to: &[&str], content: &str, by: usize| {
+        let of = author.public_key().to_hex();
+        desk.archive(&people[by], 7, content, &[to, &["p", &of]], NOW - 400).await;
+    };
+    let id = |event: &nostr::Event| event.id.to_hex();
+    let deleted = desk.archive(author, 1, "deleted", &[], at).await;
+    let expired = desk.archive(author, 1, "expired", &[&["expiration", &(NOW - 10).to_string()]], at).await;
+    let replaced = desk.archive(author, 0, "replaced", &[], at).await;
+    desk.archive(author, 0, "current", &[], at + 1).await;
+    let unknown = "ab".repeat(32);
+    for gone in [&id(&deleted), &id(&expired), &id(&replaced), &unknown] {
+        for by in 1..5 {
+            react(&["e", gone], "+", by).await;
+        }
+    }
+    desk.archive(author, 5, "", &[&["e", &id(&deleted)]], at + 1).await;
+    // An article counts by its address, in its current version; one that was deleted does not.
+    let [article, gone] = ["kept", "gone"].map(|d| format!("30023:{}:{d}", author.public_key().to_hex()));
+    desk.archive(author, 30_023, "first version", &[&["d", "kept"]], at).await;
+    desk.archive(author, 30_023, "second version", &[&["d", "kept"]], at + 1).await;
+    desk.archive(author, 30_023, "an article", &[&["d", "gone"]], at).await;
+    for (address, by) in [(&article, 1), (&article, 2), (&gone, 1), (&gone, 2), (&gone, 3)] {
+        react(&["a", address], "+", by).await;
+    }
+    desk.archive(author, 5, "", &[&["a", &gone]], at + 1).await;
+    // Four dislikes and one like are one like.
+    let (liked, disliked) =
+        (desk.archive(author, 1, "liked", &[], at).await, desk.archive(author, 1, "disliked", &[], at).await);
+    for by in 1..4 {
+        react(&["e", &id(&liked)], "+", by).await;
+        react(&["e", &id(&disliked)], "-", by).await;
+    }
+    react(&["e", &id(&disliked)], "\u{2764}", 4).await;
+    let until = NOW.to_string();
+    let until: &[&str] = &["param", "until", &until];
+    let list = async |more: &[&[&str]]| -> Vec<[String; 2]> {
+        let tags = [&[until], more].concat();
+        serde_json::from_str(&desk.said(5_300, &tags).await).expect("a list of tags")
+    };
+    let named = |name: &str, value: &str| [name.to_owned(), value.to_owned()];
+    let wanted = [named("e", &id(&liked)), named("a", &article), named("e", &id(&disliked))];
+    assert_eq!(list(&[]).await, wanted);
+    assert_eq!(list(&[&["i", "second VERSION"]]).await, wanted[1..2]);
+}
+
+#[tokio::test]
 async fn what_is_asked_in_secret_is_answered_in_secret() {
     let desk = desk().await;
     let ours = desk.agent.public_key();

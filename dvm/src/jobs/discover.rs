@@ -1,14 +1,20 @@
 //! Kind 5300: what is popular, in a span of time, by those whom the customer follows before others.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
+use brotr_storage::Event;
+use nostr::nips::nip01::Coordinate;
 use nostr::{EventId, Filter};
 
 use super::tally::{PARAMS, deeds, rank};
 use super::{Desk, Param, Work, keys, tags, wanted};
 use crate::{JobError, JobRequest};
 
-/// Of so many times as many as are wanted it is looked whether they have the words that are asked for.
+/// Up to this many times the number of results wanted are looked up: some are gone or lack the words asked for.
 const LOOKED_AT: usize = 10;
+/// Candidates are looked up this many at a time.
+const BATCH: usize = 100;
 
 /// Popular events, as `e` and `a` tags, best first.
 pub(crate) struct Content;
@@ -27,21 +33,46 @@ impl Work for Content {
         let whom = keys(request, "user")?.first().copied().unwrap_or(request.customer);
         let friends = desk.follows(whom).await?;
         let ranked = rank(&deeds(desk, request).await?, &friends, |deed| Some(deed.to.clone()));
-        let (wanted, words) = (wanted(request)?, desk.words(request).await?);
-        if words.trim().is_empty() {
-            return Ok(tags(ranked.into_iter().take(wanted)));
-        }
+        let wanted = wanted(request)?;
         // With words in the inputs: those that have all of them.
-        let words: Vec<String> = words.split_whitespace().map(str::to_lowercase).collect();
-        let ranked: Vec<_> = ranked.into_iter().take(wanted * LOOKED_AT).collect();
-        let ids = ranked.iter().filter(|[name, _]| name == "e").filter_map(|[_, id]| EventId::from_hex(id).ok());
-        let found = desk.page(&Filter::new().ids(ids), wanted * LOOKED_AT).await?;
-        let has_words = |content: &str| {
-            let content = content.to_lowercase();
+        let words: Vec<String> = desk.words(request).await?.split_whitespace().map(str::to_lowercase).collect();
+        let has_words = |event: &Event| {
+            let content = event.content.to_lowercase();
             words.iter().all(|word| content.contains(word.as_str()))
         };
-        let right: std::collections::HashSet<String> =
-            found.iter().filter(|event| has_words(&event.content)).map(|event| event.id.to_hex()).collect();
-        Ok(tags(ranked.into_iter().filter(|[_, id]| right.contains(id)).take(wanted)))
+        let candidates = &ranked[..ranked.len().min(wanted * LOOKED_AT)];
+        let mut right = Vec::new();
+        for batch in candidates.chunks(BATCH) {
+            // What was replaced, deleted or has expired is not to be seen, and nothing is said of what is not archived here.
+            let visible = visible(desk, batch).await?;
+            right.extend(batch.iter().filter(|name| visible.get(*name).is_some_and(&has_words)).cloned());
+            if right.len() >= wanted {
+                break;
+            }
+        }
+        Ok(tags(right.into_iter().take(wanted)))
     }
+}
+
+/// The events of some `e` and `a` names that clients may see.
+async fn visible(desk: &Desk<'_>, names: &[[String; 2]]) -> Result<HashMap<[String; 2], Event>, JobError> {
+    let ids = names.iter().filter(|[name, _]| name == "e").filter_map(|[_, id]| EventId::from_hex(id).ok());
+    let ids: Vec<EventId> = ids.collect();
+    let mut found = HashMap::new();
+    if !ids.is_empty() {
+        for event in desk.page(&Filter::new().ids(ids), names.len()).await? {
+            found.insert(["e".to_owned(), event.id.to_hex()], event);
+        }
+    }
+    for name in names.iter().filter(|[name, _]| name == "a") {
+        let Ok(address) = Coordinate::parse(&name[1]) else { continue };
+        let mut filter = Filter::new().author(address.public_key).kind(address.kind);
+        if address.kind.is_addressable() {
+            filter = filter.identifier(&address.identifier);
+        }
+        if let Some(event) = desk.page(&filter, 1).await?.pop() {
+            found.insert(name.clone(), event);
+        }
+    }
+    Ok(found)
 }

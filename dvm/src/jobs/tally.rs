@@ -54,6 +54,10 @@ pub(super) async fn deeds(desk: &Desk<'_>, request: &JobRequest) -> Result<Vec<D
     }
     let events = desk.page(&filter, SAMPLE).await?;
     let deeds = events.into_iter().filter_map(|event| {
+        // A dislike (NIP-25) makes nothing popular.
+        if event.kind == 7 && event.content.trim() == "-" {
+            return None;
+        }
         let last =
             |name: &str| event.tags.iter().rev().find(|tag| tag.len() > 1 && tag[0] == name).map(|tag| tag[1].clone());
         let to = match last("a") {
