@@ -112,7 +112,10 @@ pub(crate) fn pong(signer: &Signer, ping: &Event) -> Result<Event, SignerError> 
 /// Says that the announced handler is there, for `lasts` seconds (nostr-protocol/nips#2465). Clients find the handler by its `d`.
 pub(crate) fn heartbeat(signer: &Signer, lasts: u64) -> Result<Event, SignerError> {
     let at = Timestamp::now();
-    let builder = EventBuilder::new(Kind::Custom(11_998), "")
-        .tags([Tag::identifier(HANDLER), tag("status", ["online"]), Tag::expiration(at + lasts)]);
+    let builder = EventBuilder::new(Kind::Custom(11_998), "").tags([
+        Tag::identifier(HANDLER),
+        tag("status", ["online"]),
+        Tag::expiration(at + lasts),
+    ]);
     signer.sign(builder.custom_created_at(at))
 }

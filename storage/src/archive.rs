@@ -8,8 +8,8 @@ use nostr::{EventId, Filter};
 
 use crate::backup::Counts;
 use crate::rows::{
-    Aftermath, Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Lane, Lease, Network, Outgoing,
-    Overview, Progress, Relay, RelayQuery, Stats, Stored, Task, Visit,
+    Aftermath, Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Lane, Lease, Network,
+    Outgoing, Overview, Progress, Relay, RelayQuery, Stats, Stored, Task, Visit,
 };
 use crate::{Event, Jobs, StorageError, View};
 

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use crate::archive::Ledger;
 use crate::database::{Database, Row, Transaction, Value, args};
 use crate::rows::{
-    Aftermath, CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Lane, Lease, Network, Outgoing,
-    Overview, Progress, Relay, RelayQuery, RelayState, Task, Visit,
+    Aftermath, CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Lane, Lease, Network,
+    Outgoing, Overview, Progress, Relay, RelayQuery, RelayState, Task, Visit,
 };
 use crate::select::Dialect;
 use crate::{StorageError, claims};

@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use brotr::net::http::{self, HttpError};
 use brotr::net::{Address, BadAddress, DialError, Purpose, Trace, info};
@@ -152,4 +153,35 @@ async fn a_redirect_is_not_followed() {
         assert!(request.contains("user-agent: brotr/"), "{request}");
     }
     assert_eq!(trap.counts.connections.load(Ordering::Relaxed), 0, "somebody followed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_never_answers_does_not_hide_one_of_the_other_family() {
+    let alive = tokio::net::TcpListener::bind("[::1]:0").await.expect("a port");
+    let port = alive.local_addr().expect("bound").port();
+    // Linux drops what asks for a connection while nobody takes those that wait.
+    let dead = tokio::net::TcpSocket::new_v4().expect("a socket");
+    dead.bind(([127, 0, 0, 9], port).into()).expect("free");
+    let _dead = dead.listen(1).expect("listens");
+    let mut waiting = Vec::new();
+    let knock = || tokio::net::TcpStream::connect(("127.0.0.9", port));
+    while let Ok(stream) = tokio::time::timeout(Duration::from_millis(300), knock()).await {
+        waiting.push(stream.expect("waits"));
+        assert!(waiting.len() < 100, "nobody is turned away");
+    }
+    let relay = async {
+        let (stream, _) = alive.accept().await.expect("a guest");
+        tokio_tungstenite::accept_async(stream).await.expect("upgraded")
+    };
+    let dns = Dns::start(|name, _| (name == "two.example").then(|| Answer::of(&["127.0.0.9", "::1"])));
+    let dns = dns.await.expect("started");
+    let network = json!({"allow": ["127.0.0.0/8", "::1/128"], "nameservers": [dns.address],
+        "clearnet": {"connect_timeout": "3s", "request_timeout": "2s"}});
+    let place = place_on(&network.to_string(), "").await;
+    let dialer = &place.agent.dialer;
+    let address = Address::parse(&format!("ws://two.example:{port}"), dialer.guard()).expect("an address");
+    let mut trace = Trace::default();
+    let (dialed, _) = tokio::join!(dialer.dial_traced(&address, Purpose::Visit, &mut trace), relay);
+    drop(dialed.expect("by the other address"));
+    assert_eq!(trace.peer.map(|peer| peer.ip().to_string()).as_deref(), Some("::1"));
 }

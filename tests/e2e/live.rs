@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use brotr_storage::{Archive, Options};
 use brotr_tests::{Signal, events};
 use nostr::{Event, Keys, Kind, Timestamp};
+use nostr_relay_builder::builder::{RelayBuilderNip42, RelayBuilderNip42Mode};
+use nostr_relay_builder::prelude::LocalRelay;
 
-use super::main_job::{Client, relay, relay_again};
+use super::main_job::{Client, house, relay, relay_again};
 use super::program::{Place, soon};
 
 /// Only a first pass and the live subscription: whatever comes in time later came live.
@@ -76,4 +78,32 @@ async fn what_a_relay_takes_in_is_archived_within_a_second() {
     archived(&archive, &after).await;
     assert_eq!(daemon.end(Signal::TERM).0, Some(0));
     second.shutdown();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_wants_to_know_who_reads_is_followed_where_that_is_allowed() {
+    let auth = RelayBuilderNip42 { mode: RelayBuilderNip42Mode::Read };
+    let relay = LocalRelay::new(house().nip42(auth));
+    relay.run().await.expect("the relay runs");
+    let url = relay.url().await.to_string();
+    let place = Place::with(
+        "monitor: {enabled: false}\nsynchronizer: {interval: 1d, overrides: [{relay: \"127.*\", auth: true}]}\n\
+         finder: {enabled: false}\ndvm: {enabled: false}",
+    );
+    place.run(&["relays", "add", &url]).ok();
+    let daemon = place.daemon();
+    let archive = archive(&place).await;
+    soon(30, "pass", async || daemon.log().contains("relay synchronized").then_some(())).await;
+    let mut client = Client::connect(&url).await;
+    // Each is new until one of them comes: the subscription may begin a moment after the pass.
+    let author = Keys::generate();
+    soon(30, "live event", async || {
+        let event = events::at(&author, Kind::TextNote, Timestamp::now().as_secs(), &fastrand::u64(..).to_string());
+        client.publish(&event).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        (!archive.known(&[event.id]).await.expect("asked").is_empty()).then_some(())
+    })
+    .await;
+    assert_eq!(daemon.end(Signal::TERM).0, Some(0));
+    relay.shutdown();
 }

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::program::{Place, soon};
 
-fn house() -> RelayBuilder {
+pub(crate) fn house() -> RelayBuilder {
     let limits = RateLimit { max_reqs: 1_000, notes_per_minute: 1_000_000 };
     RelayBuilder::default().rate_limit(limits).max_filter_limit(500)
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use brotr::agent::{Agent, now};
 use brotr::monitor;
 use brotr::publish::{Publisher, Voice, deliver};
+use brotr::supervisor::Pulse;
 use brotr_storage::{Network, RelayState};
 use brotr_tests::dns::Answer;
 use brotr_tests::{Dns, Script, ScriptedRelay};
@@ -135,10 +136,8 @@ async fn an_outage_of_ours_is_recorded_of_no_relay() {
 
         // One relay alone is down, and that is recorded and withdrawn.
         world.running[0] = None;
-        soon(30, "a relay that is down", async || {
-            (states(&agent, &world).await[0] == RelayState::Down).then_some(())
-        })
-        .await;
+        soon(30, "a relay that is down", async || (states(&agent, &world).await[0] == RelayState::Down).then_some(()))
+            .await;
         let withdrawn = soon(30, "withdrawal", async || named(&own, 5, "a").pop()).await;
         assert!(withdrawn.ends_with(&world.url(0)), "{withdrawn}");
         assert_eq!(agent.outage.trouble(), None);
@@ -146,7 +145,7 @@ async fn an_outage_of_ours_is_recorded_of_no_relay() {
     };
     let voice = Voice::new(&agent);
     tokio::select! {
-        ended = monitor::run(agent.clone(), publisher.clone()) => panic!("{ended:?}"),
+        ended = monitor::run(agent.clone(), publisher.clone(), Pulse::default()) => panic!("{ended:?}"),
         ended = deliver(agent.clone(), publisher.clone(), voice.clone()) => panic!("{ended:?}"),
         () = story => {}
     }

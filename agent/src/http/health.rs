@@ -14,8 +14,8 @@ use crate::net::{Tor, TorStatus};
 /// The archive has so long to answer a probe.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// 200 while the archive answers and every service runs, `degraded` while a service waits to be started again or Tor cannot be; 503
-/// when the archive does not answer.
+/// 200 while the archive answers and every service runs; `degraded` while a service waits to be started again or makes no
+/// progress, Tor cannot be started, or no relay of a network answers; 503 when the archive does not answer.
 pub(super) async fn healthz(State(house): State<House>) -> impl IntoResponse {
     let health = examine(&house).await;
     let code = if health["archive"].is_null() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -27,9 +27,11 @@ pub(super) async fn examine(house: &House) -> Value {
     let archive = answers(house).await;
     let services = house.vitals.services();
     let tor = house.agent.dialer.tor().map(Tor::status);
-    let stalled = house.vitals.stalled();
-    let ailing =
-        services.values().any(Option::is_some) || !stalled.is_empty() || matches!(tor, Some(TorStatus::Failed(_)));
+    let (stalled, outage) = (house.vitals.stalled(), house.agent.outage.trouble());
+    let ailing = services.values().any(Option::is_some)
+        || !stalled.is_empty()
+        || outage.is_some()
+        || matches!(tor, Some(TorStatus::Failed(_)));
     let status = match (&archive, ailing) {
         (Err(_), _) => "down",
         (Ok(()), true) => "degraded",
@@ -51,7 +53,7 @@ pub(super) async fn examine(house: &House) -> Value {
         })
         .collect();
     let tor = tor.map(|status| status.to_string());
-    json!({"status": status, "archive": archive.err(), "services": services, "tor": tor})
+    json!({"status": status, "archive": archive.err(), "services": services, "tor": tor, "network": outage})
 }
 
 pub(super) async fn readyz(State(house): State<House>) -> impl IntoResponse {

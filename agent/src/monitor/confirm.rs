@@ -9,7 +9,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::Monitor;
-use crate::net::{Address, DialError};
+use crate::net::{Address, DialError, Purpose};
 use crate::outage::{ENOUGH, Failure, Verdict};
 
 /// Relays that are asked at once, each on another host; some may be busy or down themselves.
@@ -46,12 +46,8 @@ impl Monitor {
         let dialer = &self.agent.dialer;
         let mut others: Vec<(bool, Address)> = Vec::new();
         for state in [RelayState::Up, RelayState::New] {
-            let query = RelayQuery {
-                networks: vec![network],
-                states: vec![state],
-                limit: CHOICE,
-                ..RelayQuery::default()
-            };
+            let query =
+                RelayQuery { networks: vec![network], states: vec![state], limit: CHOICE, ..RelayQuery::default() };
             let relays = self.agent.archive.relays(&query).await?;
             let addresses = relays.iter().filter_map(|relay| Address::parse(&relay.url, dialer.guard()).ok());
             others.extend(addresses.map(|address| (state == RelayState::New, address)));
@@ -64,7 +60,7 @@ impl Monitor {
         let limit = dialer.limits(network).connect_timeout.get();
         let dials = others.into_iter().map(async |(_, address)| {
             // Waiting for a permit is bounded here, and counts as not asked.
-            let dialed = tokio::time::timeout(limit * 2, dialer.dial(&address)).await;
+            let dialed = tokio::time::timeout(limit * 2, dialer.dial(&address, Purpose::Visit)).await;
             (address, dialed)
         });
         let mut dials: FuturesUnordered<_> = dials.collect();

@@ -39,7 +39,8 @@ pub fn discovery(health: &Health, at: i64) -> EventBuilder {
     let mut content = "";
     if let Some(info) = &health.info {
         // What this visit refuted is not repeated.
-        let refuted = |nip: &u16| health.probes.get(format!("nip{nip}").as_str()).is_some_and(|p| p.found == Some(false));
+        let refuted =
+            |nip: &u16| health.probes.get(format!("nip{nip}").as_str()).is_some_and(|p| p.found == Some(false));
         let nips = info.nips().into_iter().filter(|nip| !refuted(nip)).take(MOST_NIPS);
         tags.extend(nips.map(|nip| tag("N", [&nip.to_string()])));
         tags.extend(info.topics().take(MOST).map(|topic| tag("t", [&topic])));

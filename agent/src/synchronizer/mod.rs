@@ -164,7 +164,7 @@ pub async fn pass(
     match Session::open(&agent.dialer, address, Purpose::Visit).await {
         Err(error) => {
             pass.error = Some(error.to_string());
-            if error.is_ours() {
+            if error.is_ours() || agent.outage.is_out(address.network()) {
                 pass.trouble = Trouble::Ours;
             }
         }

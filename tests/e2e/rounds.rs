@@ -1,0 +1,87 @@
+//! Work that comes due relay by relay goes on whatever fails: claims, work on one relay, the service itself.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use brotr::agent::now;
+use brotr::monitor;
+use brotr::publish::Publisher;
+use brotr::rounds::Rounds;
+use brotr::supervisor::Pulse;
+use brotr_storage::{Network, RelayQuery, StorageError, Task};
+use brotr_tests::{Script, ScriptedRelay};
+
+use super::faults::place;
+use super::program::soon;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_service_left_claimed_is_taken_back_when_it_starts_again() {
+    let place = place().await;
+    let relay = ScriptedRelay::start(Script::honest(vec![])).await.expect("started");
+    let (agent, address) = (&place.agent, place.address(&relay));
+    agent.archive.add_relays(&[(address.as_str().to_owned(), address.network())], now()).await.expect("added");
+    // A service that was paused, failed or panicked in the middle of a check.
+    let all = RelayQuery { networks: vec![Network::Clearnet], limit: 10, ..RelayQuery::default() };
+    assert_eq!(agent.archive.claim(Task::Check, &all, agent.lease()).await.expect("claimed").len(), 1);
+    let service = monitor::run(agent.clone(), Publisher::new(agent), Pulse::default());
+    let checked = soon(20, "check", async || {
+        let relay = agent.archive.relay(address.as_str()).await.expect("read").expect("there");
+        relay.checked_at
+    });
+    tokio::select! {
+        ended = service => panic!("the service ended: {ended:?}"),
+        _ = checked => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_of_claims_and_of_work_on_one_relay_stop_nothing() {
+    let place = place().await;
+    let agent = &place.agent;
+    let urls: Vec<(String, Network)> = (0..6).map(|n| (format!("wss://r{n}.example/"), Network::Clearnet)).collect();
+    agent.archive.add_relays(&urls, now()).await.expect("added");
+    let claims = AtomicUsize::new(0);
+    let all = RelayQuery { networks: vec![Network::Clearnet], limit: 10, ..RelayQuery::default() };
+    let claim = |limit| {
+        let first = claims.fetch_add(1, Ordering::Relaxed) == 0;
+        let query = RelayQuery { limit, ..all.clone() };
+        async move {
+            if first {
+                Err(StorageError::Closed)
+            } else {
+                agent.archive.claim(Task::Check, &query, agent.lease()).await
+            }
+        }
+    };
+    let worked: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
+    let work = |relay: brotr_storage::Relay| {
+        let (worked, archive) = (worked.clone(), agent.archive.clone());
+        async move {
+            *worked.lock().expect("no holder panics").entry(relay.url.clone()).or_default() += 1;
+            match relay.url.as_str() {
+                "wss://r0.example/" => anyhow::bail!("the archive did not answer"),
+                "wss://r1.example/" => panic!("a defect"),
+                url => Ok(archive.set_check_due(url, now() + 2).await?),
+            }
+        }
+    };
+    let pulse = Pulse::default();
+    let rounds = Rounds { agent, task: Task::Check, concurrency: 2, pulse: &pulse };
+    let seen = soon(30, "second round of work", async || {
+        let worked = worked.lock().expect("no holder panics").clone();
+        let twice = worked.iter().filter(|(_, n)| **n >= 2).count();
+        (worked.len() == 6 && twice == 4).then_some(worked)
+    });
+    let seen = tokio::select! {
+        never = rounds.run(claim, work) => match never {},
+        seen = seen => seen,
+    };
+    // They are tried again in a minute, and nobody else is kept from them meanwhile.
+    assert_eq!((seen["wss://r0.example/"], seen["wss://r1.example/"]), (1, 1));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let due = RelayQuery { check_due: Some(now() + 61), ..all };
+    let due = agent.archive.relays(&due).await.expect("listed");
+    assert!(due.iter().any(|relay| relay.url == "wss://r0.example/"), "{due:?}");
+}
