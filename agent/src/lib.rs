@@ -9,6 +9,7 @@ pub mod config;
 pub mod finder;
 pub mod happening;
 pub mod http;
+mod inbound;
 pub mod ingest;
 pub mod initializer;
 pub mod jobs;

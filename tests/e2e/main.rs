@@ -22,6 +22,7 @@ mod passes;
 mod payment;
 mod presence;
 mod program;
+mod relay_limits;
 mod relay_server;
 mod rounds;
 mod schema;

@@ -115,6 +115,20 @@ impl Place {
         self.daemon_with(&[])
     }
 
+    /// The same with at most so many open files.
+    pub(crate) fn daemon_with_files(&self, files: u32) -> Daemon<'_> {
+        let log = std::fs::File::create(self.dir.path().join("log")).expect("a log");
+        let child = Command::new("sh")
+            .args(["-c", &format!("ulimit -n {files}; exec \"$0\" run"), env!("CARGO_BIN_EXE_brotr")])
+            .current_dir(self.dir.path())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("started");
+        Daemon { child, place: self }
+    }
+
     /// The same with more in its environment.
     pub(crate) fn daemon_with(&self, environment: &[(&str, &str)]) -> Daemon<'_> {
         let log = std::fs::File::create(self.dir.path().join("log")).expect("a log");

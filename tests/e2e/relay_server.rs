@@ -1,31 +1,70 @@
 //! The archive as a relay, seen by clients: a bare one, rust-nostr's, another agent's synchronizer and `brotr job`.
 
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use brotr::net::Address;
 use brotr_tests::{Signal, events};
+use brotr_tests::browser::http;
+use data_encoding::HEXLOWER;
 use futures::{SinkExt, StreamExt};
-use nostr::{EventBuilder, Filter, JsonUtil, Keys, Kind, Tag};
+use negentropy::{Negentropy, NegentropyStorageVector};
+use nostr::{EventBuilder, Filter, JsonUtil, Keys, Kind, Tag, Timestamp};
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
+use tokio::net::TcpSocket;
+use tokio_tungstenite::MaybeTlsStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::faults::place;
 use super::program::{Daemon, Place, soon};
 
 const FIRST: u64 = 1_600_000_000;
 
-struct Client(tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>);
+pub(crate) struct Client(pub(crate) tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>);
 
 impl Client {
-    async fn connect(url: &str) -> Self {
+    pub(crate) async fn connect(url: &str) -> Self {
         Self(tokio_tungstenite::connect_async(url).await.expect("connected").0)
     }
 
-    async fn say(&mut self, value: Value) {
+    /// Connects from an address of this machine, with more headers; fails with the status of the answer.
+    pub(crate) async fn connect_from(from: &str, url: &str, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
+        let mut request = url.into_client_request().expect("a request");
+        for (name, value) in headers {
+            request.headers_mut().append(*name, value.parse().expect("a value"));
+        }
+        let to = url.trim_start_matches("ws://").trim_end_matches('/').parse().expect("an address");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::new(from.parse().expect("an address"), 0)).expect("bound");
+        let stream = MaybeTlsStream::Plain(socket.connect(to).await.expect("connected"));
+        match tokio_tungstenite::client_async(request, stream).await {
+            Ok((socket, _)) => Ok(Self(socket)),
+            Err(tungstenite::Error::Http(answer)) => Err(answer.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Waits until the connection ends, and returns the code with which it was closed.
+    pub(crate) async fn closed(&mut self) -> Option<u16> {
+        let end = async {
+            loop {
+                match self.0.next().await {
+                    Some(Ok(Message::Close(frame))) => break frame.map(|frame| frame.code.into()),
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => break None,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), end).await.expect("closed in time")
+    }
+
+    pub(crate) async fn say(&mut self, value: Value) {
         self.0.send(Message::text(value.to_string())).await.expect("sent");
     }
 
-    async fn hear(&mut self) -> Value {
+    pub(crate) async fn hear(&mut self) -> Value {
         loop {
             let message = tokio::time::timeout(Duration::from_secs(40), self.0.next()).await.expect("in time");
             if let Message::Text(text) = message.expect("open").expect("sound") {
@@ -34,13 +73,13 @@ impl Client {
         }
     }
 
-    async fn ask(&mut self, value: Value) -> Value {
+    pub(crate) async fn ask(&mut self, value: Value) -> Value {
         self.say(value).await;
         self.hear().await
     }
 
     /// Ids of the stored events that filters ask for, in the order in which they come.
-    async fn fetch(&mut self, filters: &[Value]) -> Vec<String> {
+    pub(crate) async fn fetch(&mut self, filters: &[Value]) -> Vec<String> {
         let mut message = vec![json!("REQ"), json!("q")];
         message.extend_from_slice(filters);
         self.say(Value::Array(message)).await;
@@ -59,7 +98,7 @@ impl Client {
 }
 
 /// The address at which a daemon serves its archive.
-async fn served(daemon: &Daemon<'_>) -> String {
+pub(crate) async fn served(daemon: &Daemon<'_>) -> String {
     soon(20, "relay", async || {
         let log = daemon.log();
         let start = log.find("the archive is a relay at ")? + "the archive is a relay at ".len();
@@ -68,13 +107,13 @@ async fn served(daemon: &Daemon<'_>) -> String {
     .await
 }
 
-fn house(more: &str) -> Place {
+pub(crate) fn house(more: &str) -> Place {
     Place::with(&format!(
         "relay: {{enabled: true, listen: \"127.0.0.1:0\"}}\nmonitor: {{enabled: false}}\nsynchronizer: {{enabled: false}}\n{more}"
     ))
 }
 
-fn import(place: &Place, list: &[nostr::Event]) {
+pub(crate) fn import(place: &Place, list: &[nostr::Event]) {
     let lines: Vec<String> = list.iter().map(JsonUtil::as_json).collect();
     place.write("events.jsonl", &lines.join("\n"));
     place.run(&["import", "events.jsonl"]).ok();
@@ -128,8 +167,20 @@ async fn the_archive_is_read_as_a_good_relay_is() {
     }
     assert_eq!(many.ask(json!(["REQ", "more", {"limit": 0}])).await[0], "CLOSED");
     many.say(json!(["REQ", "x".repeat(200_000), {}])).await;
-    assert!(!matches!(many.0.next().await, Some(Ok(Message::Text(_)))), "a message that is too large ends it");
-    // What it says of itself.
+    assert_eq!(many.closed().await, Some(1009), "a message that is too large ends it");
+    // What it says of itself, to pages of any origin.
+    let host = url.trim_start_matches("ws://").to_owned();
+    for method in ["GET", "HEAD", "OPTIONS"] {
+        let answer = http(method, &host, "/", &[("Accept", "application/nostr+json")], "").await.expect("an answer");
+        assert!(answer.status < 300, "{answer:?}");
+        for header in ["origin", "headers", "methods"] {
+            assert!(answer.header(&format!("access-control-allow-{header}")).is_some(), "{method}: {answer:?}");
+        }
+        if method == "GET" {
+            let document = answer.json();
+            assert!(document.as_object().is_some_and(|fields| fields.values().all(|field| !field.is_null())), "{document}");
+        }
+    }
     let agent = super::faults::place().await.agent;
     let address = Address::parse(&url, agent.dialer.guard()).expect("an address");
     let (info, _) = brotr::net::info::fetch(&agent.dialer, &address).await.expect("a document");
@@ -211,8 +262,59 @@ async fn jobs_are_asked_for_and_answered_in_one_place() {
     assert_eq!(client.ask(json!(["EVENT", elsewhere])).await[2], false);
     let note = EventBuilder::text_note("hello").sign_with_keys(&customer).expect("signed");
     assert_eq!(client.ask(json!(["EVENT", note])).await[2], false);
+    // What only its author may send, what is expired, and what is not written as an event is.
+    let job = |tag: Tag| EventBuilder::new(Kind::from(5_400), "").tag(tag).sign_with_keys(&customer).expect("signed");
+    let said = client.ask(json!(["EVENT", job(Tag::protected())])).await;
+    assert!(said[2] == false && said[3].as_str().is_some_and(|why| why.starts_with("blocked:")), "{said}");
+    let said = client.ask(json!(["EVENT", job(Tag::expiration(Timestamp::from(FIRST)))])).await;
+    assert_eq!((&said[2], &said[3]), (&json!(false), &json!("invalid: expired")));
+    let mut shouted = serde_json::to_value(job(Tag::hashtag("x"))).expect("JSON");
+    shouted["id"] = json!(shouted["id"].as_str().expect("an id").to_uppercase());
+    let said = client.ask(json!(["EVENT", shouted])).await;
+    assert!(said[1] == shouted["id"] && said[2] == false && said.to_string().contains("lower-case"), "{said}");
     // The command line is a customer here too.
     let job = place.run(&["job", "5400", "--input", r#"{"kinds":[7]}"#, "--relay", &url, "--json"]).ok().json();
     assert_eq!(job.last().expect("an end")["result"]["content"], "10");
+    assert_eq!(daemon.end(Signal::TERM).0, Some(0));
+}
+
+/// Compares with nothing on our side, and returns the ids that the relay has.
+async fn compare(client: &mut Client, name: &str, filter: Value) -> HashSet<String> {
+    let mut storage = NegentropyStorageVector::new();
+    storage.seal().expect("sealed");
+    let mut side = Negentropy::owned(storage, 0).expect("a side");
+    let first = HEXLOWER.encode(&side.initiate().expect("a message"));
+    let mut said = client.ask(json!(["NEG-OPEN", name, filter, first])).await;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    loop {
+        assert_eq!(said[0], "NEG-MSG", "{said}");
+        let message = HEXLOWER.decode(said[2].as_str().expect("a message").as_bytes()).expect("hexadecimal");
+        match side.reconcile_with_ids(&message, &mut ours, &mut theirs).expect("sound") {
+            Some(next) => said = client.ask(json!(["NEG-MSG", name, HEXLOWER.encode(&next)])).await,
+            None => return theirs.iter().map(|id| HEXLOWER.encode(id.as_bytes())).collect(),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comparison_takes_one_filter_or_several() {
+    let place = house("");
+    let list = events::signed(40, FIRST);
+    import(&place, &list);
+    let daemon = place.daemon();
+    let mut client = Client::connect(&served(&daemon).await).await;
+    let ids = |kinds: &[u16]| -> HashSet<String> {
+        let asked = list.iter().filter(|event| kinds.contains(&event.kind.as_u16()));
+        asked.map(|event| event.id.to_hex()).collect()
+    };
+    assert_eq!(compare(&mut client, "one", json!({"kinds": [1]})).await, ids(&[1]));
+    let several = json!([{"kinds": [1]}, {"kinds": [7]}, {"kinds": [1], "authors": [list[0].pubkey]}]);
+    assert_eq!(compare(&mut client, "several", several).await, ids(&[1, 7]));
+    let said = client.ask(json!(["NEG-OPEN", "none", [], "61"])).await;
+    assert_eq!(said[0], "NEG-ERR", "{said}");
+    // CLOSE ends it as NEG-CLOSE does.
+    client.say(json!(["CLOSE", "one"])).await;
+    assert_eq!(client.ask(json!(["NEG-MSG", "one", "61"])).await[0], "NEG-ERR");
+    assert_eq!(client.ask(json!(["NEG-MSG", "several", "61"])).await[0], "NEG-MSG");
     assert_eq!(daemon.end(Signal::TERM).0, Some(0));
 }

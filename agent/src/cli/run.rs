@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Done, Shared};
 use crate::agent::Agent;
 use crate::config::Config;
+use crate::inbound;
 use crate::jobs::Desk;
 use crate::publish::{self, Publisher, Voice};
 use crate::relay_server;
@@ -21,6 +22,7 @@ use crate::{backup, clock, finder, http, initializer, jobs, monitor, retention, 
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) async fn main(shared: &Shared) -> Result<Done> {
+    inbound::raise_open_files();
     let config = shared.load_daemon()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -71,6 +71,9 @@ impl Config {
             ("synchronizer.page_size", config.synchronizer.page_size),
             ("dvm.concurrency", config.dvm.concurrency),
             ("relay.max_connections", config.relay.max_connections),
+            ("relay.max_per_address", config.relay.max_per_address),
+            ("http.max_connections", config.http.max_connections),
+            ("http.max_per_address", config.http.max_per_address),
             ("http.per_minute", config.http.per_minute as usize),
         ] {
             if !(1..=MOST).contains(&value) {
@@ -97,6 +100,9 @@ impl Config {
                 "{name}: network.max_message is {}: events are larger than that, give at least 64 KiB",
                 config.network.max_message
             );
+        }
+        if config.relay.memory.as_u64() < 16 << 20 {
+            bail!("{name}: relay.memory is {}: give at least 16 MiB", config.relay.memory);
         }
         let schemes = ["sqlite://", "postgres://", "postgresql://"];
         if config.storage.url.as_ref().is_some_and(|url| !schemes.iter().any(|scheme| url.starts_with(scheme))) {

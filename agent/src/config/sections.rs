@@ -1,9 +1,9 @@
 //! The sections of `brotr.yaml`. The template beside this file explains each key to operators.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -305,7 +305,19 @@ section! {
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7777)),
         /// Clients at a time.
         max_connections: usize = 1_000,
+        /// Clients of one address at a time (of IPv6, of one /64).
+        max_per_address: usize = 32,
+        /// Proxies whose X-Forwarded-For is believed; their own connections are not counted as those of one address.
+        #[schemars(with = "Vec<String>")]
+        trusted_proxies: Vec<IpNet> = loopback(),
+        /// What all clients together may take: answers, filters, comparisons and what comes in.
+        memory: Size = Size::mib(256),
     }
+}
+
+/// The addresses of this machine alone.
+fn loopback() -> Vec<IpNet> {
+    vec![Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(), Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128).into()]
 }
 
 section! {
@@ -491,5 +503,12 @@ section! {
         cors: Vec<String> = vec![],
         /// Requests a minute from one address.
         per_minute: u32 = 600,
+        /// Connections at a time.
+        max_connections: usize = 256,
+        /// Connections of one address at a time (of IPv6, of one /64).
+        max_per_address: usize = 32,
+        /// Proxies whose X-Forwarded-For is believed; their own connections are not counted as those of one address.
+        #[schemars(with = "Vec<String>")]
+        trusted_proxies: Vec<IpNet> = loopback(),
     }
 }

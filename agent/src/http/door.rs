@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use anyhow::Result;
 use axum::Json;
@@ -12,17 +13,22 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use data_encoding::HEXLOWER;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use ipnet::IpNet;
 use nostr::nips::nip98::{HttpMethod, verify_auth_header};
 use nostr::{PublicKey, Timestamp, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 
 use super::House;
 use crate::agent::Agent;
+use crate::inbound::Client;
 
 /// Answers that are larger are given without a tag.
 const TAGGED: usize = 8 << 20;
+/// A request is read and answered within this time, streams aside.
+const LONGEST: Duration = Duration::from_secs(60);
 /// What the page may do: nothing but what came with it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -35,6 +41,7 @@ pub(super) struct Door {
     /// Who may write by NIP-98: the agent's own key, and those the operator names.
     admins: Vec<PublicKey>,
     origins: Vec<String>,
+    proxies: Vec<IpNet>,
 }
 
 impl Door {
@@ -46,7 +53,23 @@ impl Door {
             admins.push(PublicKey::parse(admin)?);
         }
         let token = http.token.as_ref().map(|token| token.0.clone());
-        Ok(Self { rate: RateLimiter::keyed(Quota::per_minute(per_minute)), token, admins, origins: http.cors.clone() })
+        Ok(Self {
+            rate: RateLimiter::keyed(Quota::per_minute(per_minute)),
+            token,
+            admins,
+            origins: http.cors.clone(),
+            proxies: http.trusted_proxies.clone(),
+        })
+    }
+
+    /// Forgets addresses that have not asked for a while.
+    pub(super) fn tidy(&self) {
+        self.rate.retain_recent();
+    }
+
+    /// The client of a request.
+    pub(super) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
+        Client::of(peer, headers, &self.proxies)
     }
 
     /// Whether a request may change something: by the token, or signed (NIP-98).
@@ -141,21 +164,15 @@ pub(super) async fn limit(
     request: Request,
     next: Next,
 ) -> Response {
-    // An IPv6 customer has a whole /64.
-    let address = match peer.ip().to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
-        ip => ip,
-    };
-    if house.door.rate.check_key(&address).is_err() {
+    let client = house.door.client(peer, request.headers());
+    if house.door.rate.check_key(&client.address).is_err() {
         let mut response =
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many requests: wait a minute").into_response();
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
         return response;
     }
-    if house.door.rate.len() > 50_000 {
-        house.door.rate.retain_recent();
-    }
-    next.run(request).await
+    let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the request did not come, or was not answered, in time");
+    timeout(LONGEST, next.run(request)).await.unwrap_or_else(|elapsed| late(elapsed).into_response())
 }
 
 /// Gives what is read a tag of its content, and nothing to who has that already.

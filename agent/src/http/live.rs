@@ -1,19 +1,20 @@
 //! What happens now, for who watches: numbers every two seconds and jobs as they come; and the numbers of the last week.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
 use metrics::gauge;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 
 use super::door::Problem;
 use super::{House, health};
@@ -28,8 +29,9 @@ const UNWATCHED: Duration = Duration::from_secs(15);
 /// Between two samples that are kept, and how many of them: a week.
 const KEPT_EVERY: i64 = 300;
 const KEPT: usize = 2_016;
-/// Who may watch at a time.
+/// Streams at a time, and of one address.
 const WATCHERS: usize = 64;
+const OF_ONE: usize = 16;
 
 /// The archive in numbers at one time. Names are short, since a week of them is sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,13 +51,49 @@ pub(crate) struct Sample {
 pub(crate) struct Live {
     numbers: Arc<watch::Sender<Value>>,
     samples: Arc<Mutex<VecDeque<Sample>>>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
+}
+
+/// The open streams by address.
+#[derive(Debug, Default)]
+struct Places(Mutex<HashMap<IpAddr, usize>>);
+
+impl Places {
+    /// Takes a place for an address, if there is one.
+    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, own) = (taken.values().sum::<usize>(), taken.get(&address).copied().unwrap_or_default());
+        if all >= WATCHERS || own >= OF_ONE {
+            return None;
+        }
+        taken.insert(address, own + 1);
+        Some(Place { places: self.clone(), address })
+    }
+}
+
+/// A place, given back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    places: Arc<Places>,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = taken.get_mut(&self.address) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.address);
+            }
+        }
+    }
 }
 
 impl Default for Live {
     fn default() -> Self {
         let numbers = Arc::new(watch::Sender::new(Value::Null));
-        Self { numbers, samples: Arc::default(), places: Arc::new(Semaphore::new(WATCHERS)) }
+        Self { numbers, samples: Arc::default(), places: Arc::default() }
     }
 }
 
@@ -80,6 +118,7 @@ pub(super) async fn sample(house: &House) -> Result<()> {
             Ok(()) => {}
             Err(error) => tracing::debug!(%error, "failed to look at the archive"),
         }
+        house.door.tidy();
         let watched = house.live.numbers.receiver_count() > 0;
         tokio::time::sleep(if watched { WATCHED } else { UNWATCHED }).await;
     }
@@ -160,9 +199,11 @@ fn resident_bytes() -> Option<u64> {
 /// Server-sent events: `numbers`, and a `job` for each step of one.
 pub(super) async fn stream(
     State(house): State<House>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let full = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many watch already: try again later");
-    let place = house.live.places.clone().try_acquire_owned().map_err(full)?;
+    let full = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many streams are open: try again later");
+    let place = house.live.places.take(house.door.client(peer, &headers).address).ok_or_else(full)?;
     let (mut numbers, jobs) = (house.live.numbers.subscribe(), happening::watch());
     numbers.mark_changed();
     let events = futures::stream::unfold((numbers, jobs, place), |(mut numbers, mut jobs, place)| async move {

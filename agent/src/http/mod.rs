@@ -17,6 +17,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 
 use crate::agent::Agent;
+use crate::inbound::{self, Limits};
 use crate::supervisor::Vitals;
 use live::Live;
 
@@ -54,7 +55,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
         .with_context(|| format!("failed to listen on {address}: set http.listen to another, or http.enabled to false"))
 }
 
-/// For ever: serves on a port taken before.
+/// Serves on a port taken before, until the future is dropped, which closes every connection.
 ///
 /// # Errors
 /// When the socket fails.
@@ -64,6 +65,13 @@ pub async fn serve(
     metrics: PrometheusHandle,
     listener: std::net::TcpListener,
 ) -> Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let config = &agent.config.http;
+    let limits = Limits {
+        connections: inbound::affordable(config.max_connections, &agent.config),
+        per_address: config.max_per_address,
+        proxies: config.trusted_proxies.clone(),
+    };
     let door = Arc::new(door::Door::new(&agent)?);
     let house = House { agent, vitals, metrics, door, live: Live::default() };
     let limit = || middleware::from_fn_with_state(house.clone(), door::limit);
@@ -80,10 +88,8 @@ pub async fn serve(
         .fallback(door::nothing_here)
         .layer(middleware::from_fn_with_state(house.clone(), door::harden))
         .with_state(house.clone());
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(TcpListener::from_std(listener)?, service);
     tokio::select! {
-        ended = server => ended.context("the HTTP server failed"),
+        ended = inbound::serve(listener, limits, router) => ended,
         ended = live::sample(&house) => ended,
     }
 }

@@ -1,29 +1,40 @@
-//! The archive as a relay (NIP-01, 11, 45, 50, 77): read by anybody, written by nobody but who asks for jobs. Clients can submit
-//! a job here and read its answer in the same place.
+//! The archive as a relay (NIP-01, 11, 45, 50, 70, 77): read by anybody, written by nobody but clients that ask for jobs. They can
+//! submit a job here and read its answer in the same place.
 
+mod answer;
+mod budget;
+mod compare;
+mod feed;
+mod line;
 mod session;
+mod submit;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{FromRequestParts, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Extension, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::serve::ListenerExt;
+use axum::routing::any;
 use axum::{Json, Router};
-use brotr_storage::Event;
+use brotr_storage::{StorageError, View, parse_filter, within};
+use nostr::Filter;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, now};
+use crate::inbound::{self, Client, Limits, Takeover};
 use crate::jobs::Desk;
+use budget::Budget;
+use feed::Feed;
+use line::Line;
 
-/// A message of a client is at most so large.
+/// The largest message of a client, in bytes.
 pub(crate) const MAX_MESSAGE: usize = 128 << 10;
 /// Events that one filter is answered with at most, and if it has no limit.
 pub(crate) const MAX_LIMIT: usize = 500;
@@ -31,19 +42,18 @@ pub(crate) const MAX_LIMIT: usize = 500;
 pub(crate) const MAX_SUBSCRIPTIONS: usize = 20;
 pub(crate) const MAX_FILTERS: usize = 20;
 pub(crate) const MAX_NAME: usize = 64;
-/// How often it is looked for what came in, while anybody listens, and how much of it at a time.
-const LOOK: Duration = Duration::from_millis(200);
-const PAGE: i64 = 500;
-/// What comes in waits so long for a slow client.
-const FEED: usize = 2_048;
+/// A query of a client is ended after this time.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The feed of what comes in takes this fraction of `relay.memory`; the rest is the budget of the clients.
+const FEED: usize = 8;
 
 #[derive(Clone)]
-pub(crate) struct House {
-    pub(crate) agent: Agent,
-    pub(crate) jobs: Option<Desk>,
+struct Server {
+    agent: Agent,
+    jobs: Option<Desk>,
     /// What the archive takes in.
-    pub(crate) feed: broadcast::Sender<Arc<Event>>,
-    places: Arc<Semaphore>,
+    feed: Arc<Feed>,
+    budget: Arc<Budget>,
 }
 
 /// Takes the port.
@@ -56,84 +66,84 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
-/// For ever: serves on a port taken before.
+/// Serves on a port taken before, until the future is dropped: then every client is disconnected, so that it connects again and
+/// subscribes again.
 ///
 /// # Errors
-/// When the socket or the archive fails.
+/// When the socket fails.
 pub async fn serve(agent: Agent, jobs: Option<Desk>, listener: std::net::TcpListener) -> Result<()> {
-    let (feed, _) = broadcast::channel(FEED);
-    let places = Arc::new(Semaphore::new(agent.config.relay.max_connections));
-    let house = House { agent, jobs, feed, places };
-    let router = Router::new().route("/", get(welcome)).with_state(house.clone());
-    // Answers are small and waited for.
-    let listener = TcpListener::from_std(listener)?.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let server = axum::serve(listener, router);
+    let config = &agent.config.relay;
+    let limits = Limits {
+        connections: inbound::affordable(config.max_connections, &agent.config),
+        per_address: config.max_per_address,
+        proxies: config.trusted_proxies.clone(),
+    };
+    let memory = usize::try_from(config.memory.as_u64()).unwrap_or(usize::MAX);
+    let feed = Feed::new(memory / FEED);
+    let budget = Budget::new(memory - memory / FEED, config.max_per_address);
+    let server = Server { agent, jobs, feed, budget };
+    let router = Router::new().route("/", any(welcome)).with_state(server.clone());
     tokio::select! {
-        ended = server => ended.context("the relay's server failed"),
-        ended = listen(&house) => ended,
+        ended = inbound::serve(TcpListener::from_std(listener)?, limits, router) => ended,
+        () = server.feed.run(server.agent.archive.as_ref(), &server.agent.archived) => Ok(()),
     }
 }
 
-/// Tells the clients what the archive takes in.
-async fn listen(house: &House) -> Result<()> {
-    let archive = &house.agent.archive;
-    let mut after = archive.last_stored().await?;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = house.agent.archived.notified() => {}
+/// Upgrades a request to a WebSocket, or tells what this is.
+async fn welcome(
+    State(server): State<Server>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(takeover): Extension<Takeover>,
+    mut request: Request,
+) -> Response {
+    let Ok(response) = create_response_with_body(&request, Body::empty) else {
+        return describe(&server, request.method(), request.headers());
+    };
+    let client = Client::of(peer, request.headers(), &server.agent.config.relay.trusted_proxies);
+    let Some(account) = server.budget.open(client.known.then_some(client.address)) else {
+        return (StatusCode::TOO_MANY_REQUESTS, "too many connections from one address").into_response();
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    takeover.set(async move {
+        if let Ok(upgraded) = upgrade.await {
+            session::converse(server, Line::new(upgraded, account).await).await;
         }
-        if house.feed.receiver_count() == 0 {
-            after = archive.last_stored().await?;
-            continue;
-        }
-        loop {
-            let page = archive.stored_after(after, PAGE).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = *last;
-            for (_, event) in page {
-                let _ = house.feed.send(Arc::new(event));
-            }
-        }
-    }
+    });
+    response
 }
 
-async fn welcome(State(house): State<House>, headers: HeaderMap, request: Request) -> Response {
-    let (mut parts, _) = request.into_parts();
-    if let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &house).await {
-        let Ok(place) = house.places.clone().try_acquire_owned() else {
-            return (StatusCode::SERVICE_UNAVAILABLE, "too many connections, try again later").into_response();
-        };
-        let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE).read_buffer_size(8 << 10);
-        return upgrade.on_upgrade(move |socket| async move {
-            session::converse(house, socket).await;
-            drop(place);
-        });
-    }
+/// Answers what is no WebSocket: with the document (NIP-11) if it is asked for. Pages of any origin may read it.
+fn describe(server: &Server, method: &Method, headers: &HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if accepts.contains("application/nostr+json") {
-        let allow = [
-            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-            (header::ACCESS_CONTROL_ALLOW_HEADERS, "*"),
-            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET"),
-            (header::CONTENT_TYPE, "application/nostr+json"),
-        ];
-        return (allow, Json(document(&house.agent))).into_response();
-    }
-    "a Nostr relay: connect with a Nostr client".into_response()
+    let answer = match *method {
+        Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
+        Method::GET | Method::HEAD if accepts.contains("application/nostr+json") => {
+            ([(header::CONTENT_TYPE, "application/nostr+json")], Json(document(&server.agent))).into_response()
+        }
+        Method::GET | Method::HEAD => "a Nostr relay: connect with a Nostr client\n".into_response(),
+        _ => (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD, OPTIONS")]).into_response(),
+    };
+    let allow = [
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "*"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS"),
+        (header::VARY, "accept"),
+    ];
+    (allow, answer).into_response()
 }
 
 /// What the relay says of itself (NIP-11).
 fn document(agent: &Agent) -> Value {
     let identity = &agent.config.identity;
-    let mut nips = vec![1, 9, 11, 40, 45, 62, 77, 90];
+    let mut nips = vec![1, 9, 11, 40, 45, 62, 70, 77, 90];
     if agent.config.storage.search {
         nips.push(50);
         nips.sort_unstable();
     }
-    json!({
+    let mut document = json!({
         "name": identity.name.as_deref().unwrap_or("Brotr"),
         "description": identity.about.as_deref().unwrap_or("The archive of a Nostr agent, to be read; and its jobs (NIP-90)."),
+        "icon": identity.picture,
         "pubkey": agent.signer.public_key(),
         "contact": agent.config.network.contact,
         "supported_nips": nips,
@@ -149,5 +159,38 @@ fn document(agent: &Agent) -> Value {
             "payment_required": false,
             "restricted_writes": true,
         },
-    })
+    });
+    if let Some(fields) = document.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    document
+}
+
+/// What clients see now.
+fn view() -> View {
+    View::Client { now: now() }
+}
+
+/// The filters of a message, each bounded.
+fn parse(values: &[Value]) -> Result<Vec<Filter>, String> {
+    if values.is_empty() || values.len() > MAX_FILTERS {
+        return Err(format!("invalid: give 1 to {MAX_FILTERS} filters"));
+    }
+    let parse = |value| parse_filter(value).map_err(|error| format!("invalid: {error}"));
+    values.iter().map(parse).collect()
+}
+
+/// Runs a query of a client within its time. Errors are in words for the client.
+async fn query<T>(query: impl Future<Output = Result<T, StorageError>>) -> Result<T, String> {
+    // The statement has the time; waiting for the turn to run it has it once more.
+    match timeout(PATIENCE * 2, within(PATIENCE, query)).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error @ (StorageError::NoSearch | StorageError::NoContents))) => Err(format!("unsupported: {error}")),
+        Ok(Err(error @ StorageError::TooLong(_))) => Err(format!("error: {error}")),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "failed to answer a client of the relay");
+            Err("error: the archive could not be asked".into())
+        }
+        Err(_) => Err("error: too many ask at once: try again later".into()),
+    }
 }

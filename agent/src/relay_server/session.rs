@@ -1,83 +1,93 @@
 //! One client of the relay.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::{Message, WebSocket};
-use brotr_dvm::{Acceptance, PING};
-use brotr_storage::{Event, StorageError, View, matches, parse_filter, within};
-use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use brotr_storage::matches;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use negentropy::{Id, Negentropy, NegentropyStorageVector};
-use nostr::{Filter, JsonUtil, Kind};
+use nostr::Filter;
 use serde_json::{Value, json};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until};
+use tokio_tungstenite::tungstenite::Message;
 
-use super::{House, MAX_FILTERS, MAX_LIMIT, MAX_NAME, MAX_SUBSCRIPTIONS};
-use crate::agent::now;
+use super::answer::{Answer, weight};
+use super::budget::{Held, Use};
+use super::compare::Comparisons;
+use super::feed::{Batch, Listener, Told};
+use super::line::{FRAGMENT, Gone, Line};
+use super::submit::submit;
+use super::{MAX_NAME, MAX_SUBSCRIPTIONS, PATIENCE, Server, parse, query, view};
 use crate::net::session::clip;
-use crate::publish::HERE;
 
 /// Messages a second of one client, and how many at once; more of them wait.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
-/// A look into the archive takes at most so long.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// A client that takes nothing for so long is let go.
-const SLOW: Duration = Duration::from_secs(10);
-/// A client that says nothing for so long is asked whether it is there, and let go at the second time.
+/// A client that sends nothing for this long is pinged, and closed the second time.
 const QUIET: Duration = Duration::from_secs(90);
-/// Comparisons (NIP-77) of one client at a time, ids of one, and bytes of one message of ours.
-const COMPARISONS: usize = 4;
-const MAX_COMPARED: u64 = 200_000;
-const FRAME: u64 = 60_000;
+/// What the filters of one client may take in memory, in bytes.
+const MAX_FILTER_BYTES: usize = 1 << 20;
 
-struct Guest {
-    house: House,
-    socket: WebSocket,
-    subscriptions: HashMap<String, Vec<Filter>>,
-    comparisons: HashMap<String, Negentropy<'static, NegentropyStorageVector>>,
+struct Session {
+    server: Server,
+    line: Line,
+    subscriptions: Vec<Subscription>,
+    comparisons: Comparisons,
+    /// Held while there are subscriptions.
+    listener: Option<Listener>,
     rate: DefaultDirectRateLimiter,
 }
 
-/// Why a client is let go.
-struct Gone;
+/// A REQ: first its stored events, then what comes in.
+struct Subscription {
+    name: String,
+    filters: Vec<Filter>,
+    /// What is left of the stored events.
+    answer: Option<Answer>,
+    /// The number of the next event of the feed.
+    next: u64,
+    /// The memory of its filters.
+    held: Held,
+}
 
-/// Talks with a client until either has enough.
-pub(super) async fn converse(house: House, socket: WebSocket) {
-    let mut feed = house.feed.subscribe();
-    let mut guest = Guest {
-        house,
-        socket,
-        subscriptions: HashMap::new(),
-        comparisons: HashMap::new(),
+/// Serves a client until either has enough.
+pub(super) async fn converse(server: Server, line: Line) {
+    let mut session = Session {
+        server,
+        line,
+        subscriptions: Vec::new(),
+        comparisons: Comparisons::default(),
+        listener: None,
         rate: RateLimiter::direct(Quota::per_second(PER_SECOND).allow_burst(AT_ONCE)),
     };
-    let (mut heard, mut asked) = (Instant::now(), false);
+    let (mut heard, mut pinged) = (Instant::now(), false);
     loop {
+        let busy = session.is_busy();
+        if !busy && session.line.flush().await.is_err() {
+            return;
+        }
+        let deadline = session.comparisons.idle_at().unwrap_or(heard + QUIET).min(heard + QUIET);
         let done = tokio::select! {
-            message = guest.socket.recv() => {
-                (heard, asked) = (Instant::now(), false);
+            biased;
+            message = session.line.recv() => {
+                (heard, pinged) = (Instant::now(), false);
                 match message {
-                    Some(Ok(Message::Text(text))) => guest.hear(text.as_str()).await,
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => Err(Gone),
-                    Some(Ok(_)) => Ok(()),
+                    Ok(Message::Text(text)) => session.hear(text.as_str()).await,
+                    Ok(Message::Close(_)) | Err(Gone) => Err(Gone),
+                    Ok(_) => Ok(()),
                 }
             }
-            event = feed.recv() => match event {
-                Ok(event) => guest.tell(&event).await,
-                Err(RecvError::Lagged(_)) => guest.close_all("error: you read too slowly").await,
-                Err(RecvError::Closed) => Err(Gone),
-            },
-            () = tokio::time::sleep_until(heard + QUIET) => {
-                heard = Instant::now();
-                if asked { Err(Gone) } else {
-                    asked = true;
-                    guest.send(Message::Ping(b"still there?".as_slice().into())).await
+            () = std::future::ready(()), if busy => session.turn().await,
+            () = changed(&mut session.listener), if !busy => Ok(()),
+            () = sleep_until(deadline) => {
+                let expired = session.expire().await;
+                if heard + QUIET > Instant::now() {
+                    expired
+                } else if pinged {
+                    Err(Gone)
+                } else {
+                    (heard, pinged) = (Instant::now(), true);
+                    session.line.ping().await
                 }
             }
         };
@@ -87,236 +97,214 @@ pub(super) async fn converse(house: House, socket: WebSocket) {
     }
 }
 
-impl Guest {
-    async fn send(&mut self, message: Message) -> Result<(), Gone> {
-        match timeout(SLOW, self.socket.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(Gone),
-        }
+async fn changed(listener: &mut Option<Listener>) {
+    match listener {
+        Some(listener) => listener.changed().await,
+        None => std::future::pending().await,
     }
+}
 
-    async fn say(&mut self, message: Value) -> Result<(), Gone> {
-        self.send(Message::Text(message.to_string().into())).await
+impl Session {
+    /// Whether there is something to send.
+    fn is_busy(&self) -> bool {
+        let end = self.listener.as_ref().map_or(0, Listener::end);
+        self.subscriptions.iter().any(|one| one.answer.is_some() || one.next < end)
     }
 
     async fn hear(&mut self, text: &str) -> Result<(), Gone> {
-        // Who asks too fast waits, and with them their socket.
+        // A client that asks too fast waits, and with it its socket.
         self.rate.until_ready().await;
         let Ok(parts) = serde_json::from_str::<Vec<Value>>(text) else {
-            return self.say(json!(["NOTICE", "error: not a JSON list"])).await;
+            return self.line.say(json!(["NOTICE", "error: not a JSON list"])).await;
         };
         let word = |n: usize| parts.get(n).and_then(Value::as_str).unwrap_or_default();
-        let name = word(1).to_owned();
+        let name = word(1);
         let named = !name.is_empty() && name.chars().count() <= MAX_NAME;
         match word(0) {
-            "EVENT" => self.take(parts.get(1)).await,
-            "REQ" | "COUNT" | "NEG-OPEN" if !named => {
-                self.say(json!(["NOTICE", format!("error: a subscription's name has 1 to {MAX_NAME} letters")])).await
+            "EVENT" => {
+                let answer = submit(&self.server, parts.get(1)).await;
+                self.line.say(answer).await
             }
-            "REQ" => self.subscribe(name, &parts[2..]).await,
-            "COUNT" => self.count(&name, &parts[2..]).await,
-            "NEG-OPEN" => self.compare(name, parts.get(2), word(3)).await,
-            "NEG-MSG" => self.go_on(&name, word(2)).await,
+            "REQ" | "COUNT" | "NEG-OPEN" if !named => {
+                let why = format!("error: a subscription's name has 1 to {MAX_NAME} letters");
+                self.line.say(json!(["NOTICE", why])).await
+            }
+            "REQ" => match self.subscribe(name, &parts[2..]).await {
+                Ok(()) => Ok(()),
+                Err(why) => self.line.say(json!(["CLOSED", name, why])).await,
+            },
+            "COUNT" => self.count(name, &parts[2..]).await,
+            "NEG-OPEN" => {
+                let (archive, account) = (self.server.agent.archive.clone(), self.line.account.clone());
+                let answer = self.comparisons.open(name, &parts[2..], archive.as_ref(), &account).await;
+                self.compared(name, answer).await
+            }
+            "NEG-MSG" => {
+                let answer = self.comparisons.reply(name, word(2));
+                self.compared(name, answer).await
+            }
             "NEG-CLOSE" => {
-                self.comparisons.remove(&name);
+                self.comparisons.close(name);
                 Ok(())
             }
             "CLOSE" => {
-                self.subscriptions.remove(&name);
+                self.comparisons.close(name);
+                self.drop_subscription(name);
                 Ok(())
             }
-            other => self.say(json!(["NOTICE", format!("error: unknown command {:?}", clip(other))])).await,
+            other => self.line.say(json!(["NOTICE", format!("error: unknown command {:?}", clip(other))])).await,
         }
     }
 
-    async fn subscribe(&mut self, name: String, values: &[Value]) -> Result<(), Gone> {
-        let filters = match parse(values) {
-            Ok(filters) => filters,
-            Err(why) => return self.say(json!(["CLOSED", name, why])).await,
+    /// Opens a subscription, in place of one of that name.
+    async fn subscribe(&mut self, name: &str, values: &[Value]) -> Result<(), String> {
+        let filters = parse(values)?;
+        self.drop_subscription(name);
+        if self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
+            return Err(format!("rate-limited: at most {MAX_SUBSCRIPTIONS} subscriptions at a time"));
+        }
+        let bytes: usize = filters.iter().map(filter_bytes).sum();
+        let others: usize = self.subscriptions.iter().map(|one| one.held.bytes()).sum();
+        if bytes + others > MAX_FILTER_BYTES {
+            return Err("rate-limited: the filters of your subscriptions are too large together: close some".into());
+        }
+        let short = "rate-limited: the relay is short of memory for subscriptions: try again later";
+        let held = self.line.account.try_hold(bytes, Use::Standing).ok_or(short)?;
+        // What is stored from here on is in the feed, what was stored before in the answer.
+        let listener = match self.listener.take() {
+            Some(listener) => listener,
+            None => self.server.feed.listen().await,
         };
-        if !self.subscriptions.contains_key(&name) && self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
-            let why = format!("rate-limited: at most {MAX_SUBSCRIPTIONS} subscriptions at a time");
-            return self.say(json!(["CLOSED", name, why])).await;
-        }
-        match self.house.clone().stored(&filters).await {
-            Err(why) => return self.say(json!(["CLOSED", name, why])).await,
-            Ok(events) => {
-                for event in events {
-                    self.say(json!(["EVENT", name, event])).await?;
-                }
-            }
-        }
-        self.say(json!(["EOSE", name])).await?;
-        self.subscriptions.insert(name, filters);
+        let (name, next) = (name.to_owned(), listener.end());
+        self.listener = Some(listener);
+        let answer = Some(Answer::new(&filters));
+        self.subscriptions.push(Subscription { name, filters, answer, next, held });
         Ok(())
+    }
+
+    fn drop_subscription(&mut self, name: &str) {
+        self.subscriptions.retain(|one| one.name != name);
+        if self.subscriptions.is_empty() {
+            self.listener = None;
+        }
     }
 
     async fn count(&mut self, name: &str, values: &[Value]) -> Result<(), Gone> {
         let counted = match parse(values) {
-            Ok(filters) => looked(self.house.agent.archive.clone().count(&filters, view(), &[])).await,
+            Ok(filters) => query(self.server.agent.archive.count(&filters, view(), &[])).await,
             Err(why) => Err(why),
         };
         match counted {
-            Ok(count) => self.say(json!(["COUNT", name, {"count": count}])).await,
-            Err(why) => self.say(json!(["CLOSED", name, why])).await,
+            Ok(count) => self.line.say(json!(["COUNT", name, {"count": count}])).await,
+            Err(why) => self.line.say(json!(["CLOSED", name, why])).await,
         }
     }
 
-    /// Takes a job request, or a deletion of one.
-    async fn take(&mut self, value: Option<&Value>) -> Result<(), Gone> {
-        let event = value.and_then(|value| nostr::Event::from_json(value.to_string()).ok());
-        let Some(event) = event else {
-            return self.say(json!(["NOTICE", "invalid: not an event"])).await;
-        };
-        let (accepted, why) = match self.house.clone().judge(&event).await {
-            Ok(why) => (true, why),
-            Err(why) => (false, why),
-        };
-        self.say(json!(["OK", event.id, accepted, why])).await
-    }
-
-    async fn compare(&mut self, name: String, filter: Option<&Value>, message: &str) -> Result<(), Gone> {
-        self.comparisons.remove(&name);
-        let opened = match filter {
-            _ if self.comparisons.len() >= COMPARISONS => Err("blocked: too many comparisons at a time".to_owned()),
-            None => Err("invalid: no filter".to_owned()),
-            Some(filter) => self.house.clone().open(filter).await,
-        };
-        match opened {
-            Ok(side) => {
-                self.comparisons.insert(name.clone(), side);
-                self.go_on(&name, message).await
-            }
-            Err(why) => self.say(json!(["NEG-ERR", name, why])).await,
+    async fn compared(&mut self, name: &str, answer: Result<String, String>) -> Result<(), Gone> {
+        match answer {
+            Ok(message) => self.line.say(json!(["NEG-MSG", name, message])).await,
+            Err(why) => self.line.say(json!(["NEG-ERR", name, why])).await,
         }
     }
 
-    async fn go_on(&mut self, name: &str, message: &str) -> Result<(), Gone> {
-        let Some(side) = self.comparisons.get_mut(name) else {
-            return self.say(json!(["NEG-ERR", name, "closed: no such comparison"])).await;
-        };
-        let answer = HEXLOWER_PERMISSIVE.decode(message.as_bytes()).map_err(|e| e.to_string());
-        match answer.and_then(|message| side.reconcile(&message).map_err(|e| e.to_string())) {
-            Ok(answer) => self.say(json!(["NEG-MSG", name, HEXLOWER.encode(&answer)])).await,
-            Err(why) => {
-                self.comparisons.remove(name);
-                self.say(json!(["NEG-ERR", name, format!("invalid: {}", clip(&why))])).await
-            }
-        }
-    }
-
-    /// Tells of an event that came in, if it is asked for and clients may see it.
-    async fn tell(&mut self, event: &Arc<Event>) -> Result<(), Gone> {
-        let asks = |filters: &Vec<Filter>| filters.iter().any(|f| f.search.is_none() && matches(f, event));
-        let names: Vec<String> =
-            self.subscriptions.iter().filter(|(_, filters)| asks(filters)).map(|(name, _)| name.clone()).collect();
-        if names.is_empty() {
-            return Ok(());
-        }
-        let (archive, itself) = (self.house.agent.archive.clone(), Filter::new().id(event.id));
-        // Not as others' looks are: the server that those go to may not have it yet.
-        let seen = timeout(PATIENCE, archive.page(&itself, view(), None, 1)).await;
-        if seen.is_ok_and(|page| page.is_ok_and(|page| page.is_empty())) {
-            return Ok(());
-        }
-        for name in names {
-            self.say(json!(["EVENT", name, event.as_ref()])).await?;
+    /// Closes comparisons that are idle for too long.
+    async fn expire(&mut self) -> Result<(), Gone> {
+        for name in self.comparisons.expire() {
+            self.line.say(json!(["NEG-ERR", name, "closed: not continued in time"])).await?;
         }
         Ok(())
     }
 
-    async fn close_all(&mut self, why: &str) -> Result<(), Gone> {
-        for name in std::mem::take(&mut self.subscriptions).into_keys() {
-            self.say(json!(["CLOSED", name, why])).await?;
+    /// Sends each subscription something of what it is due.
+    async fn turn(&mut self) -> Result<(), Gone> {
+        // From the last on, since one that fails is removed.
+        for n in (0..self.subscriptions.len()).rev() {
+            let done = match self.subscriptions[n].answer {
+                Some(_) => self.answer(n).await?,
+                None => self.tell(n).await?,
+            };
+            if let Err(why) = done {
+                let name = self.subscriptions[n].name.clone();
+                self.drop_subscription(&name);
+                self.line.say(json!(["CLOSED", name, why])).await?;
+            }
         }
         Ok(())
     }
-}
 
-impl House {
-    /// The newest events that any of the filters asks for, each filter up to its limit.
-    async fn stored(&self, filters: &[Filter]) -> Result<Vec<Event>, String> {
-        let mut found = BTreeMap::new();
-        for filter in filters {
-            let limit = filter.limit.unwrap_or(MAX_LIMIT).min(MAX_LIMIT);
-            if limit > 0 {
-                let page = self.agent.archive.page(filter, view(), None, limit);
-                found.extend(
-                    looked(page).await?.into_iter().map(|event| ((Reverse(event.created_at), event.id), event)),
-                );
+    /// Sends the next stored event of a subscription, or the end of them.
+    async fn answer(&mut self, n: usize) -> Result<Result<(), String>, Gone> {
+        let Self { server, line, subscriptions, .. } = self;
+        let Subscription { name, answer, .. } = &mut subscriptions[n];
+        let Some(answer) = answer else { return Ok(Ok(())) };
+        // Nothing is read for a client that does not take it.
+        line.ready(|| answer.park()).await?;
+        let event = match answer.next(server.agent.archive.as_ref(), &line.account).await {
+            Ok(Some(event)) => event,
+            Ok(None) => {
+                let end = json!(["EOSE", name]);
+                subscriptions[n].answer = None;
+                return line.say(end).await.map(Ok);
+            }
+            Err(why) => return Ok(Err(why)),
+        };
+        // One that does not fit into the socket's buffer is held while it is sent.
+        let mut held = None;
+        if weight(&event) > FRAGMENT {
+            held = line.account.try_hold(weight(&event), Use::Answer);
+            if held.is_none() {
+                answer.park();
+                held = line.account.hold(weight(&event), PATIENCE).await;
+            }
+            if held.is_none() {
+                return Ok(Err("error: the relay is short of memory: try again later".into()));
             }
         }
-        Ok(found.into_values().collect())
+        let text = event_message(name, &event.to_json());
+        drop(event);
+        if let Some(held) = &mut held {
+            held.try_resize(text.len());
+        }
+        line.queue_or(text, || answer.park()).await.map(Ok)
     }
 
-    async fn judge(&self, event: &nostr::Event) -> Result<String, String> {
-        let others = [Kind::EventDeletion, Kind::ZapReceipt, PING];
-        let wanted = brotr_dvm::job_kinds().contains(&event.kind.as_u16()) || others.contains(&event.kind);
-        let Some(jobs) = self.jobs.as_ref().filter(|_| wanted) else {
-            return Err("restricted: this relay takes job requests (NIP-90) and nothing else".into());
-        };
-        if event.verify().is_err() {
-            return Err("invalid: the id or the signature is wrong".into());
-        }
-        let taken = timeout(PATIENCE, jobs.take(event)).await.map_err(|_| "error: this takes too long".to_owned())?;
-        let failed = |error: anyhow::Error| {
-            tracing::warn!(%error, "failed to take a request");
-            "error: the archive could not be asked".to_owned()
-        };
-        match taken.map_err(failed)? {
-            Acceptance::Known => Ok("duplicate: it is known".into()),
-            Acceptance::Ignored(why) => Err(format!("restricted: {why}")),
-            Acceptance::Cancelled | Acceptance::Ping | Acceptance::Paid(_) => Ok(String::new()),
-            Acceptance::New => {
-                // So that others who read here see what was asked.
-                let kept = jobs.publisher.publish_to(event.clone(), &[HERE.to_owned()]).await;
-                kept.map_err(failed)?;
-                Ok(String::new())
+    /// Sends what came in that a subscription asks for.
+    async fn tell(&mut self, n: usize) -> Result<Result<(), String>, Gone> {
+        let Self { line, subscriptions, listener: Some(listener), .. } = self else { return Ok(Ok(())) };
+        let Subscription { name, filters, next, .. } = &mut subscriptions[n];
+        match listener.read(*next) {
+            Batch::Events(events, end) => {
+                *next = end;
+                for told in events.iter().filter(|told| asks_for(filters, told)) {
+                    line.queue(event_message(name, &told.json)).await?;
+                }
+                Ok(Ok(()))
             }
+            Batch::Lost => Ok(Err("error: you read too slowly, and what came in meanwhile is gone: subscribe again".into())),
         }
-    }
-
-    /// Our side of a comparison.
-    async fn open(&self, filter: &Value) -> Result<Negentropy<'static, NegentropyStorageVector>, String> {
-        let filter = parse_filter(filter).map_err(|error| format!("invalid: {error}"))?;
-        let archive = &self.agent.archive;
-        if looked(archive.count(std::slice::from_ref(&filter), view(), &[])).await? > MAX_COMPARED {
-            return Err(format!("blocked: too many events, more than {MAX_COMPARED}: ask for less"));
-        }
-        let failed = |error: negentropy::Error| format!("error: {error}");
-        let mut storage = NegentropyStorageVector::new();
-        for (id, at) in looked(archive.ids(&filter, view())).await? {
-            storage.insert(at.max(0).cast_unsigned(), Id::from_byte_array(id.to_bytes())).map_err(failed)?;
-        }
-        storage.seal().map_err(failed)?;
-        Negentropy::owned(storage, FRAME).map_err(failed)
     }
 }
 
-/// What clients see now.
-fn view() -> View {
-    View::Client { now: now() }
+fn asks_for(filters: &[Filter], told: &Arc<Told>) -> bool {
+    filters.iter().any(|filter| filter.search.is_none() && matches(filter, &told.event))
 }
 
-/// The filters of a message, each bounded.
-fn parse(values: &[Value]) -> Result<Vec<Filter>, String> {
-    if values.is_empty() || values.len() > MAX_FILTERS {
-        return Err(format!("invalid: give 1 to {MAX_FILTERS} filters"));
+/// `["EVENT", name, event]`, with the event's JSON as it is.
+fn event_message(name: &str, event: &str) -> String {
+    let name = Value::from(name).to_string();
+    let mut text = String::with_capacity(name.len() + event.len() + 12);
+    for part in ["[\"EVENT\",", &name, ",", event, "]"] {
+        text.push_str(part);
     }
-    values.iter().map(|value| parse_filter(value).map_err(|error| format!("invalid: {error}"))).collect()
+    text
 }
 
-/// What the archive gives within the time, or why it does not, in words for the client.
-async fn looked<T>(look: impl Future<Output = Result<T, StorageError>>) -> Result<T, String> {
-    // The statement has the time; waiting for the turn to run it has it once more.
-    match timeout(PATIENCE * 2, within(PATIENCE, look)).await {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(error @ (StorageError::NoSearch | StorageError::NoContents))) => Err(format!("unsupported: {error}")),
-        Ok(Err(error @ StorageError::TooLong(_))) => Err(format!("error: {error}")),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "failed to answer a client of the relay");
-            Err("error: the archive could not be asked".into())
-        }
-        Err(_) => Err("error: too many ask at once: try again later".into()),
-    }
+/// What a filter takes in memory, about.
+fn filter_bytes(filter: &Filter) -> usize {
+    let ids = filter.ids.as_ref().map_or(0, |ids| ids.len() * 48);
+    let authors = filter.authors.as_ref().map_or(0, |authors| authors.len() * 48);
+    let kinds = filter.kinds.as_ref().map_or(0, |kinds| kinds.len() * 8);
+    let tags = filter.generic_tags.values().flatten().map(|value| value.len() + 64).sum::<usize>();
+    // An answer copies them.
+    2 * (ids + authors + kinds + tags + filter.search.as_ref().map_or(0, String::len) + 512)
 }

@@ -1,0 +1,227 @@
+//! What the archive takes in, for clients that subscribed: read from the archive once, checked once, written as JSON once.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use brotr_storage::{Archive, Event, StorageError};
+use nostr::{EventId, Filter};
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+
+use super::view;
+
+/// How often the archive is read for what came in, unless it says so itself, and how much of it at a time.
+const INTERVAL: Duration = Duration::from_millis(200);
+const PAGE: usize = 500;
+/// Pause after a failed read.
+const RETRY: Duration = Duration::from_secs(1);
+/// Events kept for clients that have not read them yet, whatever their size.
+const MAX_EVENTS: usize = 50_000;
+/// What one read gives at most: events, and bytes after the first.
+const BATCH: usize = 64;
+const BATCH_BYTES: usize = 64 << 10;
+
+/// An event that clients may see.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) event: Event,
+    pub(super) json: Box<str>,
+}
+
+impl Told {
+    fn new(event: Event) -> Self {
+        Self { json: event.to_json().into(), event }
+    }
+
+    /// What it takes in memory: the event, and its JSON.
+    fn bytes(&self) -> usize {
+        self.json.len() * 2 + 512
+    }
+}
+
+/// The newest events that came in, numbered from the start of the service. The oldest are dropped as new ones come, whoever
+/// has not read them.
+#[derive(Debug)]
+pub(super) struct Feed {
+    kept: RwLock<Kept>,
+    max_bytes: usize,
+    /// The number of the next event.
+    end: watch::Sender<u64>,
+    /// Told when somebody listens who did not before.
+    joined: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    events: VecDeque<Arc<Told>>,
+    bytes: usize,
+    start: u64,
+    listeners: usize,
+    /// Whether the archive is being read. It is not while nobody listens.
+    awake: bool,
+}
+
+impl Feed {
+    /// Creates a feed that keeps at most this many bytes.
+    pub(super) fn new(max_bytes: usize) -> Arc<Self> {
+        Arc::new(Self { kept: RwLock::default(), max_bytes, end: watch::Sender::new(0), joined: Notify::new() })
+    }
+
+    /// Starts listening. What is stored after this returns is in the feed.
+    pub(super) async fn listen(self: &Arc<Self>) -> Listener {
+        let mut end = self.end.subscribe();
+        let asleep = {
+            let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+            kept.listeners += 1;
+            !kept.awake
+        };
+        let listener = Listener { feed: self.clone(), end: self.end.subscribe() };
+        if asleep {
+            self.joined.notify_one();
+            while !self.kept.read().unwrap_or_else(PoisonError::into_inner).awake && end.changed().await.is_ok() {}
+        }
+        listener
+    }
+
+    /// Reads the archive while somebody listens, until the future is dropped.
+    pub(super) async fn run(&self, archive: &dyn Archive, archived: &Notify) {
+        loop {
+            if self.sleeps() {
+                self.joined.notified().await;
+            }
+            let after = loop {
+                match archive.last_stored().await {
+                    Ok(last) => break last,
+                    Err(error) => pause(&error).await,
+                }
+            };
+            self.wake();
+            self.follow(archive, archived, after).await;
+        }
+    }
+
+    /// Reads the archive from a number on until nobody listens.
+    async fn follow(&self, archive: &dyn Archive, archived: &Notify, mut after: i64) {
+        while !self.sleeps() {
+            match self.read(archive, after).await {
+                Ok(Some((last, full))) => {
+                    after = last;
+                    if full {
+                        continue;
+                    }
+                }
+                Ok(None) => {}
+                // Nothing is told that could not be checked; it is read again.
+                Err(error) => pause(&error).await,
+            }
+            tokio::select! {
+                () = sleep(INTERVAL) => {}
+                () = archived.notified() => {}
+            }
+        }
+    }
+
+    /// Reads one page: its last number and whether more may follow, or nothing.
+    async fn read(&self, archive: &dyn Archive, after: i64) -> Result<Option<(i64, bool)>, StorageError> {
+        let page = archive.stored_after(after, PAGE as i64).await?;
+        let Some((last, _)) = page.last() else { return Ok(None) };
+        let (last, full) = (*last, page.len() == PAGE);
+        let ids: Vec<EventId> = page.iter().map(|(_, event)| event.id).collect();
+        // On the main server: one that follows it may not have them yet.
+        let seen = archive.page(&Filter::new().ids(ids), view(), None, PAGE).await?;
+        let seen: HashSet<EventId> = seen.into_iter().map(|event| event.id).collect();
+        self.push(page.into_iter().map(|(_, event)| event).filter(|event| seen.contains(&event.id)));
+        Ok(Some((last, full)))
+    }
+
+    fn push(&self, events: impl Iterator<Item = Event>) {
+        let told: Vec<Arc<Told>> = events.map(|event| Arc::new(Told::new(event))).collect();
+        let end = {
+            let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+            for one in told {
+                kept.bytes += one.bytes();
+                kept.events.push_back(one);
+            }
+            while kept.bytes > self.max_bytes || kept.events.len() > MAX_EVENTS {
+                let Some(oldest) = kept.events.pop_front() else { break };
+                kept.bytes -= oldest.bytes();
+                kept.start += 1;
+            }
+            kept.start + kept.events.len() as u64
+        };
+        self.end.send_if_modified(|known| std::mem::replace(known, end) != end);
+    }
+
+    /// Returns whether nobody listens; then what is kept is dropped.
+    fn sleeps(&self) -> bool {
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.listeners == 0 {
+            kept.awake = false;
+            kept.start += kept.events.len() as u64;
+            kept.events = VecDeque::new();
+            kept.bytes = 0;
+        }
+        !kept.awake
+    }
+
+    fn wake(&self) {
+        self.kept.write().unwrap_or_else(PoisonError::into_inner).awake = true;
+        self.end.send_modify(|_| ());
+    }
+}
+
+async fn pause(error: &StorageError) {
+    tracing::warn!(%error, "failed to read what the archive took in: live subscriptions wait");
+    sleep(RETRY).await;
+}
+
+/// What a read of the feed gave.
+pub(super) enum Batch {
+    /// Some events, and the number to go on from.
+    Events(Vec<Arc<Told>>, u64),
+    /// What was to be read next is no longer kept.
+    Lost,
+}
+
+/// A client's interest in the feed.
+pub(super) struct Listener {
+    feed: Arc<Feed>,
+    end: watch::Receiver<u64>,
+}
+
+impl Listener {
+    /// The number of the next event.
+    pub(super) fn end(&self) -> u64 {
+        *self.end.borrow()
+    }
+
+    /// Waits for events after those that [`Listener::end`] last saw here.
+    pub(super) async fn changed(&mut self) {
+        if self.end.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Returns what came in from a number on.
+    pub(super) fn read(&self, from: u64) -> Batch {
+        let kept = self.feed.kept.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(skipped) = from.checked_sub(kept.start) else { return Batch::Lost };
+        let skipped = usize::try_from(skipped).unwrap_or(usize::MAX).min(kept.events.len());
+        let mut bytes = 0;
+        let events = kept.events.range(skipped..).take(BATCH).take_while(|told| {
+            let first = bytes == 0;
+            bytes += told.json.len();
+            first || bytes <= BATCH_BYTES
+        });
+        let events: Vec<_> = events.cloned().collect();
+        let next = from + events.len() as u64;
+        Batch::Events(events, next)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.feed.kept.write().unwrap_or_else(PoisonError::into_inner).listeners -= 1;
+    }
+}

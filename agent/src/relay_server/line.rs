@@ -1,0 +1,138 @@
+//! The WebSocket of one client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::poll_fn;
+use futures::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Bytes, Message};
+
+use super::MAX_MESSAGE;
+use super::budget::Account;
+
+/// Larger messages are sent in fragments of this size, in bytes: the socket's buffer keeps the size of the largest frame.
+pub(super) const FRAGMENT: usize = 32 << 10;
+/// A client whose socket takes nothing for this long is slow: what was read ahead for it is dropped.
+const SLOW: Duration = Duration::from_millis(200);
+/// A client that is slow for this long is closed if others wait for memory.
+const STALLED: Duration = Duration::from_secs(1);
+/// How long the rest of what a client sends is read after it was told to close.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// The client is gone, or is to be closed.
+pub(super) struct Gone;
+
+/// The socket, and what its client holds in memory.
+pub(super) struct Line {
+    socket: WebSocketStream<TokioIo<Upgraded>>,
+    pub(super) account: Arc<Account>,
+}
+
+impl Line {
+    pub(super) async fn new(upgraded: Upgraded, account: Arc<Account>) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(4 << 10)
+            .write_buffer_size(16 << 10)
+            .max_message_size(Some(MAX_MESSAGE))
+            .max_frame_size(Some(MAX_MESSAGE));
+        let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+        Self { socket, account }
+    }
+
+    /// Receives a message. A client that breaks the protocol is told so, and gone. Dropping the future loses nothing.
+    pub(super) async fn recv(&mut self) -> Result<Message, Gone> {
+        match self.socket.next().await {
+            Some(Ok(message)) => Ok(message),
+            Some(Err(error)) => Err(self.reject(&error).await),
+            None => Err(Gone),
+        }
+    }
+
+    async fn reject(&mut self, error: &tungstenite::Error) -> Gone {
+        let (code, reason) = match error {
+            tungstenite::Error::Capacity(_) => (CloseCode::Size, format!("a message has at most {MAX_MESSAGE} bytes")),
+            tungstenite::Error::Utf8(_) => (CloseCode::Invalid, "text must be UTF-8".to_owned()),
+            tungstenite::Error::Protocol(_) => (CloseCode::Protocol, error.to_string()),
+            _ => return Gone,
+        };
+        let close = async {
+            let frame = CloseFrame { code, reason: reason.into() };
+            self.socket.send(Message::Close(Some(frame))).await.ok()?;
+            // Closing with unread input would reset the connection before the client has read the reason.
+            let mut rest = [0; 4_096];
+            while self.socket.get_mut().read(&mut rest).await.ok()? > 0 {}
+            Some(())
+        };
+        let _ = timeout(DRAIN, close).await;
+        Gone
+    }
+
+    /// Waits until the socket takes a frame. Calls `slow` if that takes long.
+    pub(super) async fn ready(&mut self, slow: impl FnOnce()) -> Result<(), Gone> {
+        let budget = self.account.budget.clone();
+        let ready = poll_fn(|cx| self.socket.poll_ready_unpin(cx));
+        tokio::pin!(ready);
+        if let Ok(done) = timeout(SLOW, &mut ready).await {
+            return done.map_err(|_| Gone);
+        }
+        slow();
+        if let Ok(done) = timeout(STALLED, &mut ready).await {
+            return done.map_err(|_| Gone);
+        }
+        tokio::select! {
+            done = ready => done.map_err(|_| Gone),
+            () = budget.wanted() => {
+                tracing::debug!("closed a slow client: others wait for memory");
+                Err(Gone)
+            }
+        }
+    }
+
+    /// Queues a message; [`Line::flush`] sends what is queued.
+    pub(super) async fn queue(&mut self, text: String) -> Result<(), Gone> {
+        self.queue_or(text, || ()).await
+    }
+
+    /// The same; calls `slow` if the socket takes long.
+    pub(super) async fn queue_or(&mut self, text: String, mut slow: impl FnMut()) -> Result<(), Gone> {
+        if text.len() <= FRAGMENT {
+            return self.put(Message::Text(text.into()), slow).await;
+        }
+        let text = Bytes::from(text);
+        for start in (0..text.len()).step_by(FRAGMENT) {
+            let end = text.len().min(start + FRAGMENT);
+            let code = OpCode::Data(if start == 0 { Data::Text } else { Data::Continue });
+            let frame = Frame::message(text.slice(start..end), code, end == text.len());
+            self.put(Message::Frame(frame), &mut slow).await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, message: Message, slow: impl FnOnce()) -> Result<(), Gone> {
+        self.ready(slow).await?;
+        self.socket.start_send_unpin(message).map_err(|_| Gone)
+    }
+
+    pub(super) async fn say(&mut self, message: Value) -> Result<(), Gone> {
+        self.queue(message.to_string()).await
+    }
+
+    pub(super) async fn ping(&mut self) -> Result<(), Gone> {
+        self.put(Message::Ping(Bytes::new()), || ()).await
+    }
+
+    /// Sends what is queued.
+    pub(super) async fn flush(&mut self) -> Result<(), Gone> {
+        self.ready(|| ()).await?;
+        self.socket.flush().await.map_err(|_| Gone)
+    }
+}
