@@ -7,6 +7,8 @@ use brotr_tests::{Script, ScriptedRelay, Signal, events};
 use nostr::nips::nip98::{HttpData, HttpMethod};
 use nostr::{JsonUtil, Keys, Url};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::program::{Place, soon};
 
@@ -56,7 +58,7 @@ async fn watched(document: &Value) -> (ScriptedRelay, Place) {
     let relay = ScriptedRelay::start(script).await.expect("started");
     let place = Place::with("monitor: {interval: 1h, warm_up: false}\nsynchronizer: {interval: 1s, settle: 1s}");
     let text = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");
-    let http = "http: {listen: \"127.0.0.1:0\", token: sesame-open, cors: [\"https://page.example\"]}";
+    let http = "http: {listen: \"127.0.0.1:0\", token: sesame-open, cors: [\"https://page.example\"], public_url: \"https://brotr.example.com/agent/\"}";
     place.write("brotr.yaml", &text.replace("http: {listen: \"127.0.0.1:0\"}", http));
     place.run(&["relays", "add", &relay.url]).ok();
     (relay, place)
@@ -152,6 +154,18 @@ async fn what_is_known_is_told_over_rest() {
     assert_eq!(house.daemon.end(Signal::TERM).0, Some(0));
 }
 
+/// The status of a request with a Host header of its own.
+async fn post_to(address: &str, host: &str, path: &str, authorization: &str) -> u16 {
+    let mut stream = TcpStream::connect(address).await.expect("connected");
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_who_may_write_writes() {
     let (relay, place) = watched(&json!({})).await;
@@ -184,6 +198,18 @@ async fn only_who_may_write_writes() {
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(house.ask("POST", &check, &[("Authorization", &right)], "").await.status, 202);
     soon(30, "second check", async || (checks().await > 1).then_some(())).await;
+
+    // An authorization counts once, and for the address where this is, whatever Host says.
+    let (status, detail) = house.problem("POST", &check, &[("Authorization", &right)], "").await;
+    assert!(status == 401 && detail.contains("used before"), "{status} {detail}");
+    let elsewhere = async |base: &str| {
+        let url = Url::parse(&format!("{base}{check}")).expect("a url");
+        HttpData::new(url, HttpMethod::POST).to_authorization(&ours).await.expect("signed")
+    };
+    let lured = elsewhere("http://evil.example").await;
+    assert_eq!(post_to(&house.address, "evil.example", &check, &lured).await, 401);
+    let public = elsewhere("https://brotr.example.com/agent").await;
+    assert_eq!(post_to(&house.address, "evil.example", &check, &public).await, 202);
 
     let token = [("Authorization", "Bearer sesame-open")];
     assert_eq!(house.ask("POST", "/api/v1/services/monitor/pause", &token, "").await.json()["paused"], true);

@@ -104,6 +104,11 @@ impl Config {
         if config.relay.memory.as_u64() < 16 << 20 {
             bail!("{name}: relay.memory is {}: give at least 16 MiB", config.relay.memory);
         }
+        if let Some(url) = &config.http.public_url
+            && !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+        {
+            bail!("{name}: http.public_url is {url:?}: give a URL such as https://brotr.example.com");
+        }
         let schemes = ["sqlite://", "postgres://", "postgresql://"];
         if config.storage.url.as_ref().is_some_and(|url| !schemes.iter().any(|scheme| url.starts_with(scheme))) {
             bail!("{name}: storage.url must start with sqlite:// or postgres://");

@@ -510,5 +510,8 @@ section! {
         /// Proxies whose X-Forwarded-For is believed; their own connections are not counted as those of one address.
         #[schemars(with = "Vec<String>")]
         trusted_proxies: Vec<IpNet> = loopback(),
+        /// Where others reach it, such as https://brotr.example.com: signatures (NIP-98) count for this URL. Without it they count
+        /// for the address where it listens, and for loopback.
+        public_url: Option<String> = None,
     }
 }

@@ -1,8 +1,10 @@
 //! Who may come in, how often, and what every answer says of itself.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use axum::Json;
@@ -11,11 +13,11 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use data_encoding::HEXLOWER;
+use data_encoding::{BASE64, HEXLOWER};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use ipnet::IpNet;
-use nostr::nips::nip98::{HttpMethod, verify_auth_header};
-use nostr::{PublicKey, Timestamp, Url};
+use nostr::nips::nip98::{self, HttpMethod, verify_auth_header};
+use nostr::{EventId, JsonUtil, PublicKey, Timestamp, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -29,6 +31,10 @@ use crate::inbound::Client;
 const TAGGED: usize = 8 << 20;
 /// A request is read and answered within this time, streams aside.
 const LONGEST: Duration = Duration::from_secs(60);
+/// How long an authorization (NIP-98) could be used again: it may be dated 30 s ahead and is taken for 60 s.
+const LIFETIME: Duration = Duration::from_secs(95);
+/// Authorizations remembered at a time.
+const MAX_USED: usize = 10_000;
 /// What the page may do: nothing but what came with it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -40,12 +46,16 @@ pub(super) struct Door {
     token: Option<SecretString>,
     /// Who may write by NIP-98: the agent's own key, and those the operator names.
     admins: Vec<PublicKey>,
+    /// The URLs that a signature may name, without a path of the API.
+    bases: Vec<String>,
+    /// Authorizations that were used, until they are too old to be used again.
+    used: Mutex<HashMap<EventId, Instant>>,
     origins: Vec<String>,
     proxies: Vec<IpNet>,
 }
 
 impl Door {
-    pub(super) fn new(agent: &Agent) -> Result<Self> {
+    pub(super) fn new(agent: &Agent, listens: SocketAddr) -> Result<Self> {
         let http = &agent.config.http;
         let per_minute = NonZeroU32::new(http.per_minute).unwrap_or(NonZeroU32::MIN);
         let mut admins = vec![agent.signer.public_key()];
@@ -53,10 +63,17 @@ impl Door {
             admins.push(PublicKey::parse(admin)?);
         }
         let token = http.token.as_ref().map(|token| token.0.clone());
+        let port = listens.port();
+        let mut bases: Vec<String> =
+            ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:{port}")).to_vec();
+        bases.push(format!("http://{listens}"));
+        bases.extend(http.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()));
         Ok(Self {
             rate: RateLimiter::keyed(Quota::per_minute(per_minute)),
             token,
             admins,
+            bases,
+            used: Mutex::default(),
             origins: http.cors.clone(),
             proxies: http.trusted_proxies.clone(),
         })
@@ -72,11 +89,12 @@ impl Door {
         Client::of(peer, headers, &self.proxies)
     }
 
-    /// Whether a request may change something: by the token, or signed (NIP-98).
+    /// Checks that a request may change something: by the token, or signed (NIP-98) for `path` here. The Host header says nothing
+    /// of where the signer meant to send it.
     pub(super) fn may_write(
         &self,
         method: &Method,
-        url: &str,
+        path: &str,
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<(), Problem> {
@@ -91,14 +109,48 @@ impl Door {
             Ok(method) => method,
             Err(_) => return Err(Problem::unauthorized("this method cannot be signed for")),
         };
-        let url = Url::parse(url).map_err(|_| Problem::unauthorized("the address cannot be signed for"))?;
         let body = (!body.is_empty()).then_some(body);
-        match verify_auth_header(given, &url, method, Timestamp::now(), body) {
-            Ok(key) if self.admins.contains(&key) => Ok(()),
+        let urls = self.bases.iter().filter_map(|base| Url::parse(&format!("{base}{path}")).ok());
+        let mut checked = urls.map(|url| verify_auth_header(given, &url, method, Timestamp::now(), body));
+        // Another URL fails in another way than what is wrong with all of them.
+        let mut failed = None;
+        let verified = checked.find_map(|result| match result {
+            Ok(key) => Some(Ok(key)),
+            Err(error @ nip98::Error::AuthorizationNotMatchRequest { .. }) => {
+                failed = Some(error);
+                None
+            }
+            Err(error) => Some(Err(error)),
+        });
+        let here = format!("{}{path}", self.bases.last().map_or("", String::as_str));
+        match verified.unwrap_or_else(|| Err(failed.unwrap_or(nip98::Error::MalformedAuthorizationHeader))) {
+            Ok(key) if self.admins.contains(&key) => self.use_once(given),
             Ok(_) => Err(Problem::unauthorized("the key is neither the agent's own nor one of http.admins")),
+            Err(nip98::Error::AuthorizationNotMatchRequest { authorized_url, authorized_method, .. }) => {
+                Err(Problem::unauthorized(format!(
+                    "the signature is for {authorized_method} {authorized_url}: sign for {method} {here}, or set http.public_url"
+                )))
+            }
             Err(error) => Err(Problem::unauthorized(format!(
-                "give `Authorization: Bearer` with http.token, or sign for {url} (NIP-98): {error}"
+                "give `Authorization: Bearer` with http.token, or sign for {here} (NIP-98): {error}"
             ))),
+        }
+    }
+
+    /// Takes an authorization that was verified, unless it was used before.
+    fn use_once(&self, given: &str) -> Result<(), Problem> {
+        let event = given.split_once(' ').and_then(|(_, text)| BASE64.decode(text.as_bytes()).ok());
+        let event = event.and_then(|json| nostr::Event::from_json(json).ok());
+        let Some(event) = event else { return Err(Problem::unauthorized("the authorization cannot be read")) };
+        let now = Instant::now();
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.retain(|_, until| *until > now);
+        if used.len() >= MAX_USED {
+            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many signed requests: wait a minute"));
+        }
+        match used.insert(event.id, now + LIFETIME) {
+            None => Ok(()),
+            Some(_) => Err(Problem::unauthorized("this authorization was used before: sign another")),
         }
     }
 }

@@ -72,7 +72,7 @@ pub async fn serve(
         per_address: config.max_per_address,
         proxies: config.trusted_proxies.clone(),
     };
-    let door = Arc::new(door::Door::new(&agent)?);
+    let door = Arc::new(door::Door::new(&agent, listener.local_addr()?)?);
     let house = House { agent, vitals, metrics, door, live: Live::default() };
     let limit = || middleware::from_fn_with_state(house.clone(), door::limit);
     // Not tagged: it never ends.
