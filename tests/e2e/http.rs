@@ -1,5 +1,6 @@
 //! REST and the dashboard, as programs and people meet them.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use brotr_tests::browser::{Answer, Browser, http};
@@ -117,6 +118,18 @@ async fn what_is_known_is_told_over_rest() {
     for event in all {
         nostr::Event::from_json(event.to_string()).expect("an event").verify().expect("as it was signed");
     }
+    // A filter's own limit counts over all pages.
+    let filter = encoded(r#"{"kinds":[7],"limit":25}"#);
+    let (mut ids, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = house.get(&format!("/api/v1/events?filter={filter}&limit=10{after}")).await.json();
+        ids.extend(page["events"].as_array().expect("a list").iter().map(|event| event["id"].to_string()));
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={}", encoded(next)),
+            None => break,
+        }
+    }
+    assert_eq!((ids.len(), ids.iter().collect::<HashSet<_>>().len()), (25, 25));
     assert_eq!(house.get("/api/v1/stats").await.json()["events"], 120);
     assert_eq!(house.get("/api/v1/jobs").await.json(), json!([]));
 
@@ -142,12 +155,20 @@ async fn what_is_known_is_told_over_rest() {
         ("/api/v1/events?filter=%7B", 400, "JSON"),
         ("/api/v1/events?filter=%7B%22kindz%22%3A1%7D", 400, "kindz"),
         ("/api/v1/events?after=x", 400, "next"),
+        ("/api/v1/relays?contains=a%00b", 400, "NUL"),
+        ("/api/v1/relays?after=%00", 400, "NUL"),
         ("/api/v1/nothing", 404, "openapi"),
     ] {
         let (got, detail) = house.problem("GET", path, &[], "").await;
         assert!(got == status && detail.contains(word), "{path}: {got} {detail}");
     }
     let description = house.get("/api/v1/openapi.json").await.json();
+    // Every state that the description offers is one.
+    let offered = description["paths"]["/api/v1/relays"]["get"]["parameters"].to_string();
+    let states = offered.split("these states: ").nth(1).and_then(|rest| rest.split(';').next()).expect("states");
+    for state in states.split(", ") {
+        assert_eq!(house.get(&format!("/api/v1/relays?state={state}")).await.status, 200, "{state}");
+    }
     for path in ["/api/v1/relays", "/api/v1/relays/{url}", "/api/v1/events", "/api/v1/services/{name}/{what}"] {
         assert!(description["paths"][path].is_object(), "{path}");
     }

@@ -107,7 +107,7 @@ fn words<T: std::str::FromStr>(text: Option<&str>, what: &str, all: &[&str]) -> 
 struct RelaysAsked {
     /// Only these networks: clearnet, tor, i2p, loki; several with commas
     network: Option<String>,
-    /// Only these states: new, up, down, impostor, alias; several with commas
+    /// Only these states: new, up, down, alias; several with commas
     state: Option<String>,
     /// Only addresses that contain this
     contains: Option<String>,
@@ -170,6 +170,12 @@ struct Relays {
 #[utoipa::path(get, path = "/api/v1/relays", params(RelaysAsked), responses((status = 200, body = Relays)))]
 async fn relays(State(house): State<House>, Asked(asked): Asked<RelaysAsked>) -> Answer<Relays> {
     let limit = rows(asked.limit)?;
+    // PostgreSQL has no text with NUL, and no address has one.
+    for (name, text) in [("contains", &asked.contains), ("after", &asked.after)] {
+        if text.as_ref().is_some_and(|text| text.contains('\0')) {
+            return Err(Problem::wrong(format!("{name} must not contain NUL")));
+        }
+    }
     let named = |words: &[&'static str]| words.to_vec();
     let networks: Vec<_> = Network::ALL.iter().map(|network| network.as_str()).collect();
     let states: Vec<_> = RelayState::ALL.iter().map(|state| state.as_str()).collect();
@@ -365,17 +371,14 @@ fn filter(text: Option<&str>) -> Result<Filter, Problem> {
 #[utoipa::path(get, path = "/api/v1/events", params(EventsAsked), responses((status = 200, body = Events)))]
 async fn events(State(house): State<House>, Asked(asked): Asked<EventsAsked>) -> Answer<Events> {
     let filter = filter(asked.filter.as_deref())?;
-    let limit = usize::from(asked.limit.unwrap_or(USUAL)).min(filter.limit.unwrap_or(usize::MAX));
     rows(asked.limit)?;
-    let after = asked.after.as_deref().map(|text| {
-        let (at, id) = text.split_once(':')?;
-        Some(Cursor { created_at: at.parse().ok()?, id: EventId::from_hex(id).ok()? })
-    });
-    let after = match after {
-        Some(None) => return Err(Problem::wrong("after is not what was given as next")),
-        Some(cursor) => cursor,
-        None => None,
+    let (after, left) = match asked.after.as_deref() {
+        Some(text) => after(text).ok_or_else(|| Problem::wrong("after is not what was given as next"))?,
+        None => (None, None),
     };
+    // The filter's own limit counts over all pages: what is left of it is in `next`.
+    let left = filter.limit.map(|limit| left.unwrap_or(limit).min(limit));
+    let limit = usize::from(asked.limit.unwrap_or(USUAL)).min(left.unwrap_or(usize::MAX));
     let view = View::Client { now: now() };
     let (mut events, mut bytes, mut more) = (Vec::new(), 0, limit > 0);
     let mut cursor = after;
@@ -393,9 +396,20 @@ async fn events(State(house): State<House>, Asked(asked): Asked<EventsAsked>) ->
             break;
         }
     }
-    let next = events.last().filter(|_| more && filter.limit.is_none());
-    let next = next.map(|last| format!("{}:{}", last.created_at, last.id));
+    let left = left.map(|left| left - events.len());
+    let next = events.last().filter(|_| more && left != Some(0)).map(|last| {
+        let left = left.map(|left| format!(":{left}")).unwrap_or_default();
+        format!("{}:{}{left}", last.created_at, last.id)
+    });
     Ok(Json(Events { events, next }))
+}
+
+/// Reads what was given as `next`: where to go on, and what is left of the filter's limit.
+fn after(text: &str) -> Option<(Option<Cursor>, Option<usize>)> {
+    let mut parts = text.split(':');
+    let (at, id, left) = (parts.next()?.parse().ok()?, EventId::from_hex(parts.next()?).ok()?, parts.next());
+    let left = left.map(str::parse).transpose().ok()?;
+    parts.next().is_none().then_some((Some(Cursor { created_at: at, id }), left))
 }
 
 #[derive(Deserialize, IntoParams)]
