@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use brotr_storage::{Job, JobStatus, Payment, StorageError, View};
-use nostr::{Event, Filter, JsonUtil, Kind, PublicKey};
+use nostr::{Event, Filter, JsonUtil, Kind, PublicKey, Timestamp};
 
 use crate::jobs::JOBS;
 use crate::seal::Seal;
@@ -46,6 +46,9 @@ impl Dvm {
         let age = now.saturating_sub(i64::try_from(event.created_at.as_secs()).unwrap_or(i64::MAX));
         if !(-900..=self.max_age).contains(&age) {
             return Ok(Acceptance::Ignored("too old, or from the future"));
+        }
+        if event.is_expired_at(&Timestamp::from(now.max(0).cast_unsigned())) {
+            return Ok(Acceptance::Ignored("expired"));
         }
         let request = event.as_json();
         if request.len() > MAX_REQUEST {

@@ -174,6 +174,9 @@ async fn what_is_not_for_us_is_left_alone() {
     };
     assert!(ignored(desk.request("", &[&["p", &other]], NOW)).await, "to another");
     assert!(ignored(desk.request("", &[], NOW - 3_601)).await, "too old");
+    let (past, future) = ((NOW - 1).to_string(), (NOW + 60).to_string());
+    assert!(ignored(desk.request("", &[&["expiration", &past]], NOW)).await, "expired");
+    assert!(!ignored(desk.request("", &[&["expiration", &future]], NOW)).await, "not expired yet");
     assert!(ignored(desk.request("", &[], NOW + 901)).await, "from the future");
     assert!(ignored(desk.request(&" ".repeat(70_000), &[], NOW)).await, "too large");
     assert!(ignored(desk.customer.sign(EventBuilder::text_note("5400")).expect("signed")).await, "no job");
