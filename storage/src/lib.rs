@@ -42,7 +42,7 @@ pub use nostr_database::NostrArchive;
 pub use postgres::PostgresArchive;
 pub use raw::RawEvent;
 pub use rows::*;
-pub use search::search_matches;
+pub use search::{EventTerms, Search, search_matches};
 pub use sqlite::SqliteArchive;
 pub use view::View;
 

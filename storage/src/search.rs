@@ -91,10 +91,39 @@ fn is_extension(word: &str) -> bool {
 /// Returns true if an event matches the `search` of a filter (NIP-50), by the rules of the full-text index.
 #[must_use]
 pub fn search_matches(search: &str, event: &Event) -> bool {
-    let Some(wanted) = search_terms(search) else { return true };
-    let Some(text) = searchable(event.kind, &event.tags, &event.content) else { return false };
-    let there: HashSet<&str> = text.split(' ').collect();
-    !wanted.is_empty() && wanted.iter().all(|term| there.contains(term.as_str()))
+    Search::new(search).matches(&EventTerms::of(event))
+}
+
+/// A search (NIP-50) that is compared with many events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Search(Option<Vec<String>>);
+
+impl Search {
+    /// Reads the `search` of a filter.
+    #[must_use]
+    pub fn new(search: &str) -> Self {
+        Self(search_terms(search))
+    }
+
+    /// Returns true if an event has all that is searched for.
+    #[must_use]
+    pub fn matches(&self, event: &EventTerms) -> bool {
+        let Some(wanted) = &self.0 else { return true };
+        !wanted.is_empty() && wanted.iter().all(|term| event.0.contains(term))
+    }
+}
+
+/// The terms of an event that is compared with many searches: none if its kind is not searched.
+#[derive(Debug)]
+pub struct EventTerms(HashSet<String>);
+
+impl EventTerms {
+    /// Splits the text of an event.
+    #[must_use]
+    pub fn of(event: &Event) -> Self {
+        let text = searchable(event.kind, &event.tags, &event.content).unwrap_or_default();
+        Self(text.split(' ').map(str::to_owned).collect())
+    }
 }
 
 #[cfg(test)]

@@ -121,6 +121,28 @@ async fn every_live_subscriber_gets_everything_that_comes_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_searches_is_told_what_comes_in() {
+    let place = place().await;
+    let relay = serve(&place.agent).await;
+    let author = Keys::generate();
+    let note = |n: u64, text: &str| signed(&author, Kind::TextNote, FIRST + n, text);
+    store(&place.agent, &[note(0, "a relay in Zürich")]).await;
+    let mut client = Client::connect(&relay.url).await;
+    client.say(json!(["REQ", "search", {"search": "zurich relay", "kinds": [1]}, {"search": "bern language:de"}])).await;
+    assert_eq!(client.hear().await[2]["content"], "a relay in Zürich");
+    assert_eq!(client.hear().await[0], "EOSE");
+    let come = ["a relay in Bern", "Zurich", "Relays of ZURICH: one relay", "a relayed zurich"];
+    let come: Vec<_> = come.iter().enumerate().map(|(n, text)| note(n as u64 + 1, text)).collect();
+    store(&place.agent, &come).await;
+    for told in ["a relay in Bern", "Relays of ZURICH: one relay"] {
+        assert_eq!(client.hear().await[2]["content"], told);
+    }
+    // Nothing else was told.
+    assert_eq!(client.ask(json!(["COUNT", "c", {"kinds": [1]}])).await[0], "COUNT");
+    relay.service.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_address_does_not_take_all_places() {
     let place = house("");
     let config = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");

@@ -1,10 +1,10 @@
 //! What the archive takes in, for clients that subscribed: read from the archive once, checked once, written as JSON once.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use brotr_storage::{Archive, Event, StorageError};
+use brotr_storage::{Archive, Event, EventTerms, Search, StorageError, matches};
 use nostr::{EventId, Filter};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
@@ -27,16 +27,38 @@ const BATCH_BYTES: usize = 64 << 10;
 pub(super) struct Told {
     pub(super) event: Event,
     pub(super) json: Box<str>,
+    /// Split when the first search is compared with it.
+    terms: OnceLock<EventTerms>,
 }
 
 impl Told {
     fn new(event: Event) -> Self {
-        Self { json: event.to_json().into(), event }
+        Self { json: event.to_json().into(), event, terms: OnceLock::new() }
     }
 
-    /// What it takes in memory: the event, and its JSON.
+    /// What it takes in memory, about: the event, its JSON, and its terms.
     fn bytes(&self) -> usize {
-        self.json.len() * 2 + 512
+        self.json.len() * 3 + 512
+    }
+
+    fn terms(&self) -> &EventTerms {
+        self.terms.get_or_init(|| EventTerms::of(&self.event))
+    }
+}
+
+/// A filter, and what it searches for.
+pub(super) struct Wanted {
+    filter: Filter,
+    search: Option<Search>,
+}
+
+impl Wanted {
+    pub(super) fn new(filter: Filter) -> Self {
+        Self { search: filter.search.as_deref().map(Search::new), filter }
+    }
+
+    pub(super) fn matches(&self, told: &Told) -> bool {
+        matches(&self.filter, &told.event) && self.search.as_ref().is_none_or(|search| search.matches(told.terms()))
     }
 }
 

@@ -1,10 +1,8 @@
 //! One client of the relay.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
-use brotr_storage::matches;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use nostr::Filter;
 use serde_json::{Value, json};
@@ -14,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::answer::{Answer, weight};
 use super::budget::{Held, Use};
 use super::compare::Comparisons;
-use super::feed::{Batch, Listener, Told};
+use super::feed::{Batch, Listener, Wanted};
 use super::line::{FRAGMENT, Gone, Line};
 use super::submit::submit;
 use super::{MAX_NAME, MAX_SUBSCRIPTIONS, PATIENCE, Server, parse, query, view};
@@ -41,7 +39,7 @@ struct Session {
 /// A REQ: first its stored events, then what comes in.
 struct Subscription {
     name: String,
-    filters: Vec<Filter>,
+    wanted: Vec<Wanted>,
     /// What is left of the stored events.
     answer: Option<Answer>,
     /// The number of the next event of the feed.
@@ -178,7 +176,8 @@ impl Session {
         let (name, next) = (name.to_owned(), listener.end());
         self.listener = Some(listener);
         let answer = Some(Answer::new(&filters));
-        self.subscriptions.push(Subscription { name, filters, answer, next, held });
+        let wanted = filters.into_iter().map(Wanted::new).collect();
+        self.subscriptions.push(Subscription { name, wanted, answer, next, held });
         Ok(())
     }
 
@@ -271,11 +270,11 @@ impl Session {
     /// Sends what came in that a subscription asks for.
     async fn tell(&mut self, n: usize) -> Result<Result<(), String>, Gone> {
         let Self { line, subscriptions, listener: Some(listener), .. } = self else { return Ok(Ok(())) };
-        let Subscription { name, filters, next, .. } = &mut subscriptions[n];
+        let Subscription { name, wanted, next, .. } = &mut subscriptions[n];
         match listener.read(*next) {
             Batch::Events(events, end) => {
                 *next = end;
-                for told in events.iter().filter(|told| asks_for(filters, told)) {
+                for told in events.iter().filter(|told| wanted.iter().any(|one| one.matches(told))) {
                     line.queue(event_message(name, &told.json)).await?;
                 }
                 Ok(Ok(()))
@@ -283,10 +282,6 @@ impl Session {
             Batch::Lost => Ok(Err("error: you read too slowly, and what came in meanwhile is gone: subscribe again".into())),
         }
     }
-}
-
-fn asks_for(filters: &[Filter], told: &Arc<Told>) -> bool {
-    filters.iter().any(|filter| filter.search.is_none() && matches(filter, &told.event))
 }
 
 /// `["EVENT", name, event]`, with the event's JSON as it is.
