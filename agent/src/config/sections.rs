@@ -304,7 +304,7 @@ section! {
         #[schemars(with = "String")]
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7777)),
         /// Clients at a time.
-        max_connections: usize = 1_000,
+        max_connections: usize = 1_024,
         /// Clients of one address at a time (of IPv6, of one /64).
         max_per_address: usize = 32,
         /// Proxies whose X-Forwarded-For is believed; their own connections are not counted as those of one address.

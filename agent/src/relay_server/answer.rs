@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use brotr_storage::{Archive, Cursor, Event, View};
 use nostr::{EventId, Filter};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use super::budget::{Account, Held, Use};
 use super::{MAX_LIMIT, PATIENCE, query, view};
@@ -17,6 +19,25 @@ use super::{MAX_LIMIT, PATIENCE, query, view};
 const READ_AHEAD: usize = 512 << 10;
 /// What an event is taken to weigh until the first were read, in bytes.
 const USUAL_EVENT: usize = 16 << 10;
+
+/// Reads of one answer that wait for nobody; further ones take turns.
+const FREE_READS: u32 = 8;
+
+/// What answers are read with.
+pub(super) struct Source {
+    pub(super) archive: Arc<dyn Archive>,
+    /// The turns of answers that take many reads, so that others need not queue behind them.
+    turns: Semaphore,
+}
+
+impl Source {
+    /// Fewer turns than the archive has connections for clients.
+    const TURNS: usize = 2;
+
+    pub(super) fn new(archive: Arc<dyn Archive>) -> Self {
+        Self { archive, turns: Semaphore::new(Self::TURNS) }
+    }
+}
 
 /// The place of an event in an answer: newest first, lowest id first within a second.
 type Place = (Reverse<i64>, EventId);
@@ -39,6 +60,9 @@ pub(super) struct Answer {
     last: Option<Place>,
     /// What events weigh, by the page read last.
     usual: usize,
+    /// How many events of a filter are read at a time: few for a slow client.
+    ahead: usize,
+    reads: u32,
 }
 
 /// The events of one filter.
@@ -94,7 +118,7 @@ impl Answer {
             held: None,
             ended: false,
         };
-        Self { parts: filters.iter().map(part).collect(), view: view(), last: None, usual: USUAL_EVENT }
+        Self { parts: filters.iter().map(part).collect(), view: view(), last: None, usual: USUAL_EVENT, ahead: MAX_LIMIT, reads: 0 }
     }
 
     /// Drops what was read ahead. It is read again when it is needed.
@@ -102,21 +126,27 @@ impl Answer {
         self.parts.iter_mut().for_each(Part::park);
     }
 
+    /// The same, for a client that does not take what was read: less is read for it from now on.
+    pub(super) fn slow_down(&mut self) {
+        self.park();
+        self.ahead = 1;
+    }
+
     /// Returns the next event, or nothing after the last.
     ///
     /// # Errors
     /// In words for the client.
-    pub(super) async fn next(&mut self, archive: &dyn Archive, account: &Arc<Account>) -> Result<Option<Event>, String> {
+    pub(super) async fn next(&mut self, source: &Source, account: &Arc<Account>) -> Result<Option<Event>, String> {
         loop {
             while let Some(n) = self.parts.iter().position(|part| part.next.is_none() && !part.is_done()) {
-                self.read(n, archive, account).await?;
+                self.read(n, source, account).await?;
             }
             let open = self.parts.iter().enumerate().filter(|(_, part)| !part.is_done());
             let first = open.filter_map(|(n, part)| Some((part.next?, n))).min();
             let Some((_, n)) = first else { return Ok(None) };
             if self.parts[n].page.is_empty() {
                 // It was parked. What comes now may be another event, if that one is no longer there.
-                self.read(n, archive, account).await?;
+                self.read(n, source, account).await?;
                 continue;
             }
             let event = self.parts[n].take();
@@ -128,10 +158,29 @@ impl Answer {
         }
     }
 
+    /// Waits for a turn to read.
+    async fn turn<'s>(&mut self, source: &'s Source) -> Result<SemaphorePermit<'s>, String> {
+        if let Ok(turn) = source.turns.try_acquire() {
+            return Ok(turn);
+        }
+        // Who waits holds nothing, or all could wait for each other.
+        self.park();
+        match timeout(PATIENCE * 2, source.turns.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err("error: too many ask at once: try again later".into()),
+        }
+    }
+
     /// Reads the next page of a part, as far as the budget allows.
-    async fn read(&mut self, n: usize, archive: &dyn Archive, account: &Arc<Account>) -> Result<(), String> {
+    async fn read(&mut self, n: usize, source: &Source, account: &Arc<Account>) -> Result<(), String> {
         let share = READ_AHEAD / self.parts.iter().filter(|part| !part.is_done()).count().max(1);
-        let asked = (share / self.usual).clamp(1, self.parts[n].left);
+        let asked = (share / self.usual).min(self.ahead).clamp(1, self.parts[n].left);
+        self.ahead = (self.ahead * 2).min(MAX_LIMIT);
+        self.reads += 1;
+        let _turn = match self.reads > FREE_READS {
+            true => Some(self.turn(source).await?),
+            false => None,
+        };
         let held = match account.try_hold(asked * self.usual, Use::Answer) {
             Some(held) => Some(held),
             None => {
@@ -142,7 +191,7 @@ impl Answer {
         };
         let mut held = held.ok_or("error: the relay is short of memory: try again later")?;
         let part = &mut self.parts[n];
-        let mut page: VecDeque<Event> = query(archive.page(&part.filter, self.view, part.after, asked)).await?.into();
+        let mut page: VecDeque<Event> = query(source.archive.page(&part.filter, self.view, part.after, asked)).await?.into();
         let full = page.len() == asked;
         let mut bytes: usize = page.iter().map(weight).sum();
         if !page.is_empty() {

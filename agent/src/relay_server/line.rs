@@ -20,7 +20,7 @@ use super::MAX_MESSAGE;
 use super::budget::Account;
 
 /// Larger messages are sent in fragments of this size, in bytes: the socket's buffer keeps the size of the largest frame.
-pub(super) const FRAGMENT: usize = 32 << 10;
+pub(super) const FRAGMENT: usize = 16 << 10;
 /// A client whose socket takes nothing for this long is slow: what was read ahead for it is dropped.
 const SLOW: Duration = Duration::from_millis(200);
 /// A client that is slow for this long is closed if others wait for memory.
@@ -41,7 +41,7 @@ impl Line {
     pub(super) async fn new(upgraded: Upgraded, account: Arc<Account>) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(4 << 10)
-            .write_buffer_size(16 << 10)
+            .write_buffer_size(8 << 10)
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
         let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;

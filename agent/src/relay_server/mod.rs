@@ -30,6 +30,7 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 use crate::agent::{Agent, now};
 use crate::inbound::{self, Client, Limits, Takeover};
 use crate::jobs::Desk;
+use answer::Source;
 use budget::Budget;
 use feed::Feed;
 use line::Line;
@@ -54,6 +55,7 @@ struct Server {
     /// What the archive takes in.
     feed: Arc<Feed>,
     budget: Arc<Budget>,
+    source: Arc<Source>,
 }
 
 /// Takes the port.
@@ -81,7 +83,8 @@ pub async fn serve(agent: Agent, jobs: Option<Desk>, listener: std::net::TcpList
     let memory = usize::try_from(config.memory.as_u64()).unwrap_or(usize::MAX);
     let feed = Feed::new(memory / FEED);
     let budget = Budget::new(memory - memory / FEED, config.max_per_address);
-    let server = Server { agent, jobs, feed, budget };
+    let source = Arc::new(Source::new(agent.archive.clone()));
+    let server = Server { agent, jobs, feed, budget, source };
     let router = Router::new().route("/", any(welcome)).with_state(server.clone());
     tokio::select! {
         ended = inbound::serve(TcpListener::from_std(listener)?, limits, router) => ended,

@@ -237,8 +237,8 @@ impl Session {
         let Subscription { name, answer, .. } = &mut subscriptions[n];
         let Some(answer) = answer else { return Ok(Ok(())) };
         // Nothing is read for a client that does not take it.
-        line.ready(|| answer.park()).await?;
-        let event = match answer.next(server.agent.archive.as_ref(), &line.account).await {
+        line.ready(|| answer.slow_down()).await?;
+        let event = match answer.next(&server.source, &line.account).await {
             Ok(Some(event)) => event,
             Ok(None) => {
                 let end = json!(["EOSE", name]);
@@ -264,7 +264,7 @@ impl Session {
         if let Some(held) = &mut held {
             held.try_resize(text.len());
         }
-        line.queue_or(text, || answer.park()).await.map(Ok)
+        line.queue_or(text, || answer.slow_down()).await.map(Ok)
     }
 
     /// Sends what came in that a subscription asks for.
