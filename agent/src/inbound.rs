@@ -153,7 +153,9 @@ impl Connections {
             let most = self.held.values_mut().max_by_key(|handles| handles.len());
             match most.filter(|handles| handles.len() > own + 1).and_then(Vec::pop) {
                 Some(newest) => newest.abort(),
-                None => return self.refuse(stream, "503 Service Unavailable", "too many connections, try again later\n"),
+                None => {
+                    return self.refuse(stream, "503 Service Unavailable", "too many connections, try again later\n");
+                }
             }
         }
         let handle = self.tasks.spawn(converse(stream, peer, router.clone()));
@@ -295,8 +297,8 @@ pub(crate) fn raise_open_files() {
 pub(crate) fn affordable(wanted: usize, config: &Config) -> usize {
     let Some(files) = getrlimit(Resource::Nofile).current else { return wanted };
     let of = |enabled: bool, connections: usize| if enabled { connections as u64 } else { 0 };
-    let served = of(config.relay.enabled, config.relay.max_connections)
-        + of(config.http.enabled, config.http.max_connections);
+    let served =
+        of(config.relay.enabled, config.relay.max_connections) + of(config.http.enabled, config.http.max_connections);
     let left = files.saturating_sub(config.network.max_connections as u64 + RESERVED_FILES).max(files / 4);
     if served <= left {
         return wanted;
@@ -329,7 +331,11 @@ mod tests {
         let is = |address: &str, known| (address.to_owned(), known);
         assert_eq!(client("203.0.113.9:1", &["198.51.100.1"]), is("203.0.113.9", true), "not a proxy");
         assert_eq!(client("127.0.0.1:1", &[]), is("127.0.0.1", false));
-        assert_eq!(client("127.0.0.1:1", &["1.2.3.4, 198.51.100.1"]), is("198.51.100.1", true), "the last is the proxy's");
+        assert_eq!(
+            client("127.0.0.1:1", &["1.2.3.4, 198.51.100.1"]),
+            is("198.51.100.1", true),
+            "the last is the proxy's"
+        );
         assert_eq!(client("127.0.0.1:1", &["1.2.3.4", "198.51.100.1, 10.0.0.2"]), is("198.51.100.1", true));
         assert_eq!(client("127.0.0.1:1", &["198.51.100.1, nonsense"]), is("127.0.0.1", false));
         assert_eq!(client("[::ffff:203.0.113.9]:1", &[]), is("203.0.113.9", true));

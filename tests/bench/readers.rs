@@ -187,7 +187,8 @@ async fn live(subscribers: usize, rate: usize) -> Result<()> {
     let each = rate / BATCHES as usize;
     let batches = LIVE.as_secs() as usize * BATCHES as usize;
     let author = Keys::generate();
-    let mut events = (0..(each * batches) as u64).map(|n| signed(&author, 1, FIRST + n, &format!("note {n}: {:200}", "")));
+    let mut events =
+        (0..(each * batches) as u64).map(|n| signed(&author, 1, FIRST + n, &format!("note {n}: {:200}", "")));
     let events: Vec<Vec<Verified>> =
         (0..batches).map(|_| events.by_ref().take(each).collect()).collect::<Result<_>>()?;
     let mut sockets = Vec::new();

@@ -190,3 +190,30 @@ async fn one_kind_that_is_refused_keeps_no_other_kind_of_a_dense_second_out() {
     let report = place.coverage(&relay).await.expect("a report");
     assert_eq!(report.gaps.iter().map(|gap| gap.reason).collect::<Vec<_>>(), [GapReason::DenseSecond]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dense_second_at_the_beginning_hides_nothing_of_a_relay_that_starts_there() {
+    let author = Keys::generate();
+    // Its oldest second alone fills a page, which is in order whatever way one looks at it.
+    let mut list: Vec<_> = (0..600).map(|i| events::at(&author, Kind::TextNote, FIRST, &i.to_string())).collect();
+    list.extend(events::signed(300, FIRST + 1_000));
+    for (fault, complete) in [(Fault::OldestFirst, false), (Fault::None, true)] {
+        let place = place().await;
+        let relay = start(Script::wrong(list.clone(), fault)).await;
+        place.pass(&relay).await;
+        let ids: Vec<_> = list.iter().map(|event| event.id).collect();
+        let stored = place.agent.archive.known(&ids).await.expect("asked");
+        let report = place.coverage(&relay).await.expect("a report");
+        for event in list.iter().filter(|event| !stored.contains(&event.id)) {
+            let at = event.created_at.as_secs() as i64;
+            let within = |i: brotr_storage::Interval| i.since <= at && at <= i.until;
+            assert!(!report.covered.iter().any(|c| within(c.interval)), "{at} is claimed: {report:?}");
+            assert!(report.gaps.iter().any(|gap| within(gap.interval)), "{at} is not named: {report:?}");
+        }
+        let later = report
+            .covered
+            .iter()
+            .any(|c| c.interval.since <= FIRST as i64 + 1 && c.interval.until > FIRST as i64 + 1_300);
+        assert_eq!(later, complete, "{report:?}");
+    }
+}

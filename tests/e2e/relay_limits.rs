@@ -128,7 +128,9 @@ async fn a_subscription_that_searches_is_told_what_comes_in() {
     let note = |n: u64, text: &str| signed(&author, Kind::TextNote, FIRST + n, text);
     store(&place.agent, &[note(0, "a relay in Zürich")]).await;
     let mut client = Client::connect(&relay.url).await;
-    client.say(json!(["REQ", "search", {"search": "zurich relay", "kinds": [1]}, {"search": "bern language:de"}])).await;
+    client
+        .say(json!(["REQ", "search", {"search": "zurich relay", "kinds": [1]}, {"search": "bern language:de"}]))
+        .await;
     assert_eq!(client.hear().await[2]["content"], "a relay in Zürich");
     assert_eq!(client.hear().await[0], "EOSE");
     let come = ["a relay in Bern", "Zurich", "Relays of ZURICH: one relay", "a relayed zurich"];
@@ -270,7 +272,8 @@ async fn slow_readers_of_large_events_take_little_memory_and_hold_up_nobody() {
     assert!(waits[waits.len() * 9 / 10] < Duration::from_secs(1), "{waits:?}");
     drop(slow);
     // What is larger than a frame comes whole, newest first over all filters, each event once.
-    let filters = [json!({"kinds": [9_999], "limit": 40}), json!({"kinds": [9_999], "until": FIRST + 130, "limit": 30})];
+    let filters =
+        [json!({"kinds": [9_999], "limit": 40}), json!({"kinds": [9_999], "until": FIRST + 130, "limit": 30})];
     let message = [&[json!("REQ"), json!("large")][..], &filters].concat();
     honest.say(json!(message)).await;
     let newest: Vec<_> = large.iter().rev().take(49).collect();

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use brotr::net::Address;
-use brotr_tests::{Signal, events};
 use brotr_tests::browser::http;
+use brotr_tests::{Signal, events};
 use data_encoding::HEXLOWER;
 use futures::{SinkExt, StreamExt};
 use negentropy::{Negentropy, NegentropyStorageVector};
@@ -22,7 +22,9 @@ use super::program::{Daemon, Place, soon};
 
 const FIRST: u64 = 1_600_000_000;
 
-pub(crate) struct Client(pub(crate) tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>);
+pub(crate) struct Client(
+    pub(crate) tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>,
+);
 
 impl Client {
     pub(crate) async fn connect(url: &str) -> Self {
@@ -178,7 +180,10 @@ async fn the_archive_is_read_as_a_good_relay_is() {
         }
         if method == "GET" {
             let document = answer.json();
-            assert!(document.as_object().is_some_and(|fields| fields.values().all(|field| !field.is_null())), "{document}");
+            assert!(
+                document.as_object().is_some_and(|fields| fields.values().all(|field| !field.is_null())),
+                "{document}"
+            );
         }
     }
     let agent = super::faults::place().await.agent;

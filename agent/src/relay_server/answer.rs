@@ -118,7 +118,14 @@ impl Answer {
             held: None,
             ended: false,
         };
-        Self { parts: filters.iter().map(part).collect(), view: view(), last: None, usual: USUAL_EVENT, ahead: MAX_LIMIT, reads: 0 }
+        Self {
+            parts: filters.iter().map(part).collect(),
+            view: view(),
+            last: None,
+            usual: USUAL_EVENT,
+            ahead: MAX_LIMIT,
+            reads: 0,
+        }
     }
 
     /// Drops what was read ahead. It is read again when it is needed.
@@ -191,7 +198,8 @@ impl Answer {
         };
         let mut held = held.ok_or("error: the relay is short of memory: try again later")?;
         let part = &mut self.parts[n];
-        let mut page: VecDeque<Event> = query(source.archive.page(&part.filter, self.view, part.after, asked)).await?.into();
+        let mut page: VecDeque<Event> =
+            query(source.archive.page(&part.filter, self.view, part.after, asked)).await?.into();
         let full = page.len() == asked;
         let mut bytes: usize = page.iter().map(weight).sum();
         if !page.is_empty() {

@@ -279,7 +279,9 @@ impl Session {
                 }
                 Ok(Ok(()))
             }
-            Batch::Lost => Ok(Err("error: you read too slowly, and what came in meanwhile is gone: subscribe again".into())),
+            Batch::Lost => {
+                Ok(Err("error: you read too slowly, and what came in meanwhile is gone: subscribe again".into()))
+            }
         }
     }
 }

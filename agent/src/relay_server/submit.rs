@@ -39,7 +39,9 @@ async fn judge(server: &Server, event: &nostr::Event) -> Result<String, String> 
         return Err("restricted: this relay takes job requests (NIP-90) and nothing else".into());
     };
     if event.tags.iter().any(|tag| tag.as_slice().first().is_some_and(|name| name == "-")) {
-        return Err("blocked: protected events (NIP-70) are taken from their authors only, and this relay has no AUTH".into());
+        return Err(
+            "blocked: protected events (NIP-70) are taken from their authors only, and this relay has no AUTH".into()
+        );
     }
     if event.is_expired() {
         return Err("invalid: expired".into());
@@ -47,7 +49,8 @@ async fn judge(server: &Server, event: &nostr::Event) -> Result<String, String> 
     if event.verify().is_err() {
         return Err("invalid: the id or the signature is wrong".into());
     }
-    let taken = timeout(PATIENCE, jobs.take(event)).await.map_err(|_| "error: timed out: try again later".to_owned())?;
+    let taken =
+        timeout(PATIENCE, jobs.take(event)).await.map_err(|_| "error: timed out: try again later".to_owned())?;
     let failed = |error: anyhow::Error| {
         tracing::warn!(%error, "failed to take a request");
         "error: the archive could not be asked".to_owned()

@@ -45,6 +45,9 @@ pub struct Pager {
     /// Ids already taken of the second `until`.
     boundary: HashSet<EventId>,
     pending: Option<Pending>,
+    /// A full page of one second shows no order, and may be the oldest there is: whether anything lies above that second is asked
+    /// before it is claimed that nothing does.
+    above: Option<i64>,
     /// How many events the last page had, if it had fewer than were asked for.
     short: Option<usize>,
     /// The most events of a page that was shorter than asked for and not the last one, and how often that was seen.
@@ -106,6 +109,7 @@ impl Pager {
             limit,
             boundary: HashSet::new(),
             pending: None,
+            above: None,
             short: None,
             cut_off: (0, 0),
             full_limit: limit,
@@ -119,7 +123,8 @@ impl Pager {
     /// What to ask next; `None` when the walk is over.
     #[must_use]
     pub fn next(&self, filter: &Filter) -> Option<Filter> {
-        let left = Interval { since: self.since, until: self.until? };
+        let since = self.above.map_or(self.since, |second| second + 1);
+        let left = Interval { since, until: self.until? };
         Some(within(filter, left, self.bounds).limit(self.limit))
     }
 
@@ -219,6 +224,29 @@ impl Pager {
         if !page.in_order {
             return self.skip_disorder(until, oldest, page.transferred);
         }
+        let full = page.transferred >= self.limit.min(SMALLEST_CAP);
+        if let Some(second) = self.above.take() {
+            self.until = Some(second);
+            let empty = inside.is_empty() && page.late.is_empty();
+            let span = Interval::new(second + 1, until);
+            let last = self.pending.take();
+            return match (span, empty) {
+                (span, true) => Proof::of(span, last.map(Pending::gap)),
+                (_, false) => {
+                    let last = last.map_or(until, |pending| pending.second);
+                    let count = i64::try_from(page.transferred).ok();
+                    Proof::of(None, Interval::new(second + 1, last).map(|i| (i, GapReason::Disorder, count)))
+                }
+            };
+        }
+        if let Some(oldest) = oldest.filter(|oldest| *oldest < until)
+            && full
+            && sound.iter().all(|(_, at)| *at == oldest)
+        {
+            self.above = Some(oldest);
+            self.short = None;
+            return Proof::default();
+        }
         if let Some(oldest) = oldest.filter(|oldest| *oldest < until) {
             // That there is more shows that the page before was cut off.
             if let Some(n) = self.short {
@@ -230,7 +258,6 @@ impl Pager {
             let gap = self.pending.take().map(Pending::gap);
             return Proof::of(Interval::new(oldest + 1, until), gap);
         }
-        let full = page.transferred >= self.limit.min(SMALLEST_CAP);
         if oldest.is_some() && until > self.since {
             // Nothing but the last second. Whether the page was cut off shows in the next one: a relay that has
             // older events would have gone on to them.
@@ -345,17 +372,13 @@ mod tests {
                 4 => End::Notice("no".into()),
                 _ => End::Eose,
             };
-            let mut in_order = true;
-            if failure == 5 && all.first().map(|(_, at)| at) != all.last().map(|(_, at)| at) {
+            if failure == 5 {
                 // Oldest first: what is left out is what is newest.
                 all.reverse();
                 all.truncate(cap.min(filter.limit.expect("always asked")));
-                in_order = all.first().map(|(_, at)| at) == all.last().map(|(_, at)| at);
-                if !in_order {
-                    found = all;
-                }
-                in_order = failure != 5 || in_order;
+                found = all;
             }
+            let in_order = found.windows(2).all(|pair| pair[0].1 >= pair[1].1);
             if end != End::Eose {
                 found.truncate(found.len() / 2);
             }
