@@ -97,6 +97,9 @@ pub enum StorageError {
     /// A statement failed.
     #[error("the database refused a statement: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// The connection was lost while a transaction was being committed: it may be committed or not.
+    #[error("the connection to the database was lost during a commit: {0}")]
+    Uncertain(sqlx::Error),
     /// A stored row does not have the form this program writes.
     #[error("a stored {what} is damaged: {detail}")]
     Damaged {
@@ -111,6 +114,9 @@ pub enum StorageError {
     /// Somebody else's question took longer than it may.
     #[error("this takes longer than {} s: ask for less, by authors, kinds, tags or a shorter time", .0.as_secs_f32())]
     TooLong(std::time::Duration),
+    /// A bug of ours; with the message of the panic.
+    #[error("failed to write a batch, because of a bug in brotr: {0}")]
+    Panicked(String),
     /// An input is outside what the archive can hold.
     #[error("{0}")]
     Unfit(String),
@@ -131,16 +137,25 @@ impl StorageError {
     pub fn is_passing(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
         match self {
+            Self::Uncertain(_) => true,
             Self::Statement(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_)) => true,
-            // Classes 08, 40, 53 and 57P: connection, serialization, resources, an operator's doing.
-            Self::Statement(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| ["08", "40", "53", "57P"].iter().any(|class| code.starts_with(class)))
-            }
+            // Connection, serialization, resources, a lock that is held, and an operator's doing.
+            Self::Statement(sqlx::Error::Database(error)) => error
+                .code()
+                .is_some_and(|code| ["08", "40", "53", "55P03", "57P"].iter().any(|class| code.starts_with(class))),
             Self::Sqlite(error) => error
                 .sqlite_error_code()
                 .is_some_and(|code| matches!(code, DatabaseBusy | DatabaseLocked | DiskFull | SystemIoFailure)),
             _ => false,
         }
+    }
+}
+
+/// Turns the error of a commit into ours.
+pub(crate) fn of_commit(error: sqlx::Error) -> StorageError {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => StorageError::Uncertain(error),
+        error => error.into(),
     }
 }
 

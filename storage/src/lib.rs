@@ -22,6 +22,7 @@ mod postgres;
 mod prepare;
 mod raw;
 mod rows;
+mod retrying;
 mod search;
 mod select;
 mod sqlite;
@@ -47,6 +48,8 @@ pub use sqlite::SqliteArchive;
 pub use view::View;
 
 /// Opens the archive that `url` names, creating and migrating its schema.
+use retrying::Retrying;
+
 ///
 /// `url` is `sqlite://PATH` or `postgres://...`.
 ///
@@ -55,8 +58,8 @@ pub use view::View;
 /// profile, or another process writes to the SQLite file.
 pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Archive>, StorageError> {
     Ok(match backend(url)? {
-        Backend::Sqlite => Arc::new(SqliteArchive::open(url, options).await?),
-        Backend::Postgres => Arc::new(PostgresArchive::open(url, options).await?),
+        Backend::Sqlite => Arc::new(Retrying(SqliteArchive::open(url, options).await?)),
+        Backend::Postgres => Arc::new(Retrying(PostgresArchive::open(url, options).await?)),
     })
 }
 
@@ -69,7 +72,7 @@ pub async fn open_with_replica(url: &str, read_url: &str, options: Options) -> R
         Backend::Sqlite => Err(StorageError::Scheme),
         Backend::Postgres => {
             let archive = PostgresArchive::open(url, options).await?;
-            Ok(Arc::new(archive.reading_from(read_url)?))
+            Ok(Arc::new(Retrying(archive.reading_from(read_url)?)))
         }
     }
 }
@@ -80,8 +83,8 @@ pub async fn open_with_replica(url: &str, read_url: &str, options: Options) -> R
 /// As [`open`], and when the archive is not there or its schema is older than this program's.
 pub async fn open_to_read(url: &str, options: Options) -> Result<Arc<dyn Archive>, StorageError> {
     Ok(match backend(url)? {
-        Backend::Sqlite => Arc::new(SqliteArchive::open_to_read(url).await?),
-        Backend::Postgres => Arc::new(PostgresArchive::open_to_read(url, options).await?),
+        Backend::Sqlite => Arc::new(Retrying(SqliteArchive::open_to_read(url).await?)),
+        Backend::Postgres => Arc::new(Retrying(PostgresArchive::open_to_read(url, options).await?)),
     })
 }
 

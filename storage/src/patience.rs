@@ -1,8 +1,10 @@
-//! Waiting for a database that cannot be written or reached for now: a full disk, a server that is started again.
+//! Waiting for a database that cannot be written or reached for now: a full disk, a server that is started again, a
+//! deadlock that was resolved at our expense.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::StorageError;
+use crate::longest::longest;
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(10);
@@ -28,5 +30,53 @@ impl Patience {
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST);
         Ok(())
+    }
+}
+
+/// Tries of a store call,
+const TRIES: u32 = 7;
+/// of which none begins later than this after the first.
+const LAST_TRY: Duration = Duration::from_secs(10);
+/// The first backoff; each further one is twice as long.
+const BACKOFF: Duration = Duration::from_millis(50);
+
+/// Whether a call may be made again when nobody knows whether its first transaction was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// Always: twice has the effect of once.
+    Always,
+    /// Only once it was surely rolled back: the answer depends on who comes first.
+    RolledBack,
+}
+
+/// Makes a store call, again after each transient error, with backoff. The tries are bounded in number and time.
+pub(crate) async fn retry<T, F>(
+    call: &'static str,
+    repeat: Repeat,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, StorageError>
+where
+    F: Future<Output = Result<T, StorageError>>,
+{
+    let last = Instant::now() + longest().unwrap_or(LAST_TRY).min(LAST_TRY);
+    let mut tries = 0;
+    loop {
+        let error = match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let worth = match &error {
+            // The call has waited for a connection for long already.
+            StorageError::Statement(sqlx::Error::PoolTimedOut) => false,
+            StorageError::Uncertain(_) => repeat == Repeat::Always,
+            error => error.is_passing(),
+        };
+        tries += 1;
+        let pause = BACKOFF * 2_u32.pow(tries - 1);
+        if !worth || tries == TRIES || Instant::now() + pause > last {
+            return Err(error);
+        }
+        tracing::debug!(call, tries, %error, "retrying a store call");
+        tokio::time::sleep(pause).await;
     }
 }

@@ -13,9 +13,10 @@ use tokio::sync::oneshot;
 use super::store::{event_key, id_bytes};
 use super::{PostgresArchive, bind, scan, sightings, store};
 use crate::archive::{Options, Profile};
+use crate::error::of_commit;
 use crate::filter::matches;
 use crate::ledger::{event_id, public_key};
-use crate::patience::Patience;
+use crate::patience::{Patience, Repeat, retry};
 use crate::payload::{pack_tags, unpack_tags};
 use crate::prepare::{PreparedBatch, tagvalues};
 use crate::rows::{Batch, Cursor, Stats, Stored};
@@ -328,11 +329,15 @@ impl Events for PostgresArchive {
         let mut removed = 0;
         while removed < most {
             let portion = REMOVED.min(most - removed);
-            let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
-            let mut tx = self.server.begin().await?;
-            store::lock(&mut tx).await?;
-            let n = remove(&mut tx, filter, portion, self.spread).await?;
-            tx.commit().await?;
+            let n = retry("remove", Repeat::RolledBack, async || {
+                let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
+                let mut tx = self.server.begin().await?;
+                store::lock(&mut tx).await?;
+                let n = remove(&mut tx, filter, portion, self.spread).await?;
+                tx.commit().await.map_err(of_commit)?;
+                Ok(n)
+            });
+            let n = n.await?;
             removed += n;
             if n < portion {
                 break;

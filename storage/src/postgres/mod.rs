@@ -27,6 +27,7 @@ use self::server::{Look, Replica, Server};
 use crate::archive::{Options, Profile, SqlRow};
 use crate::backup::Counts;
 use crate::database::{Database, Row, Transaction, Value};
+use crate::error::of_commit;
 use crate::longest::longest;
 use crate::prepare::PreparedBatch;
 use crate::rows::Stored;
@@ -238,7 +239,7 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StorageError> {
-        Ok(self.0.commit().await?)
+        self.0.commit().await.map_err(of_commit)
     }
 
     fn dialect(&self) -> Dialect {

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Postgres};
 
 use super::{PostgresTransaction, WRITER_LOCK, sightings};
 use crate::archive::Profile;
+use crate::error::of_commit;
 use crate::filter::tag_key;
 use crate::ledger::{event_id, public_key, relay_key};
 use crate::prepare::{Prepared, PreparedBatch};
@@ -89,7 +90,7 @@ pub(super) async fn store(
     if sighted > 0 {
         sqlx::query("update archive set sightings = sightings + $1").bind(sighted).execute(&mut *tx.0).await?;
     }
-    tx.0.commit().await?;
+    tx.0.commit().await.map_err(of_commit)?;
     Ok(stored)
 }
 

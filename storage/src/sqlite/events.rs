@@ -11,6 +11,7 @@ use super::{SqliteArchive, load_dictionaries, scan};
 use crate::archive::Options;
 use crate::filter::{indexed, matches, tag_key};
 use crate::ledger::{event_id, public_key};
+use crate::patience::{Repeat, retry};
 use crate::payload::Codec;
 use crate::rows::{Batch, Cursor, Stats, Stored};
 use crate::search::{SEARCHED, VERSION, searchable};
@@ -241,8 +242,11 @@ impl Events for SqliteArchive {
         let mut removed = 0;
         while removed < most {
             let portion = REMOVED.min(most - removed);
-            let (filter, codec) = (filter.clone(), self.codec.clone());
-            let n = self.change(move |connection| remove(connection, &filter, portion, &codec)).await?;
+            let n = retry("remove", Repeat::RolledBack, || {
+                let (filter, codec) = (filter.clone(), self.codec.clone());
+                self.change(move |connection| remove(connection, &filter, portion, &codec))
+            });
+            let n = n.await?;
             removed += n;
             if n < portion {
                 break;

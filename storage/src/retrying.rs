@@ -1,0 +1,143 @@
+//! The one layer that retries transient errors: every store call passes through it, whichever backend answers.
+//!
+//! A call is one transaction, or several that each leave the archive whole, so a failed one can be made again. `store` and
+//! `remove` retry by themselves: a batch waits for as long as it takes, and each portion of a removal is a transaction.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+
+use async_trait::async_trait;
+use nostr::{EventId, Filter, PublicKey};
+
+use crate::archive::{Archive, Events, Ledger, SqlRow};
+use crate::backup::Counts;
+use crate::patience::{Repeat, retry};
+use crate::rows::*;
+use crate::{Event, Jobs, StorageError, View};
+
+type Result<T> = std::result::Result<T, StorageError>;
+
+/// An archive whose calls are retried after transient errors.
+#[derive(Debug)]
+pub(crate) struct Retrying<A>(pub(crate) A);
+
+/// Implements a trait by retrying each method: `Always`, or only if it was `RolledBack`. Methods in the second block are
+/// passed on as they are.
+macro_rules! retrying {
+    (
+        impl $trait:ident {
+            $($repeat:ident $name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*
+        }
+        $($passed:item)*
+    ) => {
+        #[async_trait]
+        impl<A: Archive> $trait for Retrying<A> {
+            $(async fn $name(&self, $($arg: $type),*) -> Result<$out> {
+                retry(stringify!($name), Repeat::$repeat, || self.0.$name($($arg),*)).await
+            })*
+            $($passed)*
+        }
+    };
+}
+
+retrying! {
+    impl Events {
+        Always known(ids: &[EventId]) -> HashSet<EventId>;
+        Always page(filter: &Filter, view: View, after: Option<Cursor>, limit: usize) -> Vec<Event>;
+        Always count(filters: &[Filter], view: View, relays: &[String]) -> u64;
+        Always ids(filter: &Filter, view: View) -> Vec<(EventId, i64)>;
+        Always holders(ids: &[EventId]) -> BTreeMap<EventId, Vec<String>>;
+        Always stored_after(after: i64, limit: i64) -> Vec<(i64, Event)>;
+        Always last_stored() -> i64;
+        Always clear() -> ();
+        Always stats() -> Stats;
+    }
+
+    async fn store(&self, batch: Batch) -> Result<Stored> {
+        self.0.store(batch).await
+    }
+
+    async fn remove(&self, filter: &Filter, most: u64) -> Result<u64> {
+        self.0.remove(filter, most).await
+    }
+}
+
+retrying! {
+    impl Ledger {
+        Always add_relays(relays: &[(String, Network)], now: i64) -> usize;
+        Always relays(query: &RelayQuery) -> Vec<Relay>;
+        Always overview(query: &RelayQuery) -> Vec<Overview>;
+        Always claim(task: Task, query: &RelayQuery, lease: Lease) -> Vec<Relay>;
+        Always renew(task: Task, url: &str, lease: Lease) -> bool;
+        Always release(task: Task, url: Option<&str>, holder: i64) -> ();
+        Always lead(name: &str, lease: Lease) -> bool;
+        Always relay(url: &str) -> Option<Relay>;
+        Always record_check(relay: (&str, Network), check: &CheckRecord) -> ();
+        Always set_check_due(url: &str, due_at: i64) -> ();
+        Always visits(url: &str, since: i64, limit: i64) -> Vec<Visit>;
+        Always forget_visits(before: i64) -> u64;
+        Always deliveries() -> Vec<Deliveries>;
+        Always documents(url: &str) -> Vec<Document>;
+        Always set_sync_due(url: &str, due_at: i64) -> ();
+        Always coverage(url: Option<&str>) -> Vec<CoverageReport>;
+        Always progress(now: i64) -> Progress;
+        Always clamp_future(now: i64, longest_wait: i64) -> u64;
+        Always state(service: &str, kind: &str, key: &str) -> Option<String>;
+        Always states(service: &str, kind: &str) -> BTreeMap<String, String>;
+        Always set_state(service: &str, kind: &str, key: &str, value: &str) -> ();
+        Always enqueue(outgoing: &[Outgoing], now: i64) -> ();
+        Always due_relays(now: i64) -> Vec<(String, Lane)>;
+        Always due_outgoing(relay: &str, lane: Lane, now: i64, limit: i64) -> Vec<Outgoing>;
+        Always delivered(ended: &[(Outgoing, Delivery)], now: i64) -> ();
+        Always prune(before: i64) -> u64;
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.0.ping().await
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+retrying! {
+    impl Jobs {
+        RolledBack accept_job(job: &Job) -> bool;
+        Always standing(customer: PublicKey) -> Standing;
+        Always answered_customers(limit: i64) -> Vec<PublicKey>;
+        RolledBack cancel_job(id: EventId, customer: PublicKey, now: i64) -> bool;
+        Always job_answer(id: EventId) -> Option<String>;
+        Always jobs(status: Option<JobStatus>, limit: i64) -> Vec<Job>;
+        RolledBack take_job(now: i64) -> Option<Job>;
+        Always put_back_jobs(begun_by: i64) -> u64;
+        RolledBack postpone_job(id: EventId, begin_at: i64, waits_for: EventId) -> bool;
+        RolledBack end_job(id: EventId, status: JobStatus, now: i64, answer: &[Outgoing]) -> bool;
+        Always job(id: EventId) -> Option<Job>;
+        Always free_jobs(job: &Job, kinds: &[u16], since: i64) -> u64;
+        RolledBack bill_job(bill: &Bill, result: &str, feedback: &[Outgoing], now: i64) -> bool;
+        RolledBack bill_again(invoice: &Invoice, feedback: &[Outgoing], now: i64) -> ();
+        Always open_invoices(after: &str, limit: i64) -> Vec<Invoice>;
+        Always billed_job(hash: &str, feedback: Option<EventId>) -> Option<EventId>;
+        Always held_result(id: EventId) -> Option<String>;
+        RolledBack pay(payment: &Payment, release: &[Outgoing], now: i64) -> Paid;
+        RolledBack lapse_job(id: EventId, now: i64, feedback: &[Outgoing]) -> bool;
+        Always customers(limit: i64) -> Vec<Customer>;
+        Always takings() -> Vec<Takings>;
+    }
+}
+
+#[async_trait]
+impl<A: Archive> Archive for Retrying<A> {
+    async fn backup(&self, target: &Path) -> Result<Counts> {
+        self.0.backup(target).await
+    }
+
+    async fn sql(&self, statement: &str, rows: tokio::sync::mpsc::Sender<SqlRow>) -> Result<()> {
+        self.0.sql(statement, rows).await
+    }
+
+    fn backend(&self) -> &'static str {
+        self.0.backend()
+    }
+}
