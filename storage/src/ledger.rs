@@ -265,6 +265,12 @@ const CLAMPED: [&str; 16] = [
     "update job set ended_at = $1 where ended_at > $1",
 ];
 
+/// Forgets in which order events arrived before `$1`, as far as the finder has read them: it is the only reader that goes on
+/// from where it was after a restart. Its cursor counts a million places for each arrival.
+const FORGET_ARRIVALS: &str = "delete from arrival where at < $1 and n < (select cast(state_value as bigint) / 1048576 \
+    from service_state where service_name = 'finder' and state_type = 'cursor' and state_key = 'events' \
+    and state_value ~ '^[0-9]{1,18}$')";
+
 /// Locks all relays, or those that a holder claimed, in the order of their numbers. Every transaction that writes several
 /// does so: two that lock the same rows in different orders wait for each other. SQLite has one writer.
 async fn lock_relays(tx: &mut dyn Transaction, holder: Option<i64>) -> Result<()> {
@@ -687,6 +693,9 @@ impl<D: Database> Ledger for D {
         let mut tx = self.begin().await?;
         let queued = tx.execute("delete from outbox where queued_at < $1", args![before]).await?;
         let jobs = tx.execute("delete from job where ended_at < $1", args![before]).await?;
+        if let Dialect::Postgres = tx.dialect() {
+            tx.execute(FORGET_ARRIVALS, args![before]).await?;
+        }
         tx.execute(
             "delete from invoice where expires_at < $1 and not exists (select 1 from job where job.id = invoice.job)",
             args![before],

@@ -298,6 +298,7 @@ impl Events for PostgresArchive {
         loop {
             let mut look = self.server.look().await?;
             let places = sqlx::query_as(
+            // By the primary key, and no further than to as many rows as could be wanted.
                 "select n * $3 + place as n, k from arrival, unnest(events) with ordinality as e (k, place) \
                  where n >= $1 / $3 and n * $3 + place > $1 order by 1 limit $2",
             );
