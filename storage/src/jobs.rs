@@ -7,6 +7,7 @@ use crate::StorageError;
 use crate::database::{Database, Row, Transaction, args};
 use crate::ledger::{event_id, public_key, write_outgoing};
 use crate::rows::{Bill, Customer, Invoice, Job, JobStatus, Outgoing, Paid, Payment, Standing, Takings};
+use crate::select::Dialect;
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -135,6 +136,20 @@ fn signed(msat: u64) -> i64 {
     i64::try_from(msat).unwrap_or(i64::MAX)
 }
 
+/// Takes the job whose turn it is. Both statuses are named, so that the index of open jobs is used: the ended ones are many.
+macro_rules! take_job {
+    ($lock:literal) => {
+        concat!(
+            "update job set status = 'working', begun_at = $1 where id = (select id from job j \
+             where status in ('received', 'working') and status = 'received' and coalesce(begin_at, 0) <= $1 \
+             order by (select count(*) from job w where w.customer = j.customer and w.status = 'working'), \
+             rank, received_at, id limit 1",
+            $lock,
+            ") and status = 'received' returning id, kind, customer, request, received_at, status, waits_for, rank"
+        )
+    };
+}
+
 #[async_trait]
 impl<D: Database> Jobs for D {
     async fn accept_job(&self, job: &Job) -> Result<bool> {
@@ -161,19 +176,13 @@ impl<D: Database> Jobs for D {
     }
 
     async fn take_job(&self, now: i64) -> Result<Option<Job>> {
-        // Both statuses are named, so that the index of what is open is used: the ended ones are many.
+        let sql = match self.dialect() {
+            Dialect::Sqlite => take_job!(""),
+            // Who comes second to a job takes the next one.
+            Dialect::Postgres => take_job!(" for update of j skip locked"),
+        };
         let mut tx = self.begin().await?;
-        let rows = tx
-            .rows(
-                "update job set status = 'working', begun_at = $1 where id = (select id from job j \
-                 where status in ('received', 'working') and status = 'received' and coalesce(begin_at, 0) <= $1 \
-                 order by (select count(*) from job w where w.customer = j.customer and w.status = 'working'), \
-                 rank, received_at, id limit 1) \
-                 and status = 'received' \
-                 returning id, kind, customer, request, received_at, status, waits_for, rank",
-                args![now],
-            )
-            .await?;
+        let rows = tx.rows(sql, args![now]).await?;
         tx.commit().await?;
         rows.first().map(job).transpose()
     }
