@@ -128,10 +128,16 @@ fn listed_args(query: &RelayQuery) -> Vec<Value> {
 fn relay_args(query: &RelayQuery) -> Vec<Value> {
     let networks = query.networks.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(" ");
     let states = query.states.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ");
-    let contains: String =
-        query.contains.chars().flat_map(|c| ['!'].into_iter().filter(move |_| "!%_".contains(c)).chain([c])).collect();
+    // No address holds NUL: none contains it, and what sorts after an address with one sorts after the part before it.
+    let contains: String = query
+        .contains
+        .replace('\0', "\u{FFFD}")
+        .chars()
+        .flat_map(|c| ['!'].into_iter().filter(move |_| "!%_".contains(c)).chain([c]))
+        .collect();
+    let after = query.after.as_deref().unwrap_or_default().split('\0').next();
     args![
-        query.after.as_deref().unwrap_or_default(),
+        after.unwrap_or_default(),
         networks,
         query.check_due.unwrap_or(i64::MAX),
         query.sync_due.unwrap_or(i64::MAX),
@@ -175,10 +181,15 @@ async fn add_relay(tx: &mut dyn Transaction, url: &str, network: Network, now: i
     .await
 }
 
-/// The number of a document, which is added when it is not known.
+/// Returns the number of a document, which is added if it is not known.
+///
+/// On PostgreSQL it stays locked until the transaction that refers to it ends, so that nobody forgets it meanwhile.
 async fn document_key(tx: &mut dyn Transaction, kind: DocumentType, data: &str) -> Result<i64> {
     let id = document_id(data);
-    let find = "select k from document where id = $1 and type = $2";
+    let find = match tx.dialect() {
+        Dialect::Sqlite => "select k from document where id = $1 and type = $2",
+        Dialect::Postgres => "select k from document where id = $1 and type = $2 for key share",
+    };
     let found = tx.rows(find, args![id.as_slice(), kind.as_str()]).await?;
     if let Some(row) = found.first() {
         return row.int(0);
@@ -475,6 +486,10 @@ impl<D: Database> Ledger for D {
             )
             .await?;
         if gone > 0 {
+            if let Dialect::Postgres = tx.dialect() {
+                // Waits for those who are about to refer to a document, and keeps others from it.
+                tx.execute("lock table document in exclusive mode", args![]).await?;
+            }
             tx.execute(
                 "delete from document where k in (select k from document \
                  except select nip11 from visit except select nip66 from visit)",

@@ -222,6 +222,7 @@ impl Events for PostgresArchive {
         let keys: Vec<i64> = match relays {
             [] => vec![],
             _ => {
+                let relays: Vec<_> = relays.iter().filter(|url| !url.contains('\0')).collect();
                 let query = sqlx::query_scalar("select k from relay where url = any($1)").bind(relays);
                 let keys = query.fetch_all(look.connection()).await;
                 look.told(keys)?
@@ -297,10 +298,10 @@ impl Events for PostgresArchive {
         let mut after = after;
         loop {
             let mut look = self.server.look().await?;
-            let places = sqlx::query_as(
             // By the primary key, and no further than to as many rows as could be wanted.
-                "select n * $3 + place as n, k from arrival, unnest(events) with ordinality as e (k, place) \
-                 where n >= $1 / $3 and n * $3 + place > $1 order by 1 limit $2",
+            let places = sqlx::query_as(
+                "select n * $3 + place, k from (select n, events from arrival where n >= $1 / $3 order by n limit $2 + 1) a, \
+                 unnest(events) with ordinality as e (k, place) where n * $3 + place > $1 order by n, place limit $2",
             );
             let places = places.bind(after).bind(limit).bind(PLACES).fetch_all(look.connection()).await;
             let places: Vec<(i64, i64)> = look.told(places)?;

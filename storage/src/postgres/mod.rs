@@ -207,7 +207,8 @@ fn bind(mut query: Query<'_, Postgres, PgArguments>, args: Vec<Value>) -> Query<
     for arg in args {
         query = match arg {
             Value::Int(n) => query.bind(n),
-            Value::Text(text) => query.bind(text),
+            // Text holds no NUL: what is looked for with one is not there, and what is kept is shown as events are.
+            Value::Text(text) => query.bind(text.map(|text| text.replace('\0', "\u{FFFD}"))),
             Value::Bytes(bytes) => query.bind(bytes),
         };
     }
