@@ -20,7 +20,7 @@ use futures::TryStreamExt;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Column, Postgres, Row as _, TypeInfo, ValueRef};
+use sqlx::{AssertSqlSafe, Column, Executor, Postgres, Row as _, SqlSafeStr, TypeInfo, ValueRef};
 use tokio::sync::mpsc;
 
 use self::server::{Look, Replica, Server};
@@ -83,25 +83,36 @@ impl PostgresArchive {
     /// # Errors
     /// When the server cannot be reached or refuses, or the schema is newer than this program.
     pub async fn open(url: &str, archive: Options) -> Result<Self, StorageError> {
-        let this = Self::open_to_read(url, archive).await?;
+        let server = connect(url).await?;
+        let mut schema = settled(&server).await?;
+        if let Schema::Unsettled(_) = schema {
+            settle(&server, archive.profile).await?;
+            schema = settled(&server).await?;
+        }
+        let Schema::Settled(settled) = schema else {
+            return Err(StorageError::Damaged { what: "schema", detail: "it does not stay as it was made".into() });
+        };
+        let this = Self::on(url, server, archive, settled)?;
         this.settle_search(archive).await?;
         Ok(Self { options: archive, ..this })
     }
 
-    /// The same, leaving the full-text index as it is.
+    /// Connects to an archive that is there, and leaves its schema and its full-text index as they are: agents that are
+    /// older than this program may be using them.
     ///
     /// # Errors
-    /// As [`PostgresArchive::open`].
+    /// As [`PostgresArchive::open`], and when the schema is older than this program's.
     pub async fn open_to_read(url: &str, archive: Options) -> Result<Self, StorageError> {
         let server = connect(url).await?;
-        let mut settled = settled(&server).await?;
-        if settled.is_none() {
-            settle(&server, archive.profile).await?;
-            settled = self::settled(&server).await?;
+        match settled(&server).await? {
+            Schema::Settled(settled) => Self::on(url, server, archive, settled),
+            Schema::Unsettled(version) if version > newest_migration() => Err(StorageError::Newer(version)),
+            Schema::Unsettled(version) => Err(StorageError::Older(version)),
         }
-        let Some(Settled { profile, search, spread }) = settled else {
-            return Err(StorageError::Damaged { what: "schema", detail: "it does not stay as it was made".into() });
-        };
+    }
+
+    fn on(url: &str, server: Server, archive: Options, settled: Settled) -> Result<Self, StorageError> {
+        let Settled { profile, search, spread } = settled;
         archive.profile.check(&profile)?;
         Ok(Self {
             url: url.to_owned(),
@@ -142,8 +153,19 @@ struct Settled {
     spread: bool,
 }
 
-/// Looks whether there is something to do, without keeping anybody from writing.
-async fn settled(server: &Server) -> Result<Option<Settled>, StorageError> {
+enum Schema {
+    Settled(Settled),
+    /// Something is to be done first; with the schema's version, 0 for an empty database.
+    Unsettled(i64),
+}
+
+/// The schema's version that this program makes.
+fn newest_migration() -> i64 {
+    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
+/// Finds out whether there is something to do, without keeping anybody from writing.
+async fn settled(server: &Server) -> Result<Schema, StorageError> {
     let mut tx = server.begin_as("read only").await?;
     let made: bool = sqlx::query_scalar(
         "select count(*) = 2 from pg_class where oid in (to_regclass('_sqlx_migrations'), to_regclass('archive'))",
@@ -151,17 +173,21 @@ async fn settled(server: &Server) -> Result<Option<Settled>, StorageError> {
     .fetch_one(&mut *tx)
     .await?;
     if !made {
-        return Ok(None);
+        return Ok(Schema::Unsettled(0));
     }
     let version: Option<i64> =
         sqlx::query_scalar("select max(version) from _sqlx_migrations where success").fetch_one(&mut *tx).await?;
-    if version != MIGRATOR.iter().map(|migration| migration.version).max() {
-        return Ok(None);
+    let version = version.unwrap_or_default();
+    if version != newest_migration() {
+        return Ok(Schema::Unsettled(version));
     }
     let (profile, search): (Option<String>, i32) =
         sqlx::query_as("select profile, search from archive").fetch_one(&mut *tx).await?;
     let spread = spread::is_spread(&mut tx).await?;
-    Ok(profile.zip(spread).map(|(profile, spread)| Settled { profile, search: search == search::VERSION, spread }))
+    Ok(match profile.zip(spread) {
+        Some((profile, spread)) => Schema::Settled(Settled { profile, search: search == search::VERSION, spread }),
+        None => Schema::Unsettled(version),
+    })
 }
 
 /// Brings the schema up to date, in one transaction and one at a time, whichever agents start at once; a lock of the session's
@@ -295,14 +321,21 @@ impl Archive for PostgresArchive {
     }
 
     async fn sql(&self, statement: &str, rows: mpsc::Sender<SqlRow>) -> Result<(), StorageError> {
+        if statement.contains('\0') {
+            return Err(StorageError::Unfit("a statement cannot hold NUL".into()));
+        }
         let mut tx = self.server.begin_as("read only").await?;
+        // A transaction that has read can no longer be made one that writes.
         sqlx::raw_sql(
-            "set local enable_seqscan = on; set local enable_hashjoin = on; \
+            "select 1; set local enable_seqscan = on; set local enable_hashjoin = on; \
              set local enable_mergejoin = on; set local jit = on",
         )
         .execute(&mut *tx)
         .await?;
-        let mut found = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).fetch(&mut *tx);
+        // Several statements could end the transaction and go on in another one. They cannot be prepared.
+        let sql = AssertSqlSafe(statement.to_owned()).into_sql_str();
+        tx.prepare(sql.clone()).await?;
+        let mut found = sqlx::raw_sql(sql).fetch(&mut *tx);
         let mut named = false;
         while let Some(row) = found.try_next().await? {
             if !named {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
+use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Error};
+use rusqlite::{Batch, Connection, Error};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -44,7 +45,14 @@ fn define(
 
 /// Runs a statement and sends its columns' names and its rows, until nobody takes them any more.
 pub(super) fn run(connection: &Connection, sql: &str, rows: &mpsc::Sender<SqlRow>) -> Result<(), StorageError> {
-    let mut statement = connection.prepare(sql)?;
+    // The connection cannot write to the archive, but a statement could write other files, or none of what it says.
+    let mut statements = Batch::new(connection, sql);
+    let (Some(mut statement), None) = (statements.next()?, statements.next()?) else {
+        return Err(StorageError::Unfit("one statement is run at a time".into()));
+    };
+    if statement.column_count() == 0 || !statement.readonly() {
+        return Err(StorageError::Unfit("only statements that read and give rows are run".into()));
+    }
     let names: SqlRow = statement.column_names().into_iter().map(Value::from).collect();
     let columns = names.len();
     let _ = rows.blocking_send(names);
