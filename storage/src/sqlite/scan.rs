@@ -21,6 +21,10 @@ const LOOK: i64 = 2_000;
 const FEW: usize = 1_000;
 const WALK: usize = 4;
 
+/// Events that are found by words and gathered before any of them is read: 8 MiB. Words that more have are common enough to
+/// be checked for each event that the rest of the filter finds.
+const GATHERED: usize = 1_000_000;
+
 /// A hit, of which the greatest is the first to go: the oldest, and within a second the highest id.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Hit {
@@ -37,10 +41,23 @@ struct Rest {
     tags: Vec<Vec<i64>>,
     after: Option<Cursor>,
     view: View,
+    /// Terms that the event must have, for FTS5.
+    terms: Option<String>,
 }
 
 /// The numbers of the newest events, in order; at most `limit`.
 pub(super) fn newest(
+    connection: &Connection,
+    filter: &Filter,
+    view: View,
+    after: Option<Cursor>,
+    limit: usize,
+) -> Result<Vec<i64>, StorageError> {
+    newest_gathering(GATHERED, connection, filter, view, after, limit)
+}
+
+fn newest_gathering(
+    gathered: usize,
     connection: &Connection,
     filter: &Filter,
     view: View,
@@ -53,7 +70,16 @@ pub(super) fn newest(
     if let Some(cursor) = after {
         until = until.min(cursor.created_at);
     }
-    let kinds: Option<Vec<i64>> = filter.kinds.as_ref().map(|k| k.iter().map(|k| i64::from(k.as_u16())).collect());
+    let terms = filter.search.as_deref().and_then(search_terms);
+    let mut kinds: Option<Vec<i64>> = filter.kinds.as_ref().map(|k| k.iter().map(|k| i64::from(k.as_u16())).collect());
+    if terms.is_some() {
+        let is_searched = |kind: &i64| SEARCHED.iter().any(|searched| i64::from(*searched) == *kind);
+        kinds =
+            Some(kinds.map_or_else(
+                || SEARCHED.map(i64::from).to_vec(),
+                |list| list.into_iter().filter(is_searched).collect(),
+            ));
+    }
     let authors = match &filter.authors {
         Some(keys) => {
             let mut find = connection.prepare_cached("select k, events from author where pubkey = ?1")?;
@@ -69,7 +95,6 @@ pub(super) fn newest(
         .iter()
         .map(|(letter, values)| values.iter().map(|value| tag_key(letter.as_char(), value)).collect())
         .collect();
-    let terms = filter.search.as_deref().and_then(search_terms);
     let nothing = limit == 0
         || terms.as_ref().is_some_and(Vec::is_empty)
         || since > until
@@ -89,13 +114,19 @@ pub(super) fn newest(
         tags,
         after,
         view,
+        terms: None,
     };
     let mut scan = Scan::new(connection, rest, since, until, limit)?;
     if let Some(terms) = terms {
         scan.rest.ids.clone_from(&filter.ids);
         let narrow = filter.ids.is_some() || numbers.is_some() || !filter.generic_tags.is_empty();
-        scan.search(&fts5(&terms), kinds.as_deref().unwrap_or(&SEARCHED.map(i64::from)), narrow)?;
-    } else if let Some(ids) = &filter.ids {
+        let terms = fts5(&terms);
+        if scan.search(&terms, kinds.as_deref().unwrap_or_default(), narrow, gathered)? {
+            return Ok(scan.numbers());
+        }
+        scan.rest.terms = Some(terms);
+    }
+    if let Some(ids) = &filter.ids {
         let mut statement = connection.prepare_cached(
             "select k, created_at, id, author, kind from event where id = ?1 and created_at >= ?2 and created_at <= ?3",
         )?;
@@ -135,7 +166,7 @@ pub(super) fn newest(
         )?;
         scan.range(&mut statement, |s, since, until| s.query(params![since, until]))?;
     }
-    Ok(scan.hits.into_sorted_vec().into_iter().map(|hit| hit.k).collect())
+    Ok(scan.numbers())
 }
 
 /// Which of the tags to read, if any: the one with the fewest rows, unless the authors have fewer.
@@ -187,6 +218,7 @@ struct Scan<'c> {
     met: HashSet<i64>,
     has_tag: CachedStatement<'c>,
     is_hidden: CachedStatement<'c>,
+    has_terms: CachedStatement<'c>,
 }
 
 impl<'c> Scan<'c> {
@@ -202,6 +234,7 @@ impl<'c> Scan<'c> {
             has_tag: connection
                 .prepare_cached("select 1 from tag where key = ?1 and created_at = ?2 and event = ?3")?,
             is_hidden: connection.prepare_cached("select 1 from hidden where event = ?1 and since <= ?2 limit 1")?,
+            has_terms: connection.prepare_cached("select 1 from search where search match ?1 and rowid = ?2")?,
         })
     }
 
@@ -228,11 +261,21 @@ impl<'c> Scan<'c> {
         Ok(())
     }
 
+    fn numbers(self) -> Vec<i64> {
+        self.hits.into_sorted_vec().into_iter().map(|hit| hit.k).collect()
+    }
+
     /// Reads what has words. Where many have, the newest of a kind are looked through for those before each of them is looked up.
-    fn search(&mut self, words: &str, kinds: &[i64], narrow: bool) -> Result<(), StorageError> {
+    /// Returns false, having read nothing, if more than `most` have them.
+    fn search(&mut self, words: &str, kinds: &[i64], narrow: bool, most: usize) -> Result<bool, StorageError> {
         let connection = self.connection;
-        let mut find = connection.prepare_cached("select rowid from search where search match ?1 order by rowid")?;
-        let found = find.query_map([words], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+        let mut find =
+            connection.prepare_cached("select rowid from search where search match ?1 order by rowid limit ?2")?;
+        let found = find.query_map(params![words, most + 1], |row| row.get(0))?;
+        let found = found.collect::<rusqlite::Result<Vec<i64>>>()?;
+        if found.len() > most {
+            return Ok(false);
+        }
         let mut by_k = connection.prepare_cached(
             "select k, created_at, id, author, kind from event where k = ?1 and created_at >= ?2 and created_at <= ?3",
         )?;
@@ -255,13 +298,13 @@ impl<'c> Scan<'c> {
                 }
             }
             if left > 0 {
-                return Ok(());
+                return Ok(true);
             }
         }
         for k in found {
             self.range(&mut by_k, |s, since, until| s.query(params![k, since, until]))?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The date of the oldest hit, once there are as many as are wanted.
@@ -293,11 +336,68 @@ impl<'c> Scan<'c> {
                 return Ok(None);
             }
         }
+        if let Some(terms) = &rest.terms
+            && !self.has_terms.exists(params![terms, k])?
+        {
+            return Ok(None);
+        }
         if let View::Client { now } = rest.view
             && self.is_hidden.exists(params![k, now])?
         {
             return Ok(None);
         }
         Ok(self.met.insert(k).then_some(Hit { age: std::cmp::Reverse(created_at), id, k }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nostr::{EventBuilder, Keys, Kind, Tag, Timestamp};
+
+    use super::*;
+    use crate::archive::Options;
+    use crate::{Archive, Batch, Event, Events, Ledger, SqliteArchive};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn words_that_too_many_have_to_gather_are_found_the_same() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let url = format!("sqlite://{}", dir.path().join("brotr.db").display());
+        let archive = SqliteArchive::open(&url, Options { search: true, ..Options::default() }).await.expect("opened");
+        assert_eq!(archive.backend(), "SQLite");
+        let keys = [Keys::generate(), Keys::generate()];
+        let event = |i: usize| {
+            let text = ["common", "common rare", "other"][i % 3];
+            let builder = EventBuilder::new(Kind::from([1_u16, 30_023, 7][i % 7 % 3]), format!("{text} {i}"));
+            let builder = builder.tags([Tag::identifier(i.to_string()), Tag::hashtag(["a", "b"][i % 2])]);
+            let builder = builder.custom_created_at(Timestamp::from((i * 7_919 % 100) as u64));
+            Event::from(&builder.sign_with_keys(&keys[i % 2]).expect("signed")).verify().expect("verified")
+        };
+        let events: Vec<_> = (0..600).map(event).collect();
+        let some_ids: Vec<_> = events.iter().step_by(5).map(|event| event.event().id).collect();
+        archive.store(Batch { events, ..Batch::default() }).await.expect("stored");
+        let connection = archive.readers.read(move |connection| {
+            let filters = [
+                Filter::new(),
+                Filter::new().kind(Kind::TextNote),
+                Filter::new().kind(Kind::Reaction),
+                Filter::new().author(keys[0].public_key()),
+                Filter::new().hashtag("b").since(Timestamp::from(30)),
+                Filter::new().ids(some_ids),
+            ];
+            for filter in filters {
+                for (word, limit) in [("common", 20), ("common", 1_000), ("RARE common", 7), ("nowhere", 5)] {
+                    let filter = filter.clone().search(word);
+                    let find = |most| newest_gathering(most, connection, &filter, View::All, None, limit);
+                    let wanted = find(GATHERED)?;
+                    assert_eq!(find(10)?, wanted, "{filter:?} {limit}");
+                    assert!(
+                        wanted.len() <= limit && (word == "nowhere") == wanted.is_empty() || filter.kinds.is_some()
+                    );
+                }
+            }
+            Ok(())
+        });
+        connection.await.expect("read");
+        archive.close().await;
     }
 }
