@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::StorageError;
+use crate::files::open_private;
 
 /// What a backup holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -20,8 +21,8 @@ fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Storag
     move |source| StorageError::Io { doing, place, source }
 }
 
-/// The name under which a file is written until it is whole. What an interrupted backup left there is removed; a file
-/// that has the final name is not touched.
+/// Creates the empty file that is written until it is whole, readable by its owner only. What an interrupted backup left
+/// there is removed; a file that has the final name is not touched.
 pub(crate) fn unfinished(target: &Path) -> Result<PathBuf, StorageError> {
     if target.exists() {
         return Err(StorageError::Occupied(target.display().to_string()));
@@ -30,9 +31,11 @@ pub(crate) fn unfinished(target: &Path) -> Result<PathBuf, StorageError> {
     name.push(".part");
     let part = PathBuf::from(name);
     match std::fs::remove_file(&part) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("remove", &part)(error)),
-        _ => Ok(part),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io("remove", &part)(error)),
+        _ => {}
     }
+    open_private(&part).map_err(io("create", &part))?;
+    Ok(part)
 }
 
 /// Gives a whole file its name, once it is on the disk.

@@ -11,6 +11,7 @@ mod coverage;
 mod database;
 mod error;
 mod event;
+mod files;
 mod filter;
 mod jobs;
 mod ledger;
@@ -21,8 +22,8 @@ mod payload;
 mod postgres;
 mod prepare;
 mod raw;
-mod rows;
 mod retrying;
+mod rows;
 mod search;
 mod select;
 mod sqlite;
@@ -47,9 +48,9 @@ pub use search::{EventTerms, Search, search_matches};
 pub use sqlite::SqliteArchive;
 pub use view::View;
 
-/// Opens the archive that `url` names, creating and migrating its schema.
 use retrying::Retrying;
 
+/// Opens the archive that `url` names, creating and migrating its schema.
 ///
 /// `url` is `sqlite://PATH` or `postgres://...`.
 ///

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{MIGRATIONS, connection, file, lock, schema_version};
 use crate::StorageError;
 use crate::backup::{Counts, place, unfinished};
+use crate::files::{create_private_dir, open_private};
 
 /// Writes a copy as it is at this moment, whoever writes meanwhile.
 pub(super) fn write(source: &Connection, target: &Path) -> Result<Counts, StorageError> {
@@ -58,11 +59,13 @@ pub(crate) fn restore(url: &str, copy: &Path) -> Result<Counts, StorageError> {
     let counts = look_through(copy)?;
     let io = |source| StorageError::Io { doing: "restore to", place: target.display().to_string(), source };
     if let Some(parent) = target.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent).map_err(io)?;
+        create_private_dir(parent).map_err(io)?;
     }
     let _lock = lock(&target)?;
     let part = unfinished(&target)?;
-    std::fs::copy(copy, &part).map_err(io)?;
+    // Not with the rights of the backup, which may have been copied here by anybody.
+    let mut to = open_private(&part).map_err(io)?;
+    std::io::copy(&mut std::fs::File::open(copy).map_err(io)?, &mut to).map_err(io)?;
     place(&part, &target)?;
     Ok(counts)
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, ToSql, params_from_iter};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 
 use super::functions;
@@ -178,15 +179,34 @@ impl WriterConnection {
         self.forget.swap(false, Ordering::AcqRel)
     }
 
+    /// Folds the write-ahead log into the file and empties it, on a thread that may wait. Readers are waited for so long; if
+    /// they take longer, as much is folded as they allow.
+    pub(super) fn checkpoint(&self, wait: Duration) -> rusqlite::Result<()> {
+        let guard = self.connection.blocking_lock();
+        let Some(connection) = guard.as_ref() else { return Ok(()) };
+        connection.busy_timeout(wait)?;
+        let folded = connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()));
+        connection.busy_timeout(BUSY)?;
+        folded
+    }
+
     /// Waits for the connection, on a thread that may wait, and begins.
     pub(super) fn begin_here(&self) -> Result<SqliteTransaction, StorageError> {
         SqliteTransaction::on(self.connection.clone().blocking_lock_owned())
     }
 }
 
-/// A transaction that holds the write lock from its start: a lock taken later would not wait but fail.
+/// Runs what may wait for the disk or for a lock of another process, without keeping the runtime's worker from other tasks.
 ///
-/// Its statements run where they are called: they are short, and what is long runs on the writer's own thread.
+/// A runtime with a single thread, and a thread of our own, have no other tasks to hand over.
+fn blocking<T>(run: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(run),
+        _ => run(),
+    }
+}
+
+/// A transaction that holds the write lock from its start: a lock taken later would not wait but fail.
 #[derive(Debug)]
 pub(super) struct SqliteTransaction(OwnedMutexGuard<Option<Connection>>);
 
@@ -198,7 +218,8 @@ impl SqliteTransaction {
     }
 
     pub(super) async fn begin(writer: &WriterConnection) -> Result<Self, StorageError> {
-        Self::on(writer.connection.clone().lock_owned().await)
+        let guard = writer.connection.clone().lock_owned().await;
+        blocking(|| Self::on(guard))
     }
 
     pub(super) fn connection(&self) -> Result<&Connection, StorageError> {
@@ -224,16 +245,17 @@ impl Drop for SqliteTransaction {
 #[async_trait]
 impl Transaction for SqliteTransaction {
     async fn execute(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64, StorageError> {
-        let mut statement = self.connection()?.prepare_cached(&placed(sql))?;
-        Ok(statement.execute(params_from_iter(&args))? as u64)
+        let connection = self.connection()?;
+        blocking(|| Ok(connection.prepare_cached(&placed(sql))?.execute(params_from_iter(&args))? as u64))
     }
 
     async fn rows(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, StorageError> {
-        Ok(rows(self.connection()?, sql, &args)?)
+        let connection = self.connection()?;
+        Ok(blocking(|| rows(connection, sql, &args))?)
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StorageError> {
-        self.commit_here()
+        blocking(|| self.commit_here())
     }
 
     fn dialect(&self) -> Dialect {

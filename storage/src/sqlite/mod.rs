@@ -18,6 +18,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::archive::{Options, SqlRow};
 use crate::backup::Counts;
 use crate::database::{Database, Row, Transaction, Value};
+use crate::files::{create_private_dir, open_private, tighten};
 use crate::payload::Codec;
 use crate::select::Dialect;
 use crate::{Archive, StorageError, search};
@@ -39,6 +40,9 @@ const PAGE_SIZE: u32 = 8192;
 const WRITER_CACHE_KIB: u32 = 64 << 10;
 /// The write-ahead log is folded into the file when it has so many pages: 128 MiB.
 const CHECKPOINT_PAGES: u32 = 16_384;
+
+/// Bytes of the write-ahead log's file that are kept to be written again when it starts over.
+const LOG_KEPT: u64 = 64 << 20;
 
 pub(crate) use backup::restore;
 
@@ -68,6 +72,13 @@ fn failed(path: &Path) -> impl FnOnce(rusqlite::Error) -> StorageError {
 fn file(url: &str) -> PathBuf {
     let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
     PathBuf::from(path.split_once('?').map_or(path, |(path, _)| path))
+}
+
+/// The file beside the archive whose name ends in `suffix`.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 impl SqliteArchive {
@@ -112,9 +123,14 @@ impl SqliteArchive {
     fn open_file(path: PathBuf, options: Options) -> Result<Self, StorageError> {
         let io = |source| StorageError::Io { doing: "open", place: path.display().to_string(), source };
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            std::fs::create_dir_all(parent).map_err(io)?;
+            create_private_dir(parent).map_err(io)?;
         }
         let lock = lock(&path)?;
+        // SQLite gives the files beside it the rights of this one.
+        open_private(&path).map_err(io)?;
+        let log = beside(&path, "-wal");
+        tighten(&log);
+        tighten(&beside(&path, "-shm"));
         let codec = Arc::new(Codec::default());
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut connection = connection::open(&path, flags, &codec).map_err(failed(&path))?;
@@ -122,7 +138,8 @@ impl SqliteArchive {
             .execute_batch(&format!(
                 // With WAL a killed process loses nothing; a power cut may take the last transactions, never the file.
                 "pragma page_size = {PAGE_SIZE}; pragma journal_mode = wal; pragma synchronous = normal; \
-                 pragma cache_size = -{WRITER_CACHE_KIB}; pragma wal_autocheckpoint = {CHECKPOINT_PAGES};"
+                 pragma cache_size = -{WRITER_CACHE_KIB}; pragma wal_autocheckpoint = {CHECKPOINT_PAGES}; \
+                 pragma journal_size_limit = {LOG_KEPT};"
             ))
             .map_err(failed(&path))?;
         migrate(&mut connection, &path)?;
@@ -134,7 +151,7 @@ impl SqliteArchive {
         events::settle_search(&mut connection, options, &codec)?;
         let readers = Arc::new(Readers::new(path, codec.clone()));
         let connection = WriterConnection::new(connection);
-        let queue = writer::Queue::start(connection.clone(), codec.clone(), options);
+        let queue = writer::Queue::start(connection.clone(), codec.clone(), options, log);
         let writer = Writer { connection, queue, lock: std::sync::Mutex::new(Some(lock)) };
         Ok(Self { codec, options, readers, writer: Some(writer) })
     }
@@ -147,11 +164,9 @@ impl SqliteArchive {
 /// Takes the lock that lets one process write: SQLite itself would let two take turns, each with its own view of
 /// what it wrote last.
 fn lock(path: &Path) -> Result<File, StorageError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
     let place = path.display().to_string();
     let io = |source| StorageError::Io { doing: "lock", place: place.clone(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(name).map_err(io)?;
+    let file = open_private(&beside(path, ".lock")).map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(StorageError::Locked(place)),

@@ -2,9 +2,12 @@
 //! page of the b-trees once, and share one commit.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use nostr::PublicKey;
@@ -38,6 +41,14 @@ pub(super) const REMEMBERED: usize = 200_000;
 const TRAIN_AT: i64 = 2_000;
 const SAMPLES: i64 = 4_000;
 
+/// So long after the last batch the write-ahead log is folded into the file, if it has more than so many bytes.
+const IDLE: Duration = Duration::from_secs(2);
+const LOG_WHEN_IDLE: u64 = 1 << 20;
+/// Without a pause it is when it has twice as many as SQLite checkpoints at: readers are waited for so long, and so often.
+const LOG_MOST: u64 = 256 << 20;
+const LOG_WAIT: Duration = Duration::from_millis(500);
+const LOG_PAUSE: Duration = Duration::from_secs(10);
+
 type Answer = Result<Stored, StorageError>;
 type Request = (Arc<PreparedBatch>, oneshot::Sender<Answer>);
 
@@ -52,7 +63,9 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Starts the thread. It ends with the queue.
-    pub(super) fn start(connection: WriterConnection, codec: Arc<Codec>, options: Options) -> Self {
+    ///
+    /// `log` is the file of the write-ahead log.
+    pub(super) fn start(connection: WriterConnection, codec: Arc<Codec>, options: Options, log: PathBuf) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         let (end, ended) = oneshot::channel();
         let mut thread = Writer {
@@ -62,6 +75,8 @@ impl Queue {
             authors: HashMap::new(),
             pairs: HashSet::new(),
             vanished: None,
+            log,
+            folded_at: None,
         };
         let run = move || {
             thread.run(receiver);
@@ -112,13 +127,24 @@ pub(super) struct Writer {
     authors: HashMap<PublicKey, i64>,
     pairs: HashSet<(i64, u16)>,
     vanished: Option<HashMap<PublicKey, i64>>,
+    log: PathBuf,
+    /// When the log was last found too long.
+    folded_at: Option<Instant>,
 }
 
 impl Writer {
     fn run(&mut self, mut requests: mpsc::Receiver<Request>) {
         let size = |(batch, _): &Request| batch.events.len() + batch.rest.known.len();
         let mut loaded_until = Instant::now();
-        while let Some(first) = requests.blocking_recv() {
+        loop {
+            let first = match recv_timeout(&mut requests, IDLE) {
+                Received::Value(first) => first,
+                Received::Timeout => {
+                    self.fold_log(LOG_WHEN_IDLE, Duration::ZERO);
+                    continue;
+                }
+                Received::Closed => break,
+            };
             let mut total = size(&first);
             let mut group = vec![first];
             let began = Instant::now();
@@ -156,11 +182,30 @@ impl Writer {
                     }
                 }
             }
+            if self.folded_at.is_none_or(|at| at.elapsed() >= LOG_PAUSE) && self.fold_log(LOG_MOST, LOG_WAIT) {
+                self.folded_at = Some(Instant::now());
+            }
         }
     }
 
+    /// Folds the write-ahead log into the archive if it has more than `most` bytes. SQLite does so itself, but its file stays
+    /// as long as it ever was, and grows as long as one reader or another keeps it from starting over.
+    fn fold_log(&self, most: u64, wait: Duration) -> bool {
+        let is_long = self.log.metadata().is_ok_and(|log| log.len() > most);
+        if is_long && let Err(error) = self.connection.checkpoint(wait) {
+            tracing::warn!(%error, "failed to checkpoint the write-ahead log");
+        }
+        is_long
+    }
+
+    /// Writes batches, or none of them. A panic is an error of theirs and does not end the thread.
     fn write(&mut self, batches: &[Arc<PreparedBatch>]) -> Result<Vec<Stored>, StorageError> {
-        let result = self.write_group(batches);
+        let result = catch_unwind(AssertUnwindSafe(|| self.write_group(batches))).unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<&str>().map(|said| (*said).to_owned());
+            let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            tracing::error!(panic = said, "the archive's writer panicked: nothing of the batch is stored");
+            Err(StorageError::Panicked(said))
+        });
         if result.is_err() {
             // What was remembered may have been rolled back.
             self.forget();
@@ -249,6 +294,39 @@ impl Writer {
         let Some(dictionary) = payload::train(&samples) else { return Ok(None) };
         connection.execute("insert into dictionary (n, data) values (1, ?1)", [&dictionary])?;
         Ok(Some(dictionary))
+    }
+}
+
+/// What came of waiting for a value.
+enum Received<T> {
+    Value(T),
+    Timeout,
+    /// All senders are gone.
+    Closed,
+}
+
+/// Unparks a thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for a value on this thread, for at most so long.
+fn recv_timeout<T>(values: &mut mpsc::Receiver<T>, longest: Duration) -> Received<T> {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let end = Instant::now() + longest;
+    loop {
+        match values.poll_recv(&mut Context::from_waker(&waker)) {
+            Poll::Ready(Some(value)) => return Received::Value(value),
+            Poll::Ready(None) => return Received::Closed,
+            Poll::Pending => match end.checked_duration_since(Instant::now()) {
+                Some(left) if !left.is_zero() => std::thread::park_timeout(left),
+                _ => return Received::Timeout,
+            },
+        }
     }
 }
 
