@@ -68,6 +68,8 @@ async fn postgres() {
             .expect("started");
         std::io::Write::write_all(&mut shell.stdin.take().expect("piped"), dump.as_bytes()).expect("read");
         assert!(shell.wait().expect("ended").success(), "schema {version} was restored");
+        let error = open_to_read(&url, Options::default()).await.expect_err("not without migrating").to_string();
+        assert!(error.contains(&format!("version {version},")), "{error}");
         everything_is_there(&url).await;
     }
 }

@@ -581,3 +581,55 @@ pub(super) async fn writers_of_the_same_relays_do_not_deadlock(archive: Arc<dyn 
     }
     exact::exact(&archive).await;
 }
+
+pub(super) async fn takers_of_jobs_get_one_each(archive: Arc<dyn Archive>, url: String) {
+    let second = match archive.backend() {
+        "SQLite" => archive.clone(),
+        _ => open(&url, Options::default()).await.expect("opened twice"),
+    };
+    for round in 0..5_usize {
+        for n in 0..50 {
+            let request = event(&format!("{round} {n}"), vec![], 1).into_event();
+            let job = Job {
+                id: request.id,
+                kind: 5400,
+                customer: request.pubkey,
+                request: request.to_json(),
+                received_at: 3,
+                status: JobStatus::Received,
+                waits_for: None,
+                rank: 0,
+            };
+            assert!(archive.accept_job(&job).await.expect("kept"));
+        }
+        let takers = (0..50).map(|n| [&archive, &second][n % 2].take_job(4));
+        let taken = futures::future::join_all(takers).await;
+        let taken: BTreeSet<_> =
+            taken.into_iter().filter_map(|taken| taken.expect("asked")).map(|job| job.id).collect();
+        assert_eq!(taken.len(), 50, "each taker gets a job, as long as there are any");
+    }
+}
+
+pub(super) async fn what_holds_nul_is_not_found(archive: Arc<dyn Archive>, _: String) {
+    let relays: Vec<_> = ["a", "b", "c"].map(|name| (format!("wss://{name}.example/"), Network::Clearnet)).into();
+    archive.add_relays(&relays, 1).await.expect("added");
+    let listed = async |query: RelayQuery| {
+        let relays = archive.relays(&RelayQuery { limit: 9, ..query }).await.expect("listed");
+        relays.into_iter().map(|relay| relay.url).collect::<Vec<_>>()
+    };
+    assert!(listed(RelayQuery { contains: "example/\0".into(), ..RelayQuery::default() }).await.is_empty());
+    let after = |text: &str| RelayQuery { after: Some(text.into()), ..RelayQuery::default() };
+    assert_eq!(listed(after("wss://b.example/\0")).await, ["wss://c.example/"]);
+    assert_eq!(listed(after("wss://b\0")).await, ["wss://b.example/", "wss://c.example/"]);
+    assert_eq!(archive.relay("wss://a.example/\0").await.expect("asked"), None);
+    assert!(archive.coverage(Some("\0")).await.expect("asked").is_empty());
+    assert_eq!(archive.count(&[Filter::new()], View::All, &["\0".to_owned()]).await.expect("asked"), 0);
+    let tagged = Filter::new().hashtag("\0").author(Keys::generate().public_key());
+    assert!(archive.page(&tagged, View::All, None, 5).await.expect("asked").is_empty());
+    // What relays say may hold it, and is kept all the same.
+    let sent = outgoing(event("sent", vec![], 1).event().id, RELAY);
+    archive.enqueue(std::slice::from_ref(&sent), 1).await.expect("queued");
+    archive.delivered(&[(sent, Delivery::Refused("blocked: \0".into()))], 2).await.expect("kept");
+    let deliveries = archive.deliveries().await.expect("read");
+    assert!(deliveries[0].trouble.as_ref().is_some_and(|trouble| trouble.starts_with("blocked: ")), "{deliveries:?}");
+}

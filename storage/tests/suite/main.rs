@@ -8,6 +8,7 @@ mod exact;
 mod ledger;
 mod postgres_only;
 mod shape;
+mod sqlite_only;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -99,6 +100,8 @@ suite!(
     uptime_is_a_share_of_time,
     a_job_is_taken_and_ended_once,
     jobs_are_shared_out_and_can_be_cancelled,
+    takers_of_jobs_get_one_each,
+    what_holds_nul_is_not_found,
     who_was_answered_before_comes_first,
     what_one_agent_is_at_others_leave_alone,
     a_holder_claims_its_own_again,
@@ -112,6 +115,8 @@ suite!(
     rust_nostr_can_stand_on_it,
     statistics_count_what_is_there,
     the_public_shape_is_there,
+    statements_only_read,
+    the_first_second_counts,
     opening_again_keeps_everything,
     a_backup_holds_what_the_archive_holds,
     a_newer_database_is_refused,
@@ -167,20 +172,48 @@ async fn sql_rows(archive: &Arc<dyn Archive>, sql: &str) -> Vec<SqlRow> {
     rows.into_iter().skip(1).collect()
 }
 
-/// Runs a statement in the shell that people have: sqlite3 or psql.
-fn shell(url: &str, sql: &str) -> String {
-    let mut command = match url.strip_prefix("sqlite://") {
-        Some(path) => {
-            let mut command = std::process::Command::new("sqlite3");
-            command.args(["-batch", path]);
-            command
-        }
-        None => {
-            let mut command = std::process::Command::new("psql");
-            command.args(["-At", url, "-c"]);
-            command
-        }
+/// The shell that people have: sqlite3 or psql.
+fn shell_of(url: &str) -> std::process::Command {
+    let (program, option, place) = match url.strip_prefix("sqlite://") {
+        Some(path) => ("sqlite3", "-batch", path),
+        None => ("psql", "-At", url),
     };
+    let mut command = std::process::Command::new(program);
+    command.args([option, place]);
+    command
+}
+
+/// A shell that has run some statements and keeps its transaction open until it is dropped.
+struct Held(std::process::Child);
+
+impl Held {
+    fn begin(url: &str, statements: &str) -> Self {
+        use std::io::{BufRead, BufReader, Write};
+        let mut shell = shell_of(url);
+        let shell = shell.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = shell.spawn().expect("started");
+        let stdin = child.stdin.as_mut().expect("piped");
+        writeln!(stdin, "{statements}; select 'ready';").expect("written");
+        stdin.flush().expect("written");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        assert!(lines.any(|line| line.is_ok_and(|line| line == "ready")), "{statements}: it has begun");
+        Self(child)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs a statement in a shell.
+fn shell(url: &str, sql: &str) -> String {
+    let mut command = shell_of(url);
+    if !url.starts_with("sqlite:") {
+        command.arg("-c");
+    }
     let output = command.arg(sql).output().expect("the shell runs");
     assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()

@@ -62,3 +62,148 @@ async fn addresses_sort_by_their_bytes() {
     assert_eq!(page.iter().chain(&rest).map(|relay| relay.url.as_str()).collect::<Vec<_>>(), sorted);
     archive.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_made_again_when_connections_are_lost() {
+    let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
+    let (archive, url) = opened(&server, "lost").await;
+    let relays: Vec<_> = (0..30).map(|n| (format!("wss://r{n}.example/"), Network::Clearnet)).collect();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let killer = || {
+        let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = 'lost' and pid <> pg_backend_pid()";
+        let mut killed = 0;
+        while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            killed += shell(&url, kill).parse::<usize>().expect("a number");
+            std::thread::sleep(std::time::Duration::from_millis(40));
+        }
+        killed
+    };
+    let calls = async {
+        let query = RelayQuery { limit: 30, ..RelayQuery::default() };
+        for n in 0..150_i64 {
+            archive.add_relays(&relays, n).await?;
+            archive.claim(Task::Check, &query, Lease { holder: 1, seconds: 60 }).await?;
+            let check = CheckRecord { at: n, nip11: Some(format!("{{\"n\":{n}}}")), ..CheckRecord::default() };
+            archive.record_check((RELAY, Network::Clearnet), &check).await?;
+            archive.set_state("a", "b", "c", &n.to_string()).await?;
+            archive.store(batch(vec![event(&n.to_string(), vec![], n)])).await?;
+            archive.page(&Filter::new(), View::All, None, 10).await?;
+            archive.count(&[Filter::new().kind(Kind::TextNote)], View::All, &[]).await?;
+            archive.stored_after(0, 10).await?;
+            archive.release(Task::Check, None, 1).await?;
+            archive.stats().await?;
+            archive.forget_visits(n - 5).await?;
+        }
+        Ok::<_, StorageError>(())
+    };
+    let (killed, ended) = std::thread::scope(|scope| {
+        let killer = scope.spawn(killer);
+        let handle = tokio::runtime::Handle::current();
+        let ended = tokio::task::block_in_place(|| handle.block_on(calls));
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        (killer.join().expect("no panic"), ended)
+    });
+    ended.expect("each call was made again");
+    assert!(killed > 20, "connections were lost: {killed}");
+    assert_eq!(archive.stats().await.expect("stats").events, 150);
+    exact::exact(&archive).await;
+    archive.close().await;
+}
+
+/// Rows and index entries of `arrival` that were read since the server started.
+async fn arrivals_read(url: &str, settled: impl Fn(i64) -> bool) -> i64 {
+    let sql = "select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_user_tables where relname = 'arrival'";
+    for _ in 0..60 {
+        let read = shell(url, sql).parse().expect("a number");
+        if settled(read) {
+            return read;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+    }
+    panic!("the server's statistics do not settle");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_arrivals_that_are_given_are_read() {
+    let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
+    let (archive, url) = opened(&server, "arrivals").await;
+    archive.store(batch((0..20).map(|i| event(&i.to_string(), vec![], i)).collect())).await.expect("stored");
+    shell(&url, "insert into arrival (events) select events from arrival, generate_series(1, 200000); analyze arrival");
+    let wanted = archive.last_stored().await.expect("a number") >> 20;
+    assert_eq!(wanted, 200_001);
+    let middle = 100_000_i64 << 20;
+    let before = arrivals_read(&url, |read| read > 0).await;
+    for _ in 0..10 {
+        assert_eq!(archive.stored_after(middle, 200).await.expect("in order").len(), 200);
+    }
+    let read = arrivals_read(&url, |read| read > before).await - before;
+    assert!(read <= 10 * 202, "{read} rows for ten times 200 places");
+    // In order, one arrival after the other.
+    let (mut after, mut places) = (middle, 0);
+    while let Some((last, _)) = archive.stored_after(after, 20).await.expect("in order").last().cloned() {
+        assert_eq!(last - after, if places == 0 { 20 } else { 1 << 20 });
+        (after, places) = (last, places + 1);
+        if places == 50 {
+            break;
+        }
+    }
+
+    // What the finder has read is forgotten when it is old, and nothing else is.
+    let left = || shell(&url, "select count(*), min(n) from arrival");
+    archive.prune(now() + 60).await.expect("pruned");
+    assert_eq!(left(), "200001|1", "nobody has read any");
+    archive.set_state("finder", "cursor", "events", &((50_000_i64 << 20) + 7).to_string()).await.expect("set");
+    archive.prune(now() - 60).await.expect("pruned");
+    assert_eq!(left(), "200001|1", "too young");
+    archive.prune(now() + 60).await.expect("pruned");
+    assert_eq!(left(), "150002|50000");
+    archive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_in_use_is_not_forgotten() {
+    let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
+    let (archive, url) = opened(&server, "documents").await;
+    let (first, second) = ("wss://first.example/", "wss://second.example/");
+    let check = |at, nip66: &str| CheckRecord { at, nip66: nip66.into(), ..CheckRecord::default() };
+    archive.record_check((first, Network::Clearnet), &check(1, "{\"old\":1}")).await.expect("kept");
+    archive.record_check((first, Network::Clearnet), &check(2, "{}")).await.expect("kept");
+    archive.record_check((second, Network::Clearnet), &check(2, "{}")).await.expect("kept");
+    // A check that has found the old document waits before it refers to it; meanwhile the last visit that did is forgotten.
+    let insert = "insert into visit (relay, at, up) select k, 9, true from relay where url like '%second%'";
+    let held = Held::begin(&url, &format!("begin; {insert}"));
+    let again = check(9, "{\"old\":1}");
+    let checked = archive.record_check((second, Network::Clearnet), &again);
+    let forgotten = async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        archive.forget_visits(i64::MAX).await
+    };
+    let release = async {
+        tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+        drop(held);
+    };
+    let (checked, forgotten, ()) = tokio::join!(checked, forgotten, release);
+    checked.expect("kept");
+    forgotten.expect("forgotten");
+    assert_eq!(shell(&url, "select count(*) from visit where nip66 not in (select k from document)"), "0");
+    assert_eq!(archive.documents(second).await.expect("documents")[0].data, again.nip66);
+    archive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn opening_to_read_makes_nothing() {
+    let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
+    let url = server.database("empty").expect("a database");
+    let error = open_to_read(&url, Options::default()).await.expect_err("nothing is there");
+    assert!(matches!(error, StorageError::Older(0)), "{error}");
+    assert_eq!(shell(&url, "select count(*) from pg_tables where schemaname = 'public'"), "0");
+    let (archive, url) = opened(&server, "made").await;
+    archive.close().await;
+    open_to_read(&url, Options::default()).await.expect("as new as the program").close().await;
+    shell(
+        &url,
+        "update _sqlx_migrations set version = version + 100 where version = (select max(version) from _sqlx_migrations)",
+    );
+    let error = open_to_read(&url, Options::default()).await.expect_err("newer");
+    assert!(matches!(error, StorageError::Newer(_)), "{error}");
+}

@@ -299,6 +299,100 @@ pub(super) async fn the_public_shape_is_there(archive: Arc<dyn Archive>, url: St
     assert!(archive.sql("delete from event", rows).await.is_err(), "nobody writes this way");
 }
 
+pub(super) async fn statements_only_read(archive: Arc<dyn Archive>, url: String) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("written");
+    archive.set_state("kept", "b", "c", "d").await.expect("set");
+    let delete = "delete from service_state";
+    let sqlite = [
+        format!("select 1; {delete}"),
+        delete.to_owned(),
+        format!("{delete} returning 1"),
+        format!("vacuum into '{}'", file.display()),
+        format!("attach '{}' as other", file.display()),
+        "pragma user_version = 99".into(),
+        "pragma journal_mode = delete".into(),
+        "pragma wal_checkpoint(truncate)".into(),
+        "create temp table t (a)".into(),
+        "begin".into(),
+    ];
+    let postgres = [
+        format!("commit; {delete}"),
+        format!("rollback; begin; {delete}; commit"),
+        format!("select 1; commit; {delete}"),
+        format!("set transaction read write; {delete}"),
+        delete.to_owned(),
+        format!("with gone as ({delete} returning 1) select * from gone"),
+        format!("do $$ begin set transaction read write; {delete}; end $$"),
+        format!("do $$ begin commit; {delete}; end $$"),
+        "select nextval(pg_get_serial_sequence('relay', 'k'))".into(),
+        "create temp table t (a int)".into(),
+        "select 1; select 2".into(),
+    ];
+    let statements = if archive.backend() == "SQLite" { &sqlite[..] } else { &postgres[..] };
+    for statement in statements {
+        let (rows, _) = tokio::sync::mpsc::channel(10);
+        archive.sql(statement, rows).await.expect_err(statement);
+        assert_eq!(archive.state("kept", "b", "c").await.expect("read").as_deref(), Some("d"), "{statement}");
+    }
+    assert!(!file.exists());
+    if archive.backend() != "SQLite" {
+        // What ends the transaction by itself, or changes how the next one begins, does not help either.
+        for statement in [
+            "commit",
+            "set transaction read write",
+            "set default_transaction_read_only = off",
+            "select set_config('transaction_read_only', 'off', false)",
+        ] {
+            let (rows, _) = tokio::sync::mpsc::channel(10);
+            let _ = archive.sql(statement, rows).await;
+            let (rows, _) = tokio::sync::mpsc::channel(10);
+            archive.sql(delete, rows).await.expect_err(statement);
+        }
+        assert_eq!(shell(&url, "select count(*) from service_state"), "1");
+    }
+    assert_eq!(sql_rows(&archive, "select state_value from service_state;").await, [["d"]]);
+    assert!(!sql_rows(&archive, "explain select 1").await.is_empty());
+}
+
+/// Events, spans and times of 0 are as good as any.
+pub(super) async fn the_first_second_counts(archive: Arc<dyn Archive>, _: String) {
+    let first = event("first", vec![vec!["t", "x"]], 0);
+    let claim = Covered { interval: Interval::new(0, 0).expect("in order"), method: Method::Paged, proven_at: 0 };
+    archive
+        .store(Batch {
+            seen_at: 0,
+            covered: vec![claim.clone()],
+            ..batch(vec![first.clone(), event("second", vec![], 1)])
+        })
+        .await
+        .expect("stored");
+    let until = Filter::new().until(Timestamp::from(0));
+    for filter in [
+        until.clone(),
+        until.clone().kind(Kind::TextNote),
+        until.clone().hashtag("x"),
+        until.clone().author(first.event().pubkey),
+    ] {
+        let found = archive.page(&filter, View::All, None, 9).await.expect("a page");
+        assert_eq!(found, [first.event().clone()], "{filter:?}");
+        assert_eq!(
+            archive.count(std::slice::from_ref(&filter), View::Client { now: 0 }, &[]).await.expect("counted"),
+            1,
+            "{filter:?}"
+        );
+        assert_eq!(archive.ids(&filter, View::All).await.expect("ids"), [(first.event().id, 0)]);
+    }
+    let report = archive.coverage(Some(RELAY)).await.expect("a report").remove(0);
+    assert_eq!(report.covered, [claim]);
+    let check = CheckRecord { at: 0, state: RelayState::Up, ..CheckRecord::default() };
+    archive.record_check((RELAY, Network::Clearnet), &check).await.expect("kept");
+    assert_eq!(archive.progress(5).await.expect("read").lag, Some(5));
+    assert_eq!(archive.visits(RELAY, 0, 9).await.expect("visits").len(), 1);
+    assert_eq!(archive.remove(&until, 9).await.expect("removed"), 1);
+    assert_eq!(all(&archive).await.len(), 1);
+}
+
 pub(super) async fn opening_again_keeps_everything(archive: Arc<dyn Archive>, url: String) {
     archive.store(batch(vec![event("kept", vec![], 1)])).await.expect("stored");
     archive.set_state("finder", "cursor", "events", "41").await.expect("set");
