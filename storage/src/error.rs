@@ -86,6 +86,9 @@ pub enum StorageError {
     /// The database was written by a newer version of this program.
     #[error("the database has schema version {0}, which is newer than this program knows: upgrade brotr")]
     Newer(i64),
+    /// There is nothing in the database, and it was opened to be read only.
+    #[error("the database holds no archive yet: `brotr init` or `brotr run` makes it")]
+    Empty,
     /// The database was written by an older version of this program, and was opened to be read only.
     #[error(
         "the database has schema version {0}, which is older than this program's: `brotr init` or `brotr run` migrates it"

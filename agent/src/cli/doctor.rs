@@ -90,6 +90,9 @@ async fn examine(config: &Config, offline: bool) -> Vec<Check> {
                 }
                 archive.close().await;
             }
+            Err(brotr_storage::StorageError::Empty) => {
+                checks.push(good("database", "none yet; it is made by brotr run or brotr init"));
+            }
             Err(error) => checks.push(bad("database", error, "start the server, or correct storage.url")),
         }
     }

@@ -106,6 +106,7 @@ impl PostgresArchive {
         let server = connect(url).await?;
         match settled(&server).await? {
             Schema::Settled(settled) => Self::on(url, server, archive, settled),
+            Schema::Unsettled(0) => Err(StorageError::Empty),
             Schema::Unsettled(version) if version > newest_migration() => Err(StorageError::Newer(version)),
             Schema::Unsettled(version) => Err(StorageError::Older(version)),
         }

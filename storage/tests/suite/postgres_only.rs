@@ -195,7 +195,7 @@ async fn opening_to_read_makes_nothing() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let url = server.database("empty").expect("a database");
     let error = open_to_read(&url, Options::default()).await.expect_err("nothing is there");
-    assert!(matches!(error, StorageError::Older(0)), "{error}");
+    assert!(matches!(error, StorageError::Empty), "{error}");
     assert_eq!(shell(&url, "select count(*) from pg_tables where schemaname = 'public'"), "0");
     let (archive, url) = opened(&server, "made").await;
     archive.close().await;
