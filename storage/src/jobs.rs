@@ -179,7 +179,7 @@ impl<D: Database> Jobs for D {
         let sql = match self.dialect() {
             Dialect::Sqlite => take_job!(""),
             // Who comes second to a job takes the next one.
-            Dialect::Postgres => take_job!(" for update of j skip locked"),
+            Dialect::Postgres => take_job!(" for no key update of j skip locked"),
         };
         let mut tx = self.begin().await?;
         let rows = tx.rows(sql, args![now]).await?;

@@ -353,9 +353,9 @@ impl<D: Database> Ledger for D {
     async fn claim(&self, task: Task, query: &RelayQuery, lease: Lease) -> Result<Vec<Relay>> {
         let sql = match (task, self.dialect()) {
             (Task::Check, Dialect::Sqlite) => claim!("check", sqlite_clock!(), ""),
-            (Task::Check, Dialect::Postgres) => claim!("check", postgres_clock!(), " for update skip locked"),
+            (Task::Check, Dialect::Postgres) => claim!("check", postgres_clock!(), " for no key update skip locked"),
             (Task::Sync, Dialect::Sqlite) => claim!("sync", sqlite_clock!(), ""),
-            (Task::Sync, Dialect::Postgres) => claim!("sync", postgres_clock!(), " for update skip locked"),
+            (Task::Sync, Dialect::Postgres) => claim!("sync", postgres_clock!(), " for no key update skip locked"),
         };
         let mut args = relay_args(query);
         args.extend(args![lease.holder, lease.seconds]);

@@ -11,7 +11,7 @@ use crate::Event;
 
 /// The kinds whose text can be searched.
 pub(crate) const SEARCHED: [u16; 3] = [0, 1, 30_023];
-/// Version of [`terms`]. An index that was made with another one is made again.
+/// Version of [`terms`] and [`fold`]. An index that was made with another one is made again.
 pub(crate) const VERSION: i32 = 2;
 /// Bytes of an event's text that are indexed, and bytes of the terms that are made of them.
 const MAX_TEXT: usize = 256 << 10;
@@ -20,18 +20,18 @@ const MAX_TERM: usize = 128;
 /// Terms of a search; further ones are ignored.
 const MAX_TERMS: usize = 100;
 
-/// Returns the terms of a text: runs of letters and digits in lower case, without accents.
-///
-/// `https://Zürich.example/a_b` has the terms `https`, `zurich`, `example`, `a` and `b`.
-fn terms(text: &str) -> Vec<String> {
-    let folded: String = if text.is_ascii() {
-        text.to_ascii_lowercase()
-    } else {
-        text.nfkd().filter(|c| !is_accent(*c)).flat_map(char::to_lowercase).map(final_sigma).nfc().collect()
-    };
+/// Returns the terms of a text that was [folded](fold): runs of letters and digits.
+fn terms(folded: &str) -> impl Iterator<Item = &str> {
     let in_term = |c: char| c.is_alphanumeric() || is_combining_mark(c);
-    let terms = folded.split(|c| !in_term(c)).filter(|term| !term.is_empty());
-    terms.map(|term| cut(term, MAX_TERM).to_owned()).collect()
+    folded.split(move |c| !in_term(c)).filter(|term| !term.is_empty()).map(|term| cut(term, MAX_TERM))
+}
+
+/// Returns a text in lower case and without accents, so that `Zürich` is `zurich`.
+fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    text.nfkd().filter(|c| !is_accent(*c)).flat_map(char::to_lowercase).map(final_sigma).nfc().collect()
 }
 
 /// The marks that Latin, Greek and Cyrillic letters carry. Those of other scripts are parts of their words.
@@ -62,7 +62,14 @@ pub(crate) fn searchable(kind: u16, tags: &[Vec<String>], content: &str) -> Opti
             }
         }
         text.push_str(content);
-        let mut joined = terms(cut(&text, MAX_TEXT)).join(" ");
+        let folded = fold(cut(&text, MAX_TEXT));
+        let mut joined = String::with_capacity(folded.len());
+        for term in terms(&folded) {
+            if !joined.is_empty() {
+                joined.push(' ');
+            }
+            joined.push_str(term);
+        }
         joined.truncate(cut(&joined, MAX_TEXT).len());
         joined
     })
@@ -75,9 +82,15 @@ pub(crate) fn searchable(kind: u16, tags: &[Vec<String>], content: &str) -> Opti
 pub(crate) fn search_terms(search: &str) -> Option<Vec<String>> {
     let mut words = search.split_whitespace().filter(|word| !is_extension(word)).peekable();
     words.peek()?;
-    let mut seen = HashSet::new();
-    let terms = words.flat_map(terms).filter(|term| seen.insert(term.clone()));
-    Some(terms.take(MAX_TERMS).collect())
+    let mut wanted: Vec<String> = Vec::new();
+    for word in words.map(fold) {
+        for term in terms(&word) {
+            if wanted.len() < MAX_TERMS && !wanted.iter().any(|known| known == term) {
+                wanted.push(term.to_owned());
+            }
+        }
+    }
+    Some(wanted)
 }
 
 /// Returns true for `key:value`. Addresses (`https://relay.example`, `nostr:npub1...`) and times (`12:30`) are words.
@@ -146,7 +159,7 @@ mod tests {
             (" \u{301} - ", &[]),
         ];
         for (text, wanted) in table {
-            assert_eq!(terms(text), wanted, "{text}");
+            assert_eq!(terms(&fold(text)).collect::<Vec<_>>(), wanted, "{text}");
         }
     }
 
@@ -172,8 +185,10 @@ mod tests {
     proptest! {
         #[test]
         fn terms_of_terms_are_the_same(text: String) {
-            let once = terms(&text);
-            prop_assert_eq!(terms(&once.join(" ")), once.clone());
+            let folded = fold(&text);
+            let once: Vec<&str> = terms(&folded).collect();
+            let again = fold(&once.join(" "));
+            prop_assert_eq!(terms(&again).collect::<Vec<_>>(), once.clone());
             prop_assert!(once.iter().all(|term| term.len() <= MAX_TERM && !term.contains([' ', '\'', '\\', '\0', '"'])));
         }
     }
