@@ -238,9 +238,7 @@ const DUE_TOO_LATE: [&str; 4] = [
 const MARKS: &str = "select 1 from (select 1 as one from relay where checked_at > $1 or discovered_at > $1 or last_seen_at > $1 \
      or check_due_at > $2 or sync_due_at > $2 \
      union all select 1 from coverage where until > $1 or proven_at > $1 \
-     union all select 1 from gap where until > $1 or tried_at > $1 \
-     union all select 1 from outbox where queued_at > $1 or due_at > $2 \
-     union all select 1 from job where received_at > $1) marks limit 1";
+     union all select 1 from gap where until > $1 or tried_at > $1) marks limit 1";
 
 /// How far a claim that was made by a clock ahead of `$1` can be trusted. It was made after the relay became known, and what a
 /// relay held then is proven up to about a day before: a claim does not say when that was in fact.
@@ -583,8 +581,8 @@ impl<D: Database> Ledger for D {
     }
 
     async fn clamp_future(&self, now: i64, longest_wait: i64) -> Result<u64> {
-        // A clock that was ahead leaves a mark here. The tables of these are small; that of checks is not, and has no
-        // index by time.
+        // A clock that was ahead leaves a mark here. These tables are small; those of checks, jobs and what is sent are not,
+        // and have no index by time.
         let marks = self.rows(MARKS, args![now, now.saturating_add(longest_wait)]).await?;
         if marks.is_empty() {
             return Ok(0);

@@ -70,6 +70,7 @@ retrying! {
         Always claim(task: Task, query: &RelayQuery, lease: Lease) -> Vec<Relay>;
         Always renew(task: Task, url: &str, lease: Lease) -> bool;
         Always release(task: Task, url: Option<&str>, holder: i64) -> ();
+        Always resign(holder: i64) -> ();
         Always lead(name: &str, lease: Lease) -> bool;
         Always relay(url: &str) -> Option<Relay>;
         Always record_check(relay: (&str, Network), check: &CheckRecord) -> ();
@@ -86,6 +87,7 @@ retrying! {
         Always states(service: &str, kind: &str) -> BTreeMap<String, String>;
         Always set_state(service: &str, kind: &str, key: &str, value: &str) -> ();
         Always enqueue(outgoing: &[Outgoing], now: i64) -> ();
+        Always enqueue_with_state(aftermath: &Aftermath, now: i64) -> ();
         Always due_relays(now: i64) -> Vec<(String, Lane)>;
         Always due_outgoing(relay: &str, lane: Lane, now: i64, limit: i64) -> Vec<Outgoing>;
         Always delivered(ended: &[(Outgoing, Delivery)], now: i64) -> ();
