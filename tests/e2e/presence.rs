@@ -1,9 +1,15 @@
 //! Whether the agent is there: heartbeats, pings, and an announcement that does not outlive it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use brotr::publish::Publisher;
 use brotr_tests::Signal;
 use nostr::{EventBuilder, Keys, Kind, PublicKey, Tag};
 use serde_json::json;
 
+use super::faults::place_with;
 use super::main_job::{Client, relay};
 use super::program::{Place, soon};
 use super::schema::assert_sound;
@@ -49,6 +55,32 @@ async fn it_says_that_it_is_there_and_that_it_leaves() {
         tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     }
     relay.shutdown();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hearts_beat_only_while_jobs_are_served() {
+    let place = place_with("dvm: {relays: [\"ws://127.0.0.1:9\"]}").await;
+    let (agent, publisher) = (place.agent.clone(), Publisher::new(&place.agent));
+    let dvm = Arc::new(brotr::jobs::dvm(&agent, None));
+    let serves = Arc::new(AtomicBool::new(false));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (told, count) = (serves.clone(), asked.clone());
+    let does = move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        told.load(Ordering::Relaxed)
+    };
+    let beats = brotr::publish::beat(agent.clone(), publisher, dvm, Duration::from_millis(20), does);
+    let waiting = async || !agent.archive.due_relays(brotr::agent::now()).await.expect("asked").is_empty();
+    let story = async {
+        soon(20, "five turns", async || (asked.load(Ordering::Relaxed) >= 5).then_some(())).await;
+        assert!(!waiting().await, "nobody answers jobs");
+        serves.store(true, Ordering::Relaxed);
+        soon(20, "beat", async || waiting().await.then_some(())).await;
+    };
+    tokio::select! {
+        ended = beats => panic!("{ended:?}"),
+        () = story => {}
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
