@@ -149,5 +149,9 @@ mod tests {
         distinct.dedup();
         assert_eq!(distinct.len(), canonical.len());
         assert!((40..80).contains(&distinct.len()), "{}", distinct.len());
+        // Closed in 2026.
+        for gone in ["relay.damus.io", "relay.nostr.band", "nostr.fmt.wiz.biz", "relay.nostr.bg"] {
+            assert!(!canonical.iter().any(|url| url.contains(gone)), "{gone}");
+        }
     }
 }
