@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use brotr_storage::Network;
+use tokio::sync::watch;
 
 /// Other hosts that must fail to answer before an outage is assumed. Where fewer are known there is no evidence, and what a check
 /// found is recorded.
@@ -58,6 +59,8 @@ struct Line {
 #[derive(Debug, Clone, Default)]
 pub struct Outage {
     lines: Arc<Mutex<BTreeMap<&'static str, Line>>>,
+    /// Told of each answer.
+    heard: Arc<watch::Sender<()>>,
 }
 
 impl Outage {
@@ -75,10 +78,17 @@ impl Outage {
             }
             line.out_since.take_if(|since| at > *since)
         });
+        self.heard.send_replace(());
         if let Some(since) = ended {
             let seconds = since.elapsed().as_secs();
             tracing::info!(%network, host, seconds, "relays answer again: our own outage is over");
         }
+    }
+
+    /// Returns a receiver that is told of each answer from now on: a check that failed may be judged anew.
+    #[must_use]
+    pub fn listen(&self) -> watch::Receiver<()> {
+        self.heard.subscribe()
     }
 
     /// Judges a failed check.

@@ -16,6 +16,8 @@ use crate::outage::{ENOUGH, Failure, Verdict};
 const ASKED: usize = ENOUGH + 2;
 /// Relays among which they are chosen.
 const CHOICE: i64 = 1_000;
+/// How long a failed check waits for an answer of another relay that is being checked.
+const MOMENT: Duration = Duration::from_secs(1);
 /// How often others are asked while an outage is assumed.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -30,8 +32,18 @@ impl Monitor {
         }
         let (began, ended) = silent;
         let failure = Failure { network, host: address.host(), began, ended };
-        if outage.judge(&failure) != Verdict::Ask {
-            return Ok(outage.judge(&failure) == Verdict::Ours);
+        let mut answers = outage.listen();
+        let judged = async {
+            loop {
+                match outage.judge(&failure) {
+                    Verdict::Ask => drop(answers.changed().await),
+                    verdict => return verdict,
+                }
+            }
+        };
+        // Where many relays are checked, another one answers in a moment, and none needs to be asked.
+        if let Ok(verdict) = tokio::time::timeout(MOMENT, judged).await {
+            return Ok(verdict == Verdict::Ours);
         }
         // Of many checks that fail at once one asks, and the others hear the answer.
         let _one = self.asking.lock().await;
