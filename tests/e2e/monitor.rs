@@ -403,7 +403,7 @@ async fn what_a_relay_does_not_take_holds_up_nothing_else() {
         // The relay has an event before its OK is recorded, so the records are what is awaited.
         let others = program::soon(40, "delivery of the other five", async || {
             let sent = &place.agent.archive.deliveries().await.expect("asked")[0];
-            (sent.accepted == 5).then(|| sent.waiting)
+            (sent.accepted == 5).then_some(sent.waiting)
         });
         let waiting = tokio::select! {
             ended = deliver(place.agent.clone(), publisher.clone(), voice.clone()) => panic!("{ended:?}"),
