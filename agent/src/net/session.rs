@@ -372,11 +372,6 @@ impl Session {
         }
     }
 
-    /// Sends an event and waits for the OK that is about it.
-    pub async fn publish(&mut self, event: &nostr::Event) -> Verdict {
-        self.tell("EVENT", event).await
-    }
-
     /// Sends an event and waits up to `patience` for its OK, or for the event itself on a subscription opened for it: some
     /// relays pass events on and never send OK. Returns the time from sending the event as well.
     pub async fn publish_watched(&mut self, event: &nostr::Event, patience: Duration) -> (Verdict, Duration) {
@@ -436,16 +431,7 @@ impl Session {
 
     /// Says who we are (NIP-42), with an event of kind 22242 about the challenge.
     pub async fn authenticate(&mut self, event: &nostr::Event) -> Verdict {
-        self.tell("AUTH", event).await
-    }
-
-    /// How long a silent relay is waited for, where that is not as for all.
-    pub fn set_idle(&mut self, idle: Duration) {
-        self.idle = idle;
-    }
-
-    async fn tell(&mut self, what: &str, event: &nostr::Event) -> Verdict {
-        if let Err(end) = self.send(&serde_json::json!([what, event])).await {
+        if let Err(end) = self.send(&serde_json::json!(["AUTH", event])).await {
             return Verdict::Unanswered(end);
         }
         let id = event.id.to_hex();
@@ -463,6 +449,11 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// How long a silent relay is waited for, where that is not as for all.
+    pub fn set_idle(&mut self, idle: Duration) {
+        self.idle = idle;
     }
 
     /// Hangs up as the protocol wants it, without waiting for a relay that does not.
