@@ -53,6 +53,8 @@ struct Line {
     answers: [Option<(String, Instant)>; 2],
     /// When the outage was noticed, if there is one.
     out_since: Option<Instant>,
+    /// When the last one was over.
+    out_until: Option<Instant>,
 }
 
 /// A shared record of who answers. Cloning gives another handle to it.
@@ -76,7 +78,9 @@ impl Outage {
                 Some((known, last)) if known == host => *last = at.max(*last),
                 _ => *second = first.replace((host.to_owned(), at)),
             }
-            line.out_since.take_if(|since| at > *since)
+            let since = line.out_since.take_if(|since| at > *since)?;
+            line.out_until = Some(at);
+            Some(since)
         });
         self.heard.send_replace(());
         if let Some(since) = ended {
@@ -99,7 +103,8 @@ impl Outage {
             let witness = |answer: &Option<(String, Instant)>| {
                 answer.as_ref().is_some_and(|(host, at)| host != failure.host && *at >= middle)
             };
-            if line.out_since.is_some() {
+            let was_out = line.out_until.is_some_and(|until| failure.began <= until);
+            if line.out_since.is_some() || was_out {
                 Verdict::Ours
             } else if line.answers.iter().any(witness) {
                 Verdict::Relay
@@ -109,13 +114,16 @@ impl Outage {
         })
     }
 
-    /// Judges a failed check after `silent` other hosts were asked at `at`, of which none answered.
+    /// Judges a failed check after `silent` other hosts were asked, of which none answered. Asking began and ended at these times.
     #[must_use]
-    pub fn judge_asked(&self, network: Network, silent: usize, at: Instant) -> Verdict {
-        if silent < ENOUGH {
-            return Verdict::Relay;
-        }
-        if self.with(network, |line| line.out_since.replace(at)).is_none() {
+    pub fn judge_asked(&self, network: Network, silent: usize, [began, ended]: [Instant; 2]) -> Verdict {
+        let known = self.with(network, |line| {
+            // Somebody who was not asked may have answered meanwhile.
+            let heard = line.answers.iter().flatten().any(|(_, at)| *at >= began);
+            (silent >= ENOUGH && !heard).then(|| line.out_since.replace(ended).is_some())
+        });
+        let Some(known) = known else { return Verdict::Relay };
+        if !known {
             tracing::warn!(%network, silent, "no relay answers: assuming an outage of our own, nothing is recorded as down");
         }
         Verdict::Ours
@@ -171,14 +179,17 @@ mod tests {
         outage.answered(NET, "b", at(15));
         outage.answered(NET, "a", at(20));
         assert_eq!(outage.judge(&a), Verdict::Relay, "b answered, though a was heard last");
-        assert_eq!(outage.judge_asked(NET, ENOUGH - 1, at(21)), Verdict::Relay, "too few to tell");
-        assert_eq!((outage.judge_asked(NET, ENOUGH, at(21)), outage.is_out(NET)), (Verdict::Ours, true));
+        assert_eq!(outage.judge_asked(NET, ENOUGH - 1, [at(21), at(21)]), Verdict::Relay, "too few to tell");
+        assert_eq!(outage.judge_asked(NET, ENOUGH, [at(20), at(21)]), Verdict::Relay, "somebody answered meanwhile");
+        assert_eq!((outage.judge_asked(NET, ENOUGH, [at(21), at(21)]), outage.is_out(NET)), (Verdict::Ours, true));
         assert_eq!(outage.judge(&a), Verdict::Ours);
         assert!(outage.trouble().is_some_and(|why| why.contains("clearnet")) && !outage.is_out(Network::Tor));
         outage.answered(NET, "b", at(21));
         assert!(outage.is_out(NET), "an answer from before it was noticed");
         outage.answered(NET, "b", at(22));
         assert!(!outage.is_out(NET) && outage.trouble().is_none());
+        assert_eq!(outage.judge(&failure("a", at(20), at(23))), Verdict::Ours, "it began in the outage");
+        assert_eq!(outage.judge(&failure("a", at(23), at(33))), Verdict::Ask);
     }
 
     proptest! {
@@ -225,12 +236,14 @@ mod tests {
                             outage.answered(NET, &names[*other], at(ended));
                             outage.judge(&failed)
                         }
-                        None => outage.judge_asked(NET, others.len(), at(ended)),
+                        None => outage.judge_asked(NET, others.len(), [at(ended), at(ended)]),
                     };
                 }
                 let was_out = (began..=ended).all(|second| !works(second));
                 prop_assert!(!was_out || verdict == Verdict::Ours, "{host} from {began} to {ended}: {verdict:?}");
-                if (began..=ended).all(works) && !outage.is_out(NET) {
+                // That it was over was seen when the first host answered.
+                let over = outage.with(NET, |line| line.out_until.is_none_or(|until| at(began) > until));
+                if (began..=ended).all(works) && over && !outage.is_out(NET) {
                     prop_assert_eq!(verdict, Verdict::Relay, "{} from {} to {}", host, began, ended);
                 }
             }

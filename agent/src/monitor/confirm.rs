@@ -26,12 +26,12 @@ impl Monitor {
     pub(super) async fn is_ours(&self, relay: &Relay, address: &Address, silent: (Instant, Instant)) -> Result<bool> {
         let outage = &self.agent.outage;
         let network = relay.network;
-        // A relay that was down stays down, unless nothing can be told at all.
-        if relay.state == RelayState::Down {
-            return Ok(outage.is_out(network));
-        }
         let (began, ended) = silent;
         let failure = Failure { network, host: address.host(), began, ended };
+        // A relay that was down stays down, unless nothing can be told at all.
+        if relay.state == RelayState::Down {
+            return Ok(outage.judge(&failure) == Verdict::Ours);
+        }
         let mut answers = outage.listen();
         let judged = async {
             loop {
@@ -70,6 +70,7 @@ impl Monitor {
         others.retain(|(_, address)| hosts.insert(address.host().to_owned()));
         others.truncate(ASKED);
         let limit = dialer.limits(network).connect_timeout.get();
+        let began = Instant::now();
         let dials = others.into_iter().map(async |(_, address)| {
             // Waiting for a permit is bounded here, and counts as not asked.
             let dialed = tokio::time::timeout(limit * 2, dialer.dial(&address, Purpose::Visit)).await;
@@ -87,7 +88,7 @@ impl Monitor {
                 Ok(Err(_)) => silent += 1,
             }
         }
-        Ok(self.agent.outage.judge_asked(network, silent, Instant::now()))
+        Ok(self.agent.outage.judge_asked(network, silent, [began, Instant::now()]))
     }
 
     /// Asks again and again while an outage is assumed: no relay is checked meanwhile.
