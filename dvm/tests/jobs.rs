@@ -584,3 +584,14 @@ async fn a_job_waits_for_the_end_of_another_and_holds_nobody_up() {
     let late = brotr_storage::Job { request: unknown.as_json(), ..late };
     assert!(ran(&desk.dvm, &late).await.event.content.contains("ask for it first"));
 }
+
+#[tokio::test]
+async fn kinds_beyond_sixteen_bits_are_no_other_kinds() {
+    let desk = desk().await;
+    // 65,537 is 1 in sixteen bits, and there are three events of kind 1.
+    for filter in [r#"{"kinds":[65537]}"#, r##"[{"#kinds":[65537]}]"##, r#"{"kinds":[4294967297]}"#] {
+        let answer = desk.ask(filter, &[]).await;
+        let counted = answer.status == JobStatus::Answered;
+        assert!(!counted || answer.event.content == "0", "{filter}: {}", answer.event.content);
+    }
+}

@@ -72,19 +72,19 @@ impl Monitor {
         let limit = dialer.limits(network).connect_timeout.get();
         let began = Instant::now();
         let dials = others.into_iter().map(async |(_, address)| {
-            // Waiting for a permit is bounded here, and counts as not asked.
-            let dialed = tokio::time::timeout(limit * 2, dialer.dial(&address, Purpose::Visit)).await;
-            (address, dialed)
+            // A host without a free connection counts as not asked.
+            (tokio::time::timeout(limit * 2, dialer.dial(&address, Purpose::Visit)).await, address)
         });
         let mut dials: FuturesUnordered<_> = dials.collect();
         let mut silent = 0;
-        while let Some((address, dialed)) = dials.next().await {
+        while let Some((dialed, address)) = dials.next().await {
             match dialed {
                 Ok(Ok(_) | Err(DialError::Upgrade(_))) => {
                     self.agent.outage.answered(network, address.host(), Instant::now());
                     return Ok(Verdict::Relay);
                 }
-                Ok(Err(DialError::Way(_) | DialError::Unreachable(..))) | Err(_) => {}
+                Ok(Err(error)) if error.is_ours() || matches!(error, DialError::Unreachable(..)) => {}
+                Err(_) => {}
                 Ok(Err(_)) => silent += 1,
             }
         }

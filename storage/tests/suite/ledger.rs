@@ -529,15 +529,26 @@ pub(super) async fn what_one_agent_is_at_others_leave_alone(archive: Arc<dyn Arc
     assert!(!archive.lead("finder", lease(1, 60)).await.expect("asked"));
 }
 
-pub(super) async fn a_holder_claims_its_own_again(archive: Arc<dyn Archive>, _: String) {
+pub(super) async fn a_holder_gives_up_what_it_left_claimed(archive: Arc<dyn Archive>, _: String) {
     archive.add_relays(&[(RELAY.to_owned(), Network::Clearnet)], 1).await.expect("added");
     let query = RelayQuery { limit: 10, ..RelayQuery::default() };
     for task in [Task::Check, Task::Sync] {
         let claim =
             async |holder| archive.claim(task, &query, Lease { holder, seconds: 60 }).await.expect("asked").len();
-        assert_eq!(claim(1).await, 1);
-        assert_eq!((claim(2).await, claim(1).await, claim(2).await), (0, 1, 0), "to its holder and to nobody else");
+        assert_eq!((claim(1).await, claim(2).await), (1, 0));
+        // As a service does when it starts again after it was dropped in the middle of its work.
+        archive.release(task, None, 2).await.expect("released");
+        assert_eq!(claim(1).await, 0, "it is another one's to give up");
+        archive.release(task, None, 1).await.expect("released");
+        assert_eq!((claim(1).await, claim(2).await), (1, 0));
     }
+    // What it leads stays its own until it resigns.
+    let lease = |holder| Lease { holder, seconds: 60 };
+    assert!(archive.lead("finder", lease(1)).await.expect("asked"));
+    archive.release(Task::Check, None, 1).await.expect("released");
+    assert!(!archive.lead("finder", lease(2)).await.expect("asked"));
+    archive.resign(1).await.expect("resigned");
+    assert!(archive.lead("finder", lease(2)).await.expect("asked"));
 }
 
 /// Claims, groups of batches, removals and shutdowns lock many relays each.

@@ -104,7 +104,7 @@ suite!(
     what_holds_nul_is_not_found,
     who_was_answered_before_comes_first,
     what_one_agent_is_at_others_leave_alone,
-    a_holder_claims_its_own_again,
+    a_holder_gives_up_what_it_left_claimed,
     writers_of_the_same_relays_do_not_deadlock,
     a_result_is_held_back_until_it_is_paid_for,
     the_outbox_keeps_what_is_not_delivered,
