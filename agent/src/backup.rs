@@ -1,5 +1,7 @@
 //! The backups that are made while the daemon runs: one an interval, the newest few kept.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +19,8 @@ const PREFIX: &str = "brotr-";
 pub async fn run(agent: Agent) -> Result<()> {
     let config = &agent.config.backup;
     let directory = agent.config.backup_directory();
-    std::fs::create_dir_all(&directory).with_context(|| format!("failed to make {}", directory.display()))?;
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+    made.with_context(|| format!("failed to make {}", directory.display()))?;
     loop {
         let age = newest_age(&directory)?;
         let interval = config.interval.get();

@@ -1,8 +1,8 @@
 //! Where the secret key comes from, and how it is put down.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nostr::nips::nip19::{FromBech32, ToBech32};
@@ -114,7 +114,7 @@ pub fn encrypt(signer: &Signer, passphrase: &SecretString, path: &Path) -> Resul
 fn put_down(path: &Path, text: &str) -> Result<(), KeyError> {
     let write = || {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            std::fs::create_dir_all(parent)?;
+            DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         }
         // Written beside its place and then linked there: the file is whole or not there, and an existing one is
         // never replaced.

@@ -16,8 +16,11 @@ fn init_makes_a_place_to_run_in_and_leaves_it_alone_afterwards() {
     let first = place.run(&["init", "--json"]).ok().json();
     assert_eq!(first[0]["config_written"], true);
     assert!(first[0]["relays"].as_i64().expect("a count") >= 40);
-    let key = place.path().join("brotr-data/agent.key");
-    assert_eq!(std::fs::metadata(&key).expect("a key").permissions().mode() & 0o777, 0o600);
+    let mode = |name: &str| {
+        let found = std::fs::metadata(place.path().join(name));
+        found.unwrap_or_else(|e| panic!("{name}: {e}")).permissions().mode() & 0o777
+    };
+    assert_eq!(["brotr-data", "brotr-data/agent.key", "brotr-data/brotr.db"].map(mode), [0o700, 0o600, 0o600]);
     place.run(&["config", "check"]).ok();
     let mut config = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("written");
     config.push_str("# mine\n");

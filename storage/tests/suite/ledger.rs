@@ -177,7 +177,8 @@ pub(super) async fn uptime_is_a_share_of_time(archive: Arc<dyn Archive>, url: St
     let now = now();
     let (hour, day) = (3_600, 86_400);
     // Ages of checks, and what they found. A relay that is down is checked less and less often.
-    let table: [(&str, &[(i64, bool)], f64); 7] = [
+    type Checks<'a> = &'a [(i64, bool)];
+    let table: [(&str, Checks, f64); 7] = [
         ("flaky", &[(day, true), (day - 780, false), (18 * hour, false), (6 * hour, false)], 780.0 / 86_400.0),
         ("steady", &[(3 * hour, true), (2 * hour, true), (hour, true)], 1.0),
         ("once", &[(30, false)], 0.0),
