@@ -14,7 +14,7 @@ use crate::rows::{
     Outgoing, Overview, Progress, Relay, RelayQuery, RelayState, Task, Visit,
 };
 use crate::select::Dialect;
-use crate::{StorageError, claims};
+use crate::{StorageError, claims, future};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -156,6 +156,23 @@ fn relay(row: &Row) -> Result<Relay> {
     })
 }
 
+/// Forgets in which order events arrived before `$1`, as far as the finder has read them: it is the only reader that goes on
+/// from where it was after a restart. Its cursor counts a million places for each arrival.
+const FORGET_ARRIVALS: &str = "delete from arrival where at < $1 and n < (select cast(state_value as bigint) / 1048576 \
+    from service_state where service_name = 'finder' and state_type = 'cursor' and state_key = 'events' \
+    and state_value ~ '^[0-9]{1,18}$')";
+
+/// Locks all relays, or those that a holder claimed, in the order of their numbers. Every transaction that writes several
+/// does so: two that lock the same rows in different orders wait for each other. SQLite has one writer.
+pub(crate) async fn lock_relays(tx: &mut dyn Transaction, holder: Option<i64>) -> Result<()> {
+    if let Dialect::Postgres = tx.dialect() {
+        let sql = "select k from relay where cast($1 as bigint) is null or check_by = $1 or sync_by = $1 order by k \
+                   for no key update";
+        tx.rows(sql, args![holder]).await?;
+    }
+    Ok(())
+}
+
 /// Returns the number of a relay, which is added if it is not known.
 ///
 /// An insert comes only after the relay was looked up in vain: on PostgreSQL each takes a number from the sequence, even one
@@ -218,73 +235,6 @@ pub(crate) async fn write_outgoing(tx: &mut dyn Transaction, outgoing: &[Outgoin
             args![event, &one.relay, &one.body, one.slot.as_deref(), now, one.rank],
         )
         .await?;
-    }
-    Ok(())
-}
-
-/// Due times that are too far ahead (`$2`), or were set by a clock that was ahead of `$1`. They come before [`CLAMPED`], which
-/// removes the marks of such a clock.
-const DUE_TOO_LATE: [&str; 4] = [
-    "update relay set check_due_at = $1 where check_due_at > $2 or check_due_at > $1 and checked_at > $1",
-    "update relay set sync_due_at = $1 where sync_due_at > $2 or sync_due_at > $1 and k in \
-     (select relay from coverage where proven_at > $1 union select relay from gap where tried_at > $1)",
-    "update outbox set due_at = $1 where due_at > $2 or due_at > $1 and queued_at > $1",
-    "update job set begin_at = $1 where begin_at > $2 or begin_at > $1 and (received_at > $1 or begun_at > $1)",
-];
-
-/// Whether a clock that was ahead of `$1` left anything, or something is due too late (`$2`).
-const MARKS: &str = "select 1 from (select 1 as one from relay where checked_at > $1 or discovered_at > $1 or last_seen_at > $1 \
-     or check_due_at > $2 or sync_due_at > $2 \
-     union all select 1 from coverage where until > $1 or proven_at > $1 \
-     union all select 1 from gap where until > $1 or tried_at > $1) marks limit 1";
-
-/// How far a claim that was made by a clock ahead of `$1` can be trusted. It was made after the relay became known, and what a
-/// relay held then is proven up to about a day before: a claim does not say when that was in fact.
-macro_rules! trusted_until {
-    () => {
-        "(select case when r.discovered_at > $1 then -1 else r.discovered_at - 86400 end from relay r where r.k = coverage.relay)"
-    };
-}
-
-/// Everything else that cannot lie after `$1`. Of the checks of a relay that do, the newest stays.
-const CLAMPED: [&str; 16] = [
-    concat!("delete from coverage where (until > $1 or proven_at > $1) and since > ", trusted_until!()),
-    concat!(
-        "update coverage set until = ",
-        trusted_until!(),
-        " where (until > $1 or proven_at > $1) and until > ",
-        trusted_until!()
-    ),
-    "update coverage set proven_at = $1 where proven_at > $1",
-    "delete from gap where since > $1",
-    "update gap set until = $1 where until > $1",
-    "update gap set tried_at = $1 where tried_at > $1",
-    "delete from visit where at > $1 and exists \
-     (select 1 from visit v where v.relay = visit.relay and (v.at > visit.at or v.at = $1))",
-    "update visit set at = $1 where at > $1",
-    "update relay set checked_at = $1 where checked_at > $1",
-    "update relay set discovered_at = $1 where discovered_at > $1",
-    "update relay set first_seen_at = $1 where first_seen_at > $1",
-    "update relay set last_seen_at = $1 where last_seen_at > $1",
-    "update outbox set queued_at = $1 where queued_at > $1",
-    "update job set received_at = $1 where received_at > $1",
-    "update job set begun_at = $1 where begun_at > $1",
-    "update job set ended_at = $1 where ended_at > $1",
-];
-
-/// Forgets in which order events arrived before `$1`, as far as the finder has read them: it is the only reader that goes on
-/// from where it was after a restart. Its cursor counts a million places for each arrival.
-const FORGET_ARRIVALS: &str = "delete from arrival where at < $1 and n < (select cast(state_value as bigint) / 1048576 \
-    from service_state where service_name = 'finder' and state_type = 'cursor' and state_key = 'events' \
-    and state_value ~ '^[0-9]{1,18}$')";
-
-/// Locks all relays, or those that a holder claimed, in the order of their numbers. Every transaction that writes several
-/// does so: two that lock the same rows in different orders wait for each other. SQLite has one writer.
-async fn lock_relays(tx: &mut dyn Transaction, holder: Option<i64>) -> Result<()> {
-    if let Dialect::Postgres = tx.dialect() {
-        let sql = "select k from relay where cast($1 as bigint) is null or check_by = $1 or sync_by = $1 order by k \
-                   for no key update";
-        tx.rows(sql, args![holder]).await?;
     }
     Ok(())
 }
@@ -579,21 +529,11 @@ impl<D: Database> Ledger for D {
     }
 
     async fn clamp_future(&self, now: i64, longest_wait: i64) -> Result<u64> {
-        // A clock that was ahead leaves a mark here. These tables are small; those of checks, jobs and what is sent are not,
-        // and have no index by time.
-        let marks = self.rows(MARKS, args![now, now.saturating_add(longest_wait)]).await?;
-        if marks.is_empty() {
+        if !future::is_marked(self, now, longest_wait).await? {
             return Ok(0);
         }
         let mut tx = self.begin().await?;
-        lock_relays(tx.as_mut(), None).await?;
-        let mut changed = 0;
-        for sql in DUE_TOO_LATE {
-            changed += tx.execute(sql, args![now, now.saturating_add(longest_wait)]).await?;
-        }
-        for sql in CLAMPED {
-            changed += tx.execute(sql, args![now]).await?;
-        }
+        let changed = future::clamp(tx.as_mut(), now, longest_wait).await?;
         tx.commit().await?;
         Ok(changed)
     }

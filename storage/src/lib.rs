@@ -13,6 +13,7 @@ mod error;
 mod event;
 mod files;
 mod filter;
+mod future;
 mod jobs;
 mod ledger;
 mod longest;
