@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -15,12 +15,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use data_encoding::{BASE64, HEXLOWER};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use http_body_util::BodyExt;
 use ipnet::IpNet;
 use nostr::nips::nip98::{self, HttpMethod, verify_auth_header};
 use nostr::{EventId, JsonUtil, PublicKey, Timestamp, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::House;
@@ -29,6 +31,10 @@ use crate::inbound::Client;
 
 /// Answers that are larger are given without a tag.
 const TAGGED: usize = 8 << 20;
+/// Answers that are larger than this, in bytes, and how many of them are sent at a time; others wait this long for a place.
+const LARGE: usize = 256 << 10;
+const MAX_LARGE: usize = 24;
+const LARGE_WAIT: Duration = Duration::from_secs(5);
 /// A request is read and answered within this time, streams aside.
 const LONGEST: Duration = Duration::from_secs(60);
 /// How long an authorization (NIP-98) could be used again: it may be dated 30 s ahead and is taken for 60 s.
@@ -52,6 +58,7 @@ pub(super) struct Door {
     used: Mutex<HashMap<EventId, Instant>>,
     origins: Vec<String>,
     proxies: Vec<IpNet>,
+    large: Arc<Semaphore>,
 }
 
 impl Door {
@@ -76,6 +83,7 @@ impl Door {
             used: Mutex::default(),
             origins: http.cors.clone(),
             proxies: http.trusted_proxies.clone(),
+            large: Arc::new(Semaphore::new(MAX_LARGE)),
         })
     }
 
@@ -227,8 +235,9 @@ pub(super) async fn limit(
     timeout(LONGEST, next.run(request)).await.unwrap_or_else(|elapsed| late(elapsed).into_response())
 }
 
-/// Gives what is read a tag of its content, and nothing to who has that already.
-pub(super) async fn tag(request: Request, next: Next) -> Response {
+/// Gives what is read a tag of its content, and nothing to who has that already. Only so many large answers are on their way at a
+/// time, since each is in memory until its client has read it.
+pub(super) async fn tag(State(house): State<House>, request: Request, next: Next) -> Response {
     let (readable, had) = (request.method() == Method::GET, request.headers().get(header::IF_NONE_MATCH).cloned());
     let response = next.run(request).await;
     if !readable || response.status() != StatusCode::OK {
@@ -253,7 +262,20 @@ pub(super) async fn tag(request: Request, next: Next) -> Response {
         parts.headers.remove(header::CONTENT_LENGTH);
         return Response::from_parts(parts, Body::empty());
     }
-    Response::from_parts(parts, Body::from(body))
+    if body.len() <= LARGE {
+        return Response::from_parts(parts, Body::from(body));
+    }
+    match timeout(LARGE_WAIT, house.door.large.clone().acquire_owned()).await {
+        Ok(Ok(place)) => {
+            let body = Body::from(body).map_frame(move |frame| {
+                let _until_sent = &place;
+                frame
+            });
+            Response::from_parts(parts, Body::new(body))
+        }
+        _ => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many large answers are on their way: try again later")
+            .into_response(),
+    }
 }
 
 /// What every answer says: that nothing else may be loaded, who may read it from elsewhere.

@@ -80,7 +80,7 @@ pub async fn serve(
     let public = Router::new().merge(api::routes()).merge(page::routes());
     let router = public
         .route_layer(limit())
-        .layer(middleware::from_fn(door::tag))
+        .layer(middleware::from_fn_with_state(house.clone(), door::tag))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::render))

@@ -8,6 +8,7 @@ use brotr_storage::{Archive, Event, EventTerms, Search, StorageError, matches};
 use nostr::{EventId, Filter};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::view;
 
@@ -26,7 +27,7 @@ const BATCH_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) event: Event,
-    pub(super) json: Box<str>,
+    pub(super) json: Utf8Bytes,
     /// Split when the first search is compared with it.
     terms: OnceLock<EventTerms>,
 }

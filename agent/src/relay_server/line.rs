@@ -14,7 +14,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Bytes, Message};
+use tokio_tungstenite::tungstenite::{self, Bytes, Message, Utf8Bytes};
 
 use super::MAX_MESSAGE;
 use super::budget::Account;
@@ -97,22 +97,28 @@ impl Line {
         }
     }
 
-    /// Queues a message; [`Line::flush`] sends what is queued.
-    pub(super) async fn queue(&mut self, text: String) -> Result<(), Gone> {
-        self.queue_or(text, || ()).await
-    }
-
-    /// The same; calls `slow` if the socket takes long.
-    pub(super) async fn queue_or(&mut self, text: String, mut slow: impl FnMut()) -> Result<(), Gone> {
-        if text.len() <= FRAGMENT {
+    /// Queues an event for a subscription; calls `slow` if the socket takes long. A large event is not copied.
+    pub(super) async fn event(&mut self, name: &str, json: &Utf8Bytes, slow: impl FnMut()) -> Result<(), Gone> {
+        let mut text = format!("[\"EVENT\",{},", Value::from(name));
+        if json.len() <= FRAGMENT {
+            text.reserve(json.len() + 1);
+            text.push_str(json);
+            text.push(']');
             return self.put(Message::Text(text.into()), slow).await;
         }
-        let text = Bytes::from(text);
-        for start in (0..text.len()).step_by(FRAGMENT) {
-            let end = text.len().min(start + FRAGMENT);
-            let code = OpCode::Data(if start == 0 { Data::Text } else { Data::Continue });
-            let frame = Frame::message(text.slice(start..end), code, end == text.len());
-            self.put(Message::Frame(frame), &mut slow).await?;
+        self.fragments([text.into(), json.clone().into(), Bytes::from_static(b"]")], slow).await
+    }
+
+    /// Queues one message in fragments.
+    async fn fragments<const N: usize>(&mut self, parts: [Bytes; N], mut slow: impl FnMut()) -> Result<(), Gone> {
+        let cut = |part: &Bytes| -> Vec<Bytes> {
+            (0..part.len()).step_by(FRAGMENT).map(|start| part.slice(start..part.len().min(start + FRAGMENT))).collect()
+        };
+        let fragments: Vec<Bytes> = parts.iter().flat_map(cut).collect();
+        let last = fragments.len().saturating_sub(1);
+        for (n, bytes) in fragments.into_iter().enumerate() {
+            let code = OpCode::Data(if n == 0 { Data::Text } else { Data::Continue });
+            self.put(Message::Frame(Frame::message(bytes, code, n == last)), &mut slow).await?;
         }
         Ok(())
     }
@@ -122,8 +128,13 @@ impl Line {
         self.socket.start_send_unpin(message).map_err(|_| Gone)
     }
 
+    /// Queues a message; [`Line::flush`] sends what is queued.
     pub(super) async fn say(&mut self, message: Value) -> Result<(), Gone> {
-        self.queue(message.to_string()).await
+        let text = message.to_string();
+        match text.len() <= FRAGMENT {
+            true => self.put(Message::Text(text.into()), || ()).await,
+            false => self.fragments([text.into()], || ()).await,
+        }
     }
 
     pub(super) async fn ping(&mut self) -> Result<(), Gone> {

@@ -7,7 +7,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use nostr::Filter;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::answer::{Answer, weight};
 use super::budget::{Held, Use};
@@ -259,12 +259,12 @@ impl Session {
                 return Ok(Err("error: the relay is short of memory: try again later".into()));
             }
         }
-        let text = event_message(name, &event.to_json());
+        let json = Utf8Bytes::from(event.to_json());
         drop(event);
         if let Some(held) = &mut held {
-            held.try_resize(text.len());
+            held.try_resize(json.len());
         }
-        line.queue_or(text, || answer.slow_down()).await.map(Ok)
+        line.event(name, &json, || answer.slow_down()).await.map(Ok)
     }
 
     /// Sends what came in that a subscription asks for.
@@ -275,7 +275,7 @@ impl Session {
             Batch::Events(events, end) => {
                 *next = end;
                 for told in events.iter().filter(|told| wanted.iter().any(|one| one.matches(told))) {
-                    line.queue(event_message(name, &told.json)).await?;
+                    line.event(name, &told.json, || ()).await?;
                 }
                 Ok(Ok(()))
             }
@@ -284,16 +284,6 @@ impl Session {
             }
         }
     }
-}
-
-/// `["EVENT", name, event]`, with the event's JSON as it is.
-fn event_message(name: &str, event: &str) -> String {
-    let name = Value::from(name).to_string();
-    let mut text = String::with_capacity(name.len() + event.len() + 12);
-    for part in ["[\"EVENT\",", &name, ",", event, "]"] {
-        text.push_str(part);
-    }
-    text
 }
 
 /// What a filter takes in memory, about.
