@@ -9,7 +9,7 @@ use nostr::nips::nip98::{HttpData, HttpMethod};
 use nostr::{JsonUtil, Keys, Url};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::program::{Place, soon};
 
@@ -282,6 +282,39 @@ async fn who_asks_too_much_is_told_to_wait() {
         String::from_utf8_lossy(&said.stdout),
         String::from_utf8_lossy(&said.stderr)
     );
+    assert_eq!(house.daemon.end(Signal::TERM).0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_read_large_answers_slowly_take_little_memory() {
+    let place = Place::with("monitor: {enabled: false}\nsynchronizer: {enabled: false}\nfinder: {enabled: false}");
+    let text = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");
+    place
+        .write("brotr.yaml", &text.replace("listen: \"127.0.0.1:0\"", "listen: \"127.0.0.1:0\", max_connections: 100"));
+    let author = Keys::generate();
+    let list = (0..60).map(|n| events::at(&author, nostr::Kind::TextNote, 1_600_000_000 + n, &"x".repeat(100_000)));
+    let lines: Vec<String> = list.map(|event| event.as_json()).collect();
+    place.write("events.jsonl", &lines.join("\n"));
+    place.run(&["import", "events.jsonl"]).ok();
+    let house = House::start(&place);
+    let before = house.daemon.peak_memory_kib();
+    let ask = async || {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(16 << 10).expect("set");
+        let mut stream = socket.connect(house.address.parse().expect("an address")).await.expect("connected");
+        stream.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: here\r\n\r\n").await.expect("sent");
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.expect("an answer");
+        (String::from_utf8_lossy(&head[9..]).into_owned(), stream)
+    };
+    let answers = futures::future::join_all((0..60).map(|_| ask())).await;
+    let refused = answers.iter().filter(|(status, _)| status == "503").count();
+    let grown = house.daemon.peak_memory_kib().saturating_sub(before) >> 10;
+    println!("60 slow readers of 4 MiB each: {refused} refused, {grown} MiB");
+    assert!((20..60).contains(&refused) && grown < 400, "{refused} refused, {grown} MiB");
+    assert!(house.get("/api/v1/events?limit=1").await.status == 200, "small answers go on");
+    drop(answers);
+    soon(20, "large answer", async || (ask().await.0 == "200").then_some(())).await;
     assert_eq!(house.daemon.end(Signal::TERM).0, Some(0));
 }
 

@@ -1,6 +1,7 @@
 //! Who may come in, how often, and what every answer says of itself.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use data_encoding::{BASE64, HEXLOWER};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use http_body_util::BodyExt;
 use ipnet::IpNet;
 use nostr::nips::nip98::{self, HttpMethod, verify_auth_header};
 use nostr::{EventId, JsonUtil, PublicKey, Timestamp, Url};
@@ -31,10 +31,13 @@ use crate::inbound::Client;
 
 /// Answers that are larger are given without a tag.
 const TAGGED: usize = 8 << 20;
-/// Answers that are larger than this, in bytes, and how many of them are sent at a time; others wait this long for a place.
+/// Requests that are worked on at a time; more of them wait.
+const MAX_WORK: usize = 16;
+/// Answers larger than this, in bytes, and how many of them are sent at a time.
 const LARGE: usize = 256 << 10;
-const MAX_LARGE: usize = 24;
-const LARGE_WAIT: Duration = Duration::from_secs(5);
+const MAX_LARGE: usize = 16;
+/// A large answer is sent in pieces of this size, in bytes.
+const PIECE: usize = 32 << 10;
 /// A request is read and answered within this time, streams aside.
 const LONGEST: Duration = Duration::from_secs(60);
 /// How long an authorization (NIP-98) could be used again: it may be dated 30 s ahead and is taken for 60 s.
@@ -58,6 +61,7 @@ pub(super) struct Door {
     used: Mutex<HashMap<EventId, Instant>>,
     origins: Vec<String>,
     proxies: Vec<IpNet>,
+    work: Semaphore,
     large: Arc<Semaphore>,
 }
 
@@ -83,6 +87,7 @@ impl Door {
             used: Mutex::default(),
             origins: http.cors.clone(),
             proxies: http.trusted_proxies.clone(),
+            work: Semaphore::new(MAX_WORK),
             large: Arc::new(Semaphore::new(MAX_LARGE)),
         })
     }
@@ -232,7 +237,11 @@ pub(super) async fn limit(
         return response;
     }
     let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the request did not come, or was not answered, in time");
-    timeout(LONGEST, next.run(request)).await.unwrap_or_else(|elapsed| late(elapsed).into_response())
+    let answer = async {
+        let _place = house.door.work.acquire().await;
+        next.run(request).await
+    };
+    timeout(LONGEST, answer).await.unwrap_or_else(|elapsed| late(elapsed).into_response())
 }
 
 /// Gives what is read a tag of its content, and nothing to who has that already. Only so many large answers are on their way at a
@@ -265,16 +274,20 @@ pub(super) async fn tag(State(house): State<House>, request: Request, next: Next
     if body.len() <= LARGE {
         return Response::from_parts(parts, Body::from(body));
     }
-    match timeout(LARGE_WAIT, house.door.large.clone().acquire_owned()).await {
-        Ok(Ok(place)) => {
-            let body = Body::from(body).map_frame(move |frame| {
-                let _until_sent = &place;
-                frame
+    match house.door.large.clone().try_acquire_owned() {
+        Ok(place) => {
+            parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
+            // In pieces, so that the place is held until the last of them was taken.
+            let pieces = (0..body.len()).step_by(PIECE).map(move |start| {
+                let _place = &place;
+                Ok::<_, Infallible>(body.slice(start..body.len().min(start + PIECE)))
             });
-            Response::from_parts(parts, Body::new(body))
+            Response::from_parts(parts, Body::from_stream(futures::stream::iter(pieces)))
         }
-        _ => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many large answers are on their way: try again later")
-            .into_response(),
+        Err(_) => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many large answers are on their way: try again later")
+                .into_response()
+        }
     }
 }
 
