@@ -286,10 +286,11 @@ impl AsyncWrite for Unstalled {
 /// Raises the limit of open files as far as it may be raised.
 pub(crate) fn raise_open_files() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current.is_some() && current != maximum {
-        if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-            tracing::warn!(%error, "failed to raise the limit of open files");
-        }
+    if current.is_some()
+        && current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!(%error, "failed to raise the limit of open files");
     }
 }
 

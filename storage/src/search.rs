@@ -122,21 +122,42 @@ impl Search {
     #[must_use]
     pub fn matches(&self, event: &EventTerms) -> bool {
         let Some(wanted) = &self.0 else { return true };
-        !wanted.is_empty() && wanted.iter().all(|term| event.0.contains(term))
+        !wanted.is_empty() && wanted.iter().all(|term| event.contains(term))
     }
 }
 
 /// The terms of an event that is compared with many searches: none if its kind is not searched.
+///
+/// It takes little more memory than the text: a set of strings would take several times as much.
 #[derive(Debug)]
-pub struct EventTerms(HashSet<String>);
+pub struct EventTerms {
+    text: String,
+    /// Where each term starts, sorted by the terms.
+    starts: Vec<usize>,
+}
 
 impl EventTerms {
     /// Splits the text of an event.
     #[must_use]
     pub fn of(event: &Event) -> Self {
         let text = searchable(event.kind, &event.tags, &event.content).unwrap_or_default();
-        Self(text.split(' ').map(str::to_owned).collect())
+        let ends = text.match_indices(' ').map(|(at, _)| at + 1);
+        let mut starts: Vec<usize> = std::iter::once(0).chain(ends).collect();
+        starts.sort_unstable_by_key(|start| term_at(&text, *start));
+        starts.dedup_by_key(|start| term_at(&text, *start));
+        starts.shrink_to_fit();
+        Self { text, starts }
     }
+
+    fn contains(&self, term: &str) -> bool {
+        self.starts.binary_search_by(|start| term_at(&self.text, *start).cmp(term)).is_ok()
+    }
+}
+
+/// The term that starts at a place of a text whose terms are separated by spaces.
+fn term_at(text: &str, start: usize) -> &str {
+    let rest = &text[start..];
+    rest.split_once(' ').map_or(rest, |(term, _)| term)
 }
 
 #[cfg(test)]

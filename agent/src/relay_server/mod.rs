@@ -46,7 +46,7 @@ pub(crate) const MAX_NAME: usize = 64;
 /// A query of a client is ended after this time.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The feed of what comes in takes this fraction of `relay.memory`; the rest is the budget of the clients.
-const FEED: usize = 8;
+const FEED: usize = 4;
 
 #[derive(Clone)]
 struct Server {
