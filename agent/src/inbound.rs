@@ -32,7 +32,7 @@ use crate::config::Config;
 /// A client must send the headers of a request within this time, also of the next one on a kept connection.
 const HEADERS: Duration = Duration::from_secs(10);
 /// The largest head of a request, in bytes.
-const MAX_HEAD: usize = 32 << 10;
+const MAX_HEAD: usize = 64 << 10;
 /// A write that makes no progress for this long closes the connection.
 const STALLED: Duration = Duration::from_secs(10);
 /// Pause after an accept that failed for lack of descriptors or memory.

@@ -2,8 +2,6 @@
 //!
 //! The databases would split and fold text in their own ways. Here it is split once, and they are given the terms.
 
-use std::collections::HashSet;
-
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
