@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, ToSql, params_from_iter};
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 
 use super::functions;
@@ -196,17 +195,17 @@ impl WriterConnection {
     }
 }
 
-/// Runs what may wait for the disk or for a lock of another process, without keeping the runtime's worker from other tasks.
-///
-/// A runtime with a single thread, and a thread of our own, have no other tasks to hand over.
-fn blocking<T>(run: impl FnOnce() -> T) -> T {
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(run),
-        _ => run(),
-    }
+/// Runs what may wait for the disk or for a lock of another process on a thread that may wait.
+async fn blocking<T: Send + 'static>(
+    run: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    tokio::task::spawn_blocking(run).await.map_err(|_| StorageError::Closed)?
 }
 
 /// A transaction that holds the write lock from its start: a lock taken later would not wait but fail.
+///
+/// To begin waits for locks of other processes, and a commit may fold the log into the file: both run on threads that may wait.
+/// The statements between are short and run where they are called.
 #[derive(Debug)]
 pub(super) struct SqliteTransaction(OwnedMutexGuard<Option<Connection>>);
 
@@ -219,7 +218,7 @@ impl SqliteTransaction {
 
     pub(super) async fn begin(writer: &WriterConnection) -> Result<Self, StorageError> {
         let guard = writer.connection.clone().lock_owned().await;
-        blocking(|| Self::on(guard))
+        blocking(|| Self::on(guard)).await
     }
 
     pub(super) fn connection(&self) -> Result<&Connection, StorageError> {
@@ -246,16 +245,16 @@ impl Drop for SqliteTransaction {
 impl Transaction for SqliteTransaction {
     async fn execute(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64, StorageError> {
         let connection = self.connection()?;
-        blocking(|| Ok(connection.prepare_cached(&placed(sql))?.execute(params_from_iter(&args))? as u64))
+        Ok(connection.prepare_cached(&placed(sql))?.execute(params_from_iter(&args))? as u64)
     }
 
     async fn rows(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, StorageError> {
         let connection = self.connection()?;
-        Ok(blocking(|| rows(connection, sql, &args))?)
+        Ok(rows(connection, sql, &args)?)
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StorageError> {
-        blocking(|| self.commit_here())
+        blocking(|| self.commit_here()).await
     }
 
     fn dialect(&self) -> Dialect {
