@@ -57,7 +57,7 @@ impl Agent {
             None => brotr_storage::open(url, options).await?,
         };
         let ingest = Ingest::new(archive.clone());
-        let agent = Self {
+        Ok(Self {
             config: Arc::new(config),
             archive,
             signer,
@@ -66,10 +66,7 @@ impl Agent {
             archived: Arc::default(),
             holder: fastrand::i64(1..),
             outage: Outage::default(),
-        };
-        // The clock of the process before this one may have been ahead.
-        agent.pull_back(now()).await?;
-        Ok(agent)
+        })
     }
 
     /// Pulls back to `now` what a clock that was ahead dated in the future: coverage, checks and due times.
@@ -78,7 +75,11 @@ impl Agent {
     /// When the archive cannot be written.
     pub async fn pull_back(&self, now: i64) -> Result<()> {
         let longest = monitor::LONGEST_WAIT.max(self.config.monitor.interval.as_secs());
-        let longest = longest.max(self.config.synchronizer.interval.as_secs());
+        let synchronizer = &self.config.synchronizer;
+        let intervals = synchronizer.overrides.iter().filter_map(|one| one.interval).chain([synchronizer.interval]);
+        let longest = intervals.map(|interval| interval.as_secs()).fold(longest, i64::max);
+        // Rests differ by a part of themselves.
+        let longest = longest.saturating_add(longest / 4);
         let rows = self.archive.clamp_future(now, longest).await?;
         if rows > 0 {
             tracing::warn!(rows, "coverage, checks and due times that lay in the future were pulled back to now");

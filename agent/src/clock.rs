@@ -12,12 +12,14 @@ use crate::agent::Agent;
 
 /// A difference up to this is drift, and followed at once. In milliseconds.
 const DRIFT: i64 = 2_000;
-/// The system's clock is followed forward after it was ahead by the same difference for this long,
+/// How long a jump forward must last before it is followed, in milliseconds.
 const AHEAD: i64 = 600_000;
-/// and back after this: what is dated in the future is worse than work that is done twice.
+/// The same of a jump back. It is followed sooner, since dates in the future do more harm than work that is done twice.
 const BEHIND: i64 = 60_000;
-/// How often the clock is looked at.
-const LOOK: Duration = Duration::from_secs(5);
+/// How long after the start the clock counts as set.
+const SETTLED: Duration = Duration::from_secs(120);
+/// How often the clock is read.
+const TICK: Duration = Duration::from_secs(5);
 
 static CLOCK: Mutex<Clock> = Mutex::new(Clock { anchor: None, suspected: None, followed: None });
 
@@ -33,7 +35,10 @@ pub fn now() -> i64 {
 /// # Errors
 /// Never; what the archive refuses now is tried again.
 pub async fn watch(agent: Agent) -> Result<()> {
-    let (mut pull_back, mut suspected) = (false, None);
+    // The clock of a process before this one may have been ahead. That is judged once our own has settled: after a start
+    // without a network it may be behind until it is set.
+    let (mut pull_back, mut suspected) = (true, None);
+    let started = tokio::time::Instant::now();
     loop {
         let at = now();
         let (seen, followed) = {
@@ -50,13 +55,13 @@ pub async fn watch(agent: Agent) -> Result<()> {
             tracing::warn!(seconds = difference / 1_000, "the system's new time is used from now on");
             pull_back |= difference < 0;
         }
-        if pull_back {
+        if pull_back && seen.is_none() && started.elapsed() >= SETTLED {
             match agent.pull_back(at).await {
                 Ok(()) => pull_back = false,
                 Err(error) => tracing::warn!(%error, "failed to pull back what is dated in the future"),
             }
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(TICK).await;
     }
 }
 

@@ -141,8 +141,8 @@ pub trait Ledger: Send + Sync {
     /// The same relays with what their last checks found.
     async fn overview(&self, query: &RelayQuery) -> Result<Vec<Overview>>;
 
-    /// Claims relays that are due for a task, those due longest first, by the clock of the database. No other holder gets them
-    /// until the lease expires or is released; the same holder can claim them again, so that it never locks itself out.
+    /// Claims relays that are due for a task, those due longest first, by the clock of the database. Nobody gets them again until the
+    /// lease expires or is released. A service that starts again releases what it had claimed, see [`Ledger::release`].
     async fn claim(&self, task: Task, query: &RelayQuery, lease: Lease) -> Result<Vec<Relay>>;
 
     /// Makes the lease of a relay longer, from now on; `false` when it is no longer this one's.

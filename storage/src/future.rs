@@ -1,14 +1,20 @@
 //! Repairs what was written while a clock was ahead: nothing that happened lies in the future.
+//!
+//! Clocks of several machines differ by seconds. What lies less than [`SKEW`] ahead was written by such a clock: it is moved
+//! back to now and trusted otherwise.
 
 use crate::StorageError;
 use crate::database::{Database, Transaction, args};
 use crate::ledger::lock_relays;
 
+/// Seconds by which clocks may differ without one of them being wrong.
+const SKEW: i64 = 600;
+
 /// Due times that are too far ahead (`$2`), or were set by a clock that was ahead of `$1`. They come before [`CLAMPED`], which
 /// removes the marks of such a clock.
 const DUE_TOO_LATE: [&str; 4] = [
     "update relay set check_due_at = $1 where check_due_at > $2 or check_due_at > $1 and checked_at > $1",
-    "update relay set sync_due_at = $1 where sync_due_at > $2 or sync_due_at > $1 and k in \
+    "update relay set sync_due_at = $1 where sync_due_at > $2 and sync_due_at < 9223372036854775807 or sync_due_at > $1 and k in \
      (select relay from coverage where proven_at > $1 union select relay from gap where tried_at > $1)",
     "update outbox set due_at = $1 where due_at > $2 or due_at > $1 and queued_at > $1",
     "update job set begin_at = $1 where begin_at > $2 or begin_at > $1 and (received_at > $1 or begun_at > $1)",
@@ -16,7 +22,7 @@ const DUE_TOO_LATE: [&str; 4] = [
 
 /// Whether a clock that was ahead of `$1` left anything, or something is due too late (`$2`).
 const MARKS: &str = "select 1 from (select 1 as one from relay where checked_at > $1 or discovered_at > $1 or last_seen_at > $1 \
-     or check_due_at > $2 or sync_due_at > $2 \
+     or check_due_at > $2 or sync_due_at > $2 and sync_due_at < 9223372036854775807 \
      union all select 1 from coverage where until > $1 or proven_at > $1 \
      union all select 1 from gap where until > $1 or tried_at > $1) marks limit 1";
 
@@ -28,8 +34,9 @@ macro_rules! trusted_until {
     };
 }
 
-/// Everything else that cannot lie after `$1`. Of the checks of a relay that do, the newest stays.
-const CLAMPED: [&str; 16] = [
+/// Claims that were made by a clock that was ahead of `$1` (now and the skew), as far as they are not trusted. They come before
+/// [`CLAMPED`].
+const UNTRUSTED: [&str; 2] = [
     concat!("delete from coverage where (until > $1 or proven_at > $1) and since > ", trusted_until!()),
     concat!(
         "update coverage set until = ",
@@ -37,6 +44,12 @@ const CLAMPED: [&str; 16] = [
         " where (until > $1 or proven_at > $1) and until > ",
         trusted_until!()
     ),
+];
+
+/// Everything else that cannot lie after `$1`. Of the checks of a relay that do, the newest stays.
+const CLAMPED: [&str; 16] = [
+    "delete from coverage where since > $1",
+    "update coverage set until = $1 where until > $1",
     "update coverage set proven_at = $1 where proven_at > $1",
     "delete from gap where since > $1",
     "update gap set until = $1 where until > $1",
@@ -67,6 +80,9 @@ pub(crate) async fn clamp(tx: &mut dyn Transaction, now: i64, longest_wait: i64)
     let mut changed = 0;
     for sql in DUE_TOO_LATE {
         changed += tx.execute(sql, args![now, now.saturating_add(longest_wait)]).await?;
+    }
+    for sql in UNTRUSTED {
+        changed += tx.execute(sql, args![now.saturating_add(SKEW)]).await?;
     }
     for sql in CLAMPED {
         changed += tx.execute(sql, args![now]).await?;

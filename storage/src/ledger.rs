@@ -529,6 +529,14 @@ impl<D: Database> Ledger for D {
     }
 
     async fn clamp_future(&self, now: i64, longest_wait: i64) -> Result<u64> {
+        // Several agents share a PostgreSQL database, and its clock.
+        let now = match self.dialect() {
+            Dialect::Sqlite => now,
+            Dialect::Postgres => {
+                let rows = self.rows(concat!("select ", postgres_clock!()), args![]).await?;
+                now.max(rows.first().map_or(Ok(now), |row| row.int(0))?)
+            }
+        };
         if !future::is_marked(self, now, longest_wait).await? {
             return Ok(0);
         }

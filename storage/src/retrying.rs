@@ -67,13 +67,13 @@ retrying! {
         Always add_relays(relays: &[(String, Network)], now: i64) -> usize;
         Always relays(query: &RelayQuery) -> Vec<Relay>;
         Always overview(query: &RelayQuery) -> Vec<Overview>;
-        Always claim(task: Task, query: &RelayQuery, lease: Lease) -> Vec<Relay>;
+        RolledBack claim(task: Task, query: &RelayQuery, lease: Lease) -> Vec<Relay>;
         Always renew(task: Task, url: &str, lease: Lease) -> bool;
         Always release(task: Task, url: Option<&str>, holder: i64) -> ();
         Always resign(holder: i64) -> ();
         Always lead(name: &str, lease: Lease) -> bool;
         Always relay(url: &str) -> Option<Relay>;
-        Always record_check(relay: (&str, Network), check: &CheckRecord) -> ();
+        RolledBack record_check(relay: (&str, Network), check: &CheckRecord) -> ();
         Always set_check_due(url: &str, due_at: i64) -> ();
         Always visits(url: &str, since: i64, limit: i64) -> Vec<Visit>;
         Always forget_visits(before: i64) -> u64;
@@ -90,7 +90,7 @@ retrying! {
         Always enqueue_with_state(aftermath: &Aftermath, now: i64) -> ();
         Always due_relays(now: i64) -> Vec<(String, Lane)>;
         Always due_outgoing(relay: &str, lane: Lane, now: i64, limit: i64) -> Vec<Outgoing>;
-        Always delivered(ended: &[(Outgoing, Delivery)], now: i64) -> ();
+        RolledBack delivered(ended: &[(Outgoing, Delivery)], now: i64) -> ();
         Always prune(before: i64) -> u64;
     }
 

@@ -10,6 +10,7 @@ use brotr::config::Check;
 use brotr::monitor::{Health, Monitor, Places, Plan, WriteTest, check};
 use brotr::net::Address;
 use brotr::publish::{Publisher, Voice, deliver};
+use brotr::supervisor::Pulse;
 use brotr_storage::{Network, Relay, RelayQuery, RelayState};
 use brotr_tests::dns::{Answer, TTL};
 use brotr_tests::tls::ORGANISATION;
@@ -278,7 +279,7 @@ async fn published(place: &Place, publisher: &Publisher, own: &ScriptedRelay, ki
         }
     };
     tokio::select! {
-        ended = deliver(place.agent.clone(), publisher.clone(), voice.clone()) => panic!("{ended:?}"),
+        ended = deliver(place.agent.clone(), publisher.clone(), voice.clone(), Pulse::default()) => panic!("{ended:?}"),
         () = sent => {}
     }
     voice.shutdown().await;
@@ -406,7 +407,7 @@ async fn what_a_relay_does_not_take_holds_up_nothing_else() {
             (sent.accepted == 5).then_some(sent.waiting)
         });
         let waiting = tokio::select! {
-            ended = deliver(place.agent.clone(), publisher.clone(), voice.clone()) => panic!("{ended:?}"),
+            ended = deliver(place.agent.clone(), publisher.clone(), voice.clone(), Pulse::default()) => panic!("{ended:?}"),
             waiting = others => waiting,
         };
         voice.shutdown().await;

@@ -146,7 +146,7 @@ async fn an_outage_of_ours_is_recorded_of_no_relay() {
     let voice = Voice::new(&agent);
     tokio::select! {
         ended = monitor::run(agent.clone(), publisher.clone(), Pulse::default()) => panic!("{ended:?}"),
-        ended = deliver(agent.clone(), publisher.clone(), voice.clone()) => panic!("{ended:?}"),
+        ended = deliver(agent.clone(), publisher.clone(), voice.clone(), Pulse::default()) => panic!("{ended:?}"),
         () = story => {}
     }
     voice.shutdown().await;

@@ -10,6 +10,7 @@ use crate::agent::{Agent, now};
 use crate::monitor::Monitor;
 use crate::net::Address;
 use crate::publish::{Publisher, Voice, deliver};
+use crate::supervisor::Pulse;
 
 /// What was measured is sent for so long before the command ends; the daemon sends the rest.
 const SENDING: std::time::Duration = std::time::Duration::from_secs(10);
@@ -64,7 +65,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
             anyhow::Ok(())
         };
         tokio::select! {
-            ended = deliver(agent.clone(), publisher.clone(), voice.clone()) => ended?,
+            ended = deliver(agent.clone(), publisher.clone(), voice.clone(), Pulse::default()) => ended?,
             ended = until_empty => ended?,
             () = tokio::time::sleep(SENDING) => {}
         }

@@ -131,10 +131,10 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         }
     }
     if seeks_jobs || !publisher.is_silent() {
-        let parts = (agent.clone(), publisher.clone(), voice.clone());
+        let parts = (agent.clone(), publisher.clone(), voice.clone(), supervisor.vitals().pulse("outbox"));
         supervisor.start("outbox", move || {
-            let (agent, publisher, voice) = parts.clone();
-            publish::deliver(agent, publisher, voice)
+            let (agent, publisher, voice, pulse) = parts.clone();
+            publish::deliver(agent, publisher, voice, pulse)
         });
         let parts = (agent.clone(), publisher.clone(), dvm.clone());
         supervisor.start("announcer", move || {

@@ -34,7 +34,7 @@ const MOST: u16 = 1_000;
 const PART: usize = 50;
 const MAX_PAGE: usize = 4 << 20;
 /// A body is at most so large.
-const MAX_BODY: usize = 256 << 10;
+pub(super) const MAX_BODY: usize = 256 << 10;
 /// Checks of one relay that are given one by one: of the last week at most.
 const SHOWN: i64 = 500;
 const A_WEEK: i64 = 7 * 86_400;

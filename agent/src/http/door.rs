@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::House;
+use super::{House, api::MAX_BODY};
 use crate::agent::Agent;
 use crate::inbound::Client;
 
@@ -38,6 +38,8 @@ const LARGE: usize = 256 << 10;
 const MAX_LARGE: usize = 16;
 /// A large answer is sent in pieces of this size, in bytes.
 const PIECE: usize = 32 << 10;
+/// The body of a request is read within this time, before the request takes a place.
+const BODY: Duration = Duration::from_secs(10);
 /// A request is read and answered within this time, streams aside.
 const LONGEST: Duration = Duration::from_secs(60);
 /// How long an authorization (NIP-98) could be used again: it may be dated 30 s ahead and is taken for 60 s.
@@ -238,8 +240,17 @@ pub(super) async fn limit(
     }
     let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the request did not come, or was not answered, in time");
     let answer = async {
+        // The body first: a client that is slow to send it keeps no place from others.
+        let (parts, body) = request.into_parts();
+        let body = match timeout(BODY, to_bytes(body, MAX_BODY)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(_)) => {
+                return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large").into_response();
+            }
+            Err(elapsed) => return late(elapsed).into_response(),
+        };
         let _place = house.door.work.acquire().await;
-        next.run(request).await
+        next.run(Request::from_parts(parts, Body::from(body))).await
     };
     timeout(LONGEST, answer).await.unwrap_or_else(|elapsed| late(elapsed).into_response())
 }

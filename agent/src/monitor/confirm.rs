@@ -92,13 +92,15 @@ impl Monitor {
     }
 
     /// Asks again and again while an outage is assumed: no relay is checked meanwhile.
-    pub(super) async fn watch_outage(&self) -> Result<()> {
+    pub(super) async fn watch_outage(&self) -> ! {
         loop {
             tokio::time::sleep(AGAIN).await;
             for network in self.agent.dialer.networks() {
                 if self.agent.outage.is_out(network) {
                     let _one = self.asking.lock().await;
-                    self.ask(network, None).await?;
+                    if let Err(error) = self.ask(network, None).await {
+                        super::later("ask other relays", &error).await;
+                    }
                 }
             }
         }

@@ -36,6 +36,7 @@ const WARM: &str = "warm since";
 /// Seconds until a relay is looked at again to whose network there was no way.
 const OURS_WAIT: i64 = 900;
 /// How often history is forgotten, and what is dark and not visited any more is withdrawn.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(10);
 const TIDY: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 /// Whoever visits relays.
@@ -245,22 +246,32 @@ pub async fn run(agent: Agent, publisher: Publisher, pulse: Pulse) -> Result<()>
     };
     let tidy = async {
         loop {
-            monitor.tidy().await?;
-            tokio::time::sleep(TIDY).await;
+            match monitor.tidy().await {
+                Ok(()) => tokio::time::sleep(TIDY).await,
+                Err(error) => later("tidy up", &error).await,
+            }
         }
     };
     let warm = async {
         loop {
-            monitor.warm_up().await?;
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            match monitor.warm_up().await {
+                Ok(()) => tokio::time::sleep(std::time::Duration::from_secs(1)).await,
+                Err(error) => later("look whether every relay was checked", &error).await,
+            }
         }
     };
     let rounds =
         Rounds { agent: &agent, task: Task::Check, concurrency: agent.config.monitor.concurrency, pulse: &pulse };
     tokio::select! {
         never = rounds.run(due, work) => match never {},
-        ended = tidy => ended,
-        ended = warm => ended,
-        ended = monitor.watch_outage() => ended,
+        never = tidy => never,
+        never = warm => never,
+        never = monitor.watch_outage() => never,
     }
+}
+
+/// Waits before what failed is tried again. The checks under way go on.
+async fn later(what: &str, error: &anyhow::Error) {
+    tracing::warn!(error = format!("{error:#}"), "failed to {what}, trying again in {} s", RETRY.as_secs());
+    tokio::time::sleep(RETRY).await;
 }

@@ -45,7 +45,7 @@ pub struct Connection {
     /// From the first packet to the end of the upgrade.
     pub opened_in: Duration,
     /// Given back when the connection is dropped.
-    pub permits: Permits,
+    pub permits: Option<Permits>,
 }
 
 /// What was seen on the way to an open WebSocket, as far as it came.
@@ -164,7 +164,7 @@ impl std::fmt::Debug for Dialer {
     }
 }
 
-/// The addresses to try, by turns of either family: where all of one family are dead, the other is tried soon.
+/// Orders addresses so that IPv4 and IPv6 alternate: where one family cannot be reached, the other is tried soon.
 fn alternating(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     let (v4, v6): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv4);
     let (mut v4, mut v6) = (v4.into_iter(), v6.into_iter());
@@ -311,10 +311,21 @@ impl Dialer {
     ) -> Result<Connection, DialError> {
         self.reaches(address.network())?;
         let permits = self.permit(address, purpose).await?;
+        self.dial_with(address, permits, trace).await
+    }
+
+    /// Opens a WebSocket in place of one that broke, on whose permits it is opened: nobody waits for permits that others in
+    /// the same position hold.
+    pub(super) async fn redial(&self, address: &Address, permits: Permits) -> Result<Connection, DialError> {
+        self.gate.until_ready().await;
+        self.dial_with(address, permits, &mut Trace::default()).await
+    }
+
+    async fn dial_with(&self, address: &Address, permits: Permits, trace: &mut Trace) -> Result<Connection, DialError> {
         let limit = self.limits(address.network()).connect_timeout.get();
         let began = Instant::now();
         let socket = timeout(limit, self.open(address, trace)).await.map_err(|_| DialError::Timeout(limit))??;
-        Ok(Connection { socket, opened_in: began.elapsed(), permits })
+        Ok(Connection { socket, opened_in: began.elapsed(), permits: Some(permits) })
     }
 
     async fn open(&self, address: &Address, trace: &mut Trace) -> Result<WebSocketStream<Box<dyn Stream>>, DialError> {

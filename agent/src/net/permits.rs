@@ -1,7 +1,7 @@
 //! The right to connect: a number of connections in all, on each network and to each host, and a rate of new ones.
 //!
 //! Connections that end soon and connections that stay open have budgets of their own, so that neither kind can keep
-//! the other out. No wait for a permit is unbounded.
+//! the other out. No wait for another connection to end is unbounded.
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
@@ -71,13 +71,14 @@ struct Lane {
 pub struct Permits {
     place: (String, Purpose),
     hosts: Arc<Hosts>,
-    _held: Vec<OwnedSemaphorePermit>,
+    held: Vec<OwnedSemaphorePermit>,
 }
 
 impl Drop for Permits {
     fn drop(&mut self) {
-        // The permit itself is dropped after this, so the last holder of a host finds two owners: the map and the permit.
-        self.hosts.remove_if(&self.place, |_, semaphore| Arc::strong_count(semaphore) <= 2);
+        self.held.clear();
+        // Nothing is remembered of a host that nobody is connected to, or waits for.
+        self.hosts.remove_if(&self.place, |_, semaphore| Arc::strong_count(semaphore) == 1);
     }
 }
 
@@ -108,14 +109,20 @@ impl Gate {
         self.hosts.get(&(host.to_owned(), purpose)).is_some_and(|host| host.available_permits() == 0)
     }
 
+    /// Waits until another connection may be opened by the dial rate.
+    pub(super) async fn until_ready(&self) {
+        self.rate.until_ready().await;
+    }
+
     /// Acquires the right to connect to a relay, waiting at most half a minute for other connections to end, and then
     /// for the dial rate.
     pub(super) async fn permit(&self, address: &Address, purpose: Purpose) -> Result<Permits, Busy> {
         let place = (address.host().to_owned(), purpose);
+        let mut permits = Permits { place: place.clone(), hosts: self.hosts.clone(), held: Vec::with_capacity(4) };
         let mut wanted = Vec::with_capacity(4);
         // The host comes first, so that waiting for it holds nothing that others need.
         if purpose != Purpose::Standing || !self.own.contains(address.as_str()) {
-            let host = self.hosts.entry(place.clone());
+            let host = self.hosts.entry(place);
             wanted.push(host.or_insert_with(|| Arc::new(Semaphore::new(purpose.per_host()))).clone());
         }
         if let Some(lane) = self.networks.iter().find(|lane| lane.network == address.network()) {
@@ -126,19 +133,20 @@ impl Gate {
         }
         wanted.push(self.all.clone());
         let held = match purpose {
-            Purpose::Live => wanted.into_iter().map(|one| one.try_acquire_owned().ok()).collect(),
+            Purpose::Live => wanted.into_iter().map(|one| one.try_acquire_owned().map_err(|_| Busy)).collect(),
             Purpose::Visit | Purpose::Standing => {
                 let all = async {
-                    let mut held = Vec::with_capacity(wanted.len());
+                    let mut held = Vec::with_capacity(4);
                     for one in wanted {
-                        held.push(one.acquire_owned().await.ok()?);
+                        held.push(one.acquire_owned().await.map_err(|_| Busy)?);
                     }
-                    Some(held)
+                    Ok(held)
                 };
-                timeout(self.longest_wait, all).await.ok().flatten()
+                timeout(self.longest_wait, all).await.unwrap_or(Err(Busy))
             }
         };
-        let permits = Permits { place, hosts: self.hosts.clone(), _held: held.ok_or(Busy)? };
+        permits.held = held?;
+        // This wait ends by itself: the rate is the operator's.
         self.rate.until_ready().await;
         Ok(permits)
     }

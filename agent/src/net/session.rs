@@ -166,10 +166,13 @@ impl Session {
     /// have signed is forgotten.
     ///
     /// # Errors
-    /// See [`DialError`]; the session is as it was.
+    /// See [`DialError`]; the session is of no use until this succeeds.
     pub async fn reopen(&mut self, dialer: &Dialer, address: &Address) -> Result<(), DialError> {
         let _ = tokio::time::timeout(CLOSING, self.connection.socket.close(None)).await;
-        let connection = dialer.dial(address, Purpose::Visit).await?;
+        let connection = match self.connection.permits.take() {
+            Some(permits) => dialer.redial(address, permits).await?,
+            None => dialer.dial(address, Purpose::Visit).await?,
+        };
         let (idle, subscriptions, received, sent) = (self.idle, self.subscriptions, self.received, self.sent);
         *self = Self { idle, subscriptions, received, sent, ..Self::of(dialer, address, connection) };
         Ok(())

@@ -27,7 +27,7 @@ type Socket = tokio_tungstenite::WebSocketStream<Box<dyn Stream>>;
 /// The sending half; it holds the connection's permits.
 struct Sending {
     sink: SplitSink<Socket, Message>,
-    _permits: Permits,
+    _permits: Option<Permits>,
 }
 
 impl Sink<SdkMessage> for Sending {

@@ -13,6 +13,7 @@ use super::{Publisher, Voice};
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
 use crate::net::Address;
+use crate::supervisor::Pulse;
 
 /// To one relay, so many in a row,
 const PAGE: i64 = 50;
@@ -35,7 +36,8 @@ pub const HERE: &str = "here";
 ///
 /// # Errors
 /// When the archive cannot be used.
-pub async fn deliver(agent: Agent, publisher: Publisher, voice: Voice) -> Result<()> {
+pub async fn deliver(agent: Agent, publisher: Publisher, voice: Voice, pulse: Pulse) -> Result<()> {
+    pulse.reset();
     let mut sending: JoinSet<((String, Lane), Result<()>)> = JoinSet::new();
     let mut busy = HashSet::new();
     let own: HashSet<String> = agent
@@ -51,6 +53,7 @@ pub async fn deliver(agent: Agent, publisher: Publisher, voice: Voice) -> Result
         for (place, lanes) in ours.into_iter().map(|p| (p, RELAYS)).chain(guests.into_iter().map(|p| (p, GUESTS))) {
             if busy.len() < lanes && busy.insert(place.clone()) {
                 let (agent, voice) = (agent.clone(), voice.clone());
+                pulse.begin();
                 sending.spawn(async move {
                     let ended = to_relay(&agent, &voice, &place.0, place.1).await;
                     (place, ended)
@@ -59,9 +62,14 @@ pub async fn deliver(agent: Agent, publisher: Publisher, voice: Voice) -> Result
         }
         tokio::select! {
             Some(ended) = sending.join_next() => {
+                pulse.end();
                 let (place, ended) = ended?;
                 busy.remove(&place);
-                ended?;
+                // What was not kept of it is sent again, which relays do not mind.
+                if let Err(error) = ended {
+                    tracing::warn!(%error, relay = place.0, "failed to deliver to a relay, trying again");
+                    tokio::time::sleep(LOOK).await;
+                }
             }
             () = publisher.waits() => {}
             () = tokio::time::sleep(LOOK) => {}

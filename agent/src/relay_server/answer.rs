@@ -10,7 +10,7 @@ use std::sync::Arc;
 use brotr_storage::{Archive, Cursor, Event, View};
 use nostr::{EventId, Filter};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::budget::{Account, Held, Use};
 use super::{MAX_LIMIT, PATIENCE, query, view};
@@ -58,8 +58,6 @@ pub(super) struct Answer {
     view: View,
     /// The place of the last event that was given.
     last: Option<Place>,
-    /// What events weigh, by the page read last.
-    usual: usize,
     /// How many events of a filter are read at a time: few for a slow client.
     ahead: usize,
     reads: u32,
@@ -77,6 +75,11 @@ struct Part {
     held: Option<Held>,
     /// Whether nothing follows the page.
     ended: bool,
+    /// What its events weigh, by the page read last.
+    usual: usize,
+    /// How many events it is read at most: the archive bounds a page by their number only, so that a page grows as its events
+    /// are seen to be small.
+    most: usize,
 }
 
 impl Part {
@@ -117,15 +120,10 @@ impl Answer {
             page: VecDeque::new(),
             held: None,
             ended: false,
-        };
-        Self {
-            parts: filters.iter().map(part).collect(),
-            view: view(),
-            last: None,
             usual: USUAL_EVENT,
-            ahead: MAX_LIMIT,
-            reads: 0,
-        }
+            most: READ_AHEAD / USUAL_EVENT,
+        };
+        Self { parts: filters.iter().map(part).collect(), view: view(), last: None, ahead: MAX_LIMIT, reads: 0 }
     }
 
     /// Drops what was read ahead. It is read again when it is needed.
@@ -165,45 +163,56 @@ impl Answer {
         }
     }
 
-    /// Waits for a turn to read.
-    async fn turn<'s>(&mut self, source: &'s Source) -> Result<SemaphorePermit<'s>, String> {
-        if let Ok(turn) = source.turns.try_acquire() {
-            return Ok(turn);
+    /// Waits for memory, and after several reads for a turn, until both are there. Nothing is held while waiting, so that
+    /// answers cannot wait for each other.
+    async fn place<'s>(
+        &mut self,
+        source: &'s Source,
+        account: &Arc<Account>,
+        bytes: usize,
+    ) -> Result<(Option<SemaphorePermit<'s>>, Held), String> {
+        let until = Instant::now() + PATIENCE * 2;
+        while Instant::now() < until {
+            let held = match account.try_hold(bytes, Use::Answer) {
+                Some(held) => held,
+                None => {
+                    self.park();
+                    let held = account.hold(bytes, PATIENCE).await;
+                    held.ok_or("error: the relay is short of memory: try again later")?
+                }
+            };
+            if self.reads <= FREE_READS {
+                return Ok((None, held));
+            }
+            if let Ok(turn) = source.turns.try_acquire() {
+                return Ok((Some(turn), held));
+            }
+            drop(held);
+            self.park();
+            let Ok(Ok(turn)) = timeout(PATIENCE * 2, source.turns.acquire()).await else { break };
+            if let Some(held) = account.try_hold(bytes, Use::Answer) {
+                return Ok((Some(turn), held));
+            }
         }
-        // Who waits holds nothing, or all could wait for each other.
-        self.park();
-        match timeout(PATIENCE * 2, source.turns.acquire()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            _ => Err("error: too many ask at once: try again later".into()),
-        }
+        Err("error: too many ask at once: try again later".into())
     }
 
     /// Reads the next page of a part, as far as the budget allows.
     async fn read(&mut self, n: usize, source: &Source, account: &Arc<Account>) -> Result<(), String> {
         let share = READ_AHEAD / self.parts.iter().filter(|part| !part.is_done()).count().max(1);
-        let asked = (share / self.usual).min(self.ahead).clamp(1, self.parts[n].left);
+        let Part { usual, most, left, .. } = self.parts[n];
+        let asked = (share / usual).min(self.ahead).min(most).clamp(1, left);
         self.ahead = (self.ahead * 2).min(MAX_LIMIT);
         self.reads += 1;
-        let _turn = match self.reads > FREE_READS {
-            true => Some(self.turn(source).await?),
-            false => None,
-        };
-        let held = match account.try_hold(asked * self.usual, Use::Answer) {
-            Some(held) => Some(held),
-            None => {
-                // Who waits holds nothing, or all could wait for each other.
-                self.park();
-                account.hold(asked * self.usual, PATIENCE).await
-            }
-        };
-        let mut held = held.ok_or("error: the relay is short of memory: try again later")?;
+        let (_turn, mut held) = self.place(source, account, asked * usual).await?;
         let part = &mut self.parts[n];
         let mut page: VecDeque<Event> =
             query(source.archive.page(&part.filter, self.view, part.after, asked)).await?.into();
         let full = page.len() == asked;
         let mut bytes: usize = page.iter().map(weight).sum();
         if !page.is_empty() {
-            self.usual = (bytes / page.len()).max(256);
+            part.usual = (bytes / page.len()).max(256);
+            part.most = (part.most * 2).min(MAX_LIMIT);
         }
         let read = page.len();
         while page.len() > 1 && (bytes > share || !held.try_resize(bytes)) {

@@ -14,7 +14,7 @@ use super::view;
 
 /// How often the archive is read for what came in, unless it says so itself, and how much of it at a time.
 const INTERVAL: Duration = Duration::from_millis(200);
-const PAGE: usize = 500;
+const PAGE: usize = 128;
 /// Pause after a failed read.
 const RETRY: Duration = Duration::from_secs(1);
 /// Events kept for clients that have not read them yet, whatever their size.
@@ -152,8 +152,8 @@ impl Feed {
         let (last, full) = (*last, page.len() == PAGE);
         let ids: Vec<EventId> = page.iter().map(|(_, event)| event.id).collect();
         // On the main server: one that follows it may not have them yet.
-        let seen = archive.page(&Filter::new().ids(ids), view(), None, PAGE).await?;
-        let seen: HashSet<EventId> = seen.into_iter().map(|event| event.id).collect();
+        let seen = archive.ids(&Filter::new().ids(ids), view()).await?;
+        let seen: HashSet<EventId> = seen.into_iter().map(|(id, _)| id).collect();
         self.push(page.into_iter().map(|(_, event)| event).filter(|event| seen.contains(&event.id)));
         Ok(Some((last, full)))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use nostr::Filter;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::answer::{Answer, weight};
@@ -61,7 +61,7 @@ pub(super) async fn converse(server: Server, line: Line) {
     let (mut heard, mut pinged) = (Instant::now(), false);
     loop {
         let busy = session.is_busy();
-        if !busy && session.line.flush().await.is_err() {
+        if session.expire().await.is_err() || (!busy && session.line.flush().await.is_err()) {
             return;
         }
         let deadline = session.comparisons.idle_at().unwrap_or(heard + QUIET).min(heard + QUIET);
@@ -78,9 +78,9 @@ pub(super) async fn converse(server: Server, line: Line) {
             () = std::future::ready(()), if busy => session.turn().await,
             () = changed(&mut session.listener), if !busy => Ok(()),
             () = sleep_until(deadline) => {
-                let expired = session.expire().await;
                 if heard + QUIET > Instant::now() {
-                    expired
+                    // A comparison is idle for too long: it is closed above.
+                    Ok(())
                 } else if pinged {
                     Err(Gone)
                 } else {
@@ -171,7 +171,10 @@ impl Session {
         // What is stored from here on is in the feed, what was stored before in the answer.
         let listener = match self.listener.take() {
             Some(listener) => listener,
-            None => self.server.feed.listen().await,
+            None => match timeout(PATIENCE, self.server.feed.listen()).await {
+                Ok(listener) => listener,
+                Err(_) => return Err("error: the archive could not be asked: try again later".into()),
+            },
         };
         let (name, next) = (name.to_owned(), listener.end());
         self.listener = Some(listener);

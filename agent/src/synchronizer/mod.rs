@@ -164,9 +164,7 @@ pub async fn pass(
     match Session::open(&agent.dialer, address, Purpose::Visit).await {
         Err(error) => {
             pass.error = Some(error.to_string());
-            if error.is_ours() || agent.outage.is_out(address.network()) {
-                pass.trouble = Trouble::Ours;
-            }
+            pass.trouble = Trouble::of_dial(agent, address, &error);
         }
         Ok(mut session) => {
             if let Some(idle) = settings.request_timeout {
@@ -269,7 +267,8 @@ async fn walk(
                 {
                     // The request that broke off is what stays unproven.
                     give_up(agent, address, (&mut pager, &key), &answer.end, pass).await?;
-                    failure = Some(error);
+                    pass.trouble = Trouble::of_dial(agent, address, &error);
+                    failure = Some(error.to_string());
                 }
                 if failure.is_some() {
                     (pass.error, ended) = (failure, true);

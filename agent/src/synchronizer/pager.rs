@@ -227,7 +227,8 @@ impl Pager {
         let full = page.transferred >= self.limit.min(SMALLEST_CAP);
         if let Some(second) = self.above.take() {
             self.until = Some(second);
-            let empty = inside.is_empty() && page.late.is_empty();
+            // Where the bounds are not known, that second comes along.
+            let empty = inside.iter().all(|(_, at)| *at <= second) && page.late.is_empty();
             let span = Interval::new(second + 1, until);
             let last = self.pending.take();
             return match (span, empty) {

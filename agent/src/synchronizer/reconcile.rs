@@ -6,7 +6,7 @@ use anyhow::Result;
 use brotr_storage::{Batch, Covered, Gap, GapReason, Interval, IntervalSet, Method, View};
 use nostr::{EventId, Filter};
 
-use super::{Bounds, Pass, SERVICE, habits};
+use super::{Bounds, Pass, SERVICE, Trouble, habits};
 use crate::agent::{Agent, now};
 use crate::net::reconcile::Refusal;
 use crate::net::{Address, End, Session};
@@ -103,6 +103,8 @@ enum Piece {
     Unwilling,
     /// Something went wrong with the relay.
     Failed(String),
+    /// The turn was over before everything was fetched.
+    Stopped,
 }
 
 /// Compares a window with a relay, newest part first.
@@ -141,6 +143,10 @@ pub(super) async fn window(
                 continue;
             }
             Piece::Unwilling => break,
+            Piece::Stopped => {
+                compared.stopped_at = Some(until);
+                return Ok(compared);
+            }
             Piece::Failed(why) => {
                 compared.failure = Some(why);
                 return Ok(compared);
@@ -243,11 +249,17 @@ async fn piece(
         Fetched::All => 0,
         Fetched::But(not_given) => not_given,
         Fetched::Refused(why) => {
+            refute(agent, address, key, interval).await?;
             // It compares, and does not give by id what it names: its history is read page by page.
             give_up(agent, address, &why, BELIEVED).await?;
             return Ok(Piece::Unwilling);
         }
-        Fetched::Failed(why) => return Ok(Piece::Failed(why)),
+        Fetched::Failed(why) => {
+            refute(agent, address, key, interval).await?;
+            return Ok(Piece::Failed(why));
+        }
+        // What came is stored, and is not missing when the next turn compares.
+        Fetched::Stopped => return Ok(Piece::Stopped),
     };
     let both: Vec<EventId> = ours.into_iter().map(|(id, _)| id).filter(|id| !found.extra.contains(id)).collect();
     pass.known += both.len() as u64;
@@ -260,12 +272,20 @@ async fn piece(
     }
     let gap = || Gap { interval, reason: GapReason::NotGiven, count: i64::try_from(not_given).ok(), tried_at: at };
     let gaps: Vec<Gap> = (not_given > 0).then(gap).into_iter().collect();
+    // Paging may have proven the span before: the relay names events of it that we do not have.
+    let refuted = gaps.iter().map(|gap| gap.interval).collect();
     pass.gaps += gaps.len() as u64;
     let claim = Covered { interval, method: Method::Negentropy, proven_at: at };
     let covered = (not_given == 0).then_some(claim).into_iter().collect();
-    agent.archive.store(Batch { known: last.to_vec(), covered, gaps, ..batch(address, key) }).await?;
+    agent.archive.store(Batch { known: last.to_vec(), covered, gaps, refuted, ..batch(address, key) }).await?;
     progress(pass);
     Ok(Piece::Proven)
+}
+
+/// Takes back what was proven of a span: the relay names events of it that we do not have, and they could not be fetched.
+async fn refute(agent: &Agent, address: &Address, key: &str, interval: Interval) -> Result<()> {
+    agent.archive.store(Batch { refuted: vec![interval], ..batch(address, key) }).await?;
+    Ok(())
 }
 
 /// What came of asking for events by id.
@@ -278,6 +298,8 @@ enum Fetched {
     Refused(String),
     /// Something went wrong with the relay.
     Failed(String),
+    /// The turn was over.
+    Stopped,
 }
 
 /// Fetches events by id.
@@ -300,6 +322,10 @@ async fn fetch(
     let chunks: Vec<&[EventId]> = missing.chunks(FETCHED).collect();
     let mut place = 0;
     while let Some(ids) = chunks.get(place) {
+        if pass.turn.is_over(pass.requests, session.received()) {
+            session.forget_ahead().await;
+            return Ok(Fetched::Stopped);
+        }
         super::wait_for_room(agent).await;
         let next = chunks.get(place + 1).filter(|_| ahead && in_vain + 1 < IN_VAIN).map(|ids| asked(ids));
         let mut page = session.request_ahead(&asked(ids), next.as_ref()).await;
@@ -339,7 +365,7 @@ async fn fetch(
                     return Ok(Fetched::Refused("it gives none of the events that it names".into()));
                 }
             }
-            End::Closed(reason) if !reason.starts_with("rate-limited:") => {
+            End::Closed(reason) if left.len() == missing.len() && !reason.starts_with("rate-limited:") => {
                 return Ok(Fetched::Refused(format!("CLOSED: {reason}")));
             }
             end => {
@@ -351,7 +377,8 @@ async fn fetch(
                 session.forget_ahead().await;
                 was_ahead = false;
                 if let Err(error) = super::turn::recover(agent, address, session, &end, failures).await {
-                    return Ok(Fetched::Failed(error));
+                    pass.trouble = Trouble::of_dial(agent, address, &error);
+                    return Ok(Fetched::Failed(error.to_string()));
                 }
             }
         }

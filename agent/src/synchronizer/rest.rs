@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::SERVICE;
 use crate::agent::Agent;
-use crate::net::{Address, End};
+use crate::net::{Address, DialError, End};
 
 /// After the first failure, in seconds: what passes by itself,
 const PASSING: i64 = 15 * 60;
@@ -38,6 +38,11 @@ impl Trouble {
             End::Closed(reason) if REFUSALS.iter().any(|word| reason.starts_with(&format!("{word}:"))) => Self::Refused,
             _ => Self::Passing,
         }
+    }
+
+    /// What a connection that could not be opened stands for.
+    pub(super) fn of_dial(agent: &Agent, address: &Address, error: &DialError) -> Self {
+        if error.is_ours() || agent.outage.is_out(address.network()) { Self::Ours } else { Self::Passing }
     }
 
     fn rest(self, failures: u32) -> i64 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::agent::Agent;
-use crate::net::{Address, End, Session};
+use crate::net::{Address, DialError, End, Session};
 
 /// A turn of the daemon takes at most this long,
 const LONGEST: Duration = Duration::from_secs(600);
@@ -94,7 +94,7 @@ pub(super) async fn recover(
     session: &mut Session,
     end: &End,
     n: u32,
-) -> Result<(), String> {
+) -> Result<(), DialError> {
     let broken = matches!(end, End::Disconnect(_) | End::Timeout);
     let first = if broken { RECONNECT.min(session.idle()) } else { REPEAT.min(session.idle()) };
     let mut wait = first * 2_u32.saturating_pow(n.saturating_sub(1).min(8));
@@ -105,7 +105,7 @@ pub(super) async fn recover(
         }
         match session.reopen(&agent.dialer, address).await {
             Ok(()) => return Ok(()),
-            Err(error) if error.is_ours() || attempt >= RECONNECTS => return Err(error.to_string()),
+            Err(error) if error.is_ours() || attempt >= RECONNECTS => return Err(error),
             Err(_) => wait *= 2,
         }
     }

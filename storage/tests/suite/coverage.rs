@@ -129,6 +129,19 @@ pub(super) async fn a_clock_that_was_ahead_is_forgiven(archive: Arc<dyn Archive>
             "update coverage set until = {ahead}, proven_at = {ahead} where relay = (select k from relay where url = '{future}')"
         ),
     );
+    // A clock that is a few minutes ahead is another machine's, and what it proved is trusted.
+    let skewed = "wss://skewed.example/";
+    archive.record_check((skewed, Network::Clearnet), &visit(now - day, now + 3_600)).await.expect("kept");
+    let covered = vec![claim(now - 10 * day, now - 60, now - 60)];
+    let relay = Some((skewed.to_owned(), Network::Clearnet));
+    archive.store(Batch { relay, covered, ..batch(vec![]) }).await.expect("stored");
+    shell(
+        &url,
+        &format!(
+            "update coverage set until = {0}, proven_at = {0} where relay = (select k from relay where url = '{skewed}')",
+            now + 300
+        ),
+    );
     let sent = event("sent", vec![], 1).into_event().id;
     let outgoing = Outgoing { event: sent, relay: RELAY.into(), body: "{}".into(), slot: None, attempts: 0, rank: 0 };
     archive.enqueue(&[outgoing], ahead).await.expect("queued");
@@ -142,6 +155,11 @@ pub(super) async fn a_clock_that_was_ahead_is_forgiven(archive: Arc<dyn Archive>
     let report = archive.coverage(Some(future)).await.expect("a report").remove(0);
     // When the claim was made nobody knows, but that it was after the relay became known.
     assert_eq!((report.covered[0].interval.until, report.covered[0].proven_at), (now - 2 * day, now));
+    let report = archive.coverage(Some(skewed)).await.expect("a report").remove(0);
+    let Covered { interval, proven_at, .. } = report.covered[0];
+    assert_eq!(interval.since, now - 10 * day);
+    // PostgreSQL goes by its own clock.
+    assert!((now..=now + 60).contains(&interval.until) && (now..=now + 60).contains(&proven_at), "{report:?}");
     let due = async |query: RelayQuery| {
         let query = RelayQuery { limit: 10, ..query };
         archive.relays(&query).await.expect("listed").into_iter().map(|relay| relay.url).collect::<Vec<_>>()
