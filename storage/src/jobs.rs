@@ -178,7 +178,7 @@ impl<D: Database> Jobs for D {
     async fn take_job(&self, now: i64) -> Result<Option<Job>> {
         let sql = match self.dialect() {
             Dialect::Sqlite => take_job!(""),
-            // Who comes second to a job takes the next one.
+            // A taker that comes second to a job takes the next one.
             Dialect::Postgres => take_job!(" for no key update of j skip locked"),
         };
         let mut tx = self.begin().await?;

@@ -399,14 +399,19 @@ async fn a_relay_that_comes_back_is_heard_again() {
     let daemon = place.daemon();
     let mut client = Client::connect(&url).await;
     soon(20, "announcement", async || client.fetch(json!({"kinds": [31_990]})).await.pop()).await;
+    let ask = async |client: &mut Client| {
+        let request = EventBuilder::new(Kind::from(5_400), "").sign_with_keys(&Keys::generate()).expect("signed");
+        client.publish(&request).await;
+        soon(45, "answer", async || client.fetch(json!({"kinds": [6_400], "#e": [request.id]})).await.pop()).await;
+    };
+    // An answer shows that requests are listened for. A connection that is just being made might outlive the relay.
+    ask(&mut client).await;
     first.shutdown();
     drop(first);
     let second = relay_again(&url).await;
     // It remembers nothing, and neither the subscription.
     let mut client = Client::connect(&url).await;
-    let request = EventBuilder::new(Kind::from(5_400), "").sign_with_keys(&Keys::generate()).expect("signed");
-    client.publish(&request).await;
-    soon(45, "answer", async || client.fetch(json!({"kinds": [6_400], "#e": [request.id]})).await.pop()).await;
+    ask(&mut client).await;
     assert_eq!(daemon.end(Signal::TERM).0, Some(0));
     second.shutdown();
 }

@@ -115,7 +115,7 @@ impl Place {
         self.daemon_with(&[])
     }
 
-    /// The same with at most so many open files.
+    /// Starts the daemon with a limit on open files.
     pub(crate) fn daemon_with_files(&self, files: u32) -> Daemon<'_> {
         let log = std::fs::File::create(self.dir.path().join("log")).expect("a log");
         let child = Command::new("sh")

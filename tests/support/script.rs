@@ -51,7 +51,7 @@ pub enum Fault {
     FailsEach(usize),
     /// 17: an event every 200 ms, again and again, and no EOSE.
     Drip,
-    /// 5: an answer takes so many milliseconds, and has one event.
+    /// 5: an answer takes this many milliseconds, and has one event.
     SlowPages(u64),
     /// 11: requests that name this kind are refused.
     RefusesKind(u16),

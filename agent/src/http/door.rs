@@ -255,8 +255,8 @@ pub(super) async fn limit(
     timeout(LONGEST, answer).await.unwrap_or_else(|elapsed| late(elapsed).into_response())
 }
 
-/// Gives what is read a tag of its content, and nothing to who has that already. Only so many large answers are on their way at a
-/// time, since each is in memory until its client has read it.
+/// Adds an ETag to answers, and answers 304 to a client that has the content already. A limited number of large answers is sent at
+/// a time, since each is in memory until its client has read it.
 pub(super) async fn tag(State(house): State<House>, request: Request, next: Next) -> Response {
     let (readable, had) = (request.method() == Method::GET, request.headers().get(header::IF_NONE_MATCH).cloned());
     let response = next.run(request).await;

@@ -45,7 +45,7 @@ impl Monitor {
         if let Ok(verdict) = tokio::time::timeout(MOMENT, judged).await {
             return Ok(verdict == Verdict::Ours);
         }
-        // Of many checks that fail at once one asks, and the others hear the answer.
+        // When many checks fail at once, one of them asks and the others use its answer.
         let _one = self.asking.lock().await;
         match outage.judge(&failure) {
             Verdict::Ask => Ok(self.ask(network, Some(address.host())).await? == Verdict::Ours),

@@ -105,7 +105,7 @@ impl Account {
         held.try_resize(bytes).then_some(held)
     }
 
-    /// Takes memory for an answer, waiting for it; returns none if there is none in time.
+    /// Takes memory for an answer, waiting for it; returns `None` if it does not become free in time.
     pub(super) async fn hold(self: &Arc<Self>, bytes: usize, longest: Duration) -> Option<Held> {
         let budget = &self.budget;
         // More than there can ever be is not waited for.

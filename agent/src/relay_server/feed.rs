@@ -63,8 +63,8 @@ impl Wanted {
     }
 }
 
-/// The newest events that came in, numbered from the start of the service. The oldest are dropped as new ones come, whoever
-/// has not read them.
+/// The newest events that came in, numbered from the start of the service. The oldest are dropped as new ones come, whether or
+/// not every client has read them.
 #[derive(Debug)]
 pub(super) struct Feed {
     kept: RwLock<Kept>,

@@ -1,6 +1,7 @@
 //! One client of the relay.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -12,7 +13,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use super::answer::{Answer, weight};
 use super::budget::{Held, Use};
 use super::compare::Comparisons;
-use super::feed::{Batch, Listener, Wanted};
+use super::feed::{Batch, Listener, Told, Wanted};
 use super::line::{FRAGMENT, Gone, Line};
 use super::submit::submit;
 use super::{MAX_NAME, MAX_SUBSCRIPTIONS, PATIENCE, Server, parse, query, view};
@@ -277,8 +278,20 @@ impl Session {
         match listener.read(*next) {
             Batch::Events(events, end) => {
                 *next = end;
-                for told in events.iter().filter(|told| wanted.iter().any(|one| one.matches(told))) {
-                    line.event(name, &told.json, || ()).await?;
+                let asked = |told: &&Arc<Told>| wanted.iter().any(|one| one.matches(told));
+                // The text is enough to send it: the feed may drop the event meanwhile.
+                let texts: Vec<Utf8Bytes> = events.iter().filter(asked).map(|told| told.json.clone()).collect();
+                drop(events);
+                for json in texts {
+                    let held = match json.len() > FRAGMENT {
+                        true => line.account.hold(json.len(), PATIENCE).await,
+                        false => None,
+                    };
+                    if held.is_none() && json.len() > FRAGMENT {
+                        return Ok(Err("error: the relay is short of memory: subscribe again later".into()));
+                    }
+                    line.event(name, &json, || ()).await?;
+                    drop(held);
                 }
                 Ok(Ok(()))
             }

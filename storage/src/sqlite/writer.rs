@@ -41,10 +41,12 @@ pub(super) const REMEMBERED: usize = 200_000;
 const TRAIN_AT: i64 = 2_000;
 const SAMPLES: i64 = 4_000;
 
-/// So long after the last batch the write-ahead log is folded into the file, if it has more than so many bytes.
+/// When no batch came for this long, the write-ahead log is folded into the file and truncated, if it is larger than
+/// [`LOG_WHEN_IDLE`] bytes.
 const IDLE: Duration = Duration::from_secs(2);
 const LOG_WHEN_IDLE: u64 = 1 << 20;
-/// Without a pause it is when it has twice as many as SQLite checkpoints at: readers are waited for so long, and so often.
+/// The same is done under load when the log is larger than this, twice the size at which SQLite starts a checkpoint by itself.
+/// Readers are waited for at most [`LOG_WAIT`], and the next try comes after [`LOG_PAUSE`].
 const LOG_MOST: u64 = 256 << 20;
 const LOG_WAIT: Duration = Duration::from_millis(500);
 const LOG_PAUSE: Duration = Duration::from_secs(10);
@@ -314,7 +316,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits for a value on this thread, for at most so long.
+/// Waits for a value on this thread, up to a timeout.
 fn recv_timeout<T>(values: &mut mpsc::Receiver<T>, longest: Duration) -> Received<T> {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let end = Instant::now() + longest;
