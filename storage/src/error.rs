@@ -158,10 +158,8 @@ impl StorageError {
 pub(crate) fn of_commit(error: sqlx::Error) -> StorageError {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => StorageError::Uncertain(error),
-        // A pooler says in this way that it lost the server, and so does a server that is being stopped.
-        sqlx::Error::Database(ref told)
-            if told.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P")) =>
-        {
+        // A pooler says in this way that it lost the server. A server that is being stopped has not committed (57P01).
+        sqlx::Error::Database(ref told) if told.code().is_some_and(|code| code.starts_with("08")) => {
             StorageError::Uncertain(error)
         }
         error => error.into(),

@@ -10,14 +10,14 @@ use crate::ledger::lock_relays;
 /// Seconds by which clocks may differ without one of them being wrong.
 const SKEW: i64 = 600;
 
-/// Due times that are too far ahead (`$2`), or were set by a clock that was ahead of `$1`. They come before [`CLAMPED`], which
-/// removes the marks of such a clock.
+/// Due times that are too far ahead of `$1` (later than `$2`), or were set by a clock that was ahead of `$3` (now and the skew).
+/// They come before [`CLAMPED`], which removes the marks of such a clock.
 const DUE_TOO_LATE: [&str; 4] = [
-    "update relay set check_due_at = $1 where check_due_at > $2 or check_due_at > $1 and checked_at > $1",
+    "update relay set check_due_at = $1 where check_due_at > $2 or check_due_at > $1 and checked_at > $3",
     "update relay set sync_due_at = $1 where sync_due_at > $2 and sync_due_at < 9223372036854775807 or sync_due_at > $1 and k in \
-     (select relay from coverage where proven_at > $1 union select relay from gap where tried_at > $1)",
-    "update outbox set due_at = $1 where due_at > $2 or due_at > $1 and queued_at > $1",
-    "update job set begin_at = $1 where begin_at > $2 or begin_at > $1 and (received_at > $1 or begun_at > $1)",
+     (select relay from coverage where proven_at > $3 union select relay from gap where tried_at > $3)",
+    "update outbox set due_at = $1 where due_at > $2 or due_at > $1 and queued_at > $3",
+    "update job set begin_at = $1 where begin_at > $2 or begin_at > $1 and (received_at > $3 or begun_at > $3)",
 ];
 
 /// Whether a clock that was ahead of `$1` left anything, or something is due too late (`$2`).
@@ -79,7 +79,8 @@ pub(crate) async fn clamp(tx: &mut dyn Transaction, now: i64, longest_wait: i64)
     lock_relays(tx, None).await?;
     let mut changed = 0;
     for sql in DUE_TOO_LATE {
-        changed += tx.execute(sql, args![now, now.saturating_add(longest_wait)]).await?;
+        let args = args![now, now.saturating_add(longest_wait), now.saturating_add(SKEW)];
+        changed += tx.execute(sql, args).await?;
     }
     for sql in UNTRUSTED {
         changed += tx.execute(sql, args![now.saturating_add(SKEW)]).await?;
