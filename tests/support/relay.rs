@@ -183,7 +183,7 @@ impl House {
                     }
                     let filters: Vec<Filter> = filters.into_iter().map(|f| f.into_owned()).collect();
                     let n = self.counts.requests.load(Ordering::Relaxed);
-                    if matches!(self.script.fault, Fault::FailsEach(each) if n % each == 0) {
+                    if matches!(self.script.fault, Fault::FailsEach(each) if n.is_multiple_of(each)) {
                         for event in self.page(&filters).iter().take(3) {
                             let text = json!(["EVENT", subscription_id, event]).to_string();
                             socket.send(Message::text(text)).await?;
@@ -450,7 +450,7 @@ impl House {
             found.truncate(filter.limit.unwrap_or(usize::MAX).min(cap));
             if let Fault::Jitter(newest) = self.script.fault {
                 let mut all: Vec<&Event> = events.iter().collect();
-                all.sort_by(|a, b| b.created_at.cmp(&a.created_at));
+                all.sort_by_key(|event| std::cmp::Reverse(event.created_at));
                 let oldest = all.get(newest.saturating_sub(1)).map(|event| event.created_at);
                 let n = found.iter().take_while(|event| Some(event.created_at) >= oldest).count();
                 found[..n].reverse();
