@@ -11,9 +11,11 @@ use tokio::sync::Notify;
 pub use crate::clock::now;
 use crate::config::Config;
 use crate::ingest::Ingest;
-use crate::monitor;
 use crate::net::{Address, Dialer, Guard};
 use crate::outage::Outage;
+
+/// A relay that is down is checked at least once in this many seconds.
+pub const LONGEST_WAIT: i64 = 7 * 86_400;
 
 /// The agent's means.
 #[derive(Debug, Clone)]
@@ -74,7 +76,7 @@ impl Agent {
     /// # Errors
     /// When the archive cannot be written.
     pub async fn pull_back(&self, now: i64) -> Result<()> {
-        let longest = monitor::LONGEST_WAIT.max(self.config.monitor.interval.as_secs());
+        let longest = LONGEST_WAIT.max(self.config.monitor.interval.as_secs());
         let synchronizer = &self.config.synchronizer;
         let intervals = synchronizer.overrides.iter().filter_map(|one| one.interval).chain([synchronizer.interval]);
         let longest = intervals.map(|interval| interval.as_secs()).fold(longest, i64::max);

@@ -8,13 +8,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 
-use crate::agent::Agent;
-
 /// A difference up to this is drift, and followed at once. In milliseconds.
 const DRIFT: i64 = 2_000;
 /// How long a jump forward must last before it is followed, in milliseconds.
 const AHEAD: i64 = 600_000;
-/// The same of a jump back. It is followed sooner, since dates in the future do more harm than work that is done twice.
+/// How long a jump back must last, in milliseconds: less, since dates in the future do more harm than work that is done twice.
 const BEHIND: i64 = 60_000;
 /// How long after the start the clock counts as set.
 const SETTLED: Duration = Duration::from_secs(120);
@@ -30,11 +28,12 @@ pub fn now() -> i64 {
     clock.read(system_ms(), uptime_ms()).div_euclid(1_000)
 }
 
-/// Follows the system's clock, and pulls back what was dated in the future when it was ahead.
+/// Follows the system's clock. After it was ahead, `pull_back_to` is given the time to which everything dated later is pulled
+/// back, until it succeeds.
 ///
 /// # Errors
-/// Never; what the archive refuses now is tried again.
-pub async fn watch(agent: Agent) -> Result<()> {
+/// Never.
+pub async fn watch<F: Future<Output = Result<()>>>(pull_back_to: impl Fn(i64) -> F) -> Result<()> {
     // The clock of a process before this one may have been ahead. That is judged once our own has settled: after a start
     // without a network it may be behind until it is set.
     let (mut pull_back, mut suspected) = (true, None);
@@ -56,7 +55,7 @@ pub async fn watch(agent: Agent) -> Result<()> {
             pull_back |= difference < 0;
         }
         if pull_back && seen.is_none() && started.elapsed() >= SETTLED {
-            match agent.pull_back(at).await {
+            match pull_back_to(at).await {
                 Ok(()) => pull_back = false,
                 Err(error) => tracing::warn!(%error, "failed to pull back what is dated in the future"),
             }

@@ -17,6 +17,7 @@ pub mod monitor;
 pub mod net;
 pub mod outage;
 pub mod publish;
+pub mod pulse;
 pub mod relay_server;
 pub mod retention;
 pub mod rounds;

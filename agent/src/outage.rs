@@ -118,7 +118,7 @@ impl Outage {
     #[must_use]
     pub fn judge_asked(&self, network: Network, silent: usize, [began, ended]: [Instant; 2]) -> Verdict {
         let known = self.with(network, |line| {
-            // Somebody who was not asked may have answered meanwhile.
+            // A relay that was not asked may have answered meanwhile.
             let heard = line.answers.iter().flatten().any(|(_, at)| *at >= began);
             (silent >= ENOUGH && !heard).then(|| line.out_since.replace(ended).is_some())
         });

@@ -15,7 +15,7 @@ use tokio::task::{Id, JoinSet};
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
 use crate::net::{Address, Purpose};
-use crate::supervisor::Pulse;
+use crate::pulse::Pulse;
 
 /// How often to claim relays while there is room for more.
 const TICK: Duration = Duration::from_secs(1);

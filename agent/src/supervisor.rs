@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::happening::Happening;
+use crate::pulse::Pulse;
 
 /// A service that failed waits so long at first, and twice as long each time after,
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -24,67 +25,12 @@ const SETTLED: Duration = Duration::from_secs(600);
 /// How long services have to end.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// A service with work under way that finishes none of it for this long makes no progress.
-const STALLED: Duration = Duration::from_secs(900);
-
 /// How services do, for `/healthz`, and whether they are to pause.
 #[derive(Debug, Clone, Default)]
 pub struct Vitals {
     services: Arc<RwLock<BTreeMap<&'static str, Option<String>>>>,
     pulses: Arc<Mutex<BTreeMap<&'static str, Pulse>>>,
     paused: Arc<watch::Sender<BTreeSet<&'static str>>>,
-}
-
-/// Counts the work that a service has under way. A service is judged by the work it finishes, not by being there.
-#[derive(Debug, Clone, Default)]
-pub struct Pulse(Arc<Mutex<Beat>>);
-
-#[derive(Debug, Default)]
-struct Beat {
-    under_way: usize,
-    /// When work was last finished, or begun while there was none.
-    since: Option<Instant>,
-}
-
-impl Beat {
-    fn begin(&mut self, now: Instant) {
-        self.under_way += 1;
-        if self.under_way == 1 {
-            self.since = Some(now);
-        }
-    }
-
-    fn end(&mut self, now: Instant) {
-        self.under_way = self.under_way.saturating_sub(1);
-        self.since = Some(now);
-    }
-
-    /// Returns for how long nothing has been finished although work is under way, if that is too long.
-    fn stalled(&self, now: Instant) -> Option<Duration> {
-        let idle = now.saturating_duration_since(self.since.filter(|_| self.under_way > 0)?);
-        (idle >= STALLED).then_some(idle)
-    }
-}
-
-impl Pulse {
-    /// Says that a piece of work begins.
-    pub fn begin(&self) {
-        self.beat().begin(Instant::now());
-    }
-
-    /// Says that a piece of work has ended, well or not.
-    pub fn end(&self) {
-        self.beat().end(Instant::now());
-    }
-
-    /// Forgets what was under way: the service starts anew.
-    pub fn reset(&self) {
-        *self.beat() = Beat::default();
-    }
-
-    fn beat(&self) -> std::sync::MutexGuard<'_, Beat> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Vitals {
@@ -128,7 +74,7 @@ impl Vitals {
     #[must_use]
     pub fn stalled(&self) -> BTreeMap<&'static str, Duration> {
         let pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = pulses.iter().filter_map(|(service, pulse)| Some((*service, pulse.beat().stalled(Instant::now())?)));
+        let idle = pulses.iter().filter_map(|(service, pulse)| Some((*service, pulse.stalled()?)));
         idle.filter(|(service, _)| !self.is_paused(service)).collect()
     }
 
@@ -219,21 +165,6 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-
-    #[test]
-    fn a_service_is_judged_by_the_work_it_finishes() {
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut beat = Beat::default();
-        assert_eq!(beat.stalled(at(10_000)), None, "a service without work is not stalled");
-        beat.begin(at(10_000));
-        beat.begin(at(10_000));
-        beat.end(at(10_800));
-        assert_eq!(beat.stalled(at(11_600)), None, "something was finished a moment ago");
-        assert_eq!(beat.stalled(at(11_700)), Some(Duration::from_secs(900)));
-        beat.end(at(11_700));
-        assert_eq!(beat.stalled(at(99_999)), None);
-    }
 
     #[tokio::test]
     async fn what_dies_is_started_again_and_reported() {

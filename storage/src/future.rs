@@ -5,7 +5,6 @@
 
 use crate::StorageError;
 use crate::database::{Database, Transaction, args};
-use crate::ledger::lock_relays;
 
 /// Seconds by which clocks may differ without one of them being wrong.
 const SKEW: i64 = 600;
@@ -73,10 +72,9 @@ pub(crate) async fn is_marked(database: &impl Database, now: i64, longest_wait: 
     Ok(!database.rows(MARKS, args![now, now.saturating_add(longest_wait)]).await?.is_empty())
 }
 
-/// Moves what lies after `now` back to it; returns the number of rows changed. No due time stays more than `longest_wait`
+/// Moves what lies after `now` back to it, once all relays are locked; returns the number of rows changed. No due time stays more than `longest_wait`
 /// seconds ahead.
 pub(crate) async fn clamp(tx: &mut dyn Transaction, now: i64, longest_wait: i64) -> Result<u64, StorageError> {
-    lock_relays(tx, None).await?;
     let mut changed = 0;
     for sql in DUE_TOO_LATE {
         let args = args![now, now.saturating_add(longest_wait), now.saturating_add(SKEW)];

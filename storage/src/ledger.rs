@@ -541,6 +541,7 @@ impl<D: Database> Ledger for D {
             return Ok(0);
         }
         let mut tx = self.begin().await?;
+        lock_relays(tx.as_mut(), None).await?;
         let changed = future::clamp(tx.as_mut(), now, longest_wait).await?;
         tx.commit().await?;
         Ok(changed)

@@ -10,7 +10,7 @@ use brotr::config::Check;
 use brotr::monitor::{Health, Monitor, Places, Plan, WriteTest, check};
 use brotr::net::Address;
 use brotr::publish::{Publisher, Voice, deliver};
-use brotr::supervisor::Pulse;
+use brotr::pulse::Pulse;
 use brotr_storage::{Network, Relay, RelayQuery, RelayState};
 use brotr_tests::dns::{Answer, TTL};
 use brotr_tests::tls::ORGANISATION;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use brotr::agent::{Agent, now};
 use brotr::monitor;
 use brotr::publish::{Publisher, Voice, deliver};
-use brotr::supervisor::Pulse;
+use brotr::pulse::Pulse;
 use brotr_storage::{Network, RelayState};
 use brotr_tests::dns::Answer;
 use brotr_tests::{Dns, Script, ScriptedRelay};

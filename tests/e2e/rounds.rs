@@ -8,8 +8,8 @@ use std::time::Duration;
 use brotr::agent::now;
 use brotr::monitor;
 use brotr::publish::Publisher;
+use brotr::pulse::Pulse;
 use brotr::rounds::Rounds;
-use brotr::supervisor::Pulse;
 use brotr_storage::{Network, RelayQuery, StorageError, Task};
 use brotr_tests::{Script, ScriptedRelay};
 

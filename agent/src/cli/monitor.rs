@@ -10,7 +10,7 @@ use crate::agent::{Agent, now};
 use crate::monitor::Monitor;
 use crate::net::Address;
 use crate::publish::{Publisher, Voice, deliver};
-use crate::supervisor::Pulse;
+use crate::pulse::Pulse;
 
 /// What was measured is sent for so long before the command ends; the daemon sends the rest.
 const SENDING: std::time::Duration = std::time::Duration::from_secs(10);

@@ -59,7 +59,13 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     }
     {
         let agent = agent.clone();
-        supervisor.start("clock", move || clock::watch(agent.clone()));
+        supervisor.start("clock", move || {
+            let agent = agent.clone();
+            clock::watch(move |at| {
+                let agent = agent.clone();
+                async move { agent.pull_back(at).await }
+            })
+        });
     }
     {
         let agent = agent.clone();

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::House;
+use super::door::MAX_BODY;
 use super::door::Problem;
 use crate::agent::now;
 use crate::initializer;
@@ -33,8 +34,6 @@ const MOST: u16 = 1_000;
 /// Events are read so many at a time, and a page of them ends when it has so many bytes.
 const PART: usize = 50;
 const MAX_PAGE: usize = 4 << 20;
-/// A body is at most so large.
-pub(super) const MAX_BODY: usize = 256 << 10;
 /// Checks of one relay that are given one by one: of the last week at most.
 const SHOWN: i64 = 500;
 const A_WEEK: i64 = 7 * 86_400;

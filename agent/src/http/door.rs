@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{House, api::MAX_BODY};
+use super::House;
 use crate::agent::Agent;
 use crate::inbound::Client;
 
@@ -38,6 +38,8 @@ const LARGE: usize = 256 << 10;
 const MAX_LARGE: usize = 16;
 /// A large answer is sent in pieces of this size, in bytes.
 const PIECE: usize = 32 << 10;
+/// A body is at most so large.
+pub(super) const MAX_BODY: usize = 256 << 10;
 /// The body of a request is read within this time, before the request takes a place.
 const BODY: Duration = Duration::from_secs(10);
 /// A request is read and answered within this time, streams aside.

@@ -19,14 +19,13 @@ pub use check::{Health, ORDER, Outcome, Plan, Requirement, WriteTest, check};
 pub use history::History;
 pub use place::{Place, Places};
 pub use probe::{Probe, Probes};
-pub use schedule::LONGEST_WAIT;
 
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
 use crate::net::{Address, info::Info};
 use crate::publish::{Publisher, nip66};
+use crate::pulse::Pulse;
 use crate::rounds::Rounds;
-use crate::supervisor::Pulse;
 
 const SERVICE: &str = "monitor";
 /// When the last 30166 of a relay was published, by its address.

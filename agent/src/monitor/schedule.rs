@@ -1,7 +1,7 @@
 //! When to come again: each interval, give or take a little; and to who does not answer soon, and then less and less often.
 
-/// A relay that is down is checked at least once in so many seconds.
-pub const LONGEST_WAIT: i64 = 7 * 86_400;
+pub(super) use crate::agent::LONGEST_WAIT;
+
 /// Checks come this share of the interval early at most, and never late: the interval is announced.
 const JITTER: f64 = 0.15;
 /// The first failure may be ours: it is looked at again after this share of the interval,

@@ -13,7 +13,7 @@ use super::{Publisher, Voice};
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
 use crate::net::Address;
-use crate::supervisor::Pulse;
+use crate::pulse::Pulse;
 
 /// To one relay, so many in a row,
 const PAGE: i64 = 50;

@@ -32,8 +32,8 @@ use crate::config::{Profile, Synchronizer};
 use crate::happening::Happening;
 use crate::net::info::Info;
 use crate::net::{Address, End, Purpose, Session, Verdict};
+use crate::pulse::Pulse;
 use crate::rounds::Rounds;
-use crate::supervisor::Pulse;
 
 /// The daemon turns to other relays after so many requests to one, and comes back.
 const A_TURN: u64 = 200;
