@@ -4,10 +4,13 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{MIGRATIONS, connection, file, lock, schema_version};
+use super::{MIGRATIONS, connection, file, lock, runs, schema_version};
 use crate::StorageError;
 use crate::backup::{Counts, place, unfinished};
 use crate::files::{create_private_dir, open_private};
+
+/// The schema's version from which ids are in runs.
+const RUNS_SINCE: i64 = 8;
 
 /// Writes a copy as it is at this moment, whoever writes meanwhile.
 pub(super) fn write(source: &Connection, target: &Path) -> Result<Counts, StorageError> {
@@ -44,7 +47,15 @@ fn look_through(path: &Path) -> Result<Counts, StorageError> {
             },
         )
         .map_err(|e| what(e.to_string()))?;
+    // Copies of older archives have no runs.
+    let indexed = match version {
+        RUNS_SINCE.. => runs::count(&copy).map_err(|e| what(e.to_string()))?,
+        _ => counts.1,
+    };
     match counts {
+        (counts, there) if there != indexed => {
+            Err(what(format!("it holds {there} events and its index {indexed}; it says {}", counts.events)))
+        }
         (counts, there) if counts.events == there => Ok(counts),
         (counts, there) => Err(what(format!("it holds {there} events and says {}", counts.events))),
     }

@@ -1,12 +1,14 @@
 //! Events and sightings in SQLite.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use nostr::{EventId, Filter};
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::connection::SqliteTransaction;
+use super::runs::{self, IdEntry, Ids, Set, TagEntry, Tags};
 use super::{SqliteArchive, load_dictionaries, scan};
 use crate::archive::Options;
 use crate::filter::{indexed, matches, tag_key};
@@ -15,7 +17,7 @@ use crate::patience::{Repeat, retry};
 use crate::payload::Codec;
 use crate::rows::{Batch, Cursor, Stats, Stored};
 use crate::search::{SEARCHED, VERSION, searchable};
-use crate::select::{Condition, Dialect};
+use crate::select::{Condition, Dialect, Narrowed};
 use crate::{Event, Events, StorageError, View};
 
 /// Events are removed so many at a time.
@@ -82,16 +84,16 @@ impl SqliteArchive {
 #[async_trait]
 impl Events for SqliteArchive {
     async fn known(&self, ids: &[EventId]) -> Result<HashSet<EventId>, StorageError> {
-        let mut ids = ids.to_vec();
+        let (mut ids, runs) = (ids.to_vec(), self.runs.clone());
         self.readers
             .read(move |connection| {
-                // Sorted, they walk through the index once; in one transaction, the file is locked once.
+                // Sorted, they walk through each run once.
                 ids.sort_unstable();
                 let tx = connection.unchecked_transaction()?;
-                let mut find = tx.prepare_cached("select 1 from event where id = ?1")?;
+                let mut index = Ids::new(&tx, &runs.at(&tx)?)?;
                 let mut known = HashSet::with_capacity(ids.len());
                 for id in ids {
-                    if find.exists([id.as_bytes()])? {
+                    if index.find(&id)?.is_some() {
                         known.insert(id);
                     }
                 }
@@ -112,11 +114,12 @@ impl Events for SqliteArchive {
         limit: usize,
     ) -> Result<Vec<Event>, StorageError> {
         self.can_search(std::slice::from_ref(filter))?;
-        let filter = filter.clone();
+        let (filter, runs) = (filter.clone(), self.runs.clone());
         self.read_events(move |connection, codec| {
             let sql = format!("select {COLUMNS} from event join author on author.k = event.author where event.k = ?1");
-            let hits = scan::newest(connection, &filter, view, after, limit)?;
-            let mut statement = connection.prepare_cached(&sql)?;
+            let tx = connection.unchecked_transaction()?;
+            let hits = scan::newest(&tx, &runs.at(&tx)?, &filter, view, after, limit)?;
+            let mut statement = tx.prepare_cached(&sql)?;
             let mut events = Vec::with_capacity(hits.len());
             for k in hits {
                 let mut rows = statement.query([k])?;
@@ -132,7 +135,7 @@ impl Events for SqliteArchive {
 
     async fn count(&self, filters: &[Filter], view: View, relays: &[String]) -> Result<u64, StorageError> {
         self.can_search(filters)?;
-        let (filters, relays) = (filters.to_vec(), relays.to_vec());
+        let (filters, relays, runs) = (filters.to_vec(), relays.to_vec(), self.runs.clone());
         self.readers
             .read(move |connection| {
                 let tx = connection.unchecked_transaction()?;
@@ -143,15 +146,17 @@ impl Events for SqliteArchive {
                     return Ok(0);
                 }
                 drop(find);
+                let set = runs.at(&tx)?;
                 if let ([filter], []) = (filters.as_slice(), keys.as_slice())
-                    && let Some(count) = tagged(&tx, filter, view)?
+                    && let Some(count) = tagged(&tx, &set, filter, view)?
                 {
                     return Ok(count);
                 }
                 let all = match total(&tx, &filters, &keys)? {
                     Some(total) => total,
                     None => {
-                        let Condition { sql, args, .. } = Condition::any(Dialect::Sqlite, &filters, View::All, &keys);
+                        let narrowed = narrowed(&tx, &set, &filters)?;
+                        let Condition { sql, args, .. } = Condition::among(Dialect::Sqlite, &narrowed, View::All, &keys);
                         let sql = format!("select count(*) from event where {}", sql.replace('$', "?"));
                         tx.prepare(&sql)?.query_row(params_from_iter(args), |row| row.get(0))?
                     }
@@ -164,7 +169,8 @@ impl Events for SqliteArchive {
                         tx.prepare_cached(sql)?.query_row([now], |row| row.get(0))?
                     }
                     View::Client { now } => {
-                        let Condition { sql, args, .. } = Condition::any(Dialect::Sqlite, &filters, View::All, &keys);
+                        let narrowed = narrowed(&tx, &set, &filters)?;
+                        let Condition { sql, args, .. } = Condition::among(Dialect::Sqlite, &narrowed, View::All, &keys);
                         let sql = format!(
                             "select count(*) from event where k in (select event from hidden where since <= {now}) and {}",
                             sql.replace('$', "?")
@@ -179,11 +185,14 @@ impl Events for SqliteArchive {
 
     async fn ids(&self, filter: &Filter, view: View) -> Result<Vec<(EventId, i64)>, StorageError> {
         self.can_search(std::slice::from_ref(filter))?;
-        let condition = Condition::of(Dialect::Sqlite, filter, view, None);
+        let (filter, runs) = (filter.clone(), self.runs.clone());
         self.readers
             .read(move |connection| {
+                let tx = connection.unchecked_transaction()?;
+                let condition =
+                    Condition::among(Dialect::Sqlite, &narrowed(&tx, &runs.at(&tx)?, &[filter])?, view, &[]);
                 let sql = format!("select id, created_at from event where {} order by created_at, id", condition.sql);
-                let mut statement = connection.prepare(&sql.replace('$', "?"))?;
+                let mut statement = tx.prepare(&sql.replace('$', "?"))?;
                 let mut rows = statement.query(params_from_iter(condition.args))?;
                 let mut ids = Vec::new();
                 while let Some(row) = rows.next()? {
@@ -197,15 +206,19 @@ impl Events for SqliteArchive {
 
     async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
         let ids: BTreeSet<EventId> = ids.iter().copied().collect();
+        let runs = self.runs.clone();
         self.readers
             .read(move |connection| {
-                let mut statement = connection.prepare_cached(
-                    "select relay.url from event join sighting on sighting.event = event.k join relay on relay.k = sighting.relay \
-                     where event.id = ?1 order by relay.url",
+                let tx = connection.unchecked_transaction()?;
+                let mut index = Ids::new(&tx, &runs.at(&tx)?)?;
+                let mut statement = tx.prepare_cached(
+                    "select relay.url from sighting join relay on relay.k = sighting.relay where sighting.event = ?1 \
+                     order by relay.url",
                 )?;
                 let mut holders = BTreeMap::new();
                 for id in ids {
-                    let urls = statement.query_map([id.as_bytes()], |row| row.get(0))?;
+                    let Some(k) = index.find(&id)? else { continue };
+                    let urls = statement.query_map([k], |row| row.get(0))?;
                     let urls = urls.collect::<rusqlite::Result<Vec<String>>>()?;
                     if !urls.is_empty() {
                         holders.insert(id, urls);
@@ -243,8 +256,8 @@ impl Events for SqliteArchive {
         while removed < most {
             let portion = REMOVED.min(most - removed);
             let n = retry("remove", Repeat::RolledBack, || {
-                let (filter, codec) = (filter.clone(), self.codec.clone());
-                self.change(move |connection| remove(connection, &filter, portion, &codec))
+                let (filter, codec, runs) = (filter.clone(), self.codec.clone(), self.runs.clone());
+                self.change(move |connection| remove(connection, &runs.at(connection)?, &filter, portion, &codec))
             });
             let n = n.await?;
             removed += n;
@@ -257,8 +270,9 @@ impl Events for SqliteArchive {
 
     async fn clear(&self) -> Result<(), StorageError> {
         let clear = |connection: &Connection| {
+            runs::clear(connection)?;
             Ok(connection.execute_batch(
-                "insert into search (search) values ('delete-all'); delete from event; delete from tag; delete from sighting; delete from lost; delete from hidden; delete from slot; delete from deletion; \
+                "insert into search (search) values ('delete-all'); delete from event; delete from sighting; delete from lost; delete from hidden; delete from slot; delete from deletion; \
                  delete from kind; update author set events = 0, kinds = 0, vanished_until = null; update relay set events = 0, first_seen_at = null, last_seen_at = null; \
                  update archive set events = 0, pubkeys = 0, sightings = 0;",
             )?)
@@ -300,26 +314,61 @@ impl Events for SqliteArchive {
 }
 
 /// How many events have a tag, where nothing else is asked but a span of time: the index of tags knows all of that.
-fn tagged(connection: &Connection, filter: &Filter, view: View) -> Result<Option<u64>, StorageError> {
+fn tagged(connection: &Connection, set: &Arc<Set>, filter: &Filter, view: View) -> Result<Option<u64>, StorageError> {
     let only_tags =
         filter.ids.is_none() && filter.authors.is_none() && filter.kinds.is_none() && filter.search.is_none();
     let mut tags = filter.generic_tags.iter();
     let (Some((letter, values)), None, true) = (tags.next(), tags.next(), only_tags) else { return Ok(None) };
-    let places = vec!["?"; values.len()].join(", ");
-    let hidden = match view {
-        View::All => "",
-        View::Client { .. } => "and not exists (select 1 from hidden h where h.event = tag.event and h.since <= ?1)",
-    };
-    let sql = format!(
-        "select count(distinct event) from tag where ?1 >= 0 and created_at >= ?2 and created_at <= ?3 {hidden} and key in ({places})"
-    );
     let second = |t: nostr::Timestamp| i64::try_from(t.as_secs()).unwrap_or(i64::MAX);
-    let now = if let View::Client { now } = view { now } else { 0 };
-    let span = [now.max(0), filter.since.map_or(i64::MIN, second), filter.until.map_or(i64::MAX, second)];
-    let keys = values.iter().map(|value| tag_key(letter.as_char(), value));
-    let count: i64 =
-        connection.prepare(&sql)?.query_row(params_from_iter(span.into_iter().chain(keys)), |row| row.get(0))?;
-    Ok(Some(count.cast_unsigned()))
+    let (since, until) = (filter.since.map_or(i64::MIN, second), filter.until.map_or(i64::MAX, second));
+    let index = Tags::new(connection, set)?;
+    let mut events = Vec::new();
+    for value in values {
+        let mut found = index.newest(tag_key(letter.as_char(), value), since, until)?;
+        while let Some(entry) = found.next()? {
+            events.push(entry.event);
+        }
+    }
+    // An event can have several of the values.
+    events.sort_unstable();
+    events.dedup();
+    let mut count = events.len() as u64;
+    if let View::Client { now } = view {
+        let mut hidden = connection.prepare_cached("select 1 from hidden where event = ?1 and since <= ?2")?;
+        for event in events {
+            count -= u64::from(hidden.exists([event, now])?);
+        }
+    }
+    Ok(Some(count))
+}
+
+/// Answers what filters ask of ids and tags, whose indexes SQL cannot read.
+fn narrowed(connection: &Connection, set: &Arc<Set>, filters: &[Filter]) -> Result<Vec<Narrowed>, StorageError> {
+    let second = |t: nostr::Timestamp| i64::try_from(t.as_secs()).unwrap_or(i64::MAX);
+    let (mut by_id, by_tag) = (Ids::new(connection, set)?, Tags::new(connection, set)?);
+    let mut answers = Vec::with_capacity(filters.len());
+    for filter in filters {
+        let mut filter = filter.clone();
+        let mut lists = Vec::new();
+        if let Some(ids) = filter.ids.take() {
+            let found = ids.iter().map(|id| by_id.find(id)).filter_map(Result::transpose);
+            lists.push(found.collect::<Result<BTreeSet<i64>, _>>()?);
+        }
+        let (since, until) = (filter.since.map_or(i64::MIN, second), filter.until.map_or(i64::MAX, second));
+        for (letter, values) in std::mem::take(&mut filter.generic_tags) {
+            let mut events = BTreeSet::new();
+            for value in values {
+                let mut found = by_tag.newest(tag_key(letter.as_char(), &value), since, until)?;
+                while let Some(entry) = found.next()? {
+                    events.insert(entry.event);
+                }
+            }
+            lists.push(events);
+        }
+        let among = lists.into_iter().reduce(|a, b| &a & &b).map(|events| events.into_iter().collect());
+        answers.push(Narrowed { filter, among });
+    }
+    Ok(answers)
 }
 
 /// How many events there are, where the totals say so.
@@ -349,33 +398,43 @@ fn total(connection: &Connection, filters: &[Filter], relays: &[i64]) -> Result<
 }
 
 /// Removes some of what a filter asks for, oldest first, and takes it out of the totals; says how many were removed.
-fn remove(connection: &Connection, filter: &Filter, most: u64, codec: &Codec) -> Result<u64, StorageError> {
-    let Condition { sql, args, .. } = Condition::of(Dialect::Sqlite, filter, View::All, None);
+fn remove(
+    connection: &Connection,
+    set: &Arc<Set>,
+    filter: &Filter,
+    most: u64,
+    codec: &Codec,
+) -> Result<u64, StorageError> {
+    let narrowed = narrowed(connection, set, std::slice::from_ref(filter))?;
+    let Condition { sql, args, .. } = Condition::among(Dialect::Sqlite, &narrowed, View::All, &[]);
     let sql = format!(
-        "select k, author, kind, created_at, payload from event where {} order by created_at limit {most}",
+        "select k, author, kind, created_at, payload, id from event where {} order by created_at limit {most}",
         sql.replace('$', "?")
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(args), |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
     })?;
-    let rows: Vec<(i64, i64, i64, i64, Vec<u8>)> = rows.collect::<rusqlite::Result<_>>()?;
+    let rows: Vec<(i64, i64, i64, i64, Vec<u8>, [u8; 32])> = rows.collect::<rusqlite::Result<_>>()?;
     let mut pairs = BTreeMap::<(i64, i64), i64>::new();
     let mut relays = HashMap::<i64, i64>::new();
     let mut sightings = connection.prepare_cached("delete from sighting where event = ?1 returning relay")?;
-    let mut tag = connection.prepare_cached("delete from tag where key = ?1 and created_at = ?2 and event = ?3")?;
+    let (mut ids, mut tag_entries) = (Vec::new(), Vec::new());
     let mut hidden = connection.prepare_cached("delete from hidden where event = ?1")?;
     let mut lost = connection.prepare_cached("delete from lost where event = ?1")?;
     let mut event = connection.prepare_cached("delete from event where k = ?1")?;
     let mut text = connection.prepare_cached("delete from search where rowid = ?1")?;
-    for (k, author, kind, created_at, payload) in &rows {
+    for (k, author, kind, created_at, payload, id) in &rows {
         for relay in sightings.query_map([k], |row| row.get(0))? {
             *relays.entry(relay?).or_default() += 1;
         }
         let (tags, _) = codec.unpack(payload)?;
-        for (letter, value) in indexed(&tags) {
-            tag.execute(params![tag_key(letter, value), created_at, k])?;
-        }
+        tag_entries.extend(indexed(&tags).map(|(letter, value)| TagEntry {
+            key: tag_key(letter, value),
+            created_at: *created_at,
+            event: *k,
+        }));
+        ids.push(IdEntry { id: *id, event: *k });
         hidden.execute([k])?;
         lost.execute([k])?;
         if SEARCHED.iter().any(|searched| i64::from(*searched) == *kind) {
@@ -384,6 +443,7 @@ fn remove(connection: &Connection, filter: &Filter, most: u64, codec: &Codec) ->
         event.execute([k])?;
         *pairs.entry((*author, *kind)).or_default() += 1;
     }
+    runs::remove(connection, set, ids, tag_entries)?;
     let mut left = connection.prepare_cached("select 1 from event where author = ?1 and kind = ?2 limit 1")?;
     let mut of_author = connection
         .prepare_cached("update author set events = events - ?2, kinds = kinds - ?3 where k = ?1 returning events")?;

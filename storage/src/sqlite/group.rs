@@ -1,10 +1,12 @@
 //! What the writer's thread writes in one commit.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use nostr::{EventId, PublicKey};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
+use super::runs::{IdEntry, Ids, Set, TagEntry, Tags};
 use super::writer::{REMEMBERED, Writer};
 use crate::StorageError;
 use crate::archive::Profile;
@@ -35,9 +37,11 @@ fn portions<T>(list: &[T], size: usize) -> impl Iterator<Item = &[T]> {
 /// What one commit does, gathered so that each table is met once and in its own order.
 pub(super) struct Group<'a> {
     pub(super) last_k: i64,
+    set: Arc<Set>,
     /// New events with their numbers.
     new: Vec<(i64, &'a Prepared)>,
-    tags: Vec<(i64, i64, i64)>,
+    /// The numbers of new events by id: the index of ids does not have them yet.
+    ids: HashMap<EventId, i64>,
     /// New events of each author and kind.
     pairs: BTreeMap<(i64, u16), i64>,
     /// Sightings that are new, less those that were taken back.
@@ -46,9 +50,9 @@ pub(super) struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn begin(connection: &Connection) -> rusqlite::Result<Self> {
+    pub(super) fn begin(connection: &Connection, set: Arc<Set>) -> rusqlite::Result<Self> {
         let last_k = connection.prepare_cached("select last_k from archive")?.query_row([], |row| row.get(0))?;
-        Ok(Self { last_k, new: vec![], tags: vec![], pairs: BTreeMap::new(), sighted: 0, new_authors: 0 })
+        Ok(Self { last_k, set, new: vec![], ids: HashMap::new(), pairs: BTreeMap::new(), sighted: 0, new_authors: 0 })
     }
 
     /// Writes the events of a batch and the sightings of all it saw.
@@ -59,24 +63,34 @@ impl<'a> Group<'a> {
         batch: &'a PreparedBatch,
         relay: Option<i64>,
     ) -> Result<Stored, StorageError> {
-        let mut find = connection.prepare_cached("select k from event where id = ?1")?;
-        let mut there = connection.prepare_cached("select 1 from event where k = ?1")?;
+        let mut ids = Ids::new(connection, &self.set)?;
         let mut seen = Vec::with_capacity(batch.events.len() + batch.rest.known.len());
-        let mut stored = 0;
+        let first_new = self.new.len();
+        for prepared in &batch.events {
+            let id = &prepared.event.id;
+            let k = match self.find(&mut ids, id)? {
+                Some(k) => k,
+                None => {
+                    self.last_k += 1;
+                    self.ids.insert(*id, self.last_k);
+                    self.new.push((self.last_k, prepared));
+                    self.last_k
+                }
+            };
+            seen.push(k);
+        }
         let full = writer.options.profile == Profile::Bigbrotr;
-        for chunk in portions(&batch.events, EVENT_ROWS) {
-            let authors = chunk.iter().map(|p| writer.author(connection, &p.event.pubkey));
-            let authors = authors.collect::<rusqlite::Result<Vec<_>>>()?;
-            let first = self.last_k + 1;
-            let ks = || (first..).zip(chunk).zip(&authors);
+        for chunk in portions(&self.new[first_new..], EVENT_ROWS) {
             let mut insert = connection.prepare_cached(&rows(
-                "insert or fail into event (k, id, author, created_at, kind, sig, payload)",
+                "insert into event (k, id, author, created_at, kind, sig, payload)",
                 7,
                 chunk.len(),
-                "on conflict (id) do nothing",
+                "",
             ))?;
             let mut place = 0;
-            for ((k, Prepared { event, payload, .. }), author) in ks() {
+            for (k, Prepared { event, payload, .. }) in chunk {
+                let author = writer.author(connection, &event.pubkey)?;
+                *self.pairs.entry((author, event.kind)).or_default() += 1;
                 let sig = full.then_some(event.sig.as_slice());
                 let row = params![k, event.id.as_bytes(), author, event.created_at, event.kind, sig, payload];
                 for value in row {
@@ -84,36 +98,26 @@ impl<'a> Group<'a> {
                     insert.raw_bind_parameter(place, value)?;
                 }
             }
-            let all = insert.raw_execute()? == chunk.len();
-            for ((k, prepared), author) in ks() {
-                let event = &prepared.event;
-                if all || there.exists([k])? {
-                    self.last_k = k;
-                    self.new.push((k, prepared));
-                    self.tags.extend(prepared.tags.iter().map(|key| (*key, event.created_at, k)));
-                    *self.pairs.entry((*author, event.kind)).or_default() += 1;
-                    stored += 1;
-                    seen.push(k);
-                } else {
-                    seen.push(find.query_row([event.id.as_bytes()], |row| row.get(0))?);
-                }
-            }
+            insert.raw_execute()?;
         }
+        let stored = self.new.len() - first_new;
         if let Some(relay) = relay {
-            for chunk in portions(&batch.rest.known, ROWS) {
+            for id in &batch.rest.known {
                 // An id that was removed since it was known has nothing to be sighted.
-                let places = vec!["?"; chunk.len()].join(", ");
-                let sql = format!("select k from event where id in ({places})");
-                let mut find = connection.prepare_cached(&sql)?;
-                let found = find.query_map(params_from_iter(chunk.iter().map(EventId::as_bytes)), |row| row.get(0))?;
-                for k in found {
-                    seen.push(k?);
-                }
+                seen.extend(self.find(&mut ids, id)?);
             }
             self.see(connection, relay, batch.rest.seen_at, seen)?;
             self.miss(connection, relay, &batch.rest)?;
         }
         Ok(Stored { stored, known: batch.events.len() - stored + batch.rest.known.len() })
+    }
+
+    /// Returns the number of an event that is stored, or will be with this group.
+    fn find(&self, ids: &mut Ids<'_>, id: &EventId) -> Result<Option<i64>, StorageError> {
+        match self.ids.get(id) {
+            Some(k) => Ok(Some(*k)),
+            None => ids.find(id),
+        }
     }
 
     /// Writes that a relay was seen to hold these events.
@@ -142,19 +146,19 @@ impl<'a> Group<'a> {
     }
 
     /// Takes back what a relay was seen to hold and no longer holds.
-    fn miss(&mut self, connection: &Connection, relay: i64, batch: &Batch) -> rusqlite::Result<()> {
+    fn miss(&mut self, connection: &Connection, relay: i64, batch: &Batch) -> Result<(), StorageError> {
         let mut take = connection.prepare_cached(
-            "delete from sighting where event = (select k from event where id = ?1) and relay = ?2 and seen_at < ?3 \
-             returning event, seen_at",
+            "delete from sighting where event = ?1 and relay = ?2 and seen_at < ?3 returning event, seen_at",
         )?;
         let mut note = connection.prepare_cached(
             "insert into lost (event, relay, seen_at, missed_at) values (?1, ?2, ?3, ?4) on conflict (event, relay) do update \
              set seen_at = excluded.seen_at, missed_at = excluded.missed_at",
         )?;
         let mut missed: i64 = 0;
+        let mut ids = Ids::new(connection, &self.set)?;
         for id in &batch.gone {
-            let taken =
-                take.query_row(params![id.as_bytes(), relay, batch.seen_at], |row| Ok((row.get(0)?, row.get(1)?)));
+            let Some(k) = self.find(&mut ids, id)? else { continue };
+            let taken = take.query_row(params![k, relay, batch.seen_at], |row| Ok((row.get(0)?, row.get(1)?)));
             if let Some((event, seen_at)) = taken.optional()? {
                 let (event, seen_at): (i64, i64) = (event, seen_at);
                 note.execute([event, relay, seen_at, batch.seen_at])?;
@@ -170,18 +174,14 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    pub(super) fn write_tags(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.tags.sort_unstable();
-        for chunk in portions(&self.tags, ROWS) {
-            let mut insert = connection.prepare_cached(&rows(
-                "insert or fail into tag (key, created_at, event)",
-                3,
-                chunk.len(),
-                "",
-            ))?;
-            insert.execute(params_from_iter(chunk.iter().flat_map(|(key, at, event)| [*key, *at, *event])))?;
-        }
-        Ok(())
+    /// What the indexes get for the new events.
+    pub(super) fn index_entries(&self) -> (Vec<IdEntry>, Vec<TagEntry>) {
+        let ids = self.ids.iter().map(|(id, k)| IdEntry::new(id, *k)).collect();
+        let tags = self.new.iter().flat_map(|(k, prepared)| {
+            let created_at = prepared.event.created_at;
+            prepared.tags.iter().map(move |key| TagEntry { key: *key, created_at, event: *k })
+        });
+        (ids, tags.collect())
     }
 
     pub(super) fn write_text(&self, connection: &Connection) -> rusqlite::Result<()> {
@@ -239,18 +239,20 @@ impl<'a> Group<'a> {
         let mut scene = Scene::default();
         let mut delete = connection.prepare_cached("insert or ignore into deletion (key) values (?1)")?;
         let mut target = connection.prepare_cached(
-            "select e.k from event e join author a on a.k = e.author where e.id = ?1 and a.pubkey = ?2 and e.kind not in (5, 62)",
+            "select e.k from event e join author a on a.k = e.author where e.k = ?1 and a.pubkey = ?2 and e.kind not in (5, 62)",
         )?;
+        let mut ids = Ids::new(connection, &self.set)?;
         for (_, prepared) in &self.new {
             let (event, marks) = (&prepared.event, &prepared.marks);
             for (id, key) in &marks.deletes {
                 delete.execute([key])?;
                 scene.deletions.insert(*key);
-                let found = target.query_row(params![id.as_bytes(), event.pubkey.as_bytes()], |row| row.get(0));
+                let Some(k) = self.find(&mut ids, id)? else { continue };
+                let found = target.query_row(params![k, event.pubkey.as_bytes()], |row| row.get(0));
                 scene.hidden.extend(found.optional()?.map(|k: i64| (k, "deleted", 0)));
             }
             if marks.vanishes {
-                vanish(connection, &event.pubkey, event.created_at)?;
+                self.vanish(connection, &event.pubkey, event.created_at)?;
                 let until = writer.vanished(connection)?.entry(event.pubkey).or_insert(event.created_at);
                 *until = (*until).max(event.created_at);
             }
@@ -315,25 +317,29 @@ impl<'a> Group<'a> {
             .execute(params![self.new.len(), self.sighted, self.new_authors, self.last_k])?;
         Ok(())
     }
-}
 
-/// Hides everything by an author, and every gift to them, up to a date (NIP-62).
-fn vanish(connection: &Connection, author: &PublicKey, until: i64) -> rusqlite::Result<()> {
-    let key = author.as_bytes();
-    connection
-        .prepare_cached("update author set vanished_until = max(coalesce(vanished_until, 0), ?2) where pubkey = ?1")?
-        .execute(params![key, until])?;
-    connection
-        .prepare_cached(
-            "insert or ignore into hidden (event, reason, since) select e.k, 'vanished', 0 from event e \
-             where e.author = (select k from author where pubkey = ?1) and e.created_at <= ?2 and e.kind <> 62",
-        )?
-        .execute(params![key, until])?;
-    connection
-        .prepare_cached(
-            "insert or ignore into hidden (event, reason, since) select e.k, 'vanished', 0 \
-             from tag t join event e on e.k = t.event where t.key = ?1 and t.created_at <= ?2 and e.kind = 1059",
-        )?
-        .execute(params![tag_key('p', &author.to_hex()), until])?;
-    Ok(())
+    /// Hides everything by an author, and every gift to them, up to a date (NIP-62).
+    fn vanish(&self, connection: &Connection, author: &PublicKey, until: i64) -> Result<(), StorageError> {
+        let key = author.as_bytes();
+        connection
+            .prepare_cached(
+                "update author set vanished_until = max(coalesce(vanished_until, 0), ?2) where pubkey = ?1",
+            )?
+            .execute(params![key, until])?;
+        connection
+            .prepare_cached(
+                "insert or ignore into hidden (event, reason, since) select e.k, 'vanished', 0 from event e \
+                 where e.author = (select k from author where pubkey = ?1) and e.created_at <= ?2 and e.kind <> 62",
+            )?
+            .execute(params![key, until])?;
+        // Gifts that come with this group are hidden as they are taken in.
+        let mut hide = connection.prepare_cached(
+            "insert or ignore into hidden (event, reason, since) select k, 'vanished', 0 from event where k = ?1 and kind = 1059",
+        )?;
+        let mut gifts = Tags::new(connection, &self.set)?.newest(tag_key('p', &author.to_hex()), i64::MIN, until)?;
+        while let Some(gift) = gifts.next()? {
+            hide.execute([gift.event])?;
+        }
+        Ok(())
+    }
 }

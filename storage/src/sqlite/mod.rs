@@ -5,6 +5,7 @@ mod connection;
 mod events;
 mod functions;
 mod group;
+mod runs;
 mod scan;
 mod writer;
 
@@ -23,9 +24,10 @@ use crate::payload::Codec;
 use crate::select::Dialect;
 use crate::{Archive, StorageError, search};
 use connection::{Readers, SqliteTransaction, WriterConnection};
+use runs::Runs;
 
 /// The schema's migrations, in order; the file's `user_version` says how many of them it has.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../../../migrations/sqlite/0001_archive.sql"),
     include_str!("../../../migrations/sqlite/0002_lost.sql"),
     include_str!("../../../migrations/sqlite/0003_visits.sql"),
@@ -33,6 +35,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/sqlite/0005_payments.sql"),
     include_str!("../../../migrations/sqlite/0006_leases.sql"),
     include_str!("../../../migrations/sqlite/0007_uptime_and_terms.sql"),
+    include_str!("../../../migrations/sqlite/0008_runs.sql"),
 ];
 /// Twice SQLite's own: half as many pages are written for the same events.
 const PAGE_SIZE: u32 = 8192;
@@ -52,6 +55,7 @@ pub struct SqliteArchive {
     codec: Arc<Codec>,
     options: Options,
     readers: Arc<Readers>,
+    runs: Arc<Runs>,
     writer: Option<Writer>,
 }
 
@@ -108,6 +112,9 @@ impl SqliteArchive {
                 Some(std::cmp::Ordering::Less) => return Err(StorageError::Older(version)),
                 _ => return Err(StorageError::Newer(version)),
             }
+            if !runs::is_settled(&connection).map_err(failed(&path))? {
+                return Err(StorageError::Older(version - 1));
+            }
             load_dictionaries(&connection, &codec).map_err(failed(&path))?;
             let (profile, search): (Option<String>, i32) = connection
                 .query_row("select profile, search from archive", [], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -115,7 +122,7 @@ impl SqliteArchive {
             let search = search == search::VERSION;
             let options = Options { profile: profile.as_deref().unwrap_or_default().parse()?, search };
             let readers = Arc::new(Readers::new(path, codec.clone()));
-            Ok(Self { codec, options, readers, writer: None })
+            Ok(Self { codec, options, readers, runs: Arc::default(), writer: None })
         };
         tokio::task::spawn_blocking(open).await.expect("opening does not panic")
     }
@@ -143,6 +150,7 @@ impl SqliteArchive {
             ))
             .map_err(failed(&path))?;
         migrate(&mut connection, &path)?;
+        runs::settle(&mut connection)?;
         connection::settle_profile(&connection, options.profile).map_err(failed(&path))??;
         // Nobody else writes here: what was taken, its taker died at.
         let free = "update relay set check_lease = 0, sync_lease = 0 where check_lease > 0 or sync_lease > 0; delete from lease";
@@ -151,9 +159,10 @@ impl SqliteArchive {
         events::settle_search(&mut connection, options, &codec)?;
         let readers = Arc::new(Readers::new(path, codec.clone()));
         let connection = WriterConnection::new(connection);
-        let queue = writer::Queue::start(connection.clone(), codec.clone(), options, log);
+        let runs = Arc::<Runs>::default();
+        let queue = writer::Queue::start(connection.clone(), codec.clone(), runs.clone(), options, log);
         let writer = Writer { connection, queue, lock: std::sync::Mutex::new(Some(lock)) };
-        Ok(Self { codec, options, readers, writer: Some(writer) })
+        Ok(Self { codec, options, readers, runs, writer: Some(writer) })
     }
 
     fn writer(&self) -> Result<&Writer, StorageError> {

@@ -4,10 +4,12 @@
 //! or kind. What is too old to be among the newest ends a range, so that a thousand ranges cost a thousand looks.
 
 use std::collections::{BTreeSet, BinaryHeap, HashSet};
+use std::sync::Arc;
 
 use nostr::{EventId, Filter};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Rows, params};
 
+use super::runs::{Ids, Set, TagEntry, Tags};
 use crate::filter::tag_key;
 use crate::ledger::event_id;
 use crate::search::{SEARCHED, search_terms};
@@ -15,7 +17,7 @@ use crate::select::fts5;
 use crate::{Cursor, StorageError, View};
 
 /// How many rows are counted of a tag to learn whether it is rarer than the authors.
-const LOOK: i64 = 2_000;
+const LOOK: usize = 2_000;
 
 /// Words that so few events have are looked up event by event; of others so many times as many rows are walked through at most.
 const FEW: usize = 1_000;
@@ -24,6 +26,10 @@ const WALK: usize = 4;
 /// Events that are found by words and gathered before any of them is read: 8 MiB. Words that more have are common enough to
 /// be checked for each event that the rest of the filter finds.
 const GATHERED: usize = 1_000_000;
+
+/// Reads an event by its number, if its date is in range.
+const BY_NUMBER: &str =
+    "select k, created_at, id, author, kind from event where k = ?1 and created_at >= ?2 and created_at <= ?3";
 
 /// A hit, of which the greatest is the first to go: the oldest, and within a second the highest id.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,17 +54,19 @@ struct Rest {
 /// The numbers of the newest events, in order; at most `limit`.
 pub(super) fn newest(
     connection: &Connection,
+    set: &Arc<Set>,
     filter: &Filter,
     view: View,
     after: Option<Cursor>,
     limit: usize,
 ) -> Result<Vec<i64>, StorageError> {
-    newest_gathering(GATHERED, connection, filter, view, after, limit)
+    newest_gathering(GATHERED, connection, set, filter, view, after, limit)
 }
 
 fn newest_gathering(
     gathered: usize,
     connection: &Connection,
+    set: &Arc<Set>,
     filter: &Filter,
     view: View,
     after: Option<Cursor>,
@@ -105,7 +113,8 @@ fn newest_gathering(
     if nothing {
         return Ok(Vec::new());
     }
-    let rarest = rarest(connection, &tags, authors.as_deref())?;
+    let index = Tags::new(connection, set)?;
+    let rarest = rarest(&index, (since, until), &tags, authors.as_deref())?;
     let numbers: Option<Vec<i64>> = authors.map(|authors| authors.into_iter().map(|(k, _)| k).collect());
     let rest = Rest {
         ids: None,
@@ -116,7 +125,7 @@ fn newest_gathering(
         view,
         terms: None,
     };
-    let mut scan = Scan::new(connection, rest, since, until, limit)?;
+    let mut scan = Scan::new(connection, index, rest, since, until, limit)?;
     if let Some(terms) = terms {
         scan.rest.ids.clone_from(&filter.ids);
         let narrow = filter.ids.is_some() || numbers.is_some() || !filter.generic_tags.is_empty();
@@ -127,19 +136,16 @@ fn newest_gathering(
         scan.rest.terms = Some(terms);
     }
     if let Some(ids) = &filter.ids {
-        let mut statement = connection.prepare_cached(
-            "select k, created_at, id, author, kind from event where id = ?1 and created_at >= ?2 and created_at <= ?3",
-        )?;
+        let mut index = Ids::new(connection, set)?;
+        let mut by_k = connection.prepare_cached(BY_NUMBER)?;
         for id in ids {
-            scan.range(&mut statement, |s, since, until| s.query(params![id.as_bytes(), since, until]))?;
+            if let Some(k) = index.find(id)? {
+                scan.range(&mut by_k, |s, since, until| s.query(params![k, since, until]))?;
+            }
         }
     } else if let Some(place) = rarest {
-        let mut statement = connection.prepare_cached(
-            "select e.k, e.created_at, e.id, e.author, e.kind from tag t join event e on e.k = t.event \
-             where t.key = ?1 and t.created_at >= ?2 and t.created_at <= ?3 order by t.created_at desc",
-        )?;
         for key in std::mem::take(&mut scan.rest.tags[place]) {
-            scan.range(&mut statement, |s, since, until| s.query(params![key, since, until]))?;
+            scan.tagged(key)?;
         }
     } else if let Some(authors) = numbers {
         let mut statement = connection.prepare_cached(
@@ -169,27 +175,32 @@ fn newest_gathering(
     Ok(scan.numbers())
 }
 
-/// Which of the tags to read, if any: the one with the fewest rows, unless the authors have fewer.
+/// Which of the tags to read, if any: the one with the fewest events in this range of dates, unless the authors have fewer.
 fn rarest(
-    connection: &Connection,
+    index: &Tags<'_>,
+    (since, until): (i64, i64),
     tags: &[Vec<i64>],
     authors: Option<&[(i64, i64)]>,
 ) -> Result<Option<usize>, StorageError> {
     if tags.len() + usize::from(authors.is_some()) < 2 {
         return Ok((!tags.is_empty()).then_some(0));
     }
-    let mut count = connection.prepare_cached("select count(*) from (select 1 from tag where key = ?1 limit ?2)")?;
-    let mut best = (authors.map_or(i64::MAX, |list| list.iter().map(|(_, events)| events).sum()), None);
+    let of_authors = authors.map_or(i64::MAX, |list| list.iter().map(|(_, events)| events).sum());
+    let mut best = (usize::try_from(of_authors).unwrap_or(usize::MAX), None);
     for (place, keys) in tags.iter().enumerate() {
-        let mut rows = 0;
+        let mut events = 0;
         for key in keys {
-            rows += count.query_row([*key, LOOK], |row| row.get::<_, i64>(0))?;
-            if rows >= best.0 {
+            let mut found = index.newest(*key, since, until)?;
+            let most = best.0.min(events + LOOK);
+            while events < most && found.next()?.is_some() {
+                events += 1;
+            }
+            if events >= best.0 {
                 break;
             }
         }
-        if rows < best.0 {
-            best = (rows, Some(place));
+        if events < best.0 {
+            best = (events, Some(place));
         }
     }
     Ok(best.1)
@@ -216,13 +227,20 @@ struct Scan<'c> {
     hits: BinaryHeap<Hit>,
     /// Events that were met, where ranges can share some.
     met: HashSet<i64>,
-    has_tag: CachedStatement<'c>,
+    index: Tags<'c>,
     is_hidden: CachedStatement<'c>,
     has_terms: CachedStatement<'c>,
 }
 
 impl<'c> Scan<'c> {
-    fn new(connection: &'c Connection, rest: Rest, since: i64, until: i64, limit: usize) -> rusqlite::Result<Self> {
+    fn new(
+        connection: &'c Connection,
+        index: Tags<'c>,
+        rest: Rest,
+        since: i64,
+        until: i64,
+        limit: usize,
+    ) -> rusqlite::Result<Self> {
         Ok(Self {
             connection,
             rest,
@@ -231,8 +249,7 @@ impl<'c> Scan<'c> {
             limit,
             hits: BinaryHeap::new(),
             met: HashSet::new(),
-            has_tag: connection
-                .prepare_cached("select 1 from tag where key = ?1 and created_at = ?2 and event = ?3")?,
+            index,
             is_hidden: connection.prepare_cached("select 1 from hidden where event = ?1 and since <= ?2 limit 1")?,
             has_terms: connection.prepare_cached("select 1 from search where search match ?1 and rowid = ?2")?,
         })
@@ -251,11 +268,34 @@ impl<'c> Scan<'c> {
             if self.hits.len() == self.limit && created_at < self.oldest() {
                 break;
             }
-            if let Some(hit) = self.hit(row, created_at)? {
-                self.hits.push(hit);
-                if self.hits.len() > self.limit {
-                    self.hits.pop();
-                }
+            self.take(row, created_at)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a row to the hits if it is one, and is among the newest.
+    fn take(&mut self, row: &Row<'_>, created_at: i64) -> Result<(), StorageError> {
+        if let Some(hit) = self.hit(row, created_at)? {
+            self.hits.push(hit);
+            if self.hits.len() > self.limit {
+                self.hits.pop();
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the events with a tag until what follows is too old to count.
+    fn tagged(&mut self, key: i64) -> Result<(), StorageError> {
+        let since = if self.hits.len() < self.limit { self.since } else { self.oldest() };
+        let mut found = self.index.newest(key, since, self.until)?;
+        let mut by_k = self.connection.prepare_cached(BY_NUMBER)?;
+        while let Some(entry) = found.next()? {
+            if self.hits.len() == self.limit && entry.created_at < self.oldest() {
+                break;
+            }
+            let mut rows = by_k.query(params![entry.event, since, self.until])?;
+            if let Some(row) = rows.next()? {
+                self.take(row, entry.created_at)?;
             }
         }
         Ok(())
@@ -276,9 +316,7 @@ impl<'c> Scan<'c> {
         if found.len() > most {
             return Ok(false);
         }
-        let mut by_k = connection.prepare_cached(
-            "select k, created_at, id, author, kind from event where k = ?1 and created_at >= ?2 and created_at <= ?3",
-        )?;
+        let mut by_k = connection.prepare_cached(BY_NUMBER)?;
         if found.len() > FEW && !narrow {
             let mut newest = connection.prepare_cached(
                 "select k, created_at from event where kind = ?1 and created_at >= ?2 and created_at <= ?3 order by created_at desc",
@@ -327,7 +365,7 @@ impl<'c> Scan<'c> {
         for keys in rest.tags.iter().filter(|keys| !keys.is_empty()) {
             let mut found = false;
             for key in keys {
-                found = self.has_tag.exists(params![key, created_at, k])?;
+                found = self.index.has(TagEntry { key: *key, created_at, event: k })?;
                 if found {
                     break;
                 }
@@ -375,7 +413,10 @@ mod tests {
         let events: Vec<_> = (0..600).map(event).collect();
         let some_ids: Vec<_> = events.iter().step_by(5).map(|event| event.event().id).collect();
         archive.store(Batch { events, ..Batch::default() }).await.expect("stored");
+        let runs = archive.runs.clone();
         let connection = archive.readers.read(move |connection| {
+            let tx = connection.unchecked_transaction()?;
+            let set = runs.at(&tx)?;
             let filters = [
                 Filter::new(),
                 Filter::new().kind(Kind::TextNote),
@@ -387,7 +428,7 @@ mod tests {
             for filter in filters {
                 for (word, limit) in [("common", 20), ("common", 1_000), ("RARE common", 7), ("nowhere", 5)] {
                     let filter = filter.clone().search(word);
-                    let find = |most| newest_gathering(most, connection, &filter, View::All, None, limit);
+                    let find = |most| newest_gathering(most, &tx, &set, &filter, View::All, None, limit);
                     let wanted = find(GATHERED)?;
                     assert_eq!(find(10)?, wanted, "{filter:?} {limit}");
                     assert!(wanted.len() <= limit);

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::connection::WriterConnection;
 use super::group::Group;
+use super::runs::{Merges, Runs};
 use crate::archive::{Options, Profile};
 use crate::ledger::{public_key, relay_key};
 use crate::patience::Patience;
@@ -40,6 +41,8 @@ pub(super) const REMEMBERED: usize = 200_000;
 /// Events from which the dictionary is trained, once there are so many.
 const TRAIN_AT: i64 = 2_000;
 const SAMPLES: i64 = 4_000;
+/// When nothing is stored, runs are merged as if so many events had come.
+const MERGED_WHEN_IDLE: usize = 16_384;
 
 /// When no batch came for this long, the write-ahead log is folded into the file and truncated, if it is larger than
 /// [`LOG_WHEN_IDLE`] bytes.
@@ -67,7 +70,13 @@ impl Queue {
     /// Starts the thread. It ends with the queue.
     ///
     /// `log` is the file of the write-ahead log.
-    pub(super) fn start(connection: WriterConnection, codec: Arc<Codec>, options: Options, log: PathBuf) -> Self {
+    pub(super) fn start(
+        connection: WriterConnection,
+        codec: Arc<Codec>,
+        runs: Arc<Runs>,
+        options: Options,
+        log: PathBuf,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         let (end, ended) = oneshot::channel();
         let mut thread = Writer {
@@ -77,6 +86,10 @@ impl Queue {
             authors: HashMap::new(),
             pairs: HashSet::new(),
             vanished: None,
+            runs,
+            merges: Merges::default(),
+            // Merges that were going on when the archive was last closed go on.
+            must_merge: true,
             log,
             folded_at: None,
         };
@@ -129,6 +142,10 @@ pub(super) struct Writer {
     authors: HashMap<PublicKey, i64>,
     pairs: HashSet<(i64, u16)>,
     vanished: Option<HashMap<PublicKey, i64>>,
+    pub(super) runs: Arc<Runs>,
+    merges: Merges,
+    /// Whether runs are to be merged though nothing is stored.
+    must_merge: bool,
     log: PathBuf,
     /// When the log was last found too long.
     folded_at: Option<Instant>,
@@ -139,8 +156,12 @@ impl Writer {
         let size = |(batch, _): &Request| batch.events.len() + batch.rest.known.len();
         let mut loaded_until = Instant::now();
         loop {
-            let first = match recv_timeout(&mut requests, IDLE) {
+            let first = match recv_timeout(&mut requests, if self.must_merge { Duration::ZERO } else { IDLE }) {
                 Received::Value(first) => first,
+                Received::Timeout if self.must_merge => {
+                    self.merge_when_idle();
+                    continue;
+                }
                 Received::Timeout => {
                     self.fold_log(LOG_WHEN_IDLE, Duration::ZERO);
                     continue;
@@ -219,6 +240,30 @@ impl Writer {
         self.authors.clear();
         self.pairs.clear();
         self.vanished = None;
+        self.merges = Merges::default();
+    }
+
+    /// Merges some more while there is nothing to store.
+    fn merge_when_idle(&mut self) {
+        let merged = (|| {
+            let tx = self.connection.begin_here()?;
+            if self.connection.is_to_forget() {
+                self.forget();
+            }
+            let connection = tx.connection()?;
+            let mut change = self.merges.change(connection, &*self.runs.at(connection)?)?;
+            let more = change.advance(MERGED_WHEN_IDLE)?;
+            let set = change.end()?;
+            tx.commit_here()?;
+            self.runs.publish(set);
+            Ok::<_, StorageError>(more)
+        })();
+        self.must_merge = merged.unwrap_or_else(|error| {
+            tracing::warn!(%error, "failed to merge runs of an index");
+            self.forget();
+            // Tried again when something is stored.
+            false
+        });
     }
 
     fn write_group(&mut self, batches: &[Arc<PreparedBatch>]) -> Result<Vec<Stored>, StorageError> {
@@ -226,7 +271,8 @@ impl Writer {
         if self.connection.is_to_forget() {
             self.forget();
         }
-        let mut group = Group::begin(tx.connection()?)?;
+        let set = self.runs.at(tx.connection()?)?;
+        let mut group = Group::begin(tx.connection()?, set.clone())?;
         let mut stored = Vec::with_capacity(batches.len());
         for batch in batches {
             let relay = match batch.relay() {
@@ -239,13 +285,20 @@ impl Writer {
             }
         }
         let connection = tx.connection()?;
-        group.write_tags(connection)?;
         group.write_text(connection)?;
         group.write_totals(connection, &mut self.pairs)?;
         group.hide(connection, self)?;
         group.end(connection)?;
         let dictionary = self.train(connection, group.last_k)?;
+        let (ids, tags) = group.index_entries();
+        let new = ids.len();
+        let mut change = self.merges.change(connection, &set)?;
+        change.add(ids, tags, group.last_k)?;
+        let must_merge = change.advance(new)?;
+        let set = change.end()?;
         tx.commit_here()?;
+        self.runs.publish(set);
+        self.must_merge |= must_merge;
         if let Some(dictionary) = dictionary {
             self.codec.add_dictionary(&dictionary);
         }

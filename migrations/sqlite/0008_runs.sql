@@ -1,0 +1,41 @@
+-- The indexes over ids and tags become sorted runs (docs/DATABASE.md, "Indexes in runs"): blocks of entries that only the
+-- program reads. The tables that they replace are read into runs, and dropped, when the archive is opened.
+
+-- A run. `kind` 0: events by id; 1: events by tag. It covers the events numbered `first` to `last`.
+create table run (
+    n       integer primary key autoincrement,
+    kind    integer not null,
+    level   integer not null,
+    first   integer not null,
+    last    integer not null,
+    blocks  integer not null default 0,
+    entries integer not null default 0,
+    -- building, live, or retired: merged into another, and to be freed.
+    state   text    not null default 'building'
+);
+
+-- Block number b of run n is row n * 2^32 + b; what is kept in memory of it and the 31 that follow is the row of the
+-- same number in `fence`.
+create table block (
+    k    integer primary key,
+    data blob not null
+);
+create table fence (
+    k    integer primary key,
+    data blob not null
+);
+
+-- Entries that are not in a run yet.
+create table recent_id (
+    id    blob    primary key,
+    event integer not null
+) without rowid;
+create table recent_tag (
+    key        integer not null,
+    created_at integer not null,
+    event      integer not null,
+    primary key (key, created_at desc, event)
+) without rowid;
+
+-- Changes whenever other runs are to be read.
+alter table archive add column runs integer not null default 0;

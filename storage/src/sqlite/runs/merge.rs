@@ -1,0 +1,93 @@
+//! Several runs, read as one.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::record::{Entries, Record};
+use super::{Run, with_block};
+use crate::StorageError;
+
+/// What one run has to give.
+struct Source<R> {
+    /// Nothing if all of it was read before.
+    run: Option<Arc<Run>>,
+    /// The next block.
+    place: usize,
+    /// Entries that were read, the next at the end.
+    entries: Vec<R>,
+}
+
+/// The entries of several runs in their order. Of each run one block is in memory.
+pub(in crate::sqlite) struct Merge<'c, R> {
+    connection: &'c Connection,
+    last: Option<R>,
+    sources: Vec<Source<R>>,
+}
+
+impl<'c, R: Record> Merge<'c, R> {
+    /// Entries after `last` are left out.
+    pub(super) fn new(connection: &'c Connection, last: Option<R>) -> Self {
+        Self { connection, last, sources: Vec::new() }
+    }
+
+    /// Adds a run, without its entries before `from`.
+    pub(super) fn add(&mut self, run: Arc<Run>, from: Option<R>) -> Result<(), StorageError> {
+        let place = from.map_or(0, |from| run.start(from.fence()));
+        self.sources.push(Source { run: Some(run), place, entries: Vec::new() });
+        self.fill(self.sources.len() - 1, from)?;
+        self.drop_if_empty(self.sources.len() - 1);
+        Ok(())
+    }
+
+    /// Adds entries that were read, the last first.
+    pub(super) fn add_read(&mut self, entries: Vec<R>) {
+        self.sources.push(Source { run: None, place: 0, entries });
+        self.drop_if_empty(self.sources.len() - 1);
+    }
+
+    fn drop_if_empty(&mut self, n: usize) {
+        if self.sources[n].entries.is_empty() {
+            self.sources.swap_remove(n);
+        }
+    }
+
+    /// Reads blocks of a source until one has an entry that is wanted.
+    fn fill(&mut self, n: usize, from: Option<R>) -> Result<(), StorageError> {
+        let Source { run, place, entries } = &mut self.sources[n];
+        let Some(run) = run else { return Ok(()) };
+        while entries.is_empty()
+            && let Some(first) = run.fence(*place)
+            && self.last.is_none_or(|last| *first <= last.fence())
+        {
+            with_block(self.connection, run, *place, |block| {
+                for entry in Entries::of(block, run.first) {
+                    let entry = entry?;
+                    if self.last.is_some_and(|last| entry > last) {
+                        break;
+                    }
+                    if from.is_none_or(|from| entry >= from) {
+                        entries.push(entry);
+                    }
+                }
+                entries.reverse();
+                Ok(())
+            })?;
+            *place += 1;
+        }
+        Ok(())
+    }
+
+    /// Returns the next entry.
+    pub(in crate::sqlite) fn next(&mut self) -> Result<Option<R>, StorageError> {
+        let heads = self.sources.iter().enumerate().filter_map(|(n, source)| Some((*source.entries.last()?, n)));
+        let Some((entry, n)) = heads.min_by(|a, b| a.0.cmp(&b.0)) else { return Ok(None) };
+        let source = &mut self.sources[n];
+        source.entries.pop();
+        if source.entries.is_empty() {
+            self.fill(n, None)?;
+            self.drop_if_empty(n);
+        }
+        Ok(Some(entry))
+    }
+}

@@ -1,0 +1,394 @@
+//! Indexes over keys that come in no order (ids and tags), as a log-structured merge tree inside the archive's file.
+//!
+//! In a b-tree an entry with a random key touches a page of its own once the tree has outgrown the cache, and each page is
+//! written twice, to the log and to the file. Here new entries go to two small tables (`recent_id`, `recent_tag`); when these
+//! hold enough, all are written, sorted, as a new *run*: a list of blocks of some 4 KB that never grows. Four runs of one
+//! level are merged into one of the next, a portion with each commit, so that an entry is written once a level: about
+//! log4(events / 8,192) times. All of it happens in the transactions that store events, so a killed process leaves nothing
+//! half done.
+//!
+//! A look-up asks the recent table and then each run, newest first; there are at most three a level, and some that are being
+//! merged. Memory holds the first key of each block (16 bytes, of 4 KB) and, of ids, a Bloom filter (12 bits an id), so that
+//! an id that is not there costs no page read in most cases.
+//!
+//! A run covers a range of event numbers that no other run of its index covers.
+
+mod bloom;
+mod lookup;
+mod merge;
+mod older;
+mod record;
+mod write;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, Row, params};
+
+use crate::StorageError;
+use bloom::Bloom;
+pub(super) use lookup::{Ids, Tags};
+pub(super) use older::{is_settled, settle};
+use record::{Fence, Index, Record};
+pub(super) use record::{IdEntry, TagEntry};
+pub(super) use write::{Merges, clear, count, remove};
+
+/// Blocks whose fences, and the Bloom filter of whose ids, are one row of table `fence`.
+const SEGMENT: usize = 32;
+
+/// Blocks a run may have: the row of a block is numbered `run * BLOCKS + place`.
+const BLOCKS: i64 = 1 << 32;
+
+fn damaged(detail: &str) -> StorageError {
+    StorageError::Damaged { what: "index run", detail: detail.to_owned() }
+}
+
+/// What is kept in memory of [`SEGMENT`] blocks.
+#[derive(Debug)]
+struct Segment {
+    fences: Vec<Fence>,
+    /// Empty for tags.
+    bloom: Bloom,
+}
+
+impl Segment {
+    fn to_bytes(&self) -> Vec<u8> {
+        let count = u16::try_from(self.fences.len()).expect("a segment has 32 blocks");
+        let halves = self.fences.iter().flat_map(|(a, b)| [*a, *b]).flat_map(u64::to_le_bytes);
+        count.to_le_bytes().into_iter().chain(halves).chain(self.bloom.to_bytes()).collect()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (count, rest) = bytes.split_first_chunk()?;
+        let (fences, bloom) = rest.split_at_checked(usize::from(u16::from_le_bytes(*count)) * 16)?;
+        let (fences, _) = fences.as_chunks::<8>();
+        let fences = fences.chunks_exact(2).map(|pair| (u64::from_le_bytes(pair[0]), u64::from_le_bytes(pair[1])));
+        Some(Self { fences: fences.collect(), bloom: Bloom::from_bytes(bloom)? })
+    }
+}
+
+/// A run of one index.
+#[derive(Debug, Clone)]
+struct Run {
+    n: i64,
+    index: i64,
+    level: i64,
+    /// The event numbers that it covers.
+    first: i64,
+    last: i64,
+    /// All but the last have [`SEGMENT`] blocks.
+    segments: Vec<Arc<Segment>>,
+}
+
+impl Run {
+    fn blocks(&self) -> usize {
+        self.segments.last().map_or(0, |last| (self.segments.len() - 1) * SEGMENT + last.fences.len())
+    }
+
+    fn fence(&self, place: usize) -> Option<&Fence> {
+        self.segments.get(place / SEGMENT)?.fences.get(place % SEGMENT)
+    }
+
+    /// The first block that may hold entries from this place on.
+    fn start(&self, from: Fence) -> usize {
+        let segment = self.segments.partition_point(|segment| segment.fences.first().is_some_and(|f| *f < from));
+        let segment = segment.saturating_sub(1);
+        let within = self.segments.get(segment).map_or(0, |s| s.fences.partition_point(|f| *f < from));
+        segment * SEGMENT + within.saturating_sub(1)
+    }
+
+    /// The number of a block's row.
+    fn row(&self, place: usize) -> i64 {
+        self.n * BLOCKS + i64::try_from(place).unwrap_or(i64::MAX)
+    }
+
+    fn covers(&self, event: i64) -> bool {
+        (self.first..=self.last).contains(&event)
+    }
+}
+
+/// The runs that can be read in one state of the archive, in the order of their events.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Set {
+    version: i64,
+    runs: Vec<Arc<Run>>,
+}
+
+impl Set {
+    /// The runs of an index, oldest first.
+    fn of(&self, index: Index) -> impl DoubleEndedIterator<Item = &Arc<Run>> {
+        self.runs.iter().filter(move |run| run.index == index as i64)
+    }
+
+    /// The last event whose entries are in runs; those of later ones are in the recent tables.
+    fn last_event(&self) -> i64 {
+        self.of(Index::Ids).map(|run| run.last).max().unwrap_or(0)
+    }
+}
+
+/// What this process knows of the runs; shared by all connections to the file.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    newest: Mutex<Arc<Set>>,
+}
+
+impl Runs {
+    /// Returns the runs of the state that this connection reads, which must be in a transaction: only its snapshot has
+    /// just these.
+    pub(super) fn at(&self, connection: &Connection) -> Result<Arc<Set>, StorageError> {
+        let version: i64 = connection.prepare_cached("select runs from archive")?.query_row([], |row| row.get(0))?;
+        let known = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if known.version == version {
+            return Ok(known);
+        }
+        let set = Arc::new(load(connection, version, &known)?);
+        if known.version < version {
+            self.publish(set.clone());
+        }
+        Ok(set)
+    }
+
+    /// Makes known what was committed.
+    pub(super) fn publish(&self, set: Arc<Set>) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.version < set.version {
+            *newest = set;
+        }
+    }
+}
+
+/// Reads the runs of a state; of those that are known already nothing is read again.
+fn load(connection: &Connection, version: i64, known: &Set) -> Result<Set, StorageError> {
+    let known = |n| known.runs.iter().find(|run| run.n == n).map(|run| run.segments.clone());
+    let runs = load_runs(connection, "live", known)?.into_iter().map(Arc::new).collect();
+    Ok(Set { version, runs })
+}
+
+/// Reads the runs that are in this state, oldest first. `known` gives the segments of a run if they are in memory.
+fn load_runs(
+    connection: &Connection,
+    state: &str,
+    known: impl Fn(i64) -> Option<Vec<Arc<Segment>>>,
+) -> Result<Vec<Run>, StorageError> {
+    let mut statement = connection
+        .prepare_cached("select n, kind, level, first, last, blocks from run where state = ?1 order by first, n")?;
+    let mut fences = connection.prepare_cached("select data from fence where k >= ?1 and k < ?2 order by k")?;
+    let mut rows = statement.query([state])?;
+    let mut runs = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (mut run, blocks) = read_run(row)?;
+        if let Some(segments) = known(run.n) {
+            run.segments = segments;
+        } else {
+            let mut segments = fences.query(params![run.n * BLOCKS, (run.n + 1) * BLOCKS])?;
+            while let Some(row) = segments.next()? {
+                let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+                let segment = Segment::from_bytes(bytes).ok_or_else(|| damaged("fences that cannot be read"))?;
+                run.segments.push(Arc::new(segment));
+            }
+        }
+        if run.blocks() != blocks {
+            return Err(damaged("it has another number of blocks than it says"));
+        }
+        runs.push(run);
+    }
+    Ok(runs)
+}
+
+fn read_run(row: &Row<'_>) -> rusqlite::Result<(Run, usize)> {
+    let run = Run {
+        n: row.get(0)?,
+        index: row.get(1)?,
+        level: row.get(2)?,
+        first: row.get(3)?,
+        last: row.get(4)?,
+        segments: Vec::new(),
+    };
+    Ok((run, row.get(5)?))
+}
+
+/// Hands a block to `read`.
+fn with_block<T>(
+    connection: &Connection,
+    run: &Run,
+    place: usize,
+    read: impl FnOnce(&[u8]) -> Result<T, StorageError>,
+) -> Result<T, StorageError> {
+    let mut statement = connection.prepare_cached("select data from block where k = ?1")?;
+    let mut rows = statement.query([run.row(place)])?;
+    let row = rows.next()?.ok_or_else(|| damaged("a block is missing"))?;
+    read(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)
+}
+
+/// Reads all entries of a block.
+fn entries<R: Record>(connection: &Connection, run: &Run, place: usize) -> Result<Vec<R>, StorageError> {
+    with_block(connection, run, place, |block| record::Entries::of(block, run.first).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use nostr::EventId;
+    use proptest::prelude::*;
+    use proptest::test_runner::TestRunner;
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    /// What the indexes must say.
+    #[derive(Default, Clone)]
+    struct Model {
+        ids: BTreeMap<EventId, i64>,
+        tags: BTreeMap<i64, BTreeSet<(i64, i64)>>,
+        last: i64,
+    }
+
+    /// One thing that is done to the indexes.
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// Adds so many events.
+        Add(usize),
+        /// Adds some, and is killed before the commit.
+        Killed(usize),
+        /// Removes one event of so many.
+        Remove(usize),
+        /// Merges while nothing is stored.
+        Idle,
+        /// Forgets what is in memory.
+        Reopen,
+    }
+
+    fn id(event: i64) -> EventId {
+        EventId::from_byte_array(Sha256::digest(event.to_le_bytes()).into())
+    }
+
+    /// Six tags: one that many events have, and some that few have.
+    fn tags(event: i64) -> Vec<TagEntry> {
+        let created_at = event * 7_919 % 1_000;
+        let key = |n: i64| i64::from_le_bytes(id(event / 3 * 10 + n).to_bytes()[..8].try_into().expect("eight bytes"));
+        let keys = [event % 3, -(event % 50), key(1), key(2), key(3), i64::MIN];
+        let keys: BTreeSet<_> = keys.into_iter().collect();
+        keys.into_iter().map(|key| TagEntry { key, created_at, event }).collect()
+    }
+
+    fn add(connection: &Connection, runs: &Runs, merges: &mut Merges, model: &mut Model, events: usize) -> Arc<Set> {
+        let new: Vec<i64> = (1..=events as i64).map(|n| model.last + n).collect();
+        model.last += events as i64;
+        let ids = new.iter().map(|event| IdEntry::new(&id(*event), *event)).collect();
+        let of_all: Vec<_> = new.iter().flat_map(|event| tags(*event)).collect();
+        for event in &new {
+            model.ids.insert(id(*event), *event);
+        }
+        for tag in &of_all {
+            model.tags.entry(tag.key).or_default().insert((-tag.created_at, tag.event));
+        }
+        let mut change = merges.change(connection, &runs.at(connection).expect("runs")).expect("begun");
+        change.add(ids, of_all, model.last).expect("added");
+        change.advance(events).expect("merged");
+        change.end().expect("ended")
+    }
+
+    fn check(connection: &Connection, runs: &Runs, model: &Model) {
+        let tx = connection.unchecked_transaction().expect("begun");
+        let set = runs.at(&tx).expect("runs");
+        let mut ids = Ids::new(&tx, &set).expect("ids");
+        for event in (1..=model.last).step_by(1 + model.last as usize / 2_000) {
+            let id = id(event);
+            assert_eq!(ids.find(&id).expect("found"), model.ids.get(&id).copied(), "event {event}");
+        }
+        for other in -500..0 {
+            assert_eq!(ids.find(&id(other)).expect("found"), None);
+        }
+        assert_eq!(count(&tx).expect("counted"), model.ids.len() as i64);
+        let mut index = Tags::new(&tx, &set).expect("tags");
+        for (key, events) in model.tags.iter().step_by(1 + model.tags.len() / 300).chain(model.tags.first_key_value()) {
+            for (since, until) in [(0, 2_000), (200, 500)] {
+                let wanted: Vec<_> = events.iter().copied().filter(|(at, _)| (since..=until).contains(&-at)).collect();
+                let mut found = index.newest(*key, since, until).expect("found");
+                let mut all = Vec::new();
+                while let Some(entry) = found.next().expect("read") {
+                    assert_eq!(entry.key, *key);
+                    all.push((-entry.created_at, entry.event));
+                }
+                assert_eq!(all, wanted, "{key} from {since} to {until}");
+            }
+        }
+        for event in (1..=model.last).step_by(1 + model.last as usize / 200) {
+            for tag in tags(event) {
+                let is_there = model.tags.get(&tag.key).is_some_and(|of| of.contains(&(-tag.created_at, event)));
+                assert_eq!(index.has(tag).expect("looked up"), is_there);
+                assert!(!index.has(TagEntry { created_at: tag.created_at + 1, ..tag }).expect("looked up"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_merged_removed_and_killed_is_found_as_in_a_map() {
+        let step = prop_oneof![
+            4 => (1..200_usize).prop_map(Step::Add),
+            6 => (2_000..6_000_usize).prop_map(Step::Add),
+            1 => (3_000..6_000_usize).prop_map(Step::Killed),
+            1 => (2..40_usize).prop_map(Step::Remove),
+            1 => Just(Step::Idle),
+            1 => Just(Step::Reopen),
+        ];
+        let most = std::cell::Cell::new(0);
+        let config = ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() };
+        let ran = TestRunner::new(config).run(&prop::collection::vec(step, 20..70), |steps| {
+            let mut connection = Connection::open_in_memory().expect("opened");
+            crate::sqlite::migrate(&mut connection, "memory".as_ref()).expect("migrated");
+            settle(&mut connection).expect("settled");
+            let (mut runs, mut merges, mut model) = (Runs::default(), Merges::default(), Model::default());
+            for step in steps {
+                match step {
+                    Step::Add(events) => {
+                        let tx = connection.transaction().expect("begun");
+                        let set = add(&tx, &runs, &mut merges, &mut model, events);
+                        tx.commit().expect("committed");
+                        runs.publish(set);
+                    }
+                    Step::Killed(events) => {
+                        let tx = connection.transaction().expect("begun");
+                        add(&tx, &runs, &mut merges, &mut model.clone(), events);
+                        tx.rollback().expect("rolled back");
+                        merges = Merges::default();
+                    }
+                    Step::Remove(nth) => {
+                        let gone: Vec<i64> = model.ids.values().copied().filter(|k| k % nth as i64 == 0).collect();
+                        let tx = connection.transaction().expect("begun");
+                        let ids = gone.iter().map(|event| IdEntry::new(&id(*event), *event)).collect();
+                        let of_all = gone.iter().flat_map(|event| tags(*event)).collect();
+                        remove(&tx, &runs.at(&tx).expect("runs"), ids, of_all).expect("removed");
+                        tx.commit().expect("committed");
+                        for event in gone {
+                            model.ids.remove(&id(event));
+                            for tag in tags(event) {
+                                model.tags.entry(tag.key).or_default().remove(&(-tag.created_at, event));
+                            }
+                        }
+                    }
+                    Step::Idle => {
+                        let tx = connection.transaction().expect("begun");
+                        let mut change = merges.change(&tx, &runs.at(&tx).expect("runs")).expect("begun");
+                        change.advance(500).expect("merged");
+                        let set = change.end().expect("ended");
+                        tx.commit().expect("committed");
+                        runs.publish(set);
+                    }
+                    Step::Reopen => (runs, merges) = (Runs::default(), Merges::default()),
+                }
+                let runs = runs.at(&connection).expect("runs");
+                most.set(most.get().max(runs.runs.iter().map(|run| run.level).max().unwrap_or(0)));
+                let of_ids: Vec<_> = runs.of(Index::Ids).collect();
+                prop_assert!(of_ids.windows(2).all(|pair| pair[0].last < pair[1].first), "{:?}", of_ids);
+            }
+            check(&connection, &runs, &model);
+            check(&connection, &Runs::default(), &model);
+            clear(&connection).expect("cleared");
+            check(&connection, &runs, &Model::default());
+            Ok(())
+        });
+        ran.expect("as in a map");
+        assert!(most.get() >= 2, "runs of level {} at most: merges of merges were not tried", most.get());
+    }
+}

@@ -1,0 +1,152 @@
+//! Archives whose ids and tags are in b-trees: these are read into runs, a portion at a time, when such an archive is opened.
+//! Ended in the middle, it goes on at the next opening.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params_from_iter};
+
+use super::record::Record;
+use super::write::{begin, last_entry, write_some};
+use super::{IdEntry, TagEntry, load_runs};
+use crate::StorageError;
+
+/// Entries that are written in one transaction.
+const PORTION: usize = 500_000;
+/// How often the progress is logged.
+const LOGGED: Duration = Duration::from_secs(5);
+/// Events of a run of the lowest level.
+const LOWEST: i64 = 8_192;
+
+/// Returns whether an archive's indexes are in runs.
+pub(in crate::sqlite) fn is_settled(connection: &Connection) -> rusqlite::Result<bool> {
+    Ok(!connection.prepare("select 1 from sqlite_schema where name = 'tag'")?.exists([])?)
+}
+
+/// Brings an archive's indexes into runs if they are not. Nothing else may use the archive meanwhile.
+pub(in crate::sqlite) fn settle(connection: &mut Connection) -> Result<(), StorageError> {
+    if is_settled(connection)? {
+        return Ok(());
+    }
+    name_unique_index(connection)?;
+    build(connection, "ids", ids_after, |row| Ok(IdEntry { id: row.get(0)?, event: row.get(1)? }))?;
+    build(connection, "tags", tags_after, |row| {
+        Ok(TagEntry { key: row.get(0)?, created_at: row.get(1)?, event: row.get(2)? })
+    })?;
+    let tx = connection.transaction()?;
+    tx.execute_batch("drop table tag; drop index event_by_id; update archive set runs = runs + 1")?;
+    Ok(tx.commit()?)
+}
+
+/// Makes the index that comes with `event.id`'s uniqueness one that can be dropped; the index of ids now says what is unique.
+///
+/// SQLite has no statement for this but writing the table over again. The index of a constraint and one that was created
+/// have the same form, and differ in their rows of the schema only.
+fn name_unique_index(connection: &mut Connection) -> Result<(), StorageError> {
+    let named = "select 1 from sqlite_schema where name = 'event_by_id'";
+    if connection.prepare(named)?.exists([])? {
+        return Ok(());
+    }
+    let version: i64 = connection.query_row("pragma schema_version", [], |row| row.get(0))?;
+    connection.execute_batch("pragma writable_schema = on")?;
+    let write = |connection: &mut Connection| {
+        let tx = connection.transaction()?;
+        let changed = tx.execute(
+            "update sqlite_schema set sql = replace(sql, 'not null unique', 'not null') where type = 'table' and name = 'event'",
+            [],
+        )? + tx.execute(
+            "update sqlite_schema set name = 'event_by_id', sql = 'CREATE UNIQUE INDEX event_by_id on event (id)' \
+             where type = 'index' and name = 'sqlite_autoindex_event_1'",
+            [],
+        )?;
+        if changed != 2 {
+            return Err(StorageError::Damaged { what: "schema", detail: "table event has another form".into() });
+        }
+        tx.pragma_update(None, "schema_version", version + 1)?;
+        Ok(tx.commit()?)
+    };
+    let written = write(connection);
+    connection.execute_batch("pragma writable_schema = reset")?;
+    written
+}
+
+/// A statement and its values.
+type Select = (&'static str, Vec<Value>);
+
+fn ids_after(after: Option<IdEntry>) -> Vec<Select> {
+    let after = after.map_or(vec![], |entry| entry.id.to_vec());
+    vec![("select id, k from event indexed by event_by_id where id > ?1 order by id", vec![after.into()])]
+}
+
+fn tags_after(after: Option<TagEntry>) -> Vec<Select> {
+    let Some(TagEntry { key, created_at, event }) = after else {
+        return vec![("select key, created_at, event from tag order by key, created_at desc, event", vec![])];
+    };
+    vec![
+        (
+            "select key, created_at, event from tag where key = ?1 and created_at = ?2 and event > ?3 order by event",
+            vec![key.into(), created_at.into(), event.into()],
+        ),
+        (
+            "select key, created_at, event from tag where key = ?1 and created_at < ?2 order by created_at desc, event",
+            vec![key.into(), created_at.into()],
+        ),
+        (
+            "select key, created_at, event from tag where key > ?1 order by key, created_at desc, event",
+            vec![key.into()],
+        ),
+    ]
+}
+
+/// Writes the run of an index, unless it is there: all entries, in order, that `after` selects.
+fn build<R: Record>(
+    connection: &mut Connection,
+    what: &str,
+    after: impl Fn(Option<R>) -> Vec<Select>,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<R>,
+) -> Result<(), StorageError> {
+    let index = R::INDEX as i64;
+    let (events, last): (i64, i64) =
+        connection.query_row("select events, last_k from archive", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let done = "select 1 from run where kind = ?1 and state = 'live'";
+    if events == 0 || connection.prepare(done)?.exists([index])? {
+        return Ok(());
+    }
+    let (mut total, mut logged) = (0, Instant::now());
+    loop {
+        let tx = connection.transaction()?;
+        let begun = load_runs(&tx, "building", |_| None)?.into_iter().find(|run| run.index == index);
+        let run = match begun {
+            Some(run) => run,
+            None => begin(&tx, R::INDEX, i64::from((events / LOWEST).max(1).ilog(4)), 1, last)?,
+        };
+        let selects = after(last_entry(&tx, &run)?);
+        let mut statements = selects.iter().map(|(sql, _)| tx.prepare(sql)).collect::<rusqlite::Result<Vec<_>>>()?;
+        let mut rows = Vec::new();
+        for (statement, (_, args)) in statements.iter_mut().zip(selects.iter()).rev() {
+            rows.push(statement.query(params_from_iter(args))?);
+        }
+        let next = || loop {
+            let Some(first) = rows.last_mut() else { return Ok(None) };
+            match first.next()? {
+                Some(row) => return Ok(Some(read(row)?)),
+                None => drop(rows.pop()),
+            }
+        };
+        let (run, written, is_whole) = write_some(&tx, run, PORTION, next)?;
+        if is_whole {
+            tx.execute("update run set state = 'live' where n = ?1", [run.n])?;
+        }
+        drop(rows);
+        drop(statements);
+        tx.commit()?;
+        total += written;
+        if is_whole {
+            return Ok(());
+        }
+        if logged.elapsed() >= LOGGED {
+            tracing::info!(index = what, entries = total, "rewriting an index of an older archive");
+            logged = Instant::now();
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! How runs are written, merged and freed, always in a transaction of the connection that writes.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::merge::Merge;
+use super::record::{Fence, Record, pack};
+use super::{BLOCKS, Bloom, IdEntry, Index, Run, SEGMENT, Segment, Set, TagEntry, damaged, entries, load_runs};
+use crate::StorageError;
+
+/// New events from which a run is written; fewer stay in the recent tables.
+const FLUSH: usize = 4_096;
+/// Runs of one level that are merged into one of the next.
+const FANOUT: usize = 4;
+/// The longest block: two fit into a page.
+const BLOCK_BYTES: usize = 4_050;
+/// Entries that are merged for each that comes: more than the levels an archive can have, so that merges keep up.
+const PACE: usize = 12;
+/// Blocks of merged runs that are freed at a time.
+const FREED: i64 = 512;
+
+/// The runs that are being written, each merged from those live runs of the level below whose events it covers.
+#[derive(Debug, Default)]
+pub(in crate::sqlite) struct Merges {
+    /// Nothing until it is read from the archive.
+    building: Option<Vec<Run>>,
+}
+
+/// One commit's changes to the runs.
+pub(in crate::sqlite) struct Change<'a> {
+    connection: &'a Connection,
+    set: Set,
+    building: &'a mut Vec<Run>,
+    changed: bool,
+}
+
+impl Merges {
+    /// Begins to change the runs that `set` has. What was remembered is forgotten when the transaction is rolled back: the
+    /// caller then begins with new [`Merges`].
+    pub(in crate::sqlite) fn change<'a>(
+        &'a mut self,
+        connection: &'a Connection,
+        set: &Set,
+    ) -> Result<Change<'a>, StorageError> {
+        let building = match self.building.take() {
+            Some(building) => building,
+            None => load_runs(connection, "building", |_| None)?,
+        };
+        Ok(Change { connection, set: set.clone(), building: self.building.insert(building), changed: false })
+    }
+}
+
+impl Change<'_> {
+    /// Adds the entries of new events, up to number `last`.
+    pub(in crate::sqlite) fn add(
+        &mut self,
+        mut ids: Vec<IdEntry>,
+        mut tags: Vec<TagEntry>,
+        last: i64,
+    ) -> Result<(), StorageError> {
+        let connection = self.connection;
+        let recent: usize =
+            connection.prepare_cached("select count(*) from recent_id")?.query_row([], |row| row.get(0))?;
+        if recent + ids.len() < FLUSH {
+            let mut insert = connection.prepare_cached("insert into recent_id (id, event) values (?1, ?2)")?;
+            for entry in ids {
+                insert.execute(params![entry.id, entry.event])?;
+            }
+            let mut insert =
+                connection.prepare_cached("insert into recent_tag (key, created_at, event) values (?1, ?2, ?3)")?;
+            for entry in tags {
+                insert.execute([entry.key, entry.created_at, entry.event])?;
+            }
+            return Ok(());
+        }
+        let mut statement = connection.prepare_cached("select id, event from recent_id")?;
+        let rows = statement.query_map([], |row| Ok(IdEntry { id: row.get(0)?, event: row.get(1)? }))?;
+        for entry in rows {
+            ids.push(entry?);
+        }
+        let mut statement = connection.prepare_cached("select key, created_at, event from recent_tag")?;
+        let rows = statement
+            .query_map([], |row| Ok(TagEntry { key: row.get(0)?, created_at: row.get(1)?, event: row.get(2)? }))?;
+        for entry in rows {
+            tags.push(entry?);
+        }
+        connection.execute_batch("delete from recent_id; delete from recent_tag")?;
+        let first = self.set.last_event() + 1;
+        self.write_run(ids, first, last)?;
+        self.write_run(tags, first, last)
+    }
+
+    fn write_run<R: Record>(&mut self, mut entries: Vec<R>, first: i64, last: i64) -> Result<(), StorageError> {
+        entries.sort_unstable();
+        let run = begin(self.connection, R::INDEX, 0, first, last)?;
+        let mut entries = entries.into_iter();
+        let (run, _, _) = write_some(self.connection, run, usize::MAX, || Ok(entries.next()))?;
+        self.publish(run)
+    }
+
+    /// Makes a run that is written one of those that are read.
+    fn publish(&mut self, run: Run) -> Result<(), StorageError> {
+        self.connection.prepare_cached("update run set state = 'live' where n = ?1")?.execute([run.n])?;
+        let place = self.set.runs.partition_point(|other| (other.first, other.n) < (run.first, run.n));
+        self.set.runs.insert(place, Arc::new(run));
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Goes on with merges, in proportion to the new entries: those of lower levels first, since they are due more often.
+    /// Returns whether something is left to do.
+    pub(in crate::sqlite) fn advance(&mut self, new: usize) -> Result<bool, StorageError> {
+        let mut left = new * PACE;
+        let highest = self.set.runs.iter().map(|run| run.level).max().unwrap_or(0);
+        for index in Index::ALL {
+            // A run that is written on this way may be the fourth of its level.
+            for level in 0..=highest + 1 {
+                while self.is_building(index, level + 1) || self.begin_merge(index, level)? {
+                    if left == 0 {
+                        return Ok(true);
+                    }
+                    let written = match index {
+                        Index::Ids => self.merge::<IdEntry>(level + 1, left)?,
+                        Index::Tags => self.merge::<TagEntry>(level + 1, left)?,
+                    };
+                    left = left.saturating_sub(written.max(1));
+                }
+            }
+        }
+        free(self.connection)
+    }
+
+    fn is_building(&self, index: Index, level: i64) -> bool {
+        self.building.iter().any(|run| run.index == index as i64 && run.level == level)
+    }
+
+    /// Begins to merge the oldest runs of a level if there are enough.
+    fn begin_merge(&mut self, index: Index, level: i64) -> Result<bool, StorageError> {
+        let of_level: Vec<_> = self.set.of(index).filter(|run| run.level == level).take(FANOUT).collect();
+        let [oldest, .., newest] = of_level.as_slice() else { return Ok(false) };
+        // Within a run, numbers are kept in 32 bits.
+        if of_level.len() < FANOUT || u32::try_from(newest.last - oldest.first).is_err() {
+            return Ok(false);
+        }
+        let run = begin(self.connection, index, level + 1, oldest.first, newest.last)?;
+        self.building.push(run);
+        Ok(true)
+    }
+
+    /// Writes the next entries of a merge, about as many as `most`; returns how many. At the end the merged run takes the place of those it
+    /// was made of.
+    fn merge<R: Record>(&mut self, level: i64, most: usize) -> Result<usize, StorageError> {
+        let place = self.building.iter().position(|run| run.index == R::INDEX as i64 && run.level == level);
+        let run = self.building.swap_remove(place.ok_or_else(|| damaged("no such merge"))?);
+        let last = last_entry::<R>(self.connection, &run)?;
+        let mut merge = Merge::new(self.connection, None);
+        let sources: Vec<_> = self.set.of(R::INDEX).filter(|source| run.covers(source.first)).cloned().collect();
+        for source in &sources {
+            merge.add(source.clone(), last)?;
+        }
+        // The last entry that was written may be met again.
+        let next = || loop {
+            match merge.next()? {
+                Some(entry) if last.is_some_and(|last| entry <= last) => {}
+                entry => return Ok(entry),
+            }
+        };
+        let (run, written, is_whole) = write_some(self.connection, run, most, next)?;
+        if !is_whole {
+            self.building.push(run);
+            return Ok(written);
+        }
+        let mut retire = self.connection.prepare_cached("update run set state = 'retired' where n = ?1")?;
+        for source in sources {
+            retire.execute([source.n])?;
+            self.set.runs.retain(|run| run.n != source.n);
+        }
+        self.publish(run)?;
+        Ok(written)
+    }
+
+    /// Ends the change: what is returned is to be made known when the transaction is committed.
+    pub(in crate::sqlite) fn end(mut self) -> Result<Arc<Set>, StorageError> {
+        if self.changed {
+            let sql = "update archive set runs = runs + 1 returning runs";
+            self.set.version = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        }
+        Ok(Arc::new(self.set))
+    }
+}
+
+/// Adds a run that has no blocks yet.
+pub(super) fn begin(
+    connection: &Connection,
+    index: Index,
+    level: i64,
+    first: i64,
+    last: i64,
+) -> Result<Run, StorageError> {
+    let index = index as i64;
+    let n = connection
+        .prepare_cached("insert into run (kind, level, first, last) values (?1, ?2, ?3, ?4) returning n")?
+        .query_row([index, level, first, last], |row| row.get(0))?;
+    Ok(Run { n, index, level, first, last, segments: Vec::new() })
+}
+
+/// The last entry that a run has so far.
+pub(super) fn last_entry<R: Record>(connection: &Connection, run: &Run) -> Result<Option<R>, StorageError> {
+    for place in (0..run.blocks()).rev() {
+        // A block is empty when all its events were removed.
+        if let Some(last) = entries(connection, run, place)?.pop() {
+            return Ok(Some(last));
+        }
+    }
+    Ok(None)
+}
+
+/// Goes on with a run: writes what `next` gives until that ends, or until about as many as `most` entries are written. Returns the
+/// run, how many were written, and whether it is whole.
+pub(super) fn write_some<R: Record>(
+    connection: &Connection,
+    run: Run,
+    most: usize,
+    mut next: impl FnMut() -> Result<Option<R>, StorageError>,
+) -> Result<(Run, usize, bool), StorageError> {
+    let mut writer = RunWriter::on(connection, run);
+    while let Some(entry) = next()? {
+        if writer.push(entry) {
+            continue;
+        }
+        writer.end_block()?;
+        // Only whole segments are written, so that the run can be gone on with from here at any time.
+        if writer.is_between_segments() && writer.entries >= most {
+            return Ok((writer.pause()?, writer.entries, false));
+        }
+        writer.push(entry);
+    }
+    writer.end_block()?;
+    if !writer.fences.is_empty() {
+        writer.end_segment()?;
+    }
+    Ok((writer.pause()?, writer.entries, true))
+}
+
+/// Writes the blocks of a run, in order.
+struct RunWriter<'c, R> {
+    connection: &'c Connection,
+    run: Run,
+    /// The block that is being filled: its bytes, its first and its last entry.
+    block: Vec<u8>,
+    first: Option<R>,
+    previous: Option<R>,
+    /// Of the segment that is being filled.
+    fences: Vec<Fence>,
+    ids: Vec<[u8; 32]>,
+    /// Entries in blocks that were written by this writer, and in the one that is being filled.
+    entries: usize,
+}
+
+impl<'c, R: Record> RunWriter<'c, R> {
+    fn on(connection: &'c Connection, run: Run) -> Self {
+        Self {
+            connection,
+            run,
+            block: Vec::with_capacity(BLOCK_BYTES + 64),
+            first: None,
+            previous: None,
+            fences: Vec::new(),
+            ids: Vec::new(),
+            entries: 0,
+        }
+    }
+
+    /// Adds an entry to the block if there is room; returns whether there was.
+    fn push(&mut self, entry: R) -> bool {
+        let before = self.block.len();
+        entry.write(self.previous.as_ref(), self.run.first, &mut self.block);
+        if self.block.len() > BLOCK_BYTES {
+            self.block.truncate(before);
+            return false;
+        }
+        self.first.get_or_insert(entry);
+        self.previous = Some(entry);
+        self.ids.extend(entry.id());
+        self.entries += 1;
+        true
+    }
+
+    /// Writes the block, and the segment if it is whole.
+    fn end_block(&mut self) -> Result<(), StorageError> {
+        let Some(first) = self.first.take() else { return Ok(()) };
+        let place = self.run.segments.len() * SEGMENT + self.fences.len();
+        self.connection
+            .prepare_cached("insert into block (k, data) values (?1, ?2)")?
+            .execute(params![self.run.row(place), self.block])?;
+        self.block.clear();
+        self.previous = None;
+        self.fences.push(first.fence());
+        if self.fences.len() == SEGMENT { self.end_segment() } else { Ok(()) }
+    }
+
+    fn end_segment(&mut self) -> Result<(), StorageError> {
+        let segment = Segment { fences: std::mem::take(&mut self.fences), bloom: Bloom::of(self.ids.iter()) };
+        self.ids.clear();
+        let row = self.run.row(self.run.segments.len() * SEGMENT);
+        self.connection
+            .prepare_cached("insert into fence (k, data) values (?1, ?2)")?
+            .execute(params![row, segment.to_bytes()])?;
+        self.run.segments.push(Arc::new(segment));
+        Ok(())
+    }
+
+    /// Returns whether the last block that was written ended a segment.
+    fn is_between_segments(&self) -> bool {
+        self.first.is_none() && self.fences.is_empty()
+    }
+
+    /// Notes how far the run is written, which must be between segments.
+    fn pause(&self) -> Result<Run, StorageError> {
+        self.connection
+            .prepare_cached("update run set blocks = ?2, entries = entries + ?3 where n = ?1")?
+            .execute(params![self.run.n, self.run.blocks(), self.entries])?;
+        Ok(self.run.clone())
+    }
+}
+
+/// Frees some blocks of runs that were merged; returns whether there are more.
+fn free(connection: &Connection) -> Result<bool, StorageError> {
+    let mut find = connection.prepare_cached("select n, blocks from run where state = 'retired' limit 1")?;
+    let found = find.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((n, blocks)): Option<(i64, i64)> = found else { return Ok(false) };
+    let left = (blocks - FREED).max(0);
+    let range = [n * BLOCKS + left, (n + 1) * BLOCKS];
+    connection.prepare_cached("delete from block where k >= ?1 and k < ?2")?.execute(range)?;
+    if left > 0 {
+        connection.prepare_cached("update run set blocks = ?2 where n = ?1")?.execute([n, left])?;
+    } else {
+        connection.prepare_cached("delete from fence where k >= ?1 and k < ?2")?.execute(range)?;
+        connection.prepare_cached("delete from run where n = ?1")?.execute([n])?;
+    }
+    Ok(true)
+}
+
+/// Removes the entries of events that are removed.
+pub(in crate::sqlite) fn remove(
+    connection: &Connection,
+    set: &Set,
+    ids: Vec<IdEntry>,
+    tags: Vec<TagEntry>,
+) -> Result<(), StorageError> {
+    let mut recent = connection.prepare_cached("delete from recent_id where id = ?1 and event = ?2")?;
+    for entry in ids.iter().filter(|entry| entry.event > set.last_event()) {
+        recent.execute(params![entry.id, entry.event])?;
+    }
+    let mut recent =
+        connection.prepare_cached("delete from recent_tag where key = ?1 and created_at = ?2 and event = ?3")?;
+    for entry in tags.iter().filter(|entry| entry.event > set.last_event()) {
+        recent.execute([entry.key, entry.created_at, entry.event])?;
+    }
+    // A run that is being written may have them already.
+    let building = load_runs(connection, "building", |_| None)?;
+    let runs = || set.runs.iter().map(Arc::as_ref).chain(&building);
+    remove_from(connection, runs(), ids)?;
+    remove_from(connection, runs(), tags)
+}
+
+fn remove_from<'r, R: Record>(
+    connection: &Connection,
+    runs: impl Iterator<Item = &'r Run>,
+    mut records: Vec<R>,
+) -> Result<(), StorageError> {
+    records.sort_unstable();
+    records.dedup();
+    for run in runs.filter(|run| run.index == R::INDEX as i64) {
+        let mut open = OpenBlock { connection, run, place: 0, entries: None, removed: 0 };
+        for record in records.iter().filter(|record| run.covers(record.event())) {
+            let fence = record.fence();
+            let mut place = run.start(fence);
+            while run.fence(place).is_some_and(|first| *first <= fence) && !open.remove(place, record)? {
+                place += 1;
+            }
+        }
+        open.write()?;
+        if open.removed > 0 {
+            connection
+                .prepare_cached("update run set entries = entries - ?2 where n = ?1")?
+                .execute(params![run.n, open.removed])?;
+        }
+    }
+    Ok(())
+}
+
+/// The block from which entries are being removed.
+struct OpenBlock<'a, R> {
+    connection: &'a Connection,
+    run: &'a Run,
+    place: usize,
+    /// What it holds, and how many it held when it was read.
+    entries: Option<(Vec<R>, usize)>,
+    removed: usize,
+}
+
+impl<R: Record> OpenBlock<'_, R> {
+    /// Removes an entry; returns whether it was there.
+    fn remove(&mut self, place: usize, record: &R) -> Result<bool, StorageError> {
+        if place != self.place {
+            self.write()?;
+            self.place = place;
+        }
+        let (held, _) = match &mut self.entries {
+            Some(held) => held,
+            None => {
+                let read = entries::<R>(self.connection, self.run, place)?;
+                let count = read.len();
+                self.entries.insert((read, count))
+            }
+        };
+        let found = held.binary_search(record);
+        if let Ok(at) = found {
+            held.remove(at);
+            self.removed += 1;
+        }
+        Ok(found.is_ok())
+    }
+
+    /// Writes the block if it changed.
+    fn write(&mut self) -> Result<(), StorageError> {
+        if let Some((held, count)) = self.entries.take()
+            && held.len() < count
+        {
+            self.connection
+                .prepare_cached("update block set data = ?2 where k = ?1")?
+                .execute(params![self.run.row(self.place), pack(&held, self.run.first)])?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes all runs and recent entries.
+pub(in crate::sqlite) fn clear(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "delete from recent_id; delete from recent_tag; delete from block; delete from fence; delete from run; \
+         update archive set runs = runs + 1",
+    )
+}
+
+/// Returns how many entries the index of ids has: as many as there are events.
+pub(in crate::sqlite) fn count(connection: &Connection) -> rusqlite::Result<i64> {
+    let sql = "select (select count(*) from recent_id) + coalesce(sum(entries), 0) from run where kind = 0 and state = 'live'";
+    connection.query_row(sql, [], |row| row.get(0))
+}
