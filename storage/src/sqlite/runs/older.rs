@@ -25,12 +25,17 @@ pub(in crate::sqlite) fn is_settled(connection: &Connection) -> rusqlite::Result
 
 /// Brings an archive's indexes into runs if they are not. Nothing else may use the archive meanwhile.
 pub(in crate::sqlite) fn settle(connection: &mut Connection) -> Result<(), StorageError> {
+    settle_in(connection, PORTION)
+}
+
+/// Does so with so many entries a transaction.
+pub(super) fn settle_in(connection: &mut Connection, portion: usize) -> Result<(), StorageError> {
     if is_settled(connection)? {
         return Ok(());
     }
     name_unique_index(connection)?;
-    build(connection, "ids", ids_after, |row| Ok(IdEntry { id: row.get(0)?, event: row.get(1)? }))?;
-    build(connection, "tags", tags_after, |row| {
+    build(connection, portion, "ids", ids_after, |row| Ok(IdEntry { id: row.get(0)?, event: row.get(1)? }))?;
+    build(connection, portion, "tags", tags_after, |row| {
         Ok(TagEntry { key: row.get(0)?, created_at: row.get(1)?, event: row.get(2)? })
     })?;
     let tx = connection.transaction()?;
@@ -101,6 +106,7 @@ fn tags_after(after: Option<TagEntry>) -> Vec<Select> {
 /// Writes the run of an index, unless it is there: all entries, in order, that `after` selects.
 fn build<R: Record>(
     connection: &mut Connection,
+    portion: usize,
     what: &str,
     after: impl Fn(Option<R>) -> Vec<Select>,
     read: impl Fn(&Row<'_>) -> rusqlite::Result<R>,
@@ -133,7 +139,7 @@ fn build<R: Record>(
                 None => drop(rows.pop()),
             }
         };
-        let (run, written, is_whole) = write_some(&tx, run, PORTION, next)?;
+        let (run, written, is_whole) = write_some(&tx, run, portion, next)?;
         if is_whole {
             tx.execute("update run set state = 'live' where n = ?1", [run.n])?;
         }

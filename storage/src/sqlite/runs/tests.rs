@@ -1,0 +1,310 @@
+//! The indexes against a map, through merges, removals, kills and migration.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nostr::EventId;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use sha2::{Digest, Sha256};
+
+use super::*;
+use crate::sqlite::migrate;
+
+/// What the indexes must say.
+#[derive(Default, Clone)]
+struct Model {
+    ids: BTreeMap<EventId, i64>,
+    tags: BTreeMap<i64, BTreeSet<(i64, i64)>>,
+    last: i64,
+}
+
+/// One thing that is done to the indexes.
+#[derive(Debug, Clone)]
+enum Step {
+    /// Adds so many events.
+    Add(usize),
+    /// Adds some, and is killed before the commit.
+    Killed(usize),
+    /// Removes one event of so many.
+    Remove(usize),
+    /// Merges while nothing is stored.
+    Idle,
+    /// Forgets what is in memory.
+    Reopen,
+}
+
+fn id(event: i64) -> EventId {
+    EventId::from_byte_array(Sha256::digest(event.to_le_bytes()).into())
+}
+
+/// Six tags: one that many events have, and some that few have.
+fn tags(event: i64) -> Vec<TagEntry> {
+    let created_at = event * 7_919 % 1_000;
+    let key = |n: i64| i64::from_le_bytes(id(event / 3 * 10 + n).to_bytes()[..8].try_into().expect("eight bytes"));
+    let keys = [event % 3, -(event % 50), key(1), key(2), key(3), i64::MIN];
+    let keys: BTreeSet<_> = keys.into_iter().collect();
+    keys.into_iter().map(|key| TagEntry { key, created_at, event }).collect()
+}
+
+fn add(connection: &Connection, runs: &Runs, merges: &mut Merges, model: &mut Model, events: usize) -> Arc<Set> {
+    let new: Vec<i64> = (1..=events as i64).map(|n| model.last + n).collect();
+    model.last += events as i64;
+    let ids = new.iter().map(|event| IdEntry::new(&id(*event), *event)).collect();
+    let of_all: Vec<_> = new.iter().flat_map(|event| tags(*event)).collect();
+    for event in &new {
+        model.ids.insert(id(*event), *event);
+    }
+    for tag in &of_all {
+        model.tags.entry(tag.key).or_default().insert((-tag.created_at, tag.event));
+    }
+    let mut change = merges.change(connection, &runs.at(connection).expect("runs")).expect("begun");
+    change.add(ids, of_all, model.last).expect("added");
+    change.advance(events).expect("merged");
+    change.end().expect("ended")
+}
+
+fn check(connection: &Connection, runs: &Runs, model: &Model) {
+    let tx = connection.unchecked_transaction().expect("begun");
+    let set = runs.at(&tx).expect("runs");
+    let mut ids = Ids::new(&tx, &set).expect("ids");
+    for event in (1..=model.last).step_by(1 + model.last as usize / 2_000) {
+        let id = id(event);
+        assert_eq!(ids.find(&id).expect("found"), model.ids.get(&id).copied(), "event {event}");
+    }
+    for other in -500..0 {
+        assert_eq!(ids.find(&id(other)).expect("found"), None);
+    }
+    assert_eq!(count(&tx).expect("counted"), model.ids.len() as i64);
+    let mut index = Tags::new(&tx, &set).expect("tags");
+    for (key, events) in model.tags.iter().step_by(1 + model.tags.len() / 300).chain(model.tags.first_key_value()) {
+        for (since, until) in [(0, 2_000), (200, 500)] {
+            let wanted: Vec<_> = events.iter().copied().filter(|(at, _)| (since..=until).contains(&-at)).collect();
+            let mut found = index.newest(*key, since, until).expect("found");
+            let mut all = Vec::new();
+            while let Some(entry) = found.next().expect("read") {
+                assert_eq!(entry.key, *key);
+                all.push((-entry.created_at, entry.event));
+            }
+            assert_eq!(all, wanted, "{key} from {since} to {until}");
+        }
+    }
+    for event in (1..=model.last).step_by(1 + model.last as usize / 200) {
+        for tag in tags(event) {
+            let is_there = model.tags.get(&tag.key).is_some_and(|of| of.contains(&(-tag.created_at, event)));
+            assert_eq!(index.has(tag).expect("looked up"), is_there);
+            assert!(!index.has(TagEntry { created_at: tag.created_at + 1, ..tag }).expect("looked up"));
+        }
+    }
+}
+
+#[test]
+fn what_is_merged_removed_and_killed_is_found_as_in_a_map() {
+    let step = prop_oneof![
+        4 => (1..200_usize).prop_map(Step::Add),
+        6 => (2_000..6_000_usize).prop_map(Step::Add),
+        1 => (3_000..6_000_usize).prop_map(Step::Killed),
+        1 => (2..40_usize).prop_map(Step::Remove),
+        1 => Just(Step::Idle),
+        1 => Just(Step::Reopen),
+    ];
+    let most = std::cell::Cell::new(0);
+    let config = ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() };
+    let ran = TestRunner::new(config).run(&prop::collection::vec(step, 20..70), |steps| {
+        let mut connection = Connection::open_in_memory().expect("opened");
+        migrate(&mut connection, "memory".as_ref()).expect("migrated");
+        settle(&mut connection).expect("settled");
+        let (mut runs, mut merges, mut model) = (Runs::default(), Merges::default(), Model::default());
+        for step in steps {
+            match step {
+                Step::Add(events) => {
+                    let tx = connection.transaction().expect("begun");
+                    let set = add(&tx, &runs, &mut merges, &mut model, events);
+                    tx.commit().expect("committed");
+                    runs.publish(set);
+                }
+                Step::Killed(events) => {
+                    let tx = connection.transaction().expect("begun");
+                    add(&tx, &runs, &mut merges, &mut model.clone(), events);
+                    tx.rollback().expect("rolled back");
+                    merges = Merges::default();
+                }
+                Step::Remove(nth) => {
+                    let gone: Vec<i64> = model.ids.values().copied().filter(|k| k % nth as i64 == 0).collect();
+                    let tx = connection.transaction().expect("begun");
+                    let ids = gone.iter().map(|event| IdEntry::new(&id(*event), *event)).collect();
+                    let of_all = gone.iter().flat_map(|event| tags(*event)).collect();
+                    remove(&tx, &runs.at(&tx).expect("runs"), ids, of_all).expect("removed");
+                    tx.commit().expect("committed");
+                    for event in gone {
+                        model.ids.remove(&id(event));
+                        for tag in tags(event) {
+                            model.tags.entry(tag.key).or_default().remove(&(-tag.created_at, event));
+                        }
+                    }
+                }
+                Step::Idle => {
+                    let tx = connection.transaction().expect("begun");
+                    let mut change = merges.change(&tx, &runs.at(&tx).expect("runs")).expect("begun");
+                    change.advance(500).expect("merged");
+                    let set = change.end().expect("ended");
+                    tx.commit().expect("committed");
+                    runs.publish(set);
+                }
+                Step::Reopen => (runs, merges) = (Runs::default(), Merges::default()),
+            }
+            let runs = runs.at(&connection).expect("runs");
+            most.set(most.get().max(runs.runs.iter().map(|run| run.level).max().unwrap_or(0)));
+            let of_ids: Vec<_> = runs.of(Index::Ids).collect();
+            prop_assert!(of_ids.windows(2).all(|pair| pair[0].last < pair[1].first), "{:?}", of_ids);
+        }
+        check(&connection, &runs, &model);
+        check(&connection, &Runs::default(), &model);
+        clear(&connection).expect("cleared");
+        check(&connection, &runs, &Model::default());
+        Ok(())
+    });
+    ran.expect("as in a map");
+    assert!(most.get() >= 2, "runs of level {} at most: merges of merges were not tried", most.get());
+}
+
+/// Where the child that is killed finds its file.
+const FILE: &str = "BROTR_TEST_RUNS_FILE";
+const KILLS: usize = 100;
+
+fn open(file: &std::path::Path) -> Connection {
+    let mut connection = Connection::open(file).expect("opened");
+    connection.execute_batch("pragma journal_mode = wal; pragma synchronous = normal").expect("set");
+    migrate(&mut connection, file).expect("migrated");
+    settle(&mut connection).expect("settled");
+    connection
+}
+
+/// What the indexes must say after events were added up to this one.
+fn up_to(last: i64) -> Model {
+    let mut model = Model { last, ..Model::default() };
+    for event in 1..=last {
+        model.ids.insert(id(event), event);
+        for tag in tags(event) {
+            model.tags.entry(tag.key).or_default().insert((-tag.created_at, event));
+        }
+    }
+    model
+}
+
+/// Not a test of its own: the process that is killed. It adds events and merges, in commits of many sizes.
+#[test]
+fn child() {
+    let Ok(file) = std::env::var(FILE) else { return };
+    let connection = open(file.as_ref());
+    let (runs, mut merges) = (Runs::default(), Merges::default());
+    for n in 0_usize.. {
+        let tx = connection.unchecked_transaction().expect("begun");
+        let last: i64 = tx.query_row("select last_k from archive", [], |row| row.get(0)).expect("read");
+        let mut model = Model { last, ..Model::default() };
+        let set = add(&tx, &runs, &mut merges, &mut model, [700, 40, 4_100][n % 3]);
+        tx.execute("update archive set last_k = ?1", [model.last]).expect("written");
+        tx.commit().expect("committed");
+        runs.publish(set);
+        println!("\ncommitted");
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_while_it_merges_loses_nothing() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("runs.db");
+    drop(open(&file));
+    let mut in_merges = 0;
+    for n in 0..KILLS {
+        let mut child = Command::new(std::env::current_exe().expect("a path"))
+            .args(["--exact", "sqlite::runs::tests::child", "--nocapture"])
+            .env(FILE, &file)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("started");
+        let mut said = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let first = said.find(|line| line.as_ref().is_ok_and(|line| line == "committed"));
+        first.expect("it commits").expect("read");
+        std::thread::sleep(std::time::Duration::from_micros((n * 7_919 % 40_000) as u64));
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        let connection = open(&file);
+        let read = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).expect(sql);
+        let last = read("select last_k from archive");
+        in_merges += read("select exists (select 1 from run where state <> 'live')");
+        assert_eq!(count(&connection).expect("counted"), last, "kill {n}");
+        if n % 20 == 19 {
+            check(&connection, &Runs::default(), &up_to(last));
+            let sound: String = connection.query_row("pragma integrity_check", [], |row| row.get(0)).expect("read");
+            assert_eq!(sound, "ok");
+        }
+    }
+    assert!(in_merges > KILLS as i64 / 10, "only {in_merges} kills met a merge or what one leaves to free");
+}
+
+/// An archive of schema 7, whose indexes are b-trees.
+fn older(events: i64) -> Connection {
+    let connection = Connection::open_in_memory().expect("opened");
+    for migration in &crate::sqlite::MIGRATIONS[..7] {
+        connection.execute_batch(migration).expect("migrated");
+    }
+    connection.pragma_update(None, "user_version", 7).expect("set");
+    let tx = connection.unchecked_transaction().expect("begun");
+    for event in 1..=events {
+        let sql = "insert into event (k, id, author, created_at, kind, payload) values (?1, ?2, 1, ?3, 1, x'')";
+        tx.prepare_cached(sql)
+            .expect("prepared")
+            .execute(params![event, id(event).as_bytes(), event])
+            .expect("written");
+        for tag in tags(event) {
+            let mut insert =
+                tx.prepare_cached("insert into tag (key, created_at, event) values (?1, ?2, ?3)").expect("prepared");
+            insert.execute([tag.key, tag.created_at, tag.event]).expect("written");
+        }
+    }
+    tx.execute("update archive set events = ?1, last_k = ?1", [events]).expect("written");
+    tx.commit().expect("committed");
+    connection
+}
+
+#[test]
+fn an_older_archive_is_read_into_runs_however_often_that_is_broken_off() {
+    let events = 20_000;
+    let mut connection = older(events);
+    migrate(&mut connection, "memory".as_ref()).expect("migrated");
+    let mut broken_off = 0;
+    loop {
+        let mut steps = 30 + broken_off * 37 % 300;
+        let handler = move || {
+            steps -= 1;
+            steps < 0
+        };
+        connection.progress_handler(2_000, Some(handler)).expect("set");
+        match older::settle_in(&mut connection, 12_000) {
+            Ok(()) => break,
+            Err(error) => assert!(error.is_interrupted(), "{error}"),
+        }
+        connection.progress_handler(0, None::<fn() -> bool>).expect("set");
+        broken_off += 1;
+        assert!(!is_settled(&connection).expect("read"));
+        assert!(broken_off < 1_000, "it gets on");
+    }
+    connection.progress_handler(0, None::<fn() -> bool>).expect("set");
+    assert!(broken_off > 3, "broken off {broken_off} times");
+    assert!(is_settled(&connection).expect("read"));
+    check(&connection, &Runs::default(), &up_to(events));
+    let schema: Vec<String> = connection
+        .prepare("select name from sqlite_schema where tbl_name in ('event', 'tag') and type in ('table', 'index') order by name")
+        .expect("prepared")
+        .query_map([], |row| row.get(0))
+        .expect("read")
+        .collect::<Result<_, _>>()
+        .expect("read");
+    assert_eq!(schema, ["event", "event_by_author", "event_by_kind", "event_by_time"]);
+    let sound: String = connection.query_row("pragma integrity_check", [], |row| row.get(0)).expect("read");
+    assert_eq!(sound, "ok");
+}
