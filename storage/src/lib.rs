@@ -28,6 +28,7 @@ mod rows;
 mod search;
 mod select;
 mod sqlite;
+mod varint;
 mod view;
 
 use std::path::Path;

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use data_encoding::HEXLOWER;
 use zstd::zstd_safe::{self, CCtx, CDict, DCtx, DDict};
 
-use crate::StorageError;
+use crate::{StorageError, varint};
 
 /// Shorter runs of hexadecimal digits are left as text: their header would cost what they save.
 const MIN_HEX: usize = 16;
@@ -31,14 +31,8 @@ fn damaged(detail: impl Into<String>) -> StorageError {
     StorageError::Damaged { what: "event", detail: detail.into() }
 }
 
-fn put_length(out: &mut Vec<u8>, mut n: usize) {
-    while n >= 0x80 {
-        #[expect(clippy::cast_possible_truncation, reason = "the low seven bits are what is wanted")]
-        out.push(n as u8 | 0x80);
-        n >>= 7;
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "below 128 here")]
-    out.push(n as u8);
+fn put_length(out: &mut Vec<u8>, n: usize) {
+    varint::put(out, n as u64);
 }
 
 /// Reads from the front of a slice, never past its end.
@@ -46,16 +40,8 @@ struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn length(&mut self) -> Result<usize, StorageError> {
-        let mut n = 0_usize;
-        for shift in (0..usize::BITS).step_by(7) {
-            let (first, rest) = self.0.split_first().ok_or_else(|| damaged("a payload that ends too soon"))?;
-            self.0 = rest;
-            n |= usize::from(first & 0x7F) << shift;
-            if first & 0x80 == 0 {
-                return Ok(n);
-            }
-        }
-        Err(damaged("a length out of range"))
+        let n = varint::take(&mut self.0).ok_or_else(|| damaged("a payload that ends too soon"))?;
+        usize::try_from(n).map_err(|_| damaged("a length out of range"))
     }
 
     fn take(&mut self, n: usize) -> Result<&'a [u8], StorageError> {

@@ -1,23 +1,24 @@
 //! Events and sightings in SQLite.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use nostr::{EventId, Filter};
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::connection::SqliteTransaction;
-use super::runs::{self, IdEntry, Ids, Set, TagEntry, Tags};
+use super::count::{narrowed, tagged, total};
+use super::remove::remove;
+use super::runs::{self, Ids};
 use super::{SqliteArchive, load_dictionaries, scan};
 use crate::archive::Options;
-use crate::filter::{indexed, matches, tag_key};
+use crate::filter::matches;
 use crate::ledger::{event_id, public_key};
 use crate::patience::{Repeat, retry};
 use crate::payload::Codec;
 use crate::rows::{Batch, Cursor, Stats, Stored};
-use crate::search::{SEARCHED, VERSION, searchable};
-use crate::select::{Condition, Dialect, Narrowed};
+use crate::search::{VERSION, searchable};
+use crate::select::{Condition, Dialect};
 use crate::{Event, Events, StorageError, View};
 
 /// Events are removed so many at a time.
@@ -311,160 +312,6 @@ impl Events for SqliteArchive {
         };
         self.readers.read(stats).await
     }
-}
-
-/// How many events have a tag, where nothing else is asked but a span of time: the index of tags knows all of that.
-fn tagged(connection: &Connection, set: &Arc<Set>, filter: &Filter, view: View) -> Result<Option<u64>, StorageError> {
-    let only_tags =
-        filter.ids.is_none() && filter.authors.is_none() && filter.kinds.is_none() && filter.search.is_none();
-    let mut tags = filter.generic_tags.iter();
-    let (Some((letter, values)), None, true) = (tags.next(), tags.next(), only_tags) else { return Ok(None) };
-    let second = |t: nostr::Timestamp| i64::try_from(t.as_secs()).unwrap_or(i64::MAX);
-    let (since, until) = (filter.since.map_or(i64::MIN, second), filter.until.map_or(i64::MAX, second));
-    let index = Tags::new(connection, set)?;
-    let mut events = Vec::new();
-    for value in values {
-        let mut found = index.newest(tag_key(letter.as_char(), value), since, until)?;
-        while let Some(entry) = found.next()? {
-            events.push(entry.event);
-        }
-    }
-    // An event can have several of the values.
-    events.sort_unstable();
-    events.dedup();
-    let mut count = events.len() as u64;
-    if let View::Client { now } = view {
-        let mut hidden = connection.prepare_cached("select 1 from hidden where event = ?1 and since <= ?2")?;
-        for event in events {
-            count -= u64::from(hidden.exists([event, now])?);
-        }
-    }
-    Ok(Some(count))
-}
-
-/// Answers what filters ask of ids and tags, whose indexes SQL cannot read.
-fn narrowed(connection: &Connection, set: &Arc<Set>, filters: &[Filter]) -> Result<Vec<Narrowed>, StorageError> {
-    let second = |t: nostr::Timestamp| i64::try_from(t.as_secs()).unwrap_or(i64::MAX);
-    let (mut by_id, by_tag) = (Ids::new(connection, set)?, Tags::new(connection, set)?);
-    let mut answers = Vec::with_capacity(filters.len());
-    for filter in filters {
-        let mut filter = filter.clone();
-        let mut lists = Vec::new();
-        if let Some(ids) = filter.ids.take() {
-            let found = ids.iter().map(|id| by_id.find(id)).filter_map(Result::transpose);
-            lists.push(found.collect::<Result<BTreeSet<i64>, _>>()?);
-        }
-        let (since, until) = (filter.since.map_or(i64::MIN, second), filter.until.map_or(i64::MAX, second));
-        for (letter, values) in std::mem::take(&mut filter.generic_tags) {
-            let mut events = BTreeSet::new();
-            for value in values {
-                let mut found = by_tag.newest(tag_key(letter.as_char(), &value), since, until)?;
-                while let Some(entry) = found.next()? {
-                    events.insert(entry.event);
-                }
-            }
-            lists.push(events);
-        }
-        let among = lists.into_iter().reduce(|a, b| &a & &b).map(|events| events.into_iter().collect());
-        answers.push(Narrowed { filter, among });
-    }
-    Ok(answers)
-}
-
-/// How many events there are, where the totals say so.
-fn total(connection: &Connection, filters: &[Filter], relays: &[i64]) -> Result<Option<i64>, StorageError> {
-    let [filter] = filters else { return Ok(None) };
-    let bare = relays.is_empty()
-        && filter.ids.is_none()
-        && filter.search.is_none()
-        && filter.generic_tags.is_empty()
-        && filter.since.is_none()
-        && filter.until.is_none();
-    match (&filter.authors, &filter.kinds) {
-        (None, None) if bare => Ok(Some(connection.query_row("select events from archive", [], |row| row.get(0))?)),
-        (None, Some(kinds)) if bare => {
-            let mut find = connection.prepare_cached("select events from kind where kind = ?1")?;
-            let found = kinds.iter().map(|kind| find.query_row([kind.as_u16()], |row| row.get::<_, i64>(0)).optional());
-            Ok(Some(found.map(|n| n.map(Option::unwrap_or_default)).sum::<rusqlite::Result<i64>>()?))
-        }
-        (Some(authors), None) if bare => {
-            let mut find = connection.prepare_cached("select events from author where pubkey = ?1")?;
-            let found =
-                authors.iter().map(|key| find.query_row([key.as_bytes()], |row| row.get::<_, i64>(0)).optional());
-            Ok(Some(found.map(|n| n.map(Option::unwrap_or_default)).sum::<rusqlite::Result<i64>>()?))
-        }
-        _ => Ok(None),
-    }
-}
-
-/// Removes some of what a filter asks for, oldest first, and takes it out of the totals; says how many were removed.
-fn remove(
-    connection: &Connection,
-    set: &Arc<Set>,
-    filter: &Filter,
-    most: u64,
-    codec: &Codec,
-) -> Result<u64, StorageError> {
-    let narrowed = narrowed(connection, set, std::slice::from_ref(filter))?;
-    let Condition { sql, args, .. } = Condition::among(Dialect::Sqlite, &narrowed, View::All, &[]);
-    let sql = format!(
-        "select k, author, kind, created_at, payload, id from event where {} order by created_at limit {most}",
-        sql.replace('$', "?")
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params_from_iter(args), |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
-    })?;
-    let rows: Vec<(i64, i64, i64, i64, Vec<u8>, [u8; 32])> = rows.collect::<rusqlite::Result<_>>()?;
-    let mut pairs = BTreeMap::<(i64, i64), i64>::new();
-    let mut relays = HashMap::<i64, i64>::new();
-    let mut sightings = connection.prepare_cached("delete from sighting where event = ?1 returning relay")?;
-    let (mut ids, mut tag_entries) = (Vec::new(), Vec::new());
-    let mut hidden = connection.prepare_cached("delete from hidden where event = ?1")?;
-    let mut lost = connection.prepare_cached("delete from lost where event = ?1")?;
-    let mut event = connection.prepare_cached("delete from event where k = ?1")?;
-    let mut text = connection.prepare_cached("delete from search where rowid = ?1")?;
-    for (k, author, kind, created_at, payload, id) in &rows {
-        for relay in sightings.query_map([k], |row| row.get(0))? {
-            *relays.entry(relay?).or_default() += 1;
-        }
-        let (tags, _) = codec.unpack(payload)?;
-        tag_entries.extend(indexed(&tags).map(|(letter, value)| TagEntry {
-            key: tag_key(letter, value),
-            created_at: *created_at,
-            event: *k,
-        }));
-        ids.push(IdEntry { id: *id, event: *k });
-        hidden.execute([k])?;
-        lost.execute([k])?;
-        if SEARCHED.iter().any(|searched| i64::from(*searched) == *kind) {
-            text.execute([k])?;
-        }
-        event.execute([k])?;
-        *pairs.entry((*author, *kind)).or_default() += 1;
-    }
-    runs::remove(connection, set, ids, tag_entries)?;
-    let mut left = connection.prepare_cached("select 1 from event where author = ?1 and kind = ?2 limit 1")?;
-    let mut of_author = connection
-        .prepare_cached("update author set events = events - ?2, kinds = kinds - ?3 where k = ?1 returning events")?;
-    let mut of_kind =
-        connection.prepare_cached("update kind set events = events - ?2, pubkeys = pubkeys - ?3 where kind = ?1")?;
-    let mut gone = 0;
-    for ((author, kind), n) in &pairs {
-        let last = i64::from(!left.exists([author, kind])?);
-        let events: i64 = of_author.query_row([*author, *n, last], |row| row.get(0))?;
-        gone += i64::from(events == 0);
-        of_kind.execute([*kind, *n, last])?;
-    }
-    let mut of_relay = connection.prepare_cached("update relay set events = events - ?2 where k = ?1")?;
-    for (relay, n) in &relays {
-        of_relay.execute([relay, n])?;
-    }
-    connection.execute(
-        "update archive set events = events - ?1, pubkeys = pubkeys - ?2, sightings = sightings - ?3",
-        params![rows.len(), gone, relays.values().sum::<i64>()],
-    )?;
-    Ok(rows.len() as u64)
 }
 
 /// Makes the full-text index what the options ask for: empties it, or fills it with the terms of this version.

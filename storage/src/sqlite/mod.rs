@@ -2,9 +2,11 @@
 
 mod backup;
 mod connection;
+mod count;
 mod events;
 mod functions;
 mod group;
+mod remove;
 mod runs;
 mod scan;
 mod writer;

@@ -30,7 +30,7 @@ impl Bloom {
             return false;
         }
         let (from, mut bits) = place(id, self.0.len() / LINE);
-        bits.all(|bit| self.0[from + bit / 64] >> (bit % 64) & 1 == 1)
+        bits.all(|bit| (self.0[from + bit / 64] >> (bit % 64)) & 1 == 1)
     }
 
     pub(super) fn to_bytes(&self) -> impl Iterator<Item = u8> {
@@ -49,9 +49,9 @@ impl Bloom {
 /// close together.
 fn place(id: &[u8; 32], lines: usize) -> (usize, impl Iterator<Item = usize>) {
     let word = |from: usize| u64::from_le_bytes(id[from..from + 8].try_into().expect("eight bytes"));
-    let line = (u128::from(word(16)) * lines as u128 >> 64) as usize;
+    let line = ((u128::from(word(16)) * lines as u128) >> 64) as usize;
     let bits = word(24);
-    (line * LINE, (0..PROBES).map(move |probe| (bits >> (9 * probe) & 511) as usize))
+    (line * LINE, (0..PROBES).map(move |probe| ((bits >> (9 * probe)) & 511) as usize))
 }
 
 #[cfg(test)]

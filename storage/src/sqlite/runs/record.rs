@@ -3,6 +3,7 @@
 use nostr::EventId;
 
 use crate::StorageError;
+use crate::varint::{put, take};
 
 /// Where an entry lies among all entries of its index. Two entries may share a fence; an entry that comes later never has
 /// a smaller one.
@@ -179,27 +180,6 @@ fn zigzag(n: i64) -> u64 {
 
 fn unzigzag(n: u64) -> i64 {
     (n >> 1).cast_signed() ^ -(n & 1).cast_signed()
-}
-
-/// Appends a number, seven bits a byte, the lowest first.
-fn put(out: &mut Vec<u8>, mut n: u64) {
-    while n >= 0x80 {
-        out.push(n.to_le_bytes()[0] | 0x80);
-        n >>= 7;
-    }
-    out.push(n.to_le_bytes()[0]);
-}
-
-fn take(from: &mut &[u8]) -> Option<u64> {
-    let mut n = 0;
-    for (place, byte) in from.iter().enumerate().take(10) {
-        n |= u64::from(byte & 0x7F) << (7 * place);
-        if byte & 0x80 == 0 {
-            *from = &from[place + 1..];
-            return Some(n);
-        }
-    }
-    None
 }
 
 /// The entries of a block, one after another.
