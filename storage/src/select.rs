@@ -24,15 +24,6 @@ pub(crate) enum Dialect {
     Postgres,
 }
 
-/// A filter of which another index has answered a part.
-#[derive(Debug)]
-pub(crate) struct Narrowed {
-    /// What is left to ask.
-    pub(crate) filter: Filter,
-    /// The numbers of the events that have the rest; nothing if the whole filter is left.
-    pub(crate) among: Option<Vec<i64>>,
-}
-
 /// A condition on the table `event` with its values, numbered from `$1`.
 #[derive(Debug)]
 pub(crate) struct Condition {
@@ -60,15 +51,8 @@ impl Condition {
         condition
     }
 
-    /// The events of a view that any of the filters asks for, seen on one of these relays unless there are none (PostgreSQL).
-    pub(crate) fn any(filters: &[Filter], view: View, relays: &[i64]) -> Self {
-        let whole = |filter: &Filter| Narrowed { filter: filter.clone(), among: None };
-        let filters: Vec<_> = filters.iter().map(whole).collect();
-        Self::among(Dialect::Postgres, &filters, view, relays)
-    }
-
-    /// The same of filters of which another index has answered a part.
-    pub(crate) fn among(dialect: Dialect, filters: &[Narrowed], view: View, relays: &[i64]) -> Self {
+    /// The events of a view that any of the filters asks for, seen on one of these relays unless there are none.
+    pub(crate) fn any(dialect: Dialect, filters: &[Filter], view: View, relays: &[i64]) -> Self {
         let mut condition = Self::new(dialect);
         if !relays.is_empty() {
             let list = condition.list(relays.iter().copied());
@@ -84,13 +68,9 @@ impl Condition {
             };
         }
         condition.sql.push('(');
-        for (n, narrowed) in filters.iter().enumerate() {
+        for (n, filter) in filters.iter().enumerate() {
             condition.sql.push_str(if n == 0 { "(" } else { ") or (" });
-            condition.filter(&narrowed.filter);
-            if let Some(among) = &narrowed.among {
-                let list = condition.bind(serde_json::to_string(among).expect("numbers always serialize"));
-                condition.sql.push_str(&format!(" and k in (select value from json_each({list}))"));
-            }
+            condition.filter(filter);
         }
         condition.sql.push_str(if filters.is_empty() { "1 = 0)" } else { "))" });
         condition.view(view);
@@ -171,7 +151,7 @@ impl Condition {
         for (letter, values) in &filter.generic_tags {
             let keys = self.list(values.iter().map(|value| tag_key(letter.as_char(), value)));
             parts.push(match self.dialect {
-                Dialect::Sqlite => unreachable!("the index of tags answers before SQL is asked"),
+                Dialect::Sqlite => format!("k in (select event from tag where key in {keys})"),
                 Dialect::Postgres if values.is_empty() => "1 = 0".into(),
                 Dialect::Postgres => format!("tagkeys && array[{}]::bigint[]", &keys[1..keys.len() - 1]),
             });

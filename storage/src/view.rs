@@ -23,7 +23,7 @@ pub enum View {
 }
 
 const DELETION: u16 = 5;
-const VANISH: u16 = 62;
+pub(crate) const VANISH: u16 = 62;
 const GIFT_WRAP: u16 = 1059;
 
 fn key(parts: &[&[u8]]) -> i64 {

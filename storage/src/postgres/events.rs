@@ -246,7 +246,7 @@ impl Events for PostgresArchive {
         }
         // Where sightings are on other servers than their events, those of the relays are gathered first.
         let (beside, first) = if self.spread { (vec![], keys) } else { (keys, vec![]) };
-        let mut condition = Condition::any(filters, view, &beside);
+        let mut condition = Condition::any(Dialect::Postgres, filters, view, &beside);
         if !first.is_empty() {
             let relays = condition.list(first.into_iter());
             condition.sql =

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use nostr::{EventId, Filter};
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::connection::SqliteTransaction;
-use super::count::{narrowed, tagged, total};
 use super::remove::remove;
-use super::runs::{self, Ids};
-use super::{SqliteArchive, load_dictionaries, scan};
+use super::runs::{self, Indexes};
+use super::{SqliteArchive, count, load_dictionaries, scan};
 use crate::archive::Options;
 use crate::filter::matches;
 use crate::ledger::{event_id, public_key};
@@ -18,11 +17,10 @@ use crate::patience::{Repeat, retry};
 use crate::payload::Codec;
 use crate::rows::{Batch, Cursor, Stats, Stored};
 use crate::search::{VERSION, searchable};
-use crate::select::{Condition, Dialect};
 use crate::{Event, Events, StorageError, View};
 
 /// Events are removed so many at a time.
-const REMOVED: u64 = 10_000;
+const REMOVED: usize = 10_000;
 const COLUMNS: &str = "event.k, event.id, author.pubkey, event.created_at, event.kind, event.sig, event.payload";
 
 fn event(row: &Row<'_>, codec: &Codec) -> Result<(i64, Event), StorageError> {
@@ -91,7 +89,7 @@ impl Events for SqliteArchive {
                 // Sorted, they walk through each run once.
                 ids.sort_unstable();
                 let tx = connection.unchecked_transaction()?;
-                let mut index = Ids::new(&tx, &runs.at(&tx)?)?;
+                let mut index = Indexes::new(&tx, &runs.at(&tx)?)?;
                 let mut known = HashSet::with_capacity(ids.len());
                 for id in ids {
                     if index.find(&id)?.is_some() {
@@ -147,39 +145,15 @@ impl Events for SqliteArchive {
                     return Ok(0);
                 }
                 drop(find);
-                let set = runs.at(&tx)?;
-                if let ([filter], []) = (filters.as_slice(), keys.as_slice())
-                    && let Some(count) = tagged(&tx, &set, filter, view)?
-                {
-                    return Ok(count);
+                if let Some(total) = count::total(&tx, &filters, view, &keys)? {
+                    return Ok(total.cast_unsigned());
                 }
-                let all = match total(&tx, &filters, &keys)? {
-                    Some(total) => total,
-                    None => {
-                        let narrowed = narrowed(&tx, &set, &filters)?;
-                        let Condition { sql, args, .. } = Condition::among(Dialect::Sqlite, &narrowed, View::All, &keys);
-                        let sql = format!("select count(*) from event where {}", sql.replace('$', "?"));
-                        tx.prepare(&sql)?.query_row(params_from_iter(args), |row| row.get(0))?
-                    }
-                };
-                // What is hidden is little beside what is there: it is taken away, not left out.
-                let hidden: i64 = match view {
-                    View::All => 0,
-                    View::Client { now } if matches!(filters.as_slice(), [one] if one.is_empty()) && keys.is_empty() => {
-                        let sql = "select count(distinct event) from hidden where since <= ?1";
-                        tx.prepare_cached(sql)?.query_row([now], |row| row.get(0))?
-                    }
-                    View::Client { now } => {
-                        let narrowed = narrowed(&tx, &set, &filters)?;
-                        let Condition { sql, args, .. } = Condition::among(Dialect::Sqlite, &narrowed, View::All, &keys);
-                        let sql = format!(
-                            "select count(*) from event where k in (select event from hidden where since <= {now}) and {}",
-                            sql.replace('$', "?")
-                        );
-                        tx.prepare(&sql)?.query_row(params_from_iter(args), |row| row.get(0))?
-                    }
-                };
-                Ok((all - hidden).cast_unsigned())
+                let mut events = count::found(&tx, &runs.at(&tx)?, &filters)?;
+                if !keys.is_empty() {
+                    count::retain_sighted(&tx, &mut events, &keys)?;
+                }
+                count::retain_shown(&tx, &mut events, view)?;
+                Ok(events.len() as u64)
             })
             .await
     }
@@ -190,16 +164,23 @@ impl Events for SqliteArchive {
         self.readers
             .read(move |connection| {
                 let tx = connection.unchecked_transaction()?;
-                let condition =
-                    Condition::among(Dialect::Sqlite, &narrowed(&tx, &runs.at(&tx)?, &[filter])?, view, &[]);
-                let sql = format!("select id, created_at from event where {} order by created_at, id", condition.sql);
-                let mut statement = tx.prepare(&sql.replace('$', "?"))?;
-                let mut rows = statement.query(params_from_iter(condition.args))?;
+                let set = runs.at(&tx)?;
                 let mut ids = Vec::new();
-                while let Some(row) = rows.next()? {
-                    let id = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-                    ids.push((event_id(id)?, row.get(1)?));
+                if count::is_about_time_only(&filter) && view == View::All {
+                    let mut all = count::all(&tx, &set, &filter)?;
+                    while let Some(entry) = all.next()? {
+                        ids.push((EventId::from_byte_array(entry.id), entry.created_at));
+                    }
+                } else {
+                    let mut events = count::found(&tx, &set, &[filter])?;
+                    count::retain_shown(&tx, &mut events, view)?;
+                    let mut find = tx.prepare_cached("select id from event where k = ?1")?;
+                    for found in events {
+                        let id: [u8; 32] = find.query_row([found.event], |row| row.get(0))?;
+                        ids.push((EventId::from_byte_array(id), found.created_at));
+                    }
                 }
+                ids.sort_unstable_by_key(|(id, created_at)| (*created_at, *id));
                 Ok(ids)
             })
             .await
@@ -211,7 +192,7 @@ impl Events for SqliteArchive {
         self.readers
             .read(move |connection| {
                 let tx = connection.unchecked_transaction()?;
-                let mut index = Ids::new(&tx, &runs.at(&tx)?)?;
+                let mut index = Indexes::new(&tx, &runs.at(&tx)?)?;
                 let mut statement = tx.prepare_cached(
                     "select relay.url from sighting join relay on relay.k = sighting.relay where sighting.event = ?1 \
                      order by relay.url",
@@ -253,18 +234,19 @@ impl Events for SqliteArchive {
     }
 
     async fn remove(&self, filter: &Filter, most: u64) -> Result<u64, StorageError> {
+        let (filter, runs) = (filter.clone(), self.runs.clone());
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let find = move |connection: &Connection| {
+            let tx = connection.unchecked_transaction()?;
+            count::oldest(&tx, &runs.at(&tx)?, &filter, most)
+        };
         let mut removed = 0;
-        while removed < most {
-            let portion = REMOVED.min(most - removed);
+        for portion in self.readers.read(find).await?.chunks(REMOVED) {
             let n = retry("remove", Repeat::RolledBack, || {
-                let (filter, codec, runs) = (filter.clone(), self.codec.clone(), self.runs.clone());
-                self.change(move |connection| remove(connection, &runs.at(connection)?, &filter, portion, &codec))
+                let (portion, codec, runs) = (portion.to_vec(), self.codec.clone(), self.runs.clone());
+                self.change(move |connection| remove(connection, &runs.at(connection)?, &portion, &codec))
             });
-            let n = n.await?;
-            removed += n;
-            if n < portion {
-                break;
-            }
+            removed += n.await?;
         }
         Ok(removed)
     }
@@ -275,7 +257,7 @@ impl Events for SqliteArchive {
             Ok(connection.execute_batch(
                 "insert into search (search) values ('delete-all'); delete from event; delete from sighting; delete from lost; delete from hidden; delete from slot; delete from deletion; \
                  delete from kind; update author set events = 0, kinds = 0, vanished_until = null; update relay set events = 0, first_seen_at = null, last_seen_at = null; \
-                 update archive set events = 0, pubkeys = 0, sightings = 0;",
+                 update archive set events = 0, pubkeys = 0, sightings = 0, first_created_at = null, last_created_at = null;",
             )?)
         };
         self.change(clear).await

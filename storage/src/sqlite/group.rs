@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nostr::{EventId, PublicKey};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::runs::{IdEntry, Ids, Set, TagEntry, Tags};
+use super::runs::{Entries, Indexed, Indexes, Set};
 use super::writer::{REMEMBERED, Writer};
 use crate::StorageError;
 use crate::archive::Profile;
@@ -14,7 +14,7 @@ use crate::filter::tag_key;
 use crate::ledger::event_id;
 use crate::prepare::{Prepared, PreparedBatch};
 use crate::rows::{Batch, Stored};
-use crate::view::{Scene, Slot};
+use crate::view::{Scene, Slot, VANISH};
 
 /// A statement writes so many rows: to begin and end one costs as much as a row.
 const ROWS: usize = 100;
@@ -40,6 +40,7 @@ pub(super) struct Group<'a> {
     set: Arc<Set>,
     /// New events with their numbers.
     new: Vec<(i64, &'a Prepared)>,
+    entries: Entries,
     /// The numbers of new events by id: the index of ids does not have them yet.
     ids: HashMap<EventId, i64>,
     /// New events of each author and kind.
@@ -52,7 +53,16 @@ pub(super) struct Group<'a> {
 impl<'a> Group<'a> {
     pub(super) fn begin(connection: &Connection, set: Arc<Set>) -> rusqlite::Result<Self> {
         let last_k = connection.prepare_cached("select last_k from archive")?.query_row([], |row| row.get(0))?;
-        Ok(Self { last_k, set, new: vec![], ids: HashMap::new(), pairs: BTreeMap::new(), sighted: 0, new_authors: 0 })
+        Ok(Self {
+            last_k,
+            set,
+            new: vec![],
+            entries: Entries::default(),
+            ids: HashMap::new(),
+            pairs: BTreeMap::new(),
+            sighted: 0,
+            new_authors: 0,
+        })
     }
 
     /// Writes the events of a batch and the sightings of all it saw.
@@ -63,12 +73,12 @@ impl<'a> Group<'a> {
         batch: &'a PreparedBatch,
         relay: Option<i64>,
     ) -> Result<Stored, StorageError> {
-        let mut ids = Ids::new(connection, &self.set)?;
+        let mut indexes = Indexes::new(connection, &self.set)?;
         let mut seen = Vec::with_capacity(batch.events.len() + batch.rest.known.len());
         let first_new = self.new.len();
         for prepared in &batch.events {
             let id = &prepared.event.id;
-            let k = match self.find(&mut ids, id)? {
+            let k = match self.find(&mut indexes, id)? {
                 Some(k) => k,
                 None => {
                     self.last_k += 1;
@@ -88,9 +98,12 @@ impl<'a> Group<'a> {
                 "",
             ))?;
             let mut place = 0;
-            for (k, Prepared { event, payload, .. }) in chunk {
+            for (k, Prepared { event, payload, tags, .. }) in chunk {
                 let author = writer.author(connection, &event.pubkey)?;
                 *self.pairs.entry((author, event.kind)).or_default() += 1;
+                let (id, created_at) = (event.id.to_bytes(), event.created_at);
+                let indexed = Indexed { event: *k, id, author, kind: event.kind, created_at };
+                self.entries.push(indexed, tags.iter().copied());
                 let sig = full.then_some(event.sig.as_slice());
                 let row = params![k, event.id.as_bytes(), author, event.created_at, event.kind, sig, payload];
                 for value in row {
@@ -104,7 +117,7 @@ impl<'a> Group<'a> {
         if let Some(relay) = relay {
             for id in &batch.rest.known {
                 // An id that was removed since it was known has nothing to be sighted.
-                seen.extend(self.find(&mut ids, id)?);
+                seen.extend(self.find(&mut indexes, id)?);
             }
             self.see(connection, relay, batch.rest.seen_at, seen)?;
             self.miss(connection, relay, &batch.rest)?;
@@ -113,10 +126,10 @@ impl<'a> Group<'a> {
     }
 
     /// Returns the number of an event that is stored, or will be with this group.
-    fn find(&self, ids: &mut Ids<'_>, id: &EventId) -> Result<Option<i64>, StorageError> {
+    fn find(&self, indexes: &mut Indexes<'_>, id: &EventId) -> Result<Option<i64>, StorageError> {
         match self.ids.get(id) {
             Some(k) => Ok(Some(*k)),
-            None => ids.find(id),
+            None => indexes.find(id),
         }
     }
 
@@ -155,9 +168,9 @@ impl<'a> Group<'a> {
              set seen_at = excluded.seen_at, missed_at = excluded.missed_at",
         )?;
         let mut missed: i64 = 0;
-        let mut ids = Ids::new(connection, &self.set)?;
+        let mut indexes = Indexes::new(connection, &self.set)?;
         for id in &batch.gone {
-            let Some(k) = self.find(&mut ids, id)? else { continue };
+            let Some(k) = self.find(&mut indexes, id)? else { continue };
             let taken = take.query_row(params![k, relay, batch.seen_at], |row| Ok((row.get(0)?, row.get(1)?)));
             if let Some((event, seen_at)) = taken.optional()? {
                 let (event, seen_at): (i64, i64) = (event, seen_at);
@@ -175,13 +188,8 @@ impl<'a> Group<'a> {
     }
 
     /// What the indexes get for the new events.
-    pub(super) fn index_entries(&self) -> (Vec<IdEntry>, Vec<TagEntry>) {
-        let ids = self.ids.iter().map(|(id, k)| IdEntry::new(id, *k)).collect();
-        let tags = self.new.iter().flat_map(|(k, prepared)| {
-            let created_at = prepared.event.created_at;
-            prepared.tags.iter().map(move |key| TagEntry { key: *key, created_at, event: *k })
-        });
-        (ids, tags.collect())
+    pub(super) fn take_entries(&mut self) -> Entries {
+        std::mem::take(&mut self.entries)
     }
 
     pub(super) fn write_text(&self, connection: &Connection) -> rusqlite::Result<()> {
@@ -199,18 +207,16 @@ impl<'a> Group<'a> {
         &mut self,
         connection: &Connection,
         known: &mut HashSet<(i64, u16)>,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), StorageError> {
         if known.len() + self.pairs.len() > REMEMBERED {
             known.clear();
         }
-        let mut count = connection
-            .prepare_cached("select count(*) from (select 1 from event where author = ?1 and kind = ?2 limit ?3)")?;
+        // These do not know the new events yet.
+        let indexes = Indexes::new(connection, &self.set)?;
         let mut authors = BTreeMap::<i64, (i64, i64)>::new();
         let mut kinds = BTreeMap::<u16, (i64, i64)>::new();
         for ((author, kind), n) in &self.pairs {
-            // The pair is new if all that is there came with this group.
-            let first = known.insert((*author, *kind))
-                && count.query_row(params![author, kind, n + 1], |row| row.get::<_, i64>(0))? == *n;
+            let first = known.insert((*author, *kind)) && !indexes.has_kind(*author, i64::from(*kind))?;
             let first = i64::from(first);
             let totals = authors.entry(*author).or_default();
             *totals = (totals.0 + n, totals.1 + first);
@@ -241,13 +247,13 @@ impl<'a> Group<'a> {
         let mut target = connection.prepare_cached(
             "select e.k from event e join author a on a.k = e.author where e.k = ?1 and a.pubkey = ?2 and e.kind not in (5, 62)",
         )?;
-        let mut ids = Ids::new(connection, &self.set)?;
+        let mut indexes = Indexes::new(connection, &self.set)?;
         for (_, prepared) in &self.new {
             let (event, marks) = (&prepared.event, &prepared.marks);
             for (id, key) in &marks.deletes {
                 delete.execute([key])?;
                 scene.deletions.insert(*key);
-                let Some(k) = self.find(&mut ids, id)? else { continue };
+                let Some(k) = self.find(&mut indexes, id)? else { continue };
                 let found = target.query_row(params![k, event.pubkey.as_bytes()], |row| row.get(0));
                 scene.hidden.extend(found.optional()?.map(|k: i64| (k, "deleted", 0)));
             }
@@ -310,11 +316,14 @@ impl<'a> Group<'a> {
     }
 
     pub(super) fn end(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let dates = || self.new.iter().map(|(_, prepared)| prepared.event.created_at);
         connection
             .prepare_cached(
-                "update archive set events = events + ?1, sightings = sightings + ?2, pubkeys = pubkeys + ?3, last_k = ?4",
+                "update archive set events = events + ?1, sightings = sightings + ?2, pubkeys = pubkeys + ?3, last_k = ?4, \
+                 first_created_at = min(coalesce(first_created_at, ?5), coalesce(?5, first_created_at)), \
+                 last_created_at = max(coalesce(last_created_at, ?6), coalesce(?6, last_created_at))",
             )?
-            .execute(params![self.new.len(), self.sighted, self.new_authors, self.last_k])?;
+            .execute(params![self.new.len(), self.sighted, self.new_authors, self.last_k, dates().min(), dates().max()])?;
         Ok(())
     }
 
@@ -326,17 +335,24 @@ impl<'a> Group<'a> {
                 "update author set vanished_until = max(coalesce(vanished_until, 0), ?2) where pubkey = ?1",
             )?
             .execute(params![key, until])?;
-        connection
-            .prepare_cached(
-                "insert or ignore into hidden (event, reason, since) select e.k, 'vanished', 0 from event e \
-                 where e.author = (select k from author where pubkey = ?1) and e.created_at <= ?2 and e.kind <> 62",
-            )?
-            .execute(params![key, until])?;
-        // Gifts that come with this group are hidden as they are taken in.
+        // What comes with this group is hidden as it is taken in.
+        let indexes = Indexes::new(connection, &self.set)?;
+        let mut hide = connection
+            .prepare_cached("insert or ignore into hidden (event, reason, since) values (?1, 'vanished', 0)")?;
+        let find = "select k from author where pubkey = ?1";
+        let author_k = connection.prepare_cached(find)?.query_row([key], |row| row.get(0)).optional()?;
+        for kind in author_k.map_or_else(|| Ok(vec![]), |author| indexes.kinds_of(author))? {
+            if kind != i64::from(VANISH) {
+                let mut events = indexes.authored(author_k.unwrap_or_default(), kind, i64::MIN, until)?;
+                while let Some(entry) = events.next()? {
+                    hide.execute([entry.event])?;
+                }
+            }
+        }
         let mut hide = connection.prepare_cached(
             "insert or ignore into hidden (event, reason, since) select k, 'vanished', 0 from event where k = ?1 and kind = 1059",
         )?;
-        let mut gifts = Tags::new(connection, &self.set)?.newest(tag_key('p', &author.to_hex()), i64::MIN, until)?;
+        let mut gifts = indexes.tagged(tag_key('p', &author.to_hex()), i64::MIN, until)?;
         while let Some(gift) = gifts.next()? {
             hide.execute([gift.event])?;
         }

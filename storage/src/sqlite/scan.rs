@@ -7,9 +7,9 @@ use std::collections::{BTreeSet, BinaryHeap, HashSet};
 use std::sync::Arc;
 
 use nostr::{EventId, Filter};
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Rows, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
-use super::runs::{Ids, Set, TagEntry, Tags};
+use super::runs::{Dated, Indexes, Merge, Set, TagEntry};
 use crate::filter::tag_key;
 use crate::ledger::event_id;
 use crate::search::{SEARCHED, search_terms};
@@ -30,6 +30,28 @@ const GATHERED: usize = 1_000_000;
 /// Reads an event by its number, if its date is in range.
 const BY_NUMBER: &str =
     "select k, created_at, id, author, kind from event where k = ?1 and created_at >= ?2 and created_at <= ?3";
+
+/// What is read of an event to see whether it is a hit.
+struct Head {
+    k: i64,
+    created_at: i64,
+    id: EventId,
+    author: i64,
+    kind: i64,
+}
+
+impl Head {
+    /// Reads a row of [`BY_NUMBER`].
+    fn of(row: &Row<'_>) -> Result<Self, StorageError> {
+        Ok(Self {
+            k: row.get(0)?,
+            created_at: row.get(1)?,
+            id: event_id(row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?)?,
+            author: row.get(3)?,
+            kind: row.get(4)?,
+        })
+    }
+}
 
 /// A hit, of which the greatest is the first to go: the oldest, and within a second the highest id.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,8 +135,8 @@ fn newest_gathering(
     if nothing {
         return Ok(Vec::new());
     }
-    let index = Tags::new(connection, set)?;
-    let rarest = rarest(&index, (since, until), &tags, authors.as_deref())?;
+    let indexes = Indexes::new(connection, set)?;
+    let rarest = rarest(&indexes, (since, until), &tags, authors.as_deref())?;
     let numbers: Option<Vec<i64>> = authors.map(|authors| authors.into_iter().map(|(k, _)| k).collect());
     let rest = Rest {
         ids: None,
@@ -125,7 +147,7 @@ fn newest_gathering(
         view,
         terms: None,
     };
-    let mut scan = Scan::new(connection, index, rest, since, until, limit)?;
+    let mut scan = Scan::new(connection, indexes, rest, since, until, limit)?;
     if let Some(terms) = terms {
         scan.rest.ids.clone_from(&filter.ids);
         let narrow = filter.ids.is_some() || numbers.is_some() || !filter.generic_tags.is_empty();
@@ -136,48 +158,34 @@ fn newest_gathering(
         scan.rest.terms = Some(terms);
     }
     if let Some(ids) = &filter.ids {
-        let mut index = Ids::new(connection, set)?;
-        let mut by_k = connection.prepare_cached(BY_NUMBER)?;
         for id in ids {
-            if let Some(k) = index.find(id)? {
-                scan.range(&mut by_k, |s, since, until| s.query(params![k, since, until]))?;
+            if let Some(k) = scan.indexes.find(id)? {
+                scan.event(k)?;
             }
         }
     } else if let Some(place) = rarest {
         for key in std::mem::take(&mut scan.rest.tags[place]) {
-            scan.tagged(key)?;
+            scan.range(|indexes, since, until| indexes.tagged(key, since, until))?;
         }
     } else if let Some(authors) = numbers {
-        let mut statement = connection.prepare_cached(
-            "select k, created_at, id, author, kind from event where author = ?1 and kind = ?4 and created_at >= ?2 and created_at <= ?3 \
-             order by created_at desc",
-        )?;
         for author in authors {
-            for kind in kinds.clone().map_or_else(|| kinds_of(connection, author), Ok)? {
-                scan.range(&mut statement, |s, since, until| s.query(params![author, since, until, kind]))?;
+            for kind in kinds.clone().map_or_else(|| scan.indexes.kinds_of(author), Ok)? {
+                scan.range(|indexes, since, until| indexes.authored(author, kind, since, until))?;
             }
         }
     } else if let Some(kinds) = kinds {
-        let mut statement = connection.prepare_cached(
-            "select k, created_at, id, author, kind from event where kind = ?1 and created_at >= ?2 and created_at <= ?3 \
-             order by created_at desc",
-        )?;
         for kind in kinds {
-            scan.range(&mut statement, |s, since, until| s.query(params![kind, since, until]))?;
+            scan.range(|indexes, since, until| indexes.of_kind(kind, since, until))?;
         }
     } else {
-        let mut statement = connection.prepare_cached(
-            "select k, created_at, id, author, kind from event where created_at >= ?1 and created_at <= ?2 \
-             order by created_at desc",
-        )?;
-        scan.range(&mut statement, |s, since, until| s.query(params![since, until]))?;
+        scan.range(Indexes::all)?;
     }
     Ok(scan.numbers())
 }
 
 /// Which of the tags to read, if any: the one with the fewest events in this range of dates, unless the authors have fewer.
 fn rarest(
-    index: &Tags<'_>,
+    indexes: &Indexes<'_>,
     (since, until): (i64, i64),
     tags: &[Vec<i64>],
     authors: Option<&[(i64, i64)]>,
@@ -190,7 +198,7 @@ fn rarest(
     for (place, keys) in tags.iter().enumerate() {
         let mut events = 0;
         for key in keys {
-            let mut found = index.newest(*key, since, until)?;
+            let mut found = indexes.tagged(*key, since, until)?;
             let most = best.0.min(events + LOOK);
             while events < most && found.next()?.is_some() {
                 events += 1;
@@ -206,18 +214,6 @@ fn rarest(
     Ok(best.1)
 }
 
-/// The kinds that an author has, each found by a look into the index.
-fn kinds_of(connection: &Connection, author: i64) -> rusqlite::Result<Vec<i64>> {
-    let mut next = connection.prepare_cached("select min(kind) from event where author = ?1 and kind > ?2")?;
-    let mut kinds = Vec::new();
-    while let Some(kind) =
-        next.query_row([author, kinds.last().copied().unwrap_or(-1)], |row| row.get::<_, Option<i64>>(0))?
-    {
-        kinds.push(kind);
-    }
-    Ok(kinds)
-}
-
 struct Scan<'c> {
     connection: &'c Connection,
     rest: Rest,
@@ -227,7 +223,8 @@ struct Scan<'c> {
     hits: BinaryHeap<Hit>,
     /// Events that were met, where ranges can share some.
     met: HashSet<i64>,
-    index: Tags<'c>,
+    indexes: Indexes<'c>,
+    by_k: CachedStatement<'c>,
     is_hidden: CachedStatement<'c>,
     has_terms: CachedStatement<'c>,
 }
@@ -235,7 +232,7 @@ struct Scan<'c> {
 impl<'c> Scan<'c> {
     fn new(
         connection: &'c Connection,
-        index: Tags<'c>,
+        indexes: Indexes<'c>,
         rest: Rest,
         since: i64,
         until: i64,
@@ -249,53 +246,40 @@ impl<'c> Scan<'c> {
             limit,
             hits: BinaryHeap::new(),
             met: HashSet::new(),
-            index,
+            indexes,
+            by_k: connection.prepare_cached(BY_NUMBER)?,
             is_hidden: connection.prepare_cached("select 1 from hidden where event = ?1 and since <= ?2 limit 1")?,
             has_terms: connection.prepare_cached("select 1 from search where search match ?1 and rowid = ?2")?,
         })
     }
 
-    /// Reads one range until what follows is too old to count.
-    fn range(
+    /// Reads one range of an index until what follows is too old to count.
+    fn range<R: Dated>(
         &mut self,
-        statement: &mut CachedStatement<'_>,
-        read: impl for<'s> FnOnce(&'s mut CachedStatement<'_>, i64, i64) -> rusqlite::Result<Rows<'s>>,
+        read: impl FnOnce(&Indexes<'c>, i64, i64) -> Result<Merge<'c, R>, StorageError>,
     ) -> Result<(), StorageError> {
         let since = if self.hits.len() < self.limit { self.since } else { self.oldest() };
-        let mut rows = read(statement, since, self.until)?;
-        while let Some(row) = rows.next()? {
-            let created_at = row.get(1)?;
-            if self.hits.len() == self.limit && created_at < self.oldest() {
+        let mut found = read(&self.indexes, since, self.until)?;
+        while let Some(entry) = found.next()? {
+            if self.hits.len() == self.limit && entry.created_at() < self.oldest() {
                 break;
             }
-            self.take(row, created_at)?;
+            self.event(entry.event())?;
         }
         Ok(())
     }
 
-    /// Adds a row to the hits if it is one, and is among the newest.
-    fn take(&mut self, row: &Row<'_>, created_at: i64) -> Result<(), StorageError> {
-        if let Some(hit) = self.hit(row, created_at)? {
-            self.hits.push(hit);
+    /// Adds an event to the hits if it is one, and is among the newest.
+    fn event(&mut self, k: i64) -> Result<(), StorageError> {
+        let since = if self.hits.len() < self.limit { self.since } else { self.oldest() };
+        let mut rows = self.by_k.query(params![k, since, self.until])?;
+        let Some(row) = rows.next()? else { return Ok(()) };
+        let head = Head::of(row)?;
+        drop(rows);
+        if self.is_hit(&head)? && self.met.insert(head.k) {
+            self.hits.push(Hit { age: std::cmp::Reverse(head.created_at), id: head.id, k: head.k });
             if self.hits.len() > self.limit {
                 self.hits.pop();
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the events with a tag until what follows is too old to count.
-    fn tagged(&mut self, key: i64) -> Result<(), StorageError> {
-        let since = if self.hits.len() < self.limit { self.since } else { self.oldest() };
-        let mut found = self.index.newest(key, since, self.until)?;
-        let mut by_k = self.connection.prepare_cached(BY_NUMBER)?;
-        while let Some(entry) = found.next()? {
-            if self.hits.len() == self.limit && entry.created_at < self.oldest() {
-                break;
-            }
-            let mut rows = by_k.query(params![entry.event, since, self.until])?;
-            if let Some(row) = rows.next()? {
-                self.take(row, entry.created_at)?;
             }
         }
         Ok(())
@@ -316,22 +300,17 @@ impl<'c> Scan<'c> {
         if found.len() > most {
             return Ok(false);
         }
-        let mut by_k = connection.prepare_cached(BY_NUMBER)?;
         if found.len() > FEW && !narrow {
-            let mut newest = connection.prepare_cached(
-                "select k, created_at from event where kind = ?1 and created_at >= ?2 and created_at <= ?3 order by created_at desc",
-            )?;
             let mut left = found.len() * WALK;
             for kind in kinds {
-                let mut rows = newest.query(params![kind, self.since, self.until])?;
-                while let Some(row) = rows.next()? {
-                    let (k, created_at): (i64, i64) = (row.get(0)?, row.get(1)?);
-                    if left == 0 || self.hits.len() == self.limit && created_at < self.oldest() {
+                let mut newest = self.indexes.of_kind(*kind, self.since, self.until)?;
+                while let Some(entry) = newest.next()? {
+                    if left == 0 || self.hits.len() == self.limit && entry.created_at < self.oldest() {
                         break;
                     }
                     left -= 1;
-                    if found.binary_search(&k).is_ok() {
-                        self.range(&mut by_k, |s, since, until| s.query(params![k, since, until]))?;
+                    if found.binary_search(&entry.event).is_ok() {
+                        self.event(entry.event)?;
                     }
                 }
             }
@@ -340,7 +319,7 @@ impl<'c> Scan<'c> {
             }
         }
         for k in found {
-            self.range(&mut by_k, |s, since, until| s.query(params![k, since, until]))?;
+            self.event(k)?;
         }
         Ok(true)
     }
@@ -350,41 +329,41 @@ impl<'c> Scan<'c> {
         self.hits.peek().map_or(0, |hit| hit.age.0)
     }
 
-    fn hit(&mut self, row: &Row<'_>, created_at: i64) -> Result<Option<Hit>, StorageError> {
-        let k = row.get(0)?;
-        let id = event_id(row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?)?;
+    /// Returns whether an event is what is asked for.
+    fn is_hit(&mut self, head: &Head) -> Result<bool, StorageError> {
         let rest = &self.rest;
-        let after = rest.after.is_none_or(|cursor| created_at < cursor.created_at || id > cursor.id);
-        if !after
-            || rest.ids.as_ref().is_some_and(|list| !list.contains(&id))
-            || rest.authors.as_ref().is_some_and(|list| row.get(3).is_ok_and(|author: i64| !list.contains(&author)))
-            || rest.kinds.as_ref().is_some_and(|list| row.get(4).is_ok_and(|kind: i64| !list.contains(&kind)))
+        let after = |cursor: Cursor| head.created_at < cursor.created_at || head.id > cursor.id;
+        if !rest.after.is_none_or(after)
+            || rest.ids.as_ref().is_some_and(|list| !list.contains(&head.id))
+            || rest.authors.as_ref().is_some_and(|list| !list.contains(&head.author))
+            || rest.kinds.as_ref().is_some_and(|list| !list.contains(&head.kind))
         {
-            return Ok(None);
+            return Ok(false);
         }
         for keys in rest.tags.iter().filter(|keys| !keys.is_empty()) {
             let mut found = false;
             for key in keys {
-                found = self.index.has(TagEntry { key: *key, created_at, event: k })?;
+                let tag = TagEntry { key: *key, created_at: head.created_at, event: head.k };
+                found = self.indexes.has_tag(tag)?;
                 if found {
                     break;
                 }
             }
             if !found {
-                return Ok(None);
+                return Ok(false);
             }
         }
         if let Some(terms) = &rest.terms
-            && !self.has_terms.exists(params![terms, k])?
+            && !self.has_terms.exists(params![terms, head.k])?
         {
-            return Ok(None);
+            return Ok(false);
         }
         if let View::Client { now } = rest.view
-            && self.is_hidden.exists(params![k, now])?
+            && self.is_hidden.exists(params![head.k, now])?
         {
-            return Ok(None);
+            return Ok(false);
         }
-        Ok(self.met.insert(k).then_some(Hit { age: std::cmp::Reverse(created_at), id, k }))
+        Ok(true)
     }
 }
 

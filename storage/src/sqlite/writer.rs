@@ -290,10 +290,10 @@ impl Writer {
         group.hide(connection, self)?;
         group.end(connection)?;
         let dictionary = self.train(connection, group.last_k)?;
-        let (ids, tags) = group.index_entries();
-        let new = ids.len();
+        let entries = group.take_entries();
+        let new = entries.events();
         let mut change = self.merges.change(connection, &set)?;
-        change.add(ids, tags, group.last_k)?;
+        change.add(entries, group.last_k)?;
         let must_merge = change.advance(new)?;
         let set = change.end()?;
         tx.commit_here()?;

@@ -1,22 +1,25 @@
-//! A Bloom filter of one cache line a look-up, over ids, which are hashes already.
+//! A Bloom filter of one cache line a look-up.
 
-/// Bits for each id. With [`PROBES`] of them set within a line of 512, about one unknown id in 150 passes.
+/// What a filter knows something by: 128 bits of a hash.
+pub(in crate::sqlite) type Mark = (u64, u64);
+
+/// Bits for each mark. With [`PROBES`] of them set within a line of 512, about one unknown mark in 150 passes.
 const BITS: usize = 12;
 const PROBES: u32 = 7;
 /// Words of a line.
 const LINE: usize = 8;
 
-/// A filter over a few thousand ids.
+/// A filter over a few thousand marks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bloom(Box<[u64]>);
 
 impl Bloom {
-    /// Builds the filter of these ids.
-    pub(super) fn of<'a>(ids: impl ExactSizeIterator<Item = &'a [u8; 32]>) -> Self {
-        let lines = (ids.len() * BITS).div_ceil(LINE * 64);
+    /// Builds the filter of these marks.
+    pub(super) fn of(marks: &[Mark]) -> Self {
+        let lines = (marks.len() * BITS).div_ceil(LINE * 64);
         let mut words = vec![0; lines * LINE].into_boxed_slice();
-        for id in ids {
-            let (from, bits) = place(id, lines);
+        for mark in marks {
+            let (from, bits) = place(*mark, lines);
             for bit in bits {
                 words[from + bit / 64] |= 1 << (bit % 64);
             }
@@ -24,12 +27,12 @@ impl Bloom {
         Self(words)
     }
 
-    /// Returns false for an id that is certainly not among those.
-    pub(super) fn may_hold(&self, id: &[u8; 32]) -> bool {
+    /// Returns false for a mark that is certainly not among those.
+    pub(super) fn may_hold(&self, mark: Mark) -> bool {
         if self.0.is_empty() {
             return false;
         }
-        let (from, mut bits) = place(id, self.0.len() / LINE);
+        let (from, mut bits) = place(mark, self.0.len() / LINE);
         bits.all(|bit| (self.0[from + bit / 64] >> (bit % 64)) & 1 == 1)
     }
 
@@ -45,12 +48,9 @@ impl Bloom {
     }
 }
 
-/// The first word of an id's line, and its bits within the line. The front of the id is left out: the ids of a filter lie
-/// close together.
-fn place(id: &[u8; 32], lines: usize) -> (usize, impl Iterator<Item = usize>) {
-    let word = |from: usize| u64::from_le_bytes(id[from..from + 8].try_into().expect("eight bytes"));
-    let line = ((u128::from(word(16)) * lines as u128) >> 64) as usize;
-    let bits = word(24);
+/// The first word of a mark's line, and its bits within the line.
+fn place((line, bits): Mark, lines: usize) -> (usize, impl Iterator<Item = usize>) {
+    let line = ((u128::from(line) * lines as u128) >> 64) as usize;
     (line * LINE, (0..PROBES).map(move |probe| ((bits >> (9 * probe)) & 511) as usize))
 }
 
@@ -60,19 +60,21 @@ mod tests {
 
     use super::*;
 
-    fn id(n: u32) -> [u8; 32] {
-        Sha256::digest(n.to_le_bytes()).into()
+    fn mark(n: u32) -> Mark {
+        let hash = Sha256::digest(n.to_le_bytes());
+        let word = |from: usize| u64::from_le_bytes(hash[from..from + 8].try_into().expect("eight bytes"));
+        (word(0), word(8))
     }
 
     #[test]
     fn what_is_there_passes_and_little_else_does() {
         for n in [0, 1, 40, 3_584] {
-            let ids: Vec<_> = (0..n).map(id).collect();
-            let bloom = Bloom::of(ids.iter());
-            assert!(ids.iter().all(|id| bloom.may_hold(id)));
+            let marks: Vec<_> = (0..n).map(mark).collect();
+            let bloom = Bloom::of(&marks);
+            assert!(marks.iter().all(|mark| bloom.may_hold(*mark)));
             assert_eq!(Bloom::from_bytes(&bloom.to_bytes().collect::<Vec<_>>()), Some(bloom.clone()));
-            let passed = (0..20_000).filter(|other| bloom.may_hold(&id(n + 1 + other))).count();
-            assert!(passed < 300, "{passed} of 20,000 unknown ids pass a filter of {n}");
+            let passed = (0..20_000).filter(|other| bloom.may_hold(mark(n + 1 + other))).count();
+            assert!(passed < 300, "{passed} of 20,000 unknown marks pass a filter of {n}");
         }
         assert_eq!(Bloom::from_bytes(&[0; 63]), None);
     }

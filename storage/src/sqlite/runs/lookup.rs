@@ -3,78 +3,57 @@
 use std::sync::Arc;
 
 use nostr::EventId;
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
 use super::merge::Merge;
-use super::record::{Entries, Record};
-use super::{IdEntry, Index, Set, TagEntry, with_block};
+use super::record::{Dated, Entries, Record};
+use super::write::last_entry;
+use super::{HeadEntry, IdEntry, Index, Run, SEGMENT, Set, TagEntry, TimeEntry, with_block};
 use crate::StorageError;
 
-/// Events by id. Everything is read in the caller's transaction.
-pub(in crate::sqlite) struct Ids<'c> {
+/// The indexes as one transaction sees them, in which everything is read.
+pub(in crate::sqlite) struct Indexes<'c> {
     connection: &'c Connection,
     set: Arc<Set>,
-    /// Nothing if there are no recent entries.
-    recent: Option<CachedStatement<'c>>,
+    /// Nothing if all entries are in runs.
+    recent_id: Option<CachedStatement<'c>>,
 }
 
-impl<'c> Ids<'c> {
+impl<'c> Indexes<'c> {
     pub(in crate::sqlite) fn new(connection: &'c Connection, set: &Arc<Set>) -> rusqlite::Result<Self> {
         let some = connection.prepare_cached("select 1 from recent_id limit 1")?.exists([])?;
         let find = "select event from recent_id where id = ?1";
-        let recent = some.then(|| connection.prepare_cached(find)).transpose()?;
-        Ok(Self { connection, set: set.clone(), recent })
+        let recent_id = some.then(|| connection.prepare_cached(find)).transpose()?;
+        Ok(Self { connection, set: set.clone(), recent_id })
     }
 
     /// Returns the number of the event with this id, if it is stored.
     pub(in crate::sqlite) fn find(&mut self, id: &EventId) -> Result<Option<i64>, StorageError> {
-        if let Some(recent) = &mut self.recent
+        if let Some(recent) = &mut self.recent_id
             && let Some(event) = recent.query_row([id.as_bytes()], |row| row.get(0)).optional()?
         {
             return Ok(Some(event));
         }
-        let id = IdEntry::new(id, 0);
-        let fence = id.fence();
+        let wanted = IdEntry::new(id, 0);
         for run in self.set.of(Index::Ids).rev() {
-            let mut place = run.start(fence);
-            while run.fence(place).is_some_and(|first| *first <= fence) {
-                if run.segments[place / super::SEGMENT].bloom.may_hold(&id.id) {
-                    let search = |block: &[u8]| Ok(IdEntry::search(block, &id.id, run.first));
-                    if let Some(event) = with_block(self.connection, run, place, search)? {
-                        return Ok(Some(event));
-                    }
+            for place in places(run, &wanted, &wanted) {
+                let search = |block: &[u8]| Ok(IdEntry::search(block, &wanted.id, run.first));
+                if let Some(event) = with_block(self.connection, run, place, search)? {
+                    return Ok(Some(event));
                 }
-                place += 1;
             }
         }
         Ok(None)
     }
-}
-
-/// Events by tag. Everything is read in the caller's transaction.
-pub(in crate::sqlite) struct Tags<'c> {
-    connection: &'c Connection,
-    set: Arc<Set>,
-    last_event: i64,
-    has: CachedStatement<'c>,
-}
-
-impl<'c> Tags<'c> {
-    pub(in crate::sqlite) fn new(connection: &'c Connection, set: &Arc<Set>) -> rusqlite::Result<Self> {
-        let has =
-            connection.prepare_cached("select 1 from recent_tag where key = ?1 and created_at = ?2 and event = ?3")?;
-        Ok(Self { connection, set: set.clone(), last_event: set.last_event(), has })
-    }
 
     /// Returns whether an event of this date has a tag.
-    pub(in crate::sqlite) fn has(&mut self, tag: TagEntry) -> Result<bool, StorageError> {
-        if tag.event > self.last_event {
-            return Ok(self.has.exists(params![tag.key, tag.created_at, tag.event])?);
+    pub(in crate::sqlite) fn has_tag(&self, tag: TagEntry) -> Result<bool, StorageError> {
+        if tag.event > self.set.last_event() {
+            let sql = "select 1 from recent_tag where key = ?1 and created_at = ?2 and event = ?3";
+            return Ok(self.connection.prepare_cached(sql)?.exists([tag.key, tag.created_at, tag.event])?);
         }
         let Some(run) = self.set.of(Index::Tags).find(|run| run.covers(tag.event)) else { return Ok(false) };
-        let fence = tag.fence();
-        let mut place = run.start(fence);
-        while run.fence(place).is_some_and(|first| *first <= fence) {
+        for place in places(run, &tag, &tag) {
             let found = with_block(self.connection, run, place, |block| {
                 for entry in Entries::of(block, run.first) {
                     let entry: TagEntry = entry?;
@@ -87,31 +66,121 @@ impl<'c> Tags<'c> {
             if found? {
                 return Ok(true);
             }
-            place += 1;
         }
         Ok(false)
     }
 
     /// Returns the events with a tag whose dates lie in a range (both ends belong to it), newest first.
-    pub(in crate::sqlite) fn newest(
+    pub(in crate::sqlite) fn tagged(
         &self,
         key: i64,
         since: i64,
         until: i64,
     ) -> Result<Merge<'c, TagEntry>, StorageError> {
-        let mut recent = self.connection.prepare_cached(
-            "select created_at, event from recent_tag where key = ?1 and created_at >= ?2 and created_at <= ?3 \
-             order by created_at, event desc",
-        )?;
-        let rows = recent
-            .query_map([key, since, until], |row| Ok(TagEntry { key, created_at: row.get(0)?, event: row.get(1)? }))?;
-        let from = TagEntry { key, created_at: until, event: i64::MIN };
-        let last = TagEntry { key, created_at: since, event: i64::MAX };
-        let mut newest = Merge::new(self.connection, Some(last));
-        newest.add_read(rows.collect::<rusqlite::Result<_>>()?);
-        for run in self.set.of(Index::Tags).rev() {
-            newest.add(run.clone(), Some(from))?;
-        }
-        Ok(newest)
+        let entry = |created_at, event| TagEntry { key, created_at, event };
+        self.between(entry(until, i64::MIN), entry(since, i64::MAX))
     }
+
+    /// Returns the same of an author's events of a kind.
+    pub(in crate::sqlite) fn authored(
+        &self,
+        author: i64,
+        kind: i64,
+        since: i64,
+        until: i64,
+    ) -> Result<Merge<'c, HeadEntry>, StorageError> {
+        self.headed(HeadEntry::key(author, kind), since, until)
+    }
+
+    /// Returns the same of all events of a kind.
+    pub(in crate::sqlite) fn of_kind(
+        &self,
+        kind: i64,
+        since: i64,
+        until: i64,
+    ) -> Result<Merge<'c, HeadEntry>, StorageError> {
+        self.headed(kind, since, until)
+    }
+
+    fn headed(&self, key: i64, since: i64, until: i64) -> Result<Merge<'c, HeadEntry>, StorageError> {
+        let entry = |created_at, event| HeadEntry { key, created_at, event };
+        self.between(entry(until, i64::MIN), entry(since, i64::MAX))
+    }
+
+    /// Returns the same of all events; those of one second by id.
+    pub(in crate::sqlite) fn all(&self, since: i64, until: i64) -> Result<Merge<'c, TimeEntry>, StorageError> {
+        self.between(
+            TimeEntry { created_at: until, id: [0; 32], event: i64::MIN },
+            TimeEntry { created_at: since, id: [0xFF; 32], event: i64::MAX },
+        )
+    }
+
+    /// Returns the date of the newest event.
+    pub(in crate::sqlite) fn newest(&self) -> Result<Option<i64>, StorageError> {
+        Ok(self.all(i64::MIN, i64::MAX)?.next()?.map(|entry| entry.created_at))
+    }
+
+    /// Returns the date of the oldest event.
+    pub(in crate::sqlite) fn oldest(&self) -> Result<Option<i64>, StorageError> {
+        let recent = "select min(created_at) from recent_time";
+        let mut oldest: Option<i64> = self.connection.prepare_cached(recent)?.query_row([], |row| row.get(0))?;
+        for run in self.set.of(Index::Times) {
+            let last = last_entry::<TimeEntry>(self.connection, run)?.map(|entry| entry.created_at);
+            oldest = oldest.into_iter().chain(last).min();
+        }
+        Ok(oldest)
+    }
+
+    /// Returns the kinds that an author has, in order.
+    pub(in crate::sqlite) fn kinds_of(&self, author: i64) -> Result<Vec<i64>, StorageError> {
+        let mut kinds = Vec::new();
+        let mut next = 0;
+        while next <= i64::from(u16::MAX) {
+            let first = HeadEntry { key: HeadEntry::key(author, next), created_at: i64::MAX, event: i64::MIN };
+            let last = HeadEntry { key: HeadEntry::key(author + 1, 0), created_at: i64::MAX, event: i64::MIN };
+            let Some(entry) = self.between(first, last)?.next()? else { break };
+            let kind = entry.key & i64::from(u16::MAX);
+            kinds.push(kind);
+            next = kind + 1;
+        }
+        Ok(kinds)
+    }
+
+    /// Returns whether an author has events of a kind.
+    pub(in crate::sqlite) fn has_kind(&self, author: i64, kind: i64) -> Result<bool, StorageError> {
+        let mut events = self.authored(author, kind, i64::MIN, i64::MAX)?;
+        Ok(events.next()?.is_some())
+    }
+
+    /// Merges what all runs, and the table of recent entries, have from one entry to another.
+    fn between<R: Dated>(&self, first: R, last: R) -> Result<Merge<'c, R>, StorageError> {
+        let mut merge = Merge::new(self.connection, Some(last));
+        let (from, to) = R::span(&first, &last);
+        let mut recent = self.connection.prepare_cached(R::BETWEEN)?;
+        let rows = recent.query_map([from, to], R::from_row)?;
+        let mut read = Vec::new();
+        for entry in rows {
+            let entry = entry?;
+            if (first..=last).contains(&entry) {
+                read.push(entry);
+            }
+        }
+        read.sort_unstable_by(|a, b| b.cmp(a));
+        merge.add_read(read);
+        for run in self.set.of(R::INDEX).rev() {
+            if let Some(place) = places(run, &first, &last).next() {
+                merge.add_from(run.clone(), place, first)?;
+            }
+        }
+        Ok(merge)
+    }
+}
+
+/// The blocks of a run that may hold entries from `first` to `last`. If both have the same mark, blocks whose filter does not
+/// know it are left out.
+fn places<R: Record>(run: &Run, first: &R, last: &R) -> impl Iterator<Item = usize> {
+    let (mark, end) = (first.mark().filter(|mark| last.mark() == Some(*mark)), last.fence());
+    let start = run.start(first.fence());
+    let within = (start..).take_while(move |place| run.fence(*place).is_some_and(|fence| *fence <= end));
+    within.filter(move |place| mark.is_none_or(|mark| run.segments[place / SEGMENT].bloom.may_hold(mark)))
 }

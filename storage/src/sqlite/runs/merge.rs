@@ -34,6 +34,15 @@ impl<'c, R: Record> Merge<'c, R> {
     /// Adds a run, without its entries before `from`.
     pub(super) fn add(&mut self, run: Arc<Run>, from: Option<R>) -> Result<(), StorageError> {
         let place = from.map_or(0, |from| run.start(from.fence()));
+        self.add_source(run, place, from)
+    }
+
+    /// Adds a run from a block on, without its entries before `from`.
+    pub(super) fn add_from(&mut self, run: Arc<Run>, place: usize, from: R) -> Result<(), StorageError> {
+        self.add_source(run, place, Some(from))
+    }
+
+    fn add_source(&mut self, run: Arc<Run>, place: usize, from: Option<R>) -> Result<(), StorageError> {
         self.sources.push(Source { run: Some(run), place, entries: Vec::new() });
         self.fill(self.sources.len() - 1, from)?;
         self.drop_if_empty(self.sources.len() - 1);

@@ -1,15 +1,15 @@
-//! Indexes over keys that come in no order (ids and tags), as a log-structured merge tree inside the archive's file.
+//! The indexes of events (by id, tag, author, kind and time), as a log-structured merge tree inside the archive's file.
 //!
 //! In a b-tree an entry with a random key touches a page of its own once the tree has outgrown the cache, and each page is
-//! written twice, to the log and to the file. Here new entries go to two small tables (`recent_id`, `recent_tag`); when these
-//! hold enough, all are written, sorted, as a new *run*: a list of blocks of some 4 KB that never grows. Four runs of one
-//! level are merged into one of the next, a portion with each commit, so that an entry is written once a level: about
+//! written twice, to the log and to the file. Here new entries go to small tables (`recent_id` and others); when there are
+//! enough, all are written, sorted, as a new *run*: a list of blocks of some 4 KB that never grows. Four runs of one level are
+//! merged into one of the next, a portion with each commit, so that an entry is written once a level: about
 //! log4(events / 8,192) times. All of it happens in the transactions that store events, so a killed process leaves nothing
 //! half done.
 //!
 //! A look-up asks the recent table and then each run, newest first; there are at most three a level, and some that are being
-//! merged. Memory holds the first key of each block (16 bytes, of 4 KB) and, of ids, a Bloom filter (12 bits an id), so that
-//! an id that is not there costs no page read in most cases.
+//! merged. Memory holds the place of each block (16 bytes, of 4 KB) and Bloom filters of ids and of authors' kinds (12 bits
+//! each), so that what is not there costs no page read in most cases.
 //!
 //! A run covers a range of event numbers that no other run of its index covers.
 
@@ -26,13 +26,14 @@ use rusqlite::{Connection, Row, params};
 
 use crate::StorageError;
 use bloom::Bloom;
-pub(super) use lookup::{Ids, Tags};
+pub(super) use lookup::Indexes;
+pub(super) use merge::Merge;
 pub(super) use older::{is_settled, settle};
+pub(super) use record::{Dated, HeadEntry, IdEntry, TagEntry, TimeEntry};
 use record::{Fence, Index, Record};
-pub(super) use record::{IdEntry, TagEntry};
-pub(super) use write::{Merges, clear, count, remove};
+pub(super) use write::{Entries, Indexed, Merges, clear, count, remove};
 
-/// Blocks whose fences, and the Bloom filter of whose ids, are one row of table `fence`.
+/// Blocks whose fences and Bloom filter are one row of table `fence`.
 const SEGMENT: usize = 32;
 
 /// Blocks a run may have: the row of a block is numbered `run * BLOCKS + place`.
@@ -46,7 +47,7 @@ fn damaged(detail: &str) -> StorageError {
 #[derive(Debug)]
 struct Segment {
     fences: Vec<Fence>,
-    /// Empty for tags.
+    /// Empty if the index has none.
     bloom: Bloom,
 }
 

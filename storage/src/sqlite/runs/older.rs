@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params_from_iter};
+use rusqlite::{Connection, params_from_iter};
 
 use super::record::Record;
 use super::write::{begin, last_entry, write_some};
-use super::{IdEntry, TagEntry, load_runs};
+use super::{HeadEntry, IdEntry, TagEntry, TimeEntry, load_runs};
 use crate::StorageError;
 
 /// Entries that are written in one transaction.
@@ -34,12 +34,15 @@ pub(super) fn settle_in(connection: &mut Connection, portion: usize) -> Result<(
         return Ok(());
     }
     name_unique_index(connection)?;
-    build(connection, portion, "ids", ids_after, |row| Ok(IdEntry { id: row.get(0)?, event: row.get(1)? }))?;
-    build(connection, portion, "tags", tags_after, |row| {
-        Ok(TagEntry { key: row.get(0)?, created_at: row.get(1)?, event: row.get(2)? })
-    })?;
+    build(connection, portion, "ids", ids_after)?;
+    build(connection, portion, "tags", tags_after)?;
+    build(connection, portion, "authors and kinds", heads_after)?;
+    build(connection, portion, "times", times_after)?;
     let tx = connection.transaction()?;
-    tx.execute_batch("drop table tag; drop index event_by_id; update archive set runs = runs + 1")?;
+    tx.execute_batch(
+        "drop table tag; drop index event_by_id; drop index event_by_author; drop index event_by_kind; \
+         drop index event_by_time; update archive set runs = runs + 1",
+    )?;
     Ok(tx.commit()?)
 }
 
@@ -103,13 +106,42 @@ fn tags_after(after: Option<TagEntry>) -> Vec<Select> {
     ]
 }
 
+/// First by kind, then by author and kind.
+fn heads_after(after: Option<HeadEntry>) -> Vec<Select> {
+    let all_kinds = "select kind, created_at, k from event indexed by event_by_kind order by kind, created_at desc, k";
+    let all_authors = "select (author << 16) | kind, created_at, k from event indexed by event_by_author \
+                       order by author, kind, created_at desc, k";
+    let Some(HeadEntry { key, created_at, event }) = after else {
+        return vec![(all_kinds, vec![]), (all_authors, vec![])];
+    };
+    let (author, kind) = (key >> 16, key & i64::from(u16::MAX));
+    if author == 0 {
+        let more_kinds = "select kind, created_at, k from event indexed by event_by_kind where kind >= ?1 \
+                          and (kind > ?1 or created_at < ?2 or created_at = ?2 and k > ?3) order by kind, created_at desc, k";
+        return vec![(more_kinds, vec![kind.into(), created_at.into(), event.into()]), (all_authors, vec![])];
+    }
+    let more_authors = "select (author << 16) | kind, created_at, k from event indexed by event_by_author where author >= ?1 \
+                        and (author > ?1 or kind > ?2 or kind = ?2 and (created_at < ?3 or created_at = ?3 and k > ?4)) \
+                        order by author, kind, created_at desc, k";
+    vec![(more_authors, vec![author.into(), kind.into(), created_at.into(), event.into()])]
+}
+
+fn times_after(after: Option<TimeEntry>) -> Vec<Select> {
+    let Some(TimeEntry { created_at, id, .. }) = after else {
+        let all = "select created_at, id, k from event indexed by event_by_time order by created_at desc, id";
+        return vec![(all, vec![])];
+    };
+    let more = "select created_at, id, k from event indexed by event_by_time where created_at <= ?1 \
+                and (created_at < ?1 or id > ?2) order by created_at desc, id";
+    vec![(more, vec![created_at.into(), id.to_vec().into()])]
+}
+
 /// Writes the run of an index, unless it is there: all entries, in order, that `after` selects.
 fn build<R: Record>(
     connection: &mut Connection,
     portion: usize,
     what: &str,
     after: impl Fn(Option<R>) -> Vec<Select>,
-    read: impl Fn(&Row<'_>) -> rusqlite::Result<R>,
 ) -> Result<(), StorageError> {
     let index = R::INDEX as i64;
     let (events, last): (i64, i64) =
@@ -135,7 +167,7 @@ fn build<R: Record>(
         let next = || loop {
             let Some(first) = rows.last_mut() else { return Ok(None) };
             match first.next()? {
-                Some(row) => return Ok(Some(read(row)?)),
+                Some(row) => return Ok(Some(R::from_row(row)?)),
                 None => drop(rows.pop()),
             }
         };

@@ -1,7 +1,9 @@
-//! The entries of the two indexes, and how a block holds them.
+//! The entries of the indexes, and how a block holds them.
 
 use nostr::EventId;
+use rusqlite::{Connection, Row, params};
 
+use super::bloom::Mark;
 use crate::StorageError;
 use crate::varint::{put, take};
 
@@ -9,10 +11,28 @@ use crate::varint::{put, take};
 /// a smaller one.
 pub(in crate::sqlite) type Fence = (u64, u64);
 
-/// An entry of an index.
+/// Which index a run belongs to: the column `kind` of table `run`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sqlite) enum Index {
+    /// Events by id.
+    Ids = 0,
+    /// Events by tag, the newest first.
+    Tags = 1,
+    /// Events by author and kind, and by kind, the newest first.
+    Heads = 2,
+    /// All events, the newest first.
+    Times = 3,
+}
+
+impl Index {
+    pub(super) const ALL: [Self; 4] = [Self::Ids, Self::Tags, Self::Heads, Self::Times];
+}
+
+/// An entry of an index. Those that are in no run yet are rows of a table of their own.
 pub(in crate::sqlite) trait Record: Copy + Ord {
-    /// The index, as table `run` names it.
     const INDEX: Index;
+    /// Selects all rows of the table, in any order.
+    const RECENT: &'static str;
 
     /// The event's number.
     fn event(&self) -> i64;
@@ -20,27 +40,34 @@ pub(in crate::sqlite) trait Record: Copy + Ord {
     /// The entry's place.
     fn fence(&self) -> Fence;
 
-    /// The id, if it belongs into the run's Bloom filters.
-    fn id(&self) -> Option<[u8; 32]>;
+    /// What a Bloom filter knows the entry by, if the index has any.
+    fn mark(&self) -> Option<Mark>;
 
     /// Appends the entry to a block. `base` is the first event number of the run, `previous` the entry before it in the block.
     fn write(&self, previous: Option<&Self>, base: i64, out: &mut Vec<u8>);
 
     /// Takes an entry off the front of a block; `None` if the block is damaged.
     fn read(from: &mut &[u8], previous: Option<&Self>, base: i64) -> Option<Self>;
+
+    /// Reads a row of the table.
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self>;
+
+    /// Adds the entry to the table.
+    fn insert(&self, connection: &Connection) -> rusqlite::Result<()>;
+
+    /// Removes the entry from the table.
+    fn delete(&self, connection: &Connection) -> rusqlite::Result<()>;
 }
 
-/// Which index a run belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sqlite) enum Index {
-    /// Events by id.
-    Ids = 0,
-    /// Events by tag.
-    Tags = 1,
-}
+/// An entry of an index that lists events from the newest on.
+pub(in crate::sqlite) trait Dated: Record {
+    /// The event's date, in unix seconds.
+    fn created_at(&self) -> i64;
 
-impl Index {
-    pub(super) const ALL: [Self; 2] = [Self::Ids, Self::Tags];
+    /// Selects the rows of the table that may lie between two entries, which [`Dated::span`] binds.
+    const BETWEEN: &'static str;
+
+    fn span(first: &Self, last: &Self) -> (i64, i64);
 }
 
 /// An event's id and number.
@@ -52,7 +79,7 @@ pub(in crate::sqlite) struct IdEntry {
 
 impl IdEntry {
     /// Bytes of an entry in a block: the id and the distance of the number from the run's first.
-    pub(super) const BYTES: usize = 36;
+    const BYTES: usize = 36;
 
     pub(in crate::sqlite) fn new(id: &EventId, event: i64) -> Self {
         Self { id: id.to_bytes(), event }
@@ -67,29 +94,35 @@ impl IdEntry {
     }
 }
 
-fn half(id: &[u8; 32], from: usize) -> u64 {
+/// Eight bytes of an id, in its order.
+fn part(id: &[u8; 32], from: usize) -> u64 {
     u64::from_be_bytes(id[from..from + 8].try_into().expect("eight bytes"))
+}
+
+fn offset(event: i64, base: i64) -> [u8; 4] {
+    u32::try_from(event - base).expect("a run spans less than 2^32 events").to_le_bytes()
 }
 
 impl Record for IdEntry {
     const INDEX: Index = Index::Ids;
+    const RECENT: &'static str = "select id, event from recent_id";
 
     fn event(&self) -> i64 {
         self.event
     }
 
     fn fence(&self) -> Fence {
-        (half(&self.id, 0), half(&self.id, 8))
+        (part(&self.id, 0), part(&self.id, 8))
     }
 
-    fn id(&self) -> Option<[u8; 32]> {
-        Some(self.id)
+    /// An id is a hash already. Its front is left out: the ids of a filter lie close together.
+    fn mark(&self) -> Option<Mark> {
+        Some((part(&self.id, 16), part(&self.id, 24)))
     }
 
     fn write(&self, _previous: Option<&Self>, base: i64, out: &mut Vec<u8>) {
-        let offset = u32::try_from(self.event - base).expect("a run spans less than 2^32 events");
         out.extend_from_slice(&self.id);
-        out.extend_from_slice(&offset.to_le_bytes());
+        out.extend_from_slice(&offset(self.event, base));
     }
 
     fn read(from: &mut &[u8], _previous: Option<&Self>, base: i64) -> Option<Self> {
@@ -98,25 +131,51 @@ impl Record for IdEntry {
         let offset = u32::from_le_bytes(*entry.last_chunk()?);
         Some(Self { id: *entry.first_chunk()?, event: base + i64::from(offset) })
     }
+
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { id: row.get(0)?, event: row.get(1)? })
+    }
+
+    fn insert(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let sql = "insert into recent_id (id, event) values (?1, ?2)";
+        connection.prepare_cached(sql)?.execute(params![self.id, self.event]).map(drop)
+    }
+
+    fn delete(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let sql = "delete from recent_id where id = ?1 and event = ?2";
+        connection.prepare_cached(sql)?.execute(params![self.id, self.event]).map(drop)
+    }
 }
 
-/// An event that has a tag: the tag's key ([`crate::filter::tag_key`]), the event's date and number. Of one key the newest
-/// come first.
+/// An event that has a key, with its date. Of one key the newest come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sqlite) struct TagEntry {
+pub(in crate::sqlite) struct KeyEntry<const INDEX: u8> {
     pub(in crate::sqlite) key: i64,
     pub(in crate::sqlite) created_at: i64,
     pub(in crate::sqlite) event: i64,
 }
 
-impl Ord for TagEntry {
+/// An entry of [`Index::Tags`]: the key is that of the tag ([`crate::filter::tag_key`]).
+pub(in crate::sqlite) type TagEntry = KeyEntry<1>;
+
+/// An entry of [`Index::Heads`]: the key is a kind, or the number of an author, times 2^16, and a kind.
+pub(in crate::sqlite) type HeadEntry = KeyEntry<2>;
+
+impl HeadEntry {
+    /// The key of what an author has of a kind.
+    pub(in crate::sqlite) fn key(author: i64, kind: i64) -> i64 {
+        (author << 16) | kind
+    }
+}
+
+impl<const INDEX: u8> Ord for KeyEntry<INDEX> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         let order = |e: &Self| (e.key, std::cmp::Reverse(e.created_at), e.event);
         order(self).cmp(&order(other))
     }
 }
 
-impl PartialOrd for TagEntry {
+impl<const INDEX: u8> PartialOrd for KeyEntry<INDEX> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
@@ -124,11 +183,39 @@ impl PartialOrd for TagEntry {
 
 /// Maps signed numbers to unsigned ones in the same order.
 fn ordered(n: i64) -> u64 {
-    n.cast_unsigned() ^ 1 << 63
+    n.cast_unsigned() ^ (1 << 63)
 }
 
-impl Record for TagEntry {
-    const INDEX: Index = Index::Tags;
+/// Statements of the tables of [`KeyEntry`].
+struct Statements {
+    all: &'static str,
+    between: &'static str,
+    insert: &'static str,
+    delete: &'static str,
+}
+
+const TAGS: Statements = Statements {
+    all: "select key, created_at, event from recent_tag",
+    between: "select key, created_at, event from recent_tag where key >= ?1 and key <= ?2",
+    insert: "insert into recent_tag (key, created_at, event) values (?1, ?2, ?3)",
+    delete: "delete from recent_tag where key = ?1 and created_at = ?2 and event = ?3",
+};
+
+const HEADS: Statements = Statements {
+    all: "select key, created_at, event from recent_head",
+    between: "select key, created_at, event from recent_head where key >= ?1 and key <= ?2",
+    insert: "insert into recent_head (key, created_at, event) values (?1, ?2, ?3)",
+    delete: "delete from recent_head where key = ?1 and created_at = ?2 and event = ?3",
+};
+
+impl<const INDEX: u8> KeyEntry<INDEX> {
+    const IS_TAG: bool = INDEX == Index::Tags as u8;
+    const SQL: Statements = if Self::IS_TAG { TAGS } else { HEADS };
+}
+
+impl<const INDEX: u8> Record for KeyEntry<INDEX> {
+    const INDEX: Index = if Self::IS_TAG { Index::Tags } else { Index::Heads };
+    const RECENT: &'static str = Self::SQL.all;
 
     fn event(&self) -> i64 {
         self.event
@@ -138,8 +225,11 @@ impl Record for TagEntry {
         (ordered(self.key), !ordered(self.created_at))
     }
 
-    fn id(&self) -> Option<[u8; 32]> {
-        None
+    /// Tags have no filter: nine bytes an event for looks that are rare. Kinds are everywhere.
+    fn mark(&self) -> Option<Mark> {
+        let mixed = |n: u64| (n ^ (n >> 31)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+        let key = self.key.cast_unsigned();
+        (!Self::IS_TAG && self.key > i64::from(u16::MAX)).then(|| (mixed(mixed(key)), mixed(mixed(!key))))
     }
 
     /// Writes the distance of the key from the one before it, of the date from the one before it, and of the number from the
@@ -171,6 +261,108 @@ impl Record for TagEntry {
         let created_at = date_before.wrapping_sub(unzigzag(take(from)?));
         let event = base.checked_add(take(from)?.cast_signed())?;
         Some(Self { key, created_at, event })
+    }
+
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { key: row.get(0)?, created_at: row.get(1)?, event: row.get(2)? })
+    }
+
+    fn insert(&self, connection: &Connection) -> rusqlite::Result<()> {
+        connection.prepare_cached(Self::SQL.insert)?.execute([self.key, self.created_at, self.event]).map(drop)
+    }
+
+    fn delete(&self, connection: &Connection) -> rusqlite::Result<()> {
+        connection.prepare_cached(Self::SQL.delete)?.execute([self.key, self.created_at, self.event]).map(drop)
+    }
+}
+
+impl<const INDEX: u8> Dated for KeyEntry<INDEX> {
+    const BETWEEN: &'static str = Self::SQL.between;
+
+    fn created_at(&self) -> i64 {
+        self.created_at
+    }
+
+    fn span(first: &Self, last: &Self) -> (i64, i64) {
+        (first.key, last.key)
+    }
+}
+
+/// An event's date, id and number: the newest first, and of one second the lowest id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sqlite) struct TimeEntry {
+    pub(in crate::sqlite) created_at: i64,
+    pub(in crate::sqlite) id: [u8; 32],
+    pub(in crate::sqlite) event: i64,
+}
+
+impl Ord for TimeEntry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        other.created_at.cmp(&self.created_at).then_with(|| self.id.cmp(&other.id)).then(self.event.cmp(&other.event))
+    }
+}
+
+impl PartialOrd for TimeEntry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Record for TimeEntry {
+    const INDEX: Index = Index::Times;
+    const RECENT: &'static str = "select created_at, id, event from recent_time";
+
+    fn event(&self) -> i64 {
+        self.event
+    }
+
+    fn fence(&self) -> Fence {
+        (!ordered(self.created_at), part(&self.id, 0))
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        None
+    }
+
+    fn write(&self, previous: Option<&Self>, base: i64, out: &mut Vec<u8>) {
+        let before = previous.map_or(0, |previous| previous.created_at);
+        put(out, zigzag(before.wrapping_sub(self.created_at)));
+        out.extend_from_slice(&self.id);
+        out.extend_from_slice(&offset(self.event, base));
+    }
+
+    fn read(from: &mut &[u8], previous: Option<&Self>, base: i64) -> Option<Self> {
+        let before = previous.map_or(0, |previous| previous.created_at);
+        let created_at = before.wrapping_sub(unzigzag(take(from)?));
+        let IdEntry { id, event } = IdEntry::read(from, None, base)?;
+        Some(Self { created_at, id, event })
+    }
+
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { created_at: row.get(0)?, id: row.get(1)?, event: row.get(2)? })
+    }
+
+    fn insert(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let sql = "insert into recent_time (created_at, id, event) values (?1, ?2, ?3)";
+        connection.prepare_cached(sql)?.execute(params![self.created_at, self.id, self.event]).map(drop)
+    }
+
+    fn delete(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let sql = "delete from recent_time where created_at = ?1 and id = ?2";
+        connection.prepare_cached(sql)?.execute(params![self.created_at, self.id]).map(drop)
+    }
+}
+
+impl Dated for TimeEntry {
+    const BETWEEN: &'static str =
+        "select created_at, id, event from recent_time where created_at <= ?1 and created_at >= ?2";
+
+    fn created_at(&self) -> i64 {
+        self.created_at
+    }
+
+    fn span(first: &Self, last: &Self) -> (i64, i64) {
+        (first.created_at, last.created_at)
     }
 }
 
@@ -235,7 +427,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_block_of_tags_is_read_as_it_was_written(
+        fn a_block_of_keys_is_read_as_it_was_written(
             entries in prop::collection::btree_set(
                 (prop_oneof![any::<i64>(), 0..3_i64], prop_oneof![any::<i64>(), 0..9_i64], 0..i64::MAX / 2), 0..60),
             base in -5..=0_i64,
@@ -263,9 +455,23 @@ mod tests {
         }
 
         #[test]
+        fn a_block_of_times_is_read_as_it_was_written(
+            times in prop::collection::btree_map(
+                (prop_oneof![any::<i64>(), 0..3_i64], any::<[u8; 32]>()), 7..u32::MAX, 0..60),
+        ) {
+            let entry = |((created_at, id), event): (&(i64, [u8; 32]), &u32)|
+                TimeEntry { created_at: *created_at, id: *id, event: i64::from(*event) };
+            let mut entries: Vec<_> = times.iter().map(entry).collect();
+            entries.sort_unstable();
+            prop_assert!(entries.is_sorted_by_key(Record::fence));
+            prop_assert_eq!(read_back(&entries, 7), entries);
+        }
+
+        #[test]
         fn no_bytes_panic(bytes: Vec<u8>, base: i64) {
             Entries::<TagEntry>::of(&bytes, base).for_each(drop);
             Entries::<IdEntry>::of(&bytes, base.min(0)).for_each(drop);
+            Entries::<TimeEntry>::of(&bytes, base.min(0)).for_each(drop);
         }
     }
 }

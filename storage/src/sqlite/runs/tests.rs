@@ -15,6 +15,8 @@ use crate::sqlite::migrate;
 struct Model {
     ids: BTreeMap<EventId, i64>,
     tags: BTreeMap<i64, BTreeSet<(i64, i64)>>,
+    /// By author and kind; author 0 is everybody.
+    heads: BTreeMap<(i64, i64), BTreeSet<(i64, i64)>>,
     last: i64,
 }
 
@@ -37,6 +39,45 @@ fn id(event: i64) -> EventId {
     EventId::from_byte_array(Sha256::digest(event.to_le_bytes()).into())
 }
 
+/// What the indexes know of an event.
+fn indexed(event: i64) -> Indexed {
+    let kind = [1, 7, 30_023, u16::MAX, 0][(event % 5) as usize];
+    let author = 1 + event * event % 97;
+    Indexed { event, id: id(event).to_bytes(), author, kind, created_at: event * 7_919 % 1_000 }
+}
+
+fn entries_of(events: impl IntoIterator<Item = i64>) -> Entries {
+    let mut entries = Entries::default();
+    for event in events {
+        entries.push(indexed(event), tags(event).into_iter().map(|tag| tag.key));
+    }
+    entries
+}
+
+impl Model {
+    fn insert(&mut self, event: i64) {
+        self.ids.insert(id(event), event);
+        for tag in tags(event) {
+            self.tags.entry(tag.key).or_default().insert((-tag.created_at, event));
+        }
+        let Indexed { author, kind, created_at, .. } = indexed(event);
+        for author in [0, author] {
+            self.heads.entry((author, i64::from(kind))).or_default().insert((-created_at, event));
+        }
+    }
+
+    fn remove(&mut self, event: i64) {
+        self.ids.remove(&id(event));
+        for tag in tags(event) {
+            self.tags.entry(tag.key).or_default().remove(&(-tag.created_at, event));
+        }
+        let Indexed { author, kind, created_at, .. } = indexed(event);
+        for author in [0, author] {
+            self.heads.entry((author, i64::from(kind))).or_default().remove(&(-created_at, event));
+        }
+    }
+}
+
 /// Six tags: one that many events have, and some that few have.
 fn tags(event: i64) -> Vec<TagEntry> {
     let created_at = event * 7_919 % 1_000;
@@ -49,16 +90,9 @@ fn tags(event: i64) -> Vec<TagEntry> {
 fn add(connection: &Connection, runs: &Runs, merges: &mut Merges, model: &mut Model, events: usize) -> Arc<Set> {
     let new: Vec<i64> = (1..=events as i64).map(|n| model.last + n).collect();
     model.last += events as i64;
-    let ids = new.iter().map(|event| IdEntry::new(&id(*event), *event)).collect();
-    let of_all: Vec<_> = new.iter().flat_map(|event| tags(*event)).collect();
-    for event in &new {
-        model.ids.insert(id(*event), *event);
-    }
-    for tag in &of_all {
-        model.tags.entry(tag.key).or_default().insert((-tag.created_at, tag.event));
-    }
+    new.iter().for_each(|event| model.insert(*event));
     let mut change = merges.change(connection, &runs.at(connection).expect("runs")).expect("begun");
-    change.add(ids, of_all, model.last).expect("added");
+    change.add(entries_of(new), model.last).expect("added");
     change.advance(events).expect("merged");
     change.end().expect("ended")
 }
@@ -66,33 +100,65 @@ fn add(connection: &Connection, runs: &Runs, merges: &mut Merges, model: &mut Mo
 fn check(connection: &Connection, runs: &Runs, model: &Model) {
     let tx = connection.unchecked_transaction().expect("begun");
     let set = runs.at(&tx).expect("runs");
-    let mut ids = Ids::new(&tx, &set).expect("ids");
+    let mut indexes = Indexes::new(&tx, &set).expect("indexes");
     for event in (1..=model.last).step_by(1 + model.last as usize / 2_000) {
         let id = id(event);
-        assert_eq!(ids.find(&id).expect("found"), model.ids.get(&id).copied(), "event {event}");
+        assert_eq!(indexes.find(&id).expect("found"), model.ids.get(&id).copied(), "event {event}");
     }
     for other in -500..0 {
-        assert_eq!(ids.find(&id(other)).expect("found"), None);
+        assert_eq!(indexes.find(&id(other)).expect("found"), None);
     }
     assert_eq!(count(&tx).expect("counted"), model.ids.len() as i64);
-    let mut index = Tags::new(&tx, &set).expect("tags");
     for (key, events) in model.tags.iter().step_by(1 + model.tags.len() / 300).chain(model.tags.first_key_value()) {
         for (since, until) in [(0, 2_000), (200, 500)] {
             let wanted: Vec<_> = events.iter().copied().filter(|(at, _)| (since..=until).contains(&-at)).collect();
-            let mut found = index.newest(*key, since, until).expect("found");
+            let mut found = indexes.tagged(*key, since, until).expect("found");
             let mut all = Vec::new();
             while let Some(entry) = found.next().expect("read") {
                 assert_eq!(entry.key, *key);
                 all.push((-entry.created_at, entry.event));
             }
-            assert_eq!(all, wanted, "{key} from {since} to {until}");
+            assert!(all == wanted, "{key} from {since} to {until}: {} of {}", all.len(), wanted.len());
+        }
+    }
+    for (since, until) in [(i64::MIN, i64::MAX), (200, 500)] {
+        let within = |events: &BTreeSet<(i64, i64)>| -> Vec<_> {
+            events.iter().copied().filter(|(at, _)| (since..=until).contains(&-at)).collect()
+        };
+        for ((author, kind), events) in &model.heads {
+            let found = match author {
+                0 => rest(indexes.of_kind(*kind, since, until)),
+                _ => rest(indexes.authored(*author, *kind, since, until)),
+            };
+            assert!(
+                found == within(events),
+                "author {author}, kind {kind}: {} of {}",
+                found.len(),
+                within(events).len()
+            );
+        }
+        let mut all: Vec<_> =
+            model.ids.values().map(|event| (-indexed(*event).created_at, id(*event), *event)).collect();
+        all.retain(|(at, _, _)| (since..=until).contains(&-at));
+        all.sort_unstable();
+        let all: Vec<_> = all.into_iter().map(|(at, _, event)| (at, event)).collect();
+        assert!(rest(indexes.all(since, until)) == all, "from {since} to {until}");
+    }
+    let dates = || model.ids.values().map(|event| indexed(*event).created_at);
+    assert_eq!((indexes.oldest().expect("read"), indexes.newest().expect("read")), (dates().min(), dates().max()));
+    for author in 1..100 {
+        let of_author = model.heads.range((author, 0)..(author + 1, 0)).filter(|(_, events)| !events.is_empty());
+        let kinds: Vec<_> = of_author.map(|((_, kind), _)| *kind).collect();
+        assert_eq!(indexes.kinds_of(author).expect("read"), kinds);
+        for kind in [0, 1, 2, 65_535] {
+            assert_eq!(indexes.has_kind(author, kind).expect("read"), kinds.contains(&kind));
         }
     }
     for event in (1..=model.last).step_by(1 + model.last as usize / 200) {
         for tag in tags(event) {
             let is_there = model.tags.get(&tag.key).is_some_and(|of| of.contains(&(-tag.created_at, event)));
-            assert_eq!(index.has(tag).expect("looked up"), is_there);
-            assert!(!index.has(TagEntry { created_at: tag.created_at + 1, ..tag }).expect("looked up"));
+            assert_eq!(indexes.has_tag(tag).expect("looked up"), is_there);
+            assert!(!indexes.has_tag(TagEntry { created_at: tag.created_at + 1, ..tag }).expect("looked up"));
         }
     }
 }
@@ -131,16 +197,10 @@ fn what_is_merged_removed_and_killed_is_found_as_in_a_map() {
                 Step::Remove(nth) => {
                     let gone: Vec<i64> = model.ids.values().copied().filter(|k| k % nth as i64 == 0).collect();
                     let tx = connection.transaction().expect("begun");
-                    let ids = gone.iter().map(|event| IdEntry::new(&id(*event), *event)).collect();
-                    let of_all = gone.iter().flat_map(|event| tags(*event)).collect();
-                    remove(&tx, &runs.at(&tx).expect("runs"), ids, of_all).expect("removed");
+                    let entries = entries_of(gone.iter().copied());
+                    remove(&tx, &runs.at(&tx).expect("runs"), entries).expect("removed");
                     tx.commit().expect("committed");
-                    for event in gone {
-                        model.ids.remove(&id(event));
-                        for tag in tags(event) {
-                            model.tags.entry(tag.key).or_default().remove(&(-tag.created_at, event));
-                        }
-                    }
+                    gone.into_iter().for_each(|event| model.remove(event));
                 }
                 Step::Idle => {
                     let tx = connection.transaction().expect("begun");
@@ -167,6 +227,16 @@ fn what_is_merged_removed_and_killed_is_found_as_in_a_map() {
     assert!(most.get() >= 2, "runs of level {} at most: merges of merges were not tried", most.get());
 }
 
+/// Reads all that is left of a merge, as date and number.
+fn rest<R: Dated>(merge: Result<Merge<'_, R>, StorageError>) -> Vec<(i64, i64)> {
+    let mut merge = merge.expect("found");
+    let mut all = Vec::new();
+    while let Some(entry) = merge.next().expect("read") {
+        all.push((-entry.created_at(), entry.event()));
+    }
+    all
+}
+
 /// Where the child that is killed finds its file.
 const FILE: &str = "BROTR_TEST_RUNS_FILE";
 const KILLS: usize = 100;
@@ -182,12 +252,7 @@ fn open(file: &std::path::Path) -> Connection {
 /// What the indexes must say after events were added up to this one.
 fn up_to(last: i64) -> Model {
     let mut model = Model { last, ..Model::default() };
-    for event in 1..=last {
-        model.ids.insert(id(event), event);
-        for tag in tags(event) {
-            model.tags.entry(tag.key).or_default().insert((-tag.created_at, event));
-        }
-    }
+    (1..=last).for_each(|event| model.insert(event));
     model
 }
 
@@ -255,11 +320,10 @@ fn older(events: i64) -> Connection {
     connection.pragma_update(None, "user_version", 7).expect("set");
     let tx = connection.unchecked_transaction().expect("begun");
     for event in 1..=events {
-        let sql = "insert into event (k, id, author, created_at, kind, payload) values (?1, ?2, 1, ?3, 1, x'')";
-        tx.prepare_cached(sql)
-            .expect("prepared")
-            .execute(params![event, id(event).as_bytes(), event])
-            .expect("written");
+        let sql = "insert into event (k, id, author, created_at, kind, payload) values (?1, ?2, ?3, ?4, ?5, x'')";
+        let Indexed { id, author, kind, created_at, .. } = indexed(event);
+        let mut insert = tx.prepare_cached(sql).expect("prepared");
+        insert.execute(params![event, id, author, created_at, kind]).expect("written");
         for tag in tags(event) {
             let mut insert =
                 tx.prepare_cached("insert into tag (key, created_at, event) values (?1, ?2, ?3)").expect("prepared");
@@ -304,7 +368,7 @@ fn an_older_archive_is_read_into_runs_however_often_that_is_broken_off() {
         .expect("read")
         .collect::<Result<_, _>>()
         .expect("read");
-    assert_eq!(schema, ["event", "event_by_author", "event_by_kind", "event_by_time"]);
+    assert_eq!(schema, ["event", "event_by_arrival"]);
     let sound: String = connection.query_row("pragma integrity_check", [], |row| row.get(0)).expect("read");
     assert_eq!(sound, "ok");
 }

@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::bloom::Mark;
 use super::merge::Merge;
 use super::record::{Fence, Record, pack};
-use super::{BLOCKS, Bloom, IdEntry, Index, Run, SEGMENT, Segment, Set, TagEntry, damaged, entries, load_runs};
+use super::{
+    BLOCKS, Bloom, HeadEntry, IdEntry, Index, Run, SEGMENT, Segment, Set, TagEntry, TimeEntry, damaged, entries,
+    load_runs,
+};
 use crate::StorageError;
 
 /// New events from which a run is written; fewer stay in the recent tables.
@@ -19,6 +23,42 @@ const BLOCK_BYTES: usize = 4_050;
 const PACE: usize = 12;
 /// Blocks of merged runs that are freed at a time.
 const FREED: i64 = 512;
+
+/// Entries of all indexes, in any order.
+#[derive(Debug, Default)]
+pub(in crate::sqlite) struct Entries {
+    ids: Vec<IdEntry>,
+    tags: Vec<TagEntry>,
+    heads: Vec<HeadEntry>,
+    times: Vec<TimeEntry>,
+}
+
+/// What the indexes must know of an event.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sqlite) struct Indexed {
+    pub(in crate::sqlite) event: i64,
+    pub(in crate::sqlite) id: [u8; 32],
+    pub(in crate::sqlite) author: i64,
+    pub(in crate::sqlite) kind: u16,
+    pub(in crate::sqlite) created_at: i64,
+}
+
+impl Entries {
+    /// Adds the entries of an event that has these tags.
+    pub(in crate::sqlite) fn push(&mut self, indexed: Indexed, tags: impl IntoIterator<Item = i64>) {
+        let Indexed { event, id, author, kind, created_at } = indexed;
+        let kind = i64::from(kind);
+        self.ids.push(IdEntry { id, event });
+        self.tags.extend(tags.into_iter().map(|key| TagEntry { key, created_at, event }));
+        self.heads.extend([kind, HeadEntry::key(author, kind)].map(|key| HeadEntry { key, created_at, event }));
+        self.times.push(TimeEntry { created_at, id, event });
+    }
+
+    /// Returns how many events there are.
+    pub(in crate::sqlite) fn events(&self) -> usize {
+        self.ids.len()
+    }
+}
 
 /// The runs that are being written, each merged from those live runs of the level below whose events it covers.
 #[derive(Debug, Default)]
@@ -53,42 +93,38 @@ impl Merges {
 
 impl Change<'_> {
     /// Adds the entries of new events, up to number `last`.
-    pub(in crate::sqlite) fn add(
-        &mut self,
-        mut ids: Vec<IdEntry>,
-        mut tags: Vec<TagEntry>,
-        last: i64,
-    ) -> Result<(), StorageError> {
-        let connection = self.connection;
+    pub(in crate::sqlite) fn add(&mut self, entries: Entries, last: i64) -> Result<(), StorageError> {
         let recent: usize =
-            connection.prepare_cached("select count(*) from recent_id")?.query_row([], |row| row.get(0))?;
+            self.connection.prepare_cached("select count(*) from recent_id")?.query_row([], |row| row.get(0))?;
+        let Entries { ids, tags, heads, times } = entries;
         if recent + ids.len() < FLUSH {
-            let mut insert = connection.prepare_cached("insert into recent_id (id, event) values (?1, ?2)")?;
-            for entry in ids {
-                insert.execute(params![entry.id, entry.event])?;
-            }
-            let mut insert =
-                connection.prepare_cached("insert into recent_tag (key, created_at, event) values (?1, ?2, ?3)")?;
-            for entry in tags {
-                insert.execute([entry.key, entry.created_at, entry.event])?;
-            }
+            self.insert(&ids)?;
+            self.insert(&tags)?;
+            self.insert(&heads)?;
+            self.insert(&times)?;
             return Ok(());
         }
-        let mut statement = connection.prepare_cached("select id, event from recent_id")?;
-        let rows = statement.query_map([], |row| Ok(IdEntry { id: row.get(0)?, event: row.get(1)? }))?;
-        for entry in rows {
-            ids.push(entry?);
-        }
-        let mut statement = connection.prepare_cached("select key, created_at, event from recent_tag")?;
-        let rows = statement
-            .query_map([], |row| Ok(TagEntry { key: row.get(0)?, created_at: row.get(1)?, event: row.get(2)? }))?;
-        for entry in rows {
-            tags.push(entry?);
-        }
-        connection.execute_batch("delete from recent_id; delete from recent_tag")?;
         let first = self.set.last_event() + 1;
-        self.write_run(ids, first, last)?;
-        self.write_run(tags, first, last)
+        self.flush(ids, first, last)?;
+        self.flush(tags, first, last)?;
+        self.flush(heads, first, last)?;
+        self.flush(times, first, last)?;
+        Ok(self.connection.execute_batch(
+            "delete from recent_id; delete from recent_tag; delete from recent_head; delete from recent_time",
+        )?)
+    }
+
+    fn insert<R: Record>(&self, entries: &[R]) -> rusqlite::Result<()> {
+        entries.iter().try_for_each(|entry| entry.insert(self.connection))
+    }
+
+    /// Writes a run of these entries and of the recent ones.
+    fn flush<R: Record>(&mut self, mut entries: Vec<R>, first: i64, last: i64) -> Result<(), StorageError> {
+        let mut statement = self.connection.prepare_cached(R::RECENT)?;
+        for entry in statement.query_map([], R::from_row)? {
+            entries.push(entry?);
+        }
+        self.write_run(entries, first, last)
     }
 
     fn write_run<R: Record>(&mut self, mut entries: Vec<R>, first: i64, last: i64) -> Result<(), StorageError> {
@@ -123,6 +159,8 @@ impl Change<'_> {
                     let written = match index {
                         Index::Ids => self.merge::<IdEntry>(level + 1, left)?,
                         Index::Tags => self.merge::<TagEntry>(level + 1, left)?,
+                        Index::Heads => self.merge::<HeadEntry>(level + 1, left)?,
+                        Index::Times => self.merge::<TimeEntry>(level + 1, left)?,
                     };
                     left = left.saturating_sub(written.max(1));
                 }
@@ -253,7 +291,7 @@ struct RunWriter<'c, R> {
     previous: Option<R>,
     /// Of the segment that is being filled.
     fences: Vec<Fence>,
-    ids: Vec<[u8; 32]>,
+    marks: Vec<Mark>,
     /// Entries in blocks that were written by this writer, and in the one that is being filled.
     entries: usize,
 }
@@ -267,7 +305,7 @@ impl<'c, R: Record> RunWriter<'c, R> {
             first: None,
             previous: None,
             fences: Vec::new(),
-            ids: Vec::new(),
+            marks: Vec::new(),
             entries: 0,
         }
     }
@@ -282,7 +320,8 @@ impl<'c, R: Record> RunWriter<'c, R> {
         }
         self.first.get_or_insert(entry);
         self.previous = Some(entry);
-        self.ids.extend(entry.id());
+        // Entries of one key lie side by side.
+        self.marks.extend(entry.mark().filter(|mark| self.marks.last() != Some(mark)));
         self.entries += 1;
         true
     }
@@ -301,8 +340,8 @@ impl<'c, R: Record> RunWriter<'c, R> {
     }
 
     fn end_segment(&mut self) -> Result<(), StorageError> {
-        let segment = Segment { fences: std::mem::take(&mut self.fences), bloom: Bloom::of(self.ids.iter()) };
-        self.ids.clear();
+        let segment = Segment { fences: std::mem::take(&mut self.fences), bloom: Bloom::of(&self.marks) };
+        self.marks.clear();
         let row = self.run.row(self.run.segments.len() * SEGMENT);
         self.connection
             .prepare_cached("insert into fence (k, data) values (?1, ?2)")?
@@ -342,37 +381,29 @@ fn free(connection: &Connection) -> Result<bool, StorageError> {
     Ok(true)
 }
 
-/// Removes the entries of events that are removed.
-pub(in crate::sqlite) fn remove(
-    connection: &Connection,
-    set: &Set,
-    ids: Vec<IdEntry>,
-    tags: Vec<TagEntry>,
-) -> Result<(), StorageError> {
-    let mut recent = connection.prepare_cached("delete from recent_id where id = ?1 and event = ?2")?;
-    for entry in ids.iter().filter(|entry| entry.event > set.last_event()) {
-        recent.execute(params![entry.id, entry.event])?;
-    }
-    let mut recent =
-        connection.prepare_cached("delete from recent_tag where key = ?1 and created_at = ?2 and event = ?3")?;
-    for entry in tags.iter().filter(|entry| entry.event > set.last_event()) {
-        recent.execute([entry.key, entry.created_at, entry.event])?;
-    }
+/// Removes entries: those of events that are removed.
+pub(in crate::sqlite) fn remove(connection: &Connection, set: &Set, entries: Entries) -> Result<(), StorageError> {
     // A run that is being written may have them already.
     let building = load_runs(connection, "building", |_| None)?;
-    let runs = || set.runs.iter().map(Arc::as_ref).chain(&building);
-    remove_from(connection, runs(), ids)?;
-    remove_from(connection, runs(), tags)
+    let runs: Vec<&Run> = set.runs.iter().map(Arc::as_ref).chain(&building).collect();
+    let last = set.last_event();
+    remove_from(connection, last, &runs, entries.ids)?;
+    remove_from(connection, last, &runs, entries.tags)?;
+    remove_from(connection, last, &runs, entries.heads)?;
+    remove_from(connection, last, &runs, entries.times)
 }
 
-fn remove_from<'r, R: Record>(
+/// Removes entries of one index. Those of events after `last` are not in runs.
+fn remove_from<R: Record>(
     connection: &Connection,
-    runs: impl Iterator<Item = &'r Run>,
+    last: i64,
+    runs: &[&Run],
     mut records: Vec<R>,
 ) -> Result<(), StorageError> {
     records.sort_unstable();
     records.dedup();
-    for run in runs.filter(|run| run.index == R::INDEX as i64) {
+    records.iter().filter(|record| record.event() > last).try_for_each(|record| record.delete(connection))?;
+    for run in runs.iter().filter(|run| run.index == R::INDEX as i64) {
         let mut open = OpenBlock { connection, run, place: 0, entries: None, removed: 0 };
         for record in records.iter().filter(|record| run.covers(record.event())) {
             let fence = record.fence();
@@ -440,7 +471,7 @@ impl<R: Record> OpenBlock<'_, R> {
 /// Removes all runs and recent entries.
 pub(in crate::sqlite) fn clear(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
-        "delete from recent_id; delete from recent_tag; delete from block; delete from fence; delete from run; \
+        "delete from recent_id; delete from recent_tag; delete from recent_head; delete from recent_time; delete from block; delete from fence; delete from run; \
          update archive set runs = runs + 1",
     )
 }
