@@ -1,0 +1,74 @@
+//! The points of public keys that were met before.
+
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+
+use lru::LruCache;
+
+use crate::point::Affine;
+
+/// A bounded cache of points; the ones that were not asked for longest give way. Keys that are no points are not kept.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    points: Option<Mutex<LruCache<[u8; 32], Affine>>>,
+}
+
+impl Keys {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { points: NonZeroUsize::new(most).map(|most| Mutex::new(LruCache::new(most))) }
+    }
+
+    /// Returns the points of some keys, in order; `None` for one that is no point.
+    ///
+    /// The lock is held while keys are looked up and while new ones are added, not while these are computed.
+    pub(crate) fn lift(&self, keys: &[[u8; 32]]) -> Vec<Option<Affine>> {
+        let Some(points) = &self.points else { return keys.iter().map(Affine::lift).collect() };
+        let lock = || points.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found: Vec<Option<Affine>> = {
+            let mut points = lock();
+            keys.iter().map(|key| points.get(key).copied()).collect()
+        };
+        let mut new = Vec::new();
+        for (key, found) in keys.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
+            *found = Affine::lift(key);
+            new.extend(found.map(|point| (*key, point)));
+        }
+        let mut points = lock();
+        for (key, point) in new {
+            points.put(key, point);
+        }
+        found
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.points.as_ref().map_or(0, |points| points.lock().expect("not poisoned").len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::point::tests::times_g;
+
+    #[test]
+    fn points_are_kept_up_to_a_bound_and_bad_keys_are_not() {
+        let key = |n: u64| times_g(n).x_only_public_key().0.serialize();
+        let keys = Keys::new(3);
+        let off_the_curve = (0..).map(|n| [n; 32]).find(|key| Affine::lift(key).is_none()).expect("half of all are");
+        for n in 1..6 {
+            let found = keys.lift(&[key(n), off_the_curve, key(n), key(n + 1)]);
+            assert!(found[1].is_none());
+            for (place, n) in [(0, n), (2, n), (3, n + 1)] {
+                let wanted = Affine::lift(&key(n)).expect("a point");
+                let point = found[place].expect("a point");
+                assert!(point.x == wanted.x && point.y == wanted.y);
+            }
+            assert!(keys.len() <= 3);
+        }
+        assert_eq!(keys.len(), 3);
+        let none = Keys::new(0);
+        assert!(none.lift(&[key(1)])[0].is_some());
+        assert_eq!(none.len(), 0);
+    }
+}
