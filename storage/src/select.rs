@@ -1,4 +1,4 @@
-//! A NIP-01 filter as the condition of a SELECT, in the words of either database.
+//! A NIP-01 filter as the condition of a SELECT of PostgreSQL, and terms of a search for both databases.
 
 use nostr::Filter;
 
@@ -17,7 +17,7 @@ fn tsquery(terms: &[String]) -> String {
     terms.iter().map(|term| format!("'{term}'")).collect::<Vec<_>>().join(" & ")
 }
 
-/// How a database says that an event has one of these tags.
+/// The dialect of SQL that a database speaks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Dialect {
     Sqlite,
@@ -25,21 +25,16 @@ pub(crate) enum Dialect {
 }
 
 /// A condition on the table `event` with its values, numbered from `$1`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Condition {
-    dialect: Dialect,
     pub(crate) sql: String,
     pub(crate) args: Vec<Value>,
 }
 
 impl Condition {
-    fn new(dialect: Dialect) -> Self {
-        Self { dialect, sql: String::new(), args: Vec::new() }
-    }
-
     /// The events of a view that `filter` asks for and that come after `cursor`.
-    pub(crate) fn of(dialect: Dialect, filter: &Filter, view: View, after: Option<Cursor>) -> Self {
-        let mut condition = Self::new(dialect);
+    pub(crate) fn of(filter: &Filter, view: View, after: Option<Cursor>) -> Self {
+        let mut condition = Self::default();
         condition.filter(filter);
         condition.view(view);
         if let Some(cursor) = after {
@@ -52,20 +47,13 @@ impl Condition {
     }
 
     /// The events of a view that any of the filters asks for, seen on one of these relays unless there are none.
-    pub(crate) fn any(dialect: Dialect, filters: &[Filter], view: View, relays: &[i64]) -> Self {
-        let mut condition = Self::new(dialect);
+    pub(crate) fn any(filters: &[Filter], view: View, relays: &[i64]) -> Self {
+        let mut condition = Self::default();
         if !relays.is_empty() {
             let list = condition.list(relays.iter().copied());
-            condition.sql = match dialect {
-                Dialect::Sqlite => {
-                    format!("exists (select 1 from sighting s where s.event = event.k and s.relay in {list}) and ")
-                }
-                Dialect::Postgres => {
-                    format!(
-                        "exists (select 1 from sighting s where s.events @> array[event.k] and s.relay in {list}) and "
-                    )
-                }
-            };
+            condition.sql = format!(
+                "exists (select 1 from sighting s where s.events @> array[event.k] and s.relay in {list}) and "
+            );
         }
         condition.sql.push('(');
         for (n, filter) in filters.iter().enumerate() {
@@ -137,23 +125,19 @@ impl Condition {
             parts.push(format!("created_at <= {}", self.bind(second(until))));
         }
         if let Some(terms) = filter.search.as_deref().and_then(search_terms) {
-            parts.push(match self.dialect {
-                _ if terms.is_empty() => "1 = 0".into(),
-                Dialect::Sqlite => {
-                    format!("k in (select rowid from search where search match {})", self.bind(fts5(&terms)))
-                }
-                Dialect::Postgres => format!(
+            parts.push(match terms.as_slice() {
+                [] => "1 = 0".into(),
+                terms => format!(
                     "k in (select event from search where document @@ cast({} as tsquery))",
-                    self.bind(tsquery(&terms))
+                    self.bind(tsquery(terms))
                 ),
             });
         }
         for (letter, values) in &filter.generic_tags {
             let keys = self.list(values.iter().map(|value| tag_key(letter.as_char(), value)));
-            parts.push(match self.dialect {
-                Dialect::Sqlite => format!("k in (select event from tag where key in {keys})"),
-                Dialect::Postgres if values.is_empty() => "1 = 0".into(),
-                Dialect::Postgres => format!("tagkeys && array[{}]::bigint[]", &keys[1..keys.len() - 1]),
+            parts.push(match values.is_empty() {
+                true => "1 = 0".into(),
+                false => format!("tagkeys && array[{}]::bigint[]", &keys[1..keys.len() - 1]),
             });
         }
         self.sql.push_str(&parts.join(" and "));

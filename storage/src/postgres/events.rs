@@ -21,7 +21,7 @@ use crate::payload::{pack_tags, unpack_tags};
 use crate::prepare::{PreparedBatch, tagvalues};
 use crate::rows::{Batch, Cursor, Stats, Stored};
 use crate::search::{self, searchable};
-use crate::select::{Condition, Dialect};
+use crate::select::Condition;
 use crate::{Event, Events, StorageError, View};
 
 const COLUMNS: &str = "event.id, author.pubkey, event.created_at, event.kind, event.sig, event.tags, event.content";
@@ -246,7 +246,7 @@ impl Events for PostgresArchive {
         }
         // Where sightings are on other servers than their events, those of the relays are gathered first.
         let (beside, first) = if self.spread { (vec![], keys) } else { (keys, vec![]) };
-        let mut condition = Condition::any(Dialect::Postgres, filters, view, &beside);
+        let mut condition = Condition::any(filters, view, &beside);
         if !first.is_empty() {
             let relays = condition.list(first.into_iter());
             condition.sql =
@@ -261,7 +261,7 @@ impl Events for PostgresArchive {
 
     async fn ids(&self, filter: &Filter, view: View) -> Result<Vec<(EventId, i64)>, StorageError> {
         self.options.can_search(std::slice::from_ref(filter))?;
-        let Condition { sql, args, .. } = Condition::of(Dialect::Postgres, filter, view, None);
+        let Condition { sql, args, .. } = Condition::of(filter, view, None);
         let sql = format!("select id, created_at from event where {sql} order by created_at, id");
         let mut look = self.look_for_others().await?;
         let rows = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_all(look.connection()).await;
@@ -394,7 +394,7 @@ impl Events for PostgresArchive {
 
 /// Removes some of what a filter asks for, oldest first, and takes it out of the totals; says how many were removed.
 async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64, spread: bool) -> Result<u64, StorageError> {
-    let Condition { sql, args, .. } = Condition::of(Dialect::Postgres, filter, View::All, None);
+    let Condition { sql, args, .. } = Condition::of(filter, View::All, None);
     let sql = format!(
         "delete from event where id in (select id from event where {sql} order by created_at limit {most}) returning id, author, kind"
     );

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::bind;
 use crate::database::Value;
-use crate::select::{Condition, Dialect};
+use crate::select::Condition;
 use crate::{Cursor, View};
 
 /// The kinds that an author has, each found by a look into the index.
@@ -78,7 +78,7 @@ fn plain(
     limit: usize,
 ) -> (String, Vec<Value>) {
     let bare = Filter { authors: None, ..filter.clone() };
-    let mut condition = Condition::of(Dialect::Postgres, &bare, view, after);
+    let mut condition = Condition::of(&bare, view, after);
     if let Some(authors) = authors {
         let list = condition.list(authors.iter().map(|k| i64::from(*k)));
         condition.sql = format!("author in {list} and {}", condition.sql);
@@ -118,7 +118,7 @@ fn tagged(
     after: Option<Cursor>,
     (limit, most): (usize, usize),
 ) -> (String, Vec<Value>) {
-    let mut condition = Condition::of(Dialect::Postgres, filter, View::All, after);
+    let mut condition = Condition::of(filter, View::All, after);
     let shown = condition.shown("hit", view);
     let sql = format!(
         "with found as materialized (select id, k, created_at from event where {} limit {most}), \
@@ -147,7 +147,7 @@ fn walked(
         kinds: filter.kinds.clone().filter(|_| one_kind),
         ..Filter::default()
     };
-    let mut condition = Condition::of(Dialect::Postgres, &within, View::All, after);
+    let mut condition = Condition::of(&within, View::All, after);
     let asked = condition.part(filter);
     let shown = condition.shown("event", view);
     let sql = format!(
@@ -166,7 +166,7 @@ fn newest(columns: &str, filter: &Filter, view: View, after: Option<Cursor>, lim
         // What these find comes in no order. The fences keep PostgreSQL from walking through all dates instead, in the
         // hope of meeting enough of them soon; and each hit is looked up among the hidden only as long as more are wanted.
         _ if picked => {
-            let mut condition = Condition::of(Dialect::Postgres, filter, View::All, after);
+            let mut condition = Condition::of(filter, View::All, after);
             let shown = condition.shown("hit", view);
             let sql = format!(
                 "select id from (select * from (select id, k, created_at from event where {} offset 0) found \
@@ -176,7 +176,7 @@ fn newest(columns: &str, filter: &Filter, view: View, after: Option<Cursor>, lim
             (sql, condition.args)
         }
         (None, None) => {
-            let mut condition = Condition::of(Dialect::Postgres, filter, View::All, after);
+            let mut condition = Condition::of(filter, View::All, after);
             let shown = condition.shown("event", view);
             let sql = format!(
                 "select id from event where {} and {shown} order by created_at desc, id limit {limit}",
@@ -186,7 +186,7 @@ fn newest(columns: &str, filter: &Filter, view: View, after: Option<Cursor>, lim
         }
         (authors, kinds) => {
             let bare = Filter { authors: None, kinds: None, ..filter.clone() };
-            let mut condition = Condition::of(Dialect::Postgres, &bare, View::All, after);
+            let mut condition = Condition::of(&bare, View::All, after);
             let shown = condition.shown("met", view);
             let kinds = kinds.as_ref().map(|kinds| {
                 let list: Vec<String> = kinds.iter().map(|kind| kind.as_u16().to_string()).collect();
