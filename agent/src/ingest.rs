@@ -1,14 +1,24 @@
 //! From what relays give to verified events, on all cores. A known event is recognised by the hash of its text: it is
 //! not parsed, and its signature is not verified again.
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use brotr_storage::{Archive, BadEvent, Event, RawEvent, StorageError, Verified};
+use brotr_storage::{Archive, BadEvent, Event, Identified, RawEvent, StorageError, Verified};
+use lru::LruCache;
 use nostr::EventId;
 use tokio::sync::Semaphore;
 
-/// Fewer events than this are not worth another thread.
-const CHUNK: usize = 32;
+/// Events are checked by one thread up to this many, since signatures cost less the more of them are verified together;
+const CHUNK: usize = 512;
+/// and never more than this, beyond which little is gained.
+const MOST: usize = 4_096;
+/// How long the events of a source that gave a forged one are verified one by one: a forged signature in each batch would cost
+/// more than batches save.
+const SUSPECTED: Duration = Duration::from_secs(10 * 60);
+/// Sources that are remembered.
+const SUSPECTS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not 0");
 
 /// Checks events against their signatures and the archive.
 #[derive(Debug, Clone)]
@@ -16,6 +26,8 @@ pub struct Ingest {
     archive: Arc<dyn Archive>,
     cores: Arc<Semaphore>,
     threads: usize,
+    /// Sources that gave forged events, and when they last did.
+    suspects: Arc<Mutex<LruCache<String, Instant>>>,
 }
 
 /// What became of a list of events.
@@ -25,7 +37,7 @@ pub struct Checked {
     pub new: Vec<Verified>,
     /// In the archive already, with what they say of their time.
     pub known: Vec<(EventId, i64)>,
-    /// Not what was signed, by place in the list.
+    /// Not what was signed, in order of their places in the list.
     pub bad: Vec<(usize, BadEvent)>,
 }
 
@@ -42,10 +54,24 @@ impl Checked {
     }
 }
 
-enum Outcome {
-    New(Box<Verified>),
+/// What is known of an event before its signature is verified.
+enum Found {
+    New(Identified),
     Known(EventId, i64),
     Bad(BadEvent),
+}
+
+impl Found {
+    fn of(raw: RawEvent, is_known: bool) -> Self {
+        if is_known && raw.is_as_signed() {
+            return Self::Known(raw.id, raw.created_at);
+        }
+        match raw.parse().and_then(Event::identify) {
+            Ok(one) if is_known => Self::Known(one.event().id, one.event().created_at),
+            Ok(one) => Self::New(one),
+            Err(error) => Self::Bad(error),
+        }
+    }
 }
 
 impl Ingest {
@@ -53,17 +79,20 @@ impl Ingest {
     #[must_use]
     pub fn new(archive: Arc<dyn Archive>) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { archive, cores: Arc::new(Semaphore::new(threads)), threads }
+        let suspects = Arc::new(Mutex::new(LruCache::new(SUSPECTS)));
+        Self { archive, cores: Arc::new(Semaphore::new(threads)), threads, suspects }
     }
 
-    /// Checks a list of events.
+    /// Checks a list of events that one source gave: a relay's address, for example. Their signatures are verified together,
+    /// and only with each other, so that a source that gives forged events slows down nobody else's.
     ///
     /// # Errors
     /// When the archive cannot be asked.
-    pub async fn check(&self, events: Vec<RawEvent>) -> Result<Checked, StorageError> {
+    pub async fn check(&self, source: &str, events: Vec<RawEvent>) -> Result<Checked, StorageError> {
         let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
         let stored = Arc::new(self.archive.known(&ids).await?);
-        let size = events.len().div_ceil(self.threads).max(CHUNK);
+        let one_by_one = self.is_suspect(source);
+        let size = events.len().div_ceil(self.threads).clamp(CHUNK, MOST);
         let mut chunks = Vec::new();
         let mut events = events.into_iter();
         loop {
@@ -75,32 +104,59 @@ impl Ingest {
             let permit = self.cores.clone().acquire_owned().await.expect("the semaphore is never closed");
             chunks.push(tokio::task::spawn_blocking(move || {
                 let _permit = permit;
-                let check = |raw: RawEvent| {
-                    let known = stored.contains(&raw.id);
-                    if known && raw.is_as_signed() {
-                        return Outcome::Known(raw.id, raw.created_at);
-                    }
-                    match raw.parse().and_then(Event::identify) {
-                        Ok(one) if known => Outcome::Known(one.event().id, one.event().created_at),
-                        Ok(one) => one.verify().map_or_else(Outcome::Bad, |v| Outcome::New(Box::new(v))),
-                        Err(error) => Outcome::Bad(error),
-                    }
-                };
-                chunk.into_iter().map(check).collect::<Vec<_>>()
+                let found = chunk.into_iter().map(|raw| {
+                    let is_known = stored.contains(&raw.id);
+                    Found::of(raw, is_known)
+                });
+                Checked::of(found, one_by_one)
             }));
         }
         let mut checked = Checked::default();
-        let mut place = 0;
-        for chunk in chunks {
-            for outcome in chunk.await.expect("verification does not panic") {
-                match outcome {
-                    Outcome::New(verified) => checked.new.push(*verified),
-                    Outcome::Known(id, at) => checked.known.push((id, at)),
-                    Outcome::Bad(error) => checked.bad.push((place, error)),
-                }
-                place += 1;
-            }
+        for (n, chunk) in chunks.into_iter().enumerate() {
+            let chunk = chunk.await.expect("verification does not panic");
+            checked.new.extend(chunk.new);
+            checked.known.extend(chunk.known);
+            checked.bad.extend(chunk.bad.into_iter().map(|(place, error)| (n * size + place, error)));
+        }
+        if checked.bad.iter().any(|(_, error)| *error == BadEvent::Signature) {
+            self.suspects().put(source.to_owned(), Instant::now());
         }
         Ok(checked)
+    }
+
+    fn suspects(&self) -> std::sync::MutexGuard<'_, LruCache<String, Instant>> {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_suspect(&self, source: &str) -> bool {
+        self.suspects().peek(source).is_some_and(|at| at.elapsed() < SUSPECTED)
+    }
+}
+
+impl Checked {
+    /// Verifies the signatures of what is new, together or one by one.
+    fn of(found: impl Iterator<Item = Found>, one_by_one: bool) -> Self {
+        let mut checked = Self::default();
+        let (mut places, mut new) = (Vec::new(), Vec::new());
+        for (place, found) in found.enumerate() {
+            match found {
+                Found::New(event) => {
+                    places.push(place);
+                    new.push(event);
+                }
+                Found::Known(id, at) => checked.known.push((id, at)),
+                Found::Bad(error) => checked.bad.push((place, error)),
+            }
+        }
+        let verdicts =
+            if one_by_one { new.into_iter().map(Identified::verify).collect() } else { Identified::verify_all(new) };
+        for (place, verdict) in places.into_iter().zip(verdicts) {
+            match verdict {
+                Ok(verified) => checked.new.push(verified),
+                Err(error) => checked.bad.push((place, error)),
+            }
+        }
+        checked.bad.sort_unstable_by_key(|(place, _)| *place);
+        checked
     }
 }

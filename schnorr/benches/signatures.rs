@@ -46,7 +46,7 @@ fn quartiles(mut ratios: Vec<f64>) -> String {
 }
 
 fn main() {
-    println!("{:<12}{:<12}{:<26}{:<26}{}", "signatures", "authors", "keys new", "keys known", "us one by one");
+    println!("{:<12}{:<12}{:<26}{:<26}us one by one", "signatures", "authors", "keys new", "keys known");
     for (n, percent) in [(64, 40), (256, 5), (256, 40), (256, 100), (1_024, 5), (1_024, 40), (1_024, 100), (4_096, 40)]
     {
         let batch = signed(n, n * percent / 100);

@@ -114,7 +114,7 @@ async fn take(archive: &Arc<dyn Archive>, lines: Vec<String>, relay: &str) -> an
         let (archive, ingest) = (archive, &ingest);
         async move {
             let events = page.iter().map(|line| RawEvent::from_json(line)).collect::<Result<Vec<_>, _>>()?;
-            let checked = ingest.check(events).await?;
+            let checked = ingest.check(relay, events).await?;
             let known = checked.known_ids();
             let relay = Some((relay.to_owned(), Network::Clearnet));
             archive.store(Batch { relay, events: checked.new, known, ..Batch::default() }).await?;

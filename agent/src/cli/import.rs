@@ -16,11 +16,11 @@ use crate::ingest::Ingest;
 use crate::net::{Address, Guard};
 
 /// So many events are stored at a time,
-const BATCH: usize = 500;
+const BATCH: usize = 1_000;
 /// or what so many bytes hold;
-const BATCH_BYTES: u64 = 1 << 20;
+const BATCH_BYTES: u64 = 2 << 20;
 /// and so many batches are under way at once: some are read and verified while others are written.
-const BESIDE: usize = 96;
+const BESIDE: usize = 48;
 /// A line may be so long.
 const MAX_LINE: u64 = 8 << 20;
 /// So many bad lines are named; all are counted.
@@ -87,7 +87,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         let (archive, ingest, relay) = (&archive, &ingest, relay.clone());
         async move {
             let mut portion = portion?;
-            let checked = ingest.check(std::mem::take(&mut portion.events)).await?;
+            let checked = ingest.check("the file", std::mem::take(&mut portion.events)).await?;
             portion
                 .rejected
                 .extend(checked.bad.iter().map(|(place, error)| (portion.lines[*place], error.to_string())));

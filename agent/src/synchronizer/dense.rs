@@ -40,7 +40,7 @@ pub(super) async fn at_once(
     let trusted = page.end == End::Eose && page.in_order && page.outside == 0 && page.late.is_empty();
     let mut events = std::mem::take(&mut page.events);
     events.append(&mut page.late);
-    let checked = agent.ingest.check(events).await?;
+    let checked = agent.ingest.check(address.as_str(), events).await?;
     let sound: Vec<i64> = checked.sound().map(|(_, at)| at).collect();
     pass.requests += 1;
     pass.transferred += page.transferred as u64;
@@ -90,7 +90,7 @@ pub(super) async fn by_kind(
         let mut page = session.request(&one.limit(limit)).await;
         let mut events = std::mem::take(&mut page.events);
         events.append(&mut page.late);
-        let checked = agent.ingest.check(events).await?;
+        let checked = agent.ingest.check(address.as_str(), events).await?;
         pass.requests += 1;
         pass.transferred += page.transferred as u64;
         let batch = Batch {

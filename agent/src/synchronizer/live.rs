@@ -291,7 +291,7 @@ async fn follow(agent: &Agent, url: &str) -> Result<Duration> {
                         Err(end) => break (LOST, failure(end)),
                     };
                     wait_for_room(agent).await;
-                    let checked = agent.ingest.check(heard.events).await?;
+                    let checked = agent.ingest.check(url, heard.events).await?;
                     let known = checked.known_ids();
                     let rejected = heard.transferred - checked.new.len() - known.len();
                     let relay = Some((url.to_owned(), address.network()));

@@ -364,7 +364,7 @@ async fn page(
         page = session.request(asked).await;
     }
     pass.trouble = Trouble::of(&page.end);
-    let mut checked = agent.ingest.check(std::mem::take(&mut page.events)).await?;
+    let mut checked = agent.ingest.check(address.as_str(), std::mem::take(&mut page.events)).await?;
     let sound: Vec<_> = checked.sound().collect();
     let proof = pager.take(&page, &sound);
     pass.turn.page(sound.len(), began.elapsed());
@@ -375,7 +375,7 @@ async fn page(
     let mut rejected = page.transferred - sound.len();
     if !page.late.is_empty() {
         page.transferred += page.late.len();
-        let late = agent.ingest.check(std::mem::take(&mut page.late)).await?;
+        let late = agent.ingest.check(address.as_str(), std::mem::take(&mut page.late)).await?;
         rejected += late.bad.len();
         checked.new.extend(late.new);
         checked.known.extend(late.known);

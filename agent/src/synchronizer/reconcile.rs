@@ -337,7 +337,7 @@ async fn fetch(
         let mut events = std::mem::take(&mut page.events);
         let late = page.late.len();
         events.append(&mut page.late);
-        let checked = agent.ingest.check(events).await?;
+        let checked = agent.ingest.check(address.as_str(), events).await?;
         let sound: Vec<EventId> = checked.sound().map(|(id, _)| id).collect();
         let before = left.len();
         sound.iter().for_each(|id| {
