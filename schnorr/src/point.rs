@@ -27,7 +27,7 @@ impl Affine {
         Some(Self { x, y: if y.is_odd() { y.neg() } else { y } })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn neg(&self) -> Self {
         Self { x: self.x, y: self.y.neg() }
     }
@@ -49,7 +49,7 @@ enum Line {
 }
 
 impl Line {
-    #[inline]
+    #[inline(always)]
     fn through(a: &Affine, b: &Affine) -> Self {
         let dx = b.x.sub(&a.x);
         if !dx.is_zero() {
