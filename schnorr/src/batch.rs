@@ -113,10 +113,11 @@ impl Verifier {
         let mut places = HashMap::with_capacity(batch.len());
         let mut of_g = Scalar::ZERO;
         let mut terms = Vec::with_capacity(3 * batch.len() + 2);
-        for signed in batch {
+        let rs = Affine::lift(&batch.iter().map(|signed| *signed.r()).collect::<Vec<_>>());
+        for (signed, r) in batch.iter().zip(rs) {
             let factor = weight(weights);
             let a = Scalar::from(factor);
-            terms.push(Term { point: Affine::lift(signed.r())?, factor });
+            terms.push(Term { point: r?, factor });
             of_g = of_g.add(&a.mul(&Scalar::from_bytes(signed.s())?));
             let place = *places.entry(&signed.public_key).or_insert(keys.len());
             if place == keys.len() {

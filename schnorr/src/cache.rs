@@ -22,20 +22,20 @@ impl Keys {
     ///
     /// The lock is held while keys are looked up and while new ones are added, not while these are computed.
     pub(crate) fn lift(&self, keys: &[[u8; 32]]) -> Vec<Option<Affine>> {
-        let Some(points) = &self.points else { return keys.iter().map(Affine::lift).collect() };
+        let Some(points) = &self.points else { return Affine::lift(keys) };
         let lock = || points.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found: Vec<Option<Affine>> = {
             let mut points = lock();
             keys.iter().map(|key| points.get(key).copied()).collect()
         };
-        let mut new = Vec::new();
-        for (key, found) in keys.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
-            *found = Affine::lift(key);
-            new.extend(found.map(|point| (*key, point)));
-        }
+        let new: Vec<usize> = (0..keys.len()).filter(|at| found[*at].is_none()).collect();
+        let lifted = Affine::lift(&new.iter().map(|at| keys[*at]).collect::<Vec<_>>());
         let mut points = lock();
-        for (key, point) in new {
-            points.put(key, point);
+        for (at, point) in new.into_iter().zip(lifted) {
+            found[at] = point;
+            if let Some(point) = point {
+                points.put(keys[at], point);
+            }
         }
         found
     }
@@ -55,12 +55,13 @@ mod tests {
     fn points_are_kept_up_to_a_bound_and_bad_keys_are_not() {
         let key = |n: u64| times_g(n).x_only_public_key().0.serialize();
         let keys = Keys::new(3);
-        let off_the_curve = (0..).map(|n| [n; 32]).find(|key| Affine::lift(key).is_none()).expect("half of all are");
+        let off_the_curve =
+            (0..).map(|n| [n; 32]).find(|key| Affine::lift(&[*key])[0].is_none()).expect("half of all are");
         for n in 1..6 {
             let found = keys.lift(&[key(n), off_the_curve, key(n), key(n + 1)]);
             assert!(found[1].is_none());
             for (place, n) in [(0, n), (2, n), (3, n + 1)] {
-                let wanted = Affine::lift(&key(n)).expect("a point");
+                let wanted = Affine::lift(&[key(n)])[0].expect("a point");
                 let point = found[place].expect("a point");
                 assert!(point.x == wanted.x && point.y == wanted.y);
             }

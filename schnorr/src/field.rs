@@ -102,15 +102,12 @@ impl Field {
     #[inline(always)]
     pub(crate) fn mul(&self, other: &Self) -> Self {
         let (a, b) = (&self.0, &other.0);
-        let mut wide = [0; 8];
-        for i in 0..4 {
-            let mut carry = 0;
-            for j in 0..4 {
-                (wide[i + j], carry) = a[i].carrying_mul_add(b[j], wide[i + j], carry);
-            }
-            wide[i + 4] = carry;
-        }
-        reduce(wide)
+        // Row by row, and each row added in one chain of carries.
+        let [w0, r1, r2, r3, r4] = row(a[0], b);
+        let ([w1, r2, r3, r4], r5) = add_row([r1, r2, r3, r4], row(a[1], b));
+        let ([w2, r3, r4, r5], r6) = add_row([r2, r3, r4, r5], row(a[2], b));
+        let ([w3, w4, w5, w6], w7) = add_row([r3, r4, r5, r6], row(a[3], b));
+        reduce([w0, w1, w2, w3, w4, w5, w6, w7])
     }
 
     #[inline(always)]
@@ -123,68 +120,75 @@ impl Field {
         let (w3, carry) = b.carrying_mul_add(c, w3, 0);
         let (w4, w5) = b.carrying_mul_add(d, w4, carry);
         let (w5, w6) = c.carrying_mul_add(d, w5, 0);
-        // each of which is there twice,
-        let w7 = w6 >> 63;
-        let w6 = (w6 << 1) | (w5 >> 63);
-        let w5 = (w5 << 1) | (w4 >> 63);
-        let w4 = (w4 << 1) | (w3 >> 63);
-        let w3 = (w3 << 1) | (w2 >> 63);
-        let w2 = (w2 << 1) | (w1 >> 63);
-        let w1 = w1 << 1;
-        // and the squares.
-        let (w0, high) = a.carrying_mul(a, 0);
-        let (w1, carry) = w1.carrying_add(high, false);
-        let (low, high) = b.carrying_mul(b, 0);
-        let (w2, carry) = w2.carrying_add(low, carry);
-        let (w3, carry) = w3.carrying_add(high, carry);
-        let (low, high) = c.carrying_mul(c, 0);
-        let (w4, carry) = w4.carrying_add(low, carry);
-        let (w5, carry) = w5.carrying_add(high, carry);
-        let (low, high) = d.carrying_mul(d, 0);
-        let (w6, carry) = w6.carrying_add(low, carry);
-        let (w7, _) = w7.carrying_add(high, carry);
-        reduce([w0, w1, w2, w3, w4, w5, w6, w7])
+        // each of which is there twice, and the squares. (Shifting would be slow on some processors.)
+        let (s0, s1) = a.carrying_mul(a, 0);
+        let (s2, s3) = b.carrying_mul(b, 0);
+        let (s4, s5) = c.carrying_mul(c, 0);
+        let (s6, s7) = d.carrying_mul(d, 0);
+        let add_products = |[s1, s2, s3, s4, s5, s6, s7]: [u64; 7]| {
+            let (s1, carry) = s1.carrying_add(w1, false);
+            let (s2, carry) = s2.carrying_add(w2, carry);
+            let (s3, carry) = s3.carrying_add(w3, carry);
+            let (s4, carry) = s4.carrying_add(w4, carry);
+            let (s5, carry) = s5.carrying_add(w5, carry);
+            let (s6, carry) = s6.carrying_add(w6, carry);
+            [s1, s2, s3, s4, s5, s6, s7.wrapping_add(u64::from(carry))]
+        };
+        let [s1, s2, s3, s4, s5, s6, s7] = add_products(add_products([s1, s2, s3, s4, s5, s6, s7]));
+        reduce([s0, s1, s2, s3, s4, s5, s6, s7])
     }
 
     /// Returns the inverse, self^(p-2); zero for zero.
     pub(crate) fn invert(&self) -> Self {
-        let Powers { ones_2, ones_22, ones_223 } = Powers::of(self);
+        let Powers { ones_2, ones_22, ones_223 } = Powers::of([*self]);
         // p - 2 in binary: 223 ones, 0, 22 ones, 0000, 1, 0, 11, 0, 1.
-        let power = ones_223.squared(23).mul(&ones_22);
-        let power = power.squared(5).mul(self);
-        let power = power.squared(3).mul(&ones_2);
-        power.squared(2).mul(self)
+        let power = join(&ones_223, 23, &ones_22);
+        let power = join(&power, 5, &[*self]);
+        let power = join(&power, 3, &ones_2);
+        let [inverse] = join(&power, 2, &[*self]);
+        inverse
     }
 
-    /// Returns a square root, self^((p+1)/4), if there is one.
-    pub(crate) fn sqrt(&self) -> Option<Self> {
-        let Powers { ones_2, ones_22, ones_223 } = Powers::of(self);
+    /// Returns the square roots, each self^((p+1)/4), of the elements that have one.
+    ///
+    /// A step of a power waits for the one before it; several powers at once keep the processor's multiplier busy.
+    pub(crate) fn sqrt<const N: usize>(elements: [Self; N]) -> [Option<Self>; N] {
+        let Powers { ones_2, ones_22, ones_223 } = Powers::of(elements);
         // (p + 1) / 4 in binary: 223 ones, 0, 22 ones, 0000, 11, 00.
-        let power = ones_223.squared(23).mul(&ones_22);
-        let power = power.squared(6).mul(&ones_2);
-        let root = power.squared(2);
-        (root.square() == *self).then_some(root)
-    }
-
-    /// Squares this many times.
-    #[inline(always)]
-    fn squared(self, times: u32) -> Self {
-        (0..times).fold(self, |power, _| power.square())
+        let power = join(&ones_223, 23, &ones_22);
+        let power = join(&power, 6, &ones_2);
+        let roots = squared(power, 2);
+        std::array::from_fn(|i| (roots[i].square() == elements[i]).then_some(roots[i]))
     }
 }
 
-/// Powers whose exponents are 2, 22 and 223 ones in binary.
-struct Powers {
-    ones_2: Field,
-    ones_22: Field,
-    ones_223: Field,
+/// Squares each this many times.
+#[inline(always)]
+fn squared<const N: usize>(mut powers: [Field; N], times: u32) -> [Field; N] {
+    for _ in 0..times {
+        powers.iter_mut().for_each(|power| *power = power.square());
+    }
+    powers
 }
 
-impl Powers {
-    fn of(base: &Field) -> Self {
-        let join = |high: &Field, n, low: &Field| high.squared(n).mul(low);
-        let ones_2 = join(base, 1, base);
-        let ones_3 = join(&ones_2, 1, base);
+/// Returns the powers whose exponents in binary are those of `high`, followed by the `n` digits of those of `low`.
+fn join<const N: usize>(high: &[Field; N], n: u32, low: &[Field; N]) -> [Field; N] {
+    let mut powers = squared(*high, n);
+    powers.iter_mut().zip(low).for_each(|(power, low)| *power = power.mul(low));
+    powers
+}
+
+/// Powers whose exponents are 2, 22 and 223 ones in binary, of several elements.
+struct Powers<const N: usize> {
+    ones_2: [Field; N],
+    ones_22: [Field; N],
+    ones_223: [Field; N],
+}
+
+impl<const N: usize> Powers<N> {
+    fn of(base: [Field; N]) -> Self {
+        let ones_2 = join(&base, 1, &base);
+        let ones_3 = join(&ones_2, 1, &base);
         let ones_6 = join(&ones_3, 3, &ones_3);
         let ones_9 = join(&ones_6, 3, &ones_3);
         let ones_11 = join(&ones_9, 2, &ones_2);
@@ -197,21 +201,44 @@ impl Powers {
     }
 }
 
+/// Multiplies four limbs by one.
+#[inline(always)]
+fn row(a: u64, b: &[u64; 4]) -> [u64; 5] {
+    let (r0, high0) = a.carrying_mul(b[0], 0);
+    let (low1, high1) = a.carrying_mul(b[1], 0);
+    let (low2, high2) = a.carrying_mul(b[2], 0);
+    let (low3, high3) = a.carrying_mul(b[3], 0);
+    let (r1, carry) = low1.carrying_add(high0, false);
+    let (r2, carry) = low2.carrying_add(high1, carry);
+    let (r3, carry) = low3.carrying_add(high2, carry);
+    // The product of a limb and four is below 2^320.
+    [r0, r1, r2, r3, high3.wrapping_add(u64::from(carry))]
+}
+
+/// Adds a row to four limbs; the sum fits five.
+#[inline(always)]
+fn add_row(a: [u64; 4], row: [u64; 5]) -> ([u64; 4], u64) {
+    let (r0, carry) = a[0].carrying_add(row[0], false);
+    let (r1, carry) = a[1].carrying_add(row[1], carry);
+    let (r2, carry) = a[2].carrying_add(row[2], carry);
+    let (r3, carry) = a[3].carrying_add(row[3], carry);
+    ([r0, r1, r2, r3], row[4].wrapping_add(u64::from(carry)))
+}
+
 /// Reduces a number of eight limbs.
 #[inline(always)]
 fn reduce(wide: [u64; 8]) -> Field {
-    let (r0, carry) = wide[4].carrying_mul_add(FOLD, wide[0], 0);
-    let (r1, carry) = wide[5].carrying_mul_add(FOLD, wide[1], carry);
-    let (r2, carry) = wide[6].carrying_mul_add(FOLD, wide[2], carry);
-    let (r3, carry) = wide[7].carrying_mul_add(FOLD, wide[3], carry);
-    // Up to 34 bits are carried, which is up to 67 bits times FOLD.
+    let [w0, w1, w2, w3, high @ ..] = wide;
+    let ([r0, r1, r2, r3], carry) = add_row([w0, w1, w2, w3], row(FOLD, &high));
+    // At most FOLD is carried, and counts FOLD times.
     let (low, high) = carry.carrying_mul(FOLD, 0);
     let (r0, carry) = r0.carrying_add(low, false);
     let (r1, carry) = r1.carrying_add(high, carry);
     let (r2, carry) = r2.carrying_add(0, carry);
     let (r3, carry) = r3.carrying_add(0, carry);
-    // Not by chance, but inputs can be chosen to come here.
-    add_small([r0, r1, r2, r3], u64::from(carry) * FOLD)
+    // Inputs can be chosen to carry once more. What is left is below FOLD² then, and the lowest two limbs have room.
+    let (r0, carry) = r0.carrying_add(u64::from(carry) * FOLD, false);
+    Field([r0, r1.wrapping_add(u64::from(carry)), r2, r3])
 }
 
 /// Adds a number below 2^40.
@@ -293,9 +320,10 @@ mod tests {
             prop_assert_eq!(value(&a.invert()), x.modpow(&(p() - 2_u8), &p()));
             prop_assert_eq!(a.is_zero(), a.mul(&a.invert()) != Field::ONE);
             let is_square = x == BigUint::ZERO || x.modpow(&((p() - 1_u8) / 2_u8), &p()) == BigUint::from(1_u8);
-            prop_assert_eq!(a.sqrt().is_some(), is_square);
-            prop_assert!(a.sqrt().is_none_or(|root| root.square() == a));
-            prop_assert!(a.square().sqrt().is_some_and(|root| root == a || root == a.neg()));
+            prop_assert_eq!(Field::sqrt([a])[0].is_some(), is_square);
+            let [mine, of_square] = Field::sqrt([a, a.square()]);
+            prop_assert!(mine.is_none_or(|root| root.square() == a));
+            prop_assert!(of_square.is_some_and(|root| root == a || root == a.neg()));
         }
     }
 

@@ -2,6 +2,9 @@
 
 use crate::field::Field;
 
+/// Products and powers that do not wait for one another, so that the processor multiplies several at a time.
+const LANES: usize = 4;
+
 /// A point that is not the point at infinity.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Affine {
@@ -20,11 +23,20 @@ impl Affine {
         y: Field::new([0x9C47_D08F_FB10_D4B8, 0xFD17_B448_A685_5419, 0x5DA4_FBFC_0E11_08A8, 0x483A_DA77_26A3_C465]),
     };
 
-    /// Returns the point with this x-coordinate and an even y-coordinate, if there is one (`lift_x` of BIP-340).
-    pub(crate) fn lift(x: &[u8; 32]) -> Option<Self> {
-        let x = Field::from_bytes(x)?;
-        let y = x.square().mul(&x).add(&Field::SEVEN).sqrt()?;
-        Some(Self { x, y: if y.is_odd() { y.neg() } else { y } })
+    /// Returns the points with these x-coordinates and even y-coordinates, where there are any (`lift_x` of BIP-340).
+    pub(crate) fn lift(xs: &[[u8; 32]]) -> Vec<Option<Self>> {
+        let mut points = Vec::with_capacity(xs.len());
+        for xs in xs.chunks(LANES) {
+            let elements: [_; LANES] = std::array::from_fn(|i| xs.get(i).and_then(Field::from_bytes));
+            let square = |x: Option<Field>| x.map_or(Field::ZERO, |x| x.square().mul(&x).add(&Field::SEVEN));
+            let roots = Field::sqrt(elements.map(square));
+            let lifted = elements.into_iter().zip(roots).map(|(x, y)| {
+                let (x, y) = x.zip(y)?;
+                Some(Self { x, y: if y.is_odd() { y.neg() } else { y } })
+            });
+            points.extend(lifted.take(xs.len()));
+        }
+        points
     }
 
     #[inline(always)]
@@ -61,9 +73,6 @@ impl Line {
         }
     }
 }
-
-/// Running products that do not wait for one another, so that the processor multiplies several at a time.
-const LANES: usize = 4;
 
 /// Adds up runs of points, with memory that is used again.
 #[derive(Debug, Default)]
@@ -210,7 +219,8 @@ impl Jacobian {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use secp256k1::{PublicKey, SECP256K1, Scalar as Secret, SecretKey};
+    use secp256k1::{Parity, PublicKey, SECP256K1, Scalar as Secret, SecretKey, XOnlyPublicKey};
+    use sha2::{Digest, Sha256};
 
     use super::*;
 
@@ -265,6 +275,28 @@ pub(crate) mod tests {
         let theirs =
             times_g(77).mul_tweak(SECP256K1, &Secret::from_be_bytes(lambda).expect("below n")).expect("a point");
         same(&Jacobian::of(&point.endomorphism()), &theirs);
+    }
+
+    /// Lists of all lengths around the number of lanes, with and without points, which are about half of all.
+    #[test]
+    fn lifted_points_are_those_of_libsecp() {
+        let mut counts = [0, 0];
+        for length in 0..40_u8 {
+            let x = |n: u8| Sha256::digest([length, n]).into();
+            let mut xs: Vec<[u8; 32]> = (0..length).map(x).collect();
+            if let Some(x) = xs.get_mut(7) {
+                *x = [0xFF; 32];
+            }
+            let points = Affine::lift(&xs);
+            assert_eq!(points.len(), xs.len());
+            for (x, point) in xs.iter().zip(points) {
+                let theirs = XOnlyPublicKey::from_slice(x).map(|key| affine(&key.public_key(Parity::Even)));
+                let numbers = |point: Affine| [point.x.reduced(), point.y.reduced()];
+                assert_eq!(point.map(numbers), theirs.ok().map(numbers));
+                counts[usize::from(point.is_some())] += 1;
+            }
+        }
+        assert!(counts.iter().all(|count| *count > 300), "{counts:?}");
     }
 
     #[test]
