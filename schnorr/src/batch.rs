@@ -72,79 +72,120 @@ impl Verifier {
 
     /// Returns of each signature whether it is valid.
     ///
-    /// Every `false` is libsecp256k1's; a `true` is wrong with a probability of at most 2^-127. The more signatures there
-    /// are, and the fewer public keys, the less each costs; beyond some thousands there is little to gain.
+    /// Every `false` is libsecp256k1's; a `true` is wrong with a probability of at most log2(n)·2^-127. The more
+    /// signatures there are, and the fewer public keys, the less each costs; beyond some thousands there is little to gain.
     ///
     /// # Panics
     /// When the operating system has no randomness to give.
     #[must_use]
     pub fn verify(&self, batch: &[Signed]) -> Vec<bool> {
-        let mut valid = vec![false; batch.len()];
-        self.bisect(batch, &mut valid, false);
-        valid
-    }
-
-    /// `is_suspect`: not all of these are valid, as is known already.
-    fn bisect(&self, batch: &[Signed], valid: &mut [bool], is_suspect: bool) {
-        if batch.len() < SMALLEST {
-            for (valid, signed) in valid.iter_mut().zip(batch) {
-                *valid = signed.is_valid();
-            }
-        } else if !is_suspect && self.holds(batch) {
-            valid.fill(true);
-        } else {
-            let middle = batch.len() / 2;
-            let (first, second) = valid.split_at_mut(middle);
-            self.bisect(&batch[..middle], first, false);
-            self.bisect(&batch[middle..], second, first.iter().all(|valid| *valid));
+        let mut verdicts = vec![None; batch.len()];
+        if batch.len() >= SMALLEST {
+            let parsed = self.parse(batch);
+            let mut budget = 2 * batch.len();
+            parsed.bisect(&parsed.equations, &mut verdicts, &mut budget, false);
         }
+        verdicts.into_iter().zip(batch).map(|(verdict, signed)| verdict.unwrap_or_else(|| signed.is_valid())).collect()
     }
 
-    /// Returns whether the equation of a batch holds.
-    fn holds(&self, batch: &[Signed]) -> bool {
-        self.terms(batch, &mut weights(batch)).is_some_and(|terms| sum(&terms).is_infinity())
-    }
-
-    /// Returns the terms whose sum is the point at infinity if all signatures are valid: `Σ a_i·R_i + Σ (a_i·e_i)·P_i -
-    /// (Σ a_i·s_i)·G`, with one term for each public key. `None` if a signature is not even one by its form.
-    fn terms(&self, batch: &[Signed], weights: &mut impl RngCore) -> Option<Vec<Term>> {
-        let mut keys: Vec<[u8; 32]> = Vec::with_capacity(batch.len());
-        let mut of_keys: Vec<Scalar> = Vec::with_capacity(batch.len());
+    /// Reads the numbers and the points of a batch.
+    fn parse<'a>(&self, batch: &'a [Signed]) -> Parsed<'a> {
+        let mut keys = Vec::with_capacity(batch.len());
         let mut places = HashMap::with_capacity(batch.len());
-        let mut of_g = Scalar::ZERO;
-        let mut terms = Vec::with_capacity(3 * batch.len() + 2);
+        let mut place_of = |key: &'a [u8; 32]| {
+            *places.entry(key).or_insert_with(|| {
+                keys.push(*key);
+                keys.len() - 1
+            })
+        };
+        let places: Vec<usize> = batch.iter().map(|signed| place_of(&signed.public_key)).collect();
+        let points = self.keys.lift(&keys);
         let rs = Affine::lift(&batch.iter().map(|signed| *signed.r()).collect::<Vec<_>>());
-        for (signed, r) in batch.iter().zip(rs) {
-            let factor = weight(weights);
-            let a = Scalar::from(factor);
-            terms.push(Term { point: r?, factor });
-            of_g = of_g.add(&a.mul(&Scalar::from_bytes(signed.s())?));
-            let place = *places.entry(&signed.public_key).or_insert(keys.len());
-            if place == keys.len() {
-                keys.push(signed.public_key);
-                of_keys.push(Scalar::ZERO);
-            }
-            of_keys[place] = of_keys[place].add(&a.mul(&signed.challenge()));
-        }
-        let points = self.keys.lift(&keys).into_iter().zip(of_keys).map(|(point, scalar)| Some((point?, scalar)));
-        let points = points.collect::<Option<Vec<_>>>()?;
-        for (point, scalar) in points.into_iter().chain([(Affine::G, of_g.neg())]) {
-            let [first, second] = scalar.split();
-            terms.push(Term { point, factor: first });
-            terms.push(Term { point: point.endomorphism(), factor: second });
-        }
-        Some(terms)
+        let equations = batch.iter().zip(rs).zip(places).enumerate().filter_map(|(place, ((signed, r), key))| {
+            let (s, point) = (Scalar::from_bytes(signed.s())?, points[key]?);
+            Some(Equation { place, r: r?, s, key, point, challenge: signed.challenge() })
+        });
+        Parsed { batch, equations: equations.collect() }
     }
 }
 
+/// What one signature claims: that `s` times the generator is the sum of `r` and `challenge` times `point`.
+struct Equation {
+    /// Of the signature in its batch.
+    place: usize,
+    r: Affine,
+    s: Scalar,
+    challenge: Scalar,
+    /// The number of the public key; one key has one number.
+    key: usize,
+    point: Affine,
+}
+
+/// A batch, and the equations of those that have the form of a signature. The others are left to libsecp256k1, and spoil no
+/// sum.
+struct Parsed<'a> {
+    batch: &'a [Signed],
+    equations: Vec<Equation>,
+}
+
+impl Parsed<'_> {
+    /// Finds what is valid by halves. `is_suspect`: not all of these are valid, as is known already.
+    ///
+    /// `budget` is how many equations may still be in sums that fail. Twice as many as there are is what it takes to find one
+    /// invalid signature; among more of them, bisection costs more than it saves.
+    fn bisect(&self, equations: &[Equation], verdicts: &mut [Option<bool>], budget: &mut usize, is_suspect: bool) {
+        if equations.len() < SMALLEST || equations.len() > *budget {
+            for Equation { place, .. } in equations {
+                verdicts[*place] = Some(self.batch[*place].is_valid());
+            }
+        } else if !is_suspect && self.hold(equations) {
+            equations.iter().for_each(|equation| verdicts[equation.place] = Some(true));
+        } else {
+            *budget -= if is_suspect { 0 } else { equations.len() };
+            let (first, second) = equations.split_at(equations.len() / 2);
+            self.bisect(first, verdicts, budget, false);
+            let all_valid = first.iter().all(|equation| verdicts[equation.place] == Some(true));
+            self.bisect(second, verdicts, budget, all_valid);
+        }
+    }
+
+    /// Returns whether all of these hold, by their sum.
+    fn hold(&self, equations: &[Equation]) -> bool {
+        let signed = equations.iter().map(|equation| &self.batch[equation.place]);
+        sum(&terms(equations, &mut weights(signed))).is_infinity()
+    }
+}
+
+/// Returns the terms whose sum is the point at infinity if all equations hold: `Σ a_i·R_i + Σ (a_i·e_i)·P_i - (Σ a_i·s_i)·G`,
+/// with one term for each public key.
+fn terms(equations: &[Equation], weights: &mut impl RngCore) -> Vec<Term> {
+    let mut terms = Vec::with_capacity(3 * equations.len() + 2);
+    let mut of_g = Scalar::ZERO;
+    let mut of_keys = HashMap::with_capacity(equations.len());
+    for Equation { r, s, challenge, key, point, .. } in equations {
+        let factor = weight(weights);
+        let a = Scalar::from(factor);
+        terms.push(Term { point: *r, factor });
+        of_g = of_g.add(&a.mul(s));
+        let (_, of_key) = of_keys.entry(key).or_insert((*point, Scalar::ZERO));
+        *of_key = of_key.add(&a.mul(challenge));
+    }
+    for (point, scalar) in of_keys.into_values().chain([(Affine::G, of_g.neg())]) {
+        let [first, second] = scalar.split();
+        terms.push(Term { point, factor: first });
+        terms.push(Term { point: point.endomorphism(), factor: second });
+    }
+    terms
+}
+
 /// The source of a batch's weights. Nobody can tell them before the batch is fixed, nor afterwards.
-fn weights(batch: &[Signed]) -> ChaCha20Rng {
+fn weights<'a>(batch: impl ExactSizeIterator<Item = &'a Signed>) -> ChaCha20Rng {
     let mut random = [0; 32];
     getrandom::fill(&mut random).expect("the operating system gives random bytes");
     ChaCha20Rng::from_seed(seed(&random, batch))
 }
 
-fn seed(random: &[u8; 32], batch: &[Signed]) -> [u8; 32] {
+fn seed<'a>(random: &[u8; 32], batch: impl ExactSizeIterator<Item = &'a Signed>) -> [u8; 32] {
     let mut hash = Sha256::new_with_prefix("brotr-schnorr weights").chain_update((batch.len() as u64).to_be_bytes());
     hash.update(random);
     for signed in batch {

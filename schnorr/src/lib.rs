@@ -28,11 +28,12 @@
 //!
 //! # Security
 //!
-//! **An invalid signature is accepted with a probability of at most 2^-127**, whoever chose the signatures, keys and messages.
-//! Say signature `i` is invalid, so that `D_i = s_i·G - R_i - e_i·P_i` is not the point at infinity. The equation holds only if
-//! `Σ a_i·D_i` is that point. The group has prime order and 2^128 different weights below the order are equally likely: 127
-//! random bits and a sign, where +0 and -0 are the same. Whatever the other weights are, at most one value of `a_i` makes the
-//! sum vanish, and it comes up with a probability of at most 2^-127.
+//! **A batch with an invalid signature passes with a probability of at most 2^-127**, whoever chose the signatures, keys and
+//! messages. Say signature `i` is invalid, so that `D_i = s_i·G - R_i - e_i·P_i` is not the point at infinity. The equation holds
+//! only if `Σ a_i·D_i` is that point. The group has prime order and 2^128 different weights below the order are equally likely:
+//! 127 random bits and a sign, where +0 and -0 are the same. Whatever the other weights are, at most one value of `a_i` makes
+//! the sum vanish, and it comes up with a probability of at most 2^-127. When a batch is halved, a signature is in less than
+//! log2(n) sums.
 //!
 //! That needs weights which nobody who supplies a signature can predict. They come from ChaCha20, whose seed is a SHA-256 of 32
 //! bytes of the operating system's randomness and of all public keys, messages and signatures (`s` included) of the batch. So
@@ -40,8 +41,10 @@
 //! change all weights. Batches that weight by a hash without `s` can be forged: two valid signatures whose `s` are shifted
 //! against each other by the ratio of their weights cancel out.
 //!
-//! **Only libsecp256k1 rejects.** A batch whose equation does not hold is halved until fewer than 16 signatures are left,
-//! which libsecp256k1 verifies one by one. A defect of this crate's arithmetic that made valid batches fail would cost time and nothing else.
+//! **Only libsecp256k1 rejects.** What has not the form of a signature is left to it at once, and is in no sum. A batch whose
+//! equation does not hold is halved, with fresh weights for each half, until fewer than 16 signatures are left or halving has
+//! cost more than it takes to find one; these libsecp256k1 verifies one by one. A defect of this crate's arithmetic that made
+//! valid batches fail would cost time and nothing else.
 //!
 //! **Encodings** are checked as BIP-340 asks: `R` and `P` are x-coordinates below the field's order that lie on the curve, taken
 //! with an even y; `s` is below the group's order. `e` is the hash modulo the group's order. Points that are equal or opposite
@@ -52,10 +55,14 @@
 //!
 //! # Cost
 //!
-//! `cargo bench -p brotr-schnorr` prints the cost of a signature beside libsecp256k1's. An invalid signature in a batch costs
-//! up to as much as one-by-one verification of the batch and its share of the sums, no more than twice; whoever can slip one
-//! into each batch takes the gain. Verify what comes from one source together, and one by one for a while after a failure.
-//! Memory: 500 bytes a signature of a batch, and 150 bytes for each public key that is kept.
+//! `cargo bench -p brotr-schnorr` prints the cost of a signature beside libsecp256k1's. A batch of n signatures by k public keys
+//! costs n + k square roots, less the keys that are known, and a sum of n + 2·k points: O((n + k)·128 / log(n + k)) additions.
+//!
+//! One invalid signature takes the gain of a small batch and half of that of a large one. With several, the batch costs up to
+//! two thirds more than one by one: whoever can slip them into each batch takes the gain. Verify what comes from one source
+//! together, and one by one for a while after a failure.
+//!
+//! Memory: 700 bytes for each signature of a batch, a megabyte for each batch, and 150 bytes for each public key that is kept.
 
 mod batch;
 mod cache;

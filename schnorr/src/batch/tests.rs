@@ -43,6 +43,27 @@ fn flip(signed: &mut Signed, bit: usize) {
     }
 }
 
+/// Signs with a nonce of one's choice.
+fn sign_with(key: &Keypair, nonce: &Keypair, message: [u8; 32]) -> Signed {
+    sign_plainly(key, &even(nonce).to_bytes(), message)
+}
+
+/// Signs with a nonce that is not turned around when its y is odd.
+fn sign_plainly(key: &Keypair, nonce: &[u8; 32], message: [u8; 32]) -> Signed {
+    let r = Keypair::from_seckey_slice(SECP256K1, nonce).expect("below n").x_only_public_key().0;
+    let mut signed = Signed { public_key: key.x_only_public_key().0.serialize(), message, signature: [0; 64] };
+    signed.signature[..32].copy_from_slice(&r.serialize());
+    let s = Scalar::from_bytes(nonce).expect("below n").add(&signed.challenge().mul(&even(key)));
+    set_s(&mut signed, &s);
+    signed
+}
+
+/// The secret of the point with even y.
+fn even(keypair: &Keypair) -> Scalar {
+    let secret = Scalar::from_bytes(&keypair.secret_bytes()).expect("below n");
+    if keypair.x_only_public_key().1 == Parity::Odd { secret.neg() } else { secret }
+}
+
 fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let bytes: Vec<u8> =
         (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).expect("hexadecimal")).collect();
@@ -63,6 +84,14 @@ fn small(n: u128) -> Scalar {
 
 fn verifier() -> Verifier {
     Verifier::new(1_000)
+}
+
+impl Verifier {
+    /// Returns whether a batch is found to be valid without libsecp256k1.
+    fn holds(&self, batch: &[Signed]) -> bool {
+        let parsed = self.parse(batch);
+        parsed.equations.len() == batch.len() && parsed.hold(&parsed.equations)
+    }
 }
 
 #[test]
@@ -175,23 +204,15 @@ fn errors_do_not_cancel_out() {
     assert!(!verifier.holds(&batch));
 }
 
-/// Signed by hand, without turning the nonce around when its y is odd.
 #[test]
 fn a_nonce_whose_y_is_odd_is_rejected() {
     let mut dice = dice(5);
     let keypairs = keypairs(1, &mut dice);
-    let (public_key, parity) = keypairs[0].x_only_public_key();
-    let secret = Scalar::from_bytes(&keypairs[0].secret_bytes()).expect("below n");
-    let secret = if parity == Parity::Odd { secret.neg() } else { secret };
     let mut odd = 0;
     while odd < 20 {
         let nonce = Keypair::from_seckey_slice(SECP256K1, &bytes::<32>(&mut dice)).expect("below n");
-        let (r, parity) = nonce.x_only_public_key();
-        let mut forged = Signed { public_key: public_key.serialize(), message: [7; 32], signature: [0; 64] };
-        forged.signature[..32].copy_from_slice(&r.serialize());
-        let k = Scalar::from_bytes(&nonce.secret_bytes()).expect("below n");
-        let s = k.add(&forged.challenge().mul(&secret));
-        set_s(&mut forged, &s);
+        let forged = sign_plainly(&keypairs[0], &nonce.secret_bytes(), [7; 32]);
+        let (_, parity) = nonce.x_only_public_key();
         let is_valid = parity == Parity::Even;
         assert_eq!(forged.is_valid(), is_valid);
         let mut batch = signed(&keypairs, 20, &mut dice);
@@ -206,6 +227,7 @@ fn numbers_out_of_range_are_rejected() {
     let mut dice = dice(6);
     let keypairs = keypairs(3, &mut dice);
     let good = signed(&keypairs, 20, &mut dice);
+    let is_parsed = |batch: &[Signed]| verifier().parse(batch).equations.iter().any(|equation| equation.place == 3);
     let n = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
     let p = "fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f";
     // p + 1, which would be 1, the x-coordinate of a point.
@@ -215,13 +237,12 @@ fn numbers_out_of_range_are_rejected() {
         batch[3].signature[at..at + 32].copy_from_slice(&hex::<32>(number).expect("32 bytes"));
         assert!(!verifier().holds(&batch), "{number} at {at}");
         // The sum hardly ever tells: the number itself must be refused. An x-coordinate may be as large as n.
-        let is_number = verifier().terms(&batch, &mut weights(&batch)).is_some();
-        assert!(!is_number || (at, number) == (0, n), "{number} at {at}");
+        assert!(!is_parsed(&batch) || (at, number) == (0, n), "{number} at {at}");
     }
     for number in [p, p_and_1] {
         let mut batch = good.clone();
         batch[3].public_key = hex(number).expect("32 bytes");
-        assert!(verifier().terms(&batch, &mut weights(&batch)).is_none(), "{number} as a key");
+        assert!(!is_parsed(&batch), "{number} as a key");
     }
     for s in [0, 1] {
         let mut batch = good.clone();
@@ -229,6 +250,58 @@ fn numbers_out_of_range_are_rejected() {
         let wanted: Vec<bool> = batch.iter().map(Signed::is_valid).collect();
         assert_eq!(verifier().verify(&batch), wanted);
     }
+}
+
+/// Keys and nonces that are small multiples of each other, opposite, or images by the endomorphism: their sums meet equal and
+/// opposite points.
+#[test]
+fn related_keys_and_nonces_have_their_verdicts() {
+    let lambda = hex("5363ad4cc05c30e0a5261c028812645a122e22ea20816678df02967c1b23bd72").expect("32 bytes");
+    let lambda = Scalar::from_bytes(&lambda).expect("below n");
+    let mut secrets = vec![lambda, lambda.neg(), lambda.add(&small(1)), lambda.mul(&lambda)];
+    secrets.extend((1..5).flat_map(|n| [small(n), small(n).neg()]));
+    let keypairs: Vec<Keypair> = secrets
+        .iter()
+        .map(|secret| Keypair::from_seckey_slice(SECP256K1, &secret.to_bytes()).expect("not 0"))
+        .collect();
+    let mut batch = Vec::new();
+    for (n, key) in keypairs.iter().enumerate() {
+        batch.extend(keypairs.iter().map(|nonce| sign_with(key, nonce, [n.to_le_bytes()[0]; 32])));
+    }
+    assert!(batch.iter().all(Signed::is_valid));
+    let verifier = verifier();
+    for part in batch.chunks(16).chain([&*batch]) {
+        assert!(verifier.holds(part));
+    }
+    let changes: [fn(&mut Signed, &Signed); 3] = [
+        |to, from| to.message = from.message,
+        |to, from| to.public_key = from.public_key,
+        |to, from| to.signature[..32].copy_from_slice(&from.signature[..32]),
+    ];
+    for (n, at) in (0..batch.len()).step_by(5).enumerate() {
+        let mut batch = batch.clone();
+        let other = batch[(at + 17) % batch.len()];
+        changes[n % 3](&mut batch[at], &other);
+        let wanted: Vec<bool> = batch.iter().map(Signed::is_valid).collect();
+        assert_eq!(verifier.holds(&batch), wanted.iter().all(|valid| *valid));
+        assert_eq!(verifier.verify(&batch), wanted);
+    }
+}
+
+#[test]
+fn what_has_not_the_form_of_a_signature_spoils_no_sum() {
+    let mut dice = dice(10);
+    let keypairs = keypairs(5, &mut dice);
+    let mut batch = signed(&keypairs, 60, &mut dice);
+    batch[3].signature[..32].fill(0xFF);
+    batch[17].signature[32..].fill(0xFF);
+    batch[59].public_key.fill(0xFF);
+    let verifier = verifier();
+    let parsed = verifier.parse(&batch);
+    assert_eq!(parsed.equations.len(), 57);
+    assert!(parsed.hold(&parsed.equations));
+    let wanted: Vec<bool> = (0..60).map(|at| ![3, 17, 59].contains(&at)).collect();
+    assert_eq!(verifier.verify(&batch), wanted);
 }
 
 /// Every row with a message of 32 bytes, alone and among valid signatures.
@@ -258,18 +331,19 @@ fn weights_change_with_every_input() {
     let mut dice = dice(8);
     let keypairs = keypairs(2, &mut dice);
     let batch = signed(&keypairs, 2, &mut dice);
-    let first = seed(&[1; 32], &batch);
-    assert_eq!(seed(&[1; 32], &batch), first);
-    assert_ne!(seed(&[2; 32], &batch), first);
-    assert_ne!(seed(&[1; 32], &batch[..1]), first);
+    let first = seed(&[1; 32], batch.iter());
+    assert_eq!(seed(&[1; 32], batch.iter()), first);
+    assert_ne!(seed(&[2; 32], batch.iter()), first);
+    assert_ne!(seed(&[1; 32], batch[..1].iter()), first);
     for at in 0..2 {
         for bit in 0..1_024 {
             let mut other = batch.clone();
             flip(&mut other[at], bit);
-            assert_ne!(seed(&[1; 32], &other), first, "bit {bit} of {at}");
+            assert_ne!(seed(&[1; 32], other.iter()), first, "bit {bit} of {at}");
         }
     }
-    let mut drawn: Vec<_> = (0..200).map(|_| weight(&mut weights(&batch))).map(|w| (w.size, w.is_negative)).collect();
+    let mut drawn: Vec<_> =
+        (0..200).map(|_| weight(&mut weights(batch.iter()))).map(|w| (w.size, w.is_negative)).collect();
     assert!(drawn.iter().any(|(_, negative)| *negative) && drawn.iter().any(|(_, negative)| !*negative));
     assert!(drawn.iter().all(|(size, _)| *size < 1 << 127));
     assert!(drawn.iter().any(|(size, _)| *size >= 1 << 126), "127 bits");
