@@ -179,15 +179,14 @@ fn terms(equations: &[Equation], weights: &mut impl RngCore) -> Vec<Term> {
 }
 
 /// The source of a batch's weights. Nobody can tell them before the batch is fixed, nor afterwards.
-fn weights<'a>(batch: impl ExactSizeIterator<Item = &'a Signed>) -> ChaCha20Rng {
+fn weights<'a>(batch: impl Iterator<Item = &'a Signed>) -> ChaCha20Rng {
     let mut random = [0; 32];
     getrandom::fill(&mut random).expect("the operating system gives random bytes");
     ChaCha20Rng::from_seed(seed(&random, batch))
 }
 
-fn seed<'a>(random: &[u8; 32], batch: impl ExactSizeIterator<Item = &'a Signed>) -> [u8; 32] {
-    let mut hash = Sha256::new_with_prefix("brotr-schnorr weights").chain_update((batch.len() as u64).to_be_bytes());
-    hash.update(random);
+fn seed<'a>(random: &[u8; 32], batch: impl Iterator<Item = &'a Signed>) -> [u8; 32] {
+    let mut hash = Sha256::new_with_prefix("brotr-schnorr weights").chain_update(random);
     for signed in batch {
         hash.update(signed.public_key);
         hash.update(signed.message);

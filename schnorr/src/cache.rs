@@ -68,6 +68,12 @@ mod tests {
             assert!(keys.len() <= 3);
         }
         assert_eq!(keys.len(), 3);
+        // The one that was asked for longest ago gives way.
+        let kept = |keys: &Keys, n: u64| keys.points.as_ref().expect("some").lock().expect("sound").contains(&key(n));
+        for n in [4, 5, 6, 4, 9] {
+            keys.lift(&[key(n)]);
+        }
+        assert_eq!([4, 5, 6, 9].map(|n| kept(&keys, n)), [true, false, true, true]);
         let none = Keys::new(0);
         assert!(none.lift(&[key(1)])[0].is_some());
         assert_eq!(none.len(), 0);

@@ -304,6 +304,47 @@ fn what_has_not_the_form_of_a_signature_spoils_no_sum() {
     assert_eq!(verifier.verify(&batch), wanted);
 }
 
+#[test]
+fn invalid_ones_are_found_in_large_batches() {
+    let mut dice = dice(11);
+    let keypairs = keypairs(300, &mut dice);
+    let batch = signed(&keypairs, 2_500, &mut dice);
+    let verifier = verifier();
+    for invalid in [vec![0], vec![2_499], vec![600, 601], (0..2_500).step_by(40).collect()] {
+        let mut batch = batch.clone();
+        invalid.iter().for_each(|at: &usize| batch[*at].message[5] ^= 1);
+        let wanted: Vec<bool> = (0..2_500).map(|at| !invalid.contains(&at)).collect();
+        assert!(!verifier.holds(&batch));
+        assert_eq!(verifier.verify(&batch), wanted);
+    }
+}
+
+/// By what is left of the budget: which sums failed.
+#[test]
+fn halving_sums_no_more_than_it_must() {
+    let mut dice = dice(12);
+    let keypairs = keypairs(20, &mut dice);
+    let good = signed(&keypairs, 512, &mut dice);
+    let verifier = verifier();
+    let left = |invalid: &[usize], budget: usize| {
+        let mut batch = good.clone();
+        invalid.iter().for_each(|at| batch[*at].message[5] ^= 1);
+        let (mut verdicts, mut left) = (vec![None; 512], budget);
+        let parsed = verifier.parse(&batch);
+        parsed.bisect(&parsed.equations, &mut verdicts, &mut left, false);
+        let wanted: Vec<_> = (0..512).map(|at| Some(!invalid.contains(&at))).collect();
+        assert_eq!(verdicts, wanted);
+        left
+    };
+    assert_eq!(left(&[], 1_024), 1_024);
+    assert_eq!(left(&[0], 1_024), 1_024 - (512 + 256 + 128 + 64 + 32 + 16));
+    // Where the first half holds, the second one is not tried before it is halved.
+    assert_eq!(left(&[511], 1_024), 1_024 - 512);
+    assert_eq!(left(&[0, 511], 1_024), 1_024 - (512 + 256 + 128 + 64 + 32 + 16));
+    assert_eq!(left(&[0, 511], 2_048), 2_048 - (512 + 2 * 256 + 128 + 64 + 32 + 16));
+    assert_eq!(left(&[0], 511), 511);
+}
+
 /// Every row with a message of 32 bytes, alone and among valid signatures.
 #[test]
 fn the_vectors_of_bip_340_have_their_verdicts() {
