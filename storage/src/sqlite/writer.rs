@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::connection::WriterConnection;
 use super::group::Group;
-use super::runs::{Merges, Runs};
+use super::runs::{Merges, PACE, Runs};
 use crate::archive::{Options, Profile};
 use crate::ledger::{public_key, relay_key};
 use crate::patience::Patience;
@@ -41,8 +41,8 @@ pub(super) const REMEMBERED: usize = 200_000;
 /// Events from which the dictionary is trained, once there are so many.
 const TRAIN_AT: i64 = 2_000;
 const SAMPLES: i64 = 4_000;
-/// When nothing is stored, runs are merged as if so many events had come.
-const MERGED_WHEN_IDLE: usize = 16_384;
+/// While nothing is stored, this many entries of runs are merged in one transaction: some 20 ms.
+const MERGED_WHEN_IDLE: usize = 200_000;
 
 /// When no batch came for this long, the write-ahead log is folded into the file and truncated, if it is larger than
 /// [`LOG_WHEN_IDLE`] bytes.
@@ -160,6 +160,7 @@ impl Writer {
                 Received::Value(first) => first,
                 Received::Timeout if self.must_merge => {
                     self.merge_when_idle();
+                    self.fold_long_log();
                     continue;
                 }
                 Received::Timeout => {
@@ -205,9 +206,14 @@ impl Writer {
                     }
                 }
             }
-            if self.folded_at.is_none_or(|at| at.elapsed() >= LOG_PAUSE) && self.fold_log(LOG_MOST, LOG_WAIT) {
-                self.folded_at = Some(Instant::now());
-            }
+            self.fold_long_log();
+        }
+    }
+
+    /// Folds the write-ahead log into the archive if it is too long, and was not found so a moment ago.
+    fn fold_long_log(&mut self) {
+        if self.folded_at.is_none_or(|at| at.elapsed() >= LOG_PAUSE) && self.fold_log(LOG_MOST, LOG_WAIT) {
+            self.folded_at = Some(Instant::now());
         }
     }
 
@@ -251,7 +257,8 @@ impl Writer {
                 self.forget();
             }
             let connection = tx.connection()?;
-            let mut change = self.merges.change(connection, &*self.runs.at(connection)?)?;
+            let set = self.runs.at(connection)?;
+            let mut change = self.merges.change(connection, &set)?;
             let more = change.advance(MERGED_WHEN_IDLE)?;
             let set = change.end()?;
             tx.commit_here()?;
@@ -291,10 +298,10 @@ impl Writer {
         group.end(connection)?;
         let dictionary = self.train(connection, group.last_k)?;
         let entries = group.take_entries();
-        let new = entries.events();
+        let most = PACE * entries.len();
         let mut change = self.merges.change(connection, &set)?;
         change.add(entries, group.last_k)?;
-        let must_merge = change.advance(new)?;
+        let must_merge = change.advance(most)?;
         let set = change.end()?;
         tx.commit_here()?;
         self.runs.publish(set);

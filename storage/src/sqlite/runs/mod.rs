@@ -31,7 +31,7 @@ pub(super) use merge::Merge;
 pub(super) use older::{is_settled, settle};
 pub(super) use record::{Dated, HeadEntry, IdEntry, TagEntry, TimeEntry};
 use record::{Fence, Index, Record};
-pub(super) use write::{Entries, Indexed, Merges, clear, count, remove};
+pub(super) use write::{Entries, Indexed, Merges, PACE, clear, count, remove};
 
 /// Blocks whose fences and Bloom filter are one row of table `fence`.
 const SEGMENT: usize = 32;

@@ -91,9 +91,11 @@ fn add(connection: &Connection, runs: &Runs, merges: &mut Merges, model: &mut Mo
     let new: Vec<i64> = (1..=events as i64).map(|n| model.last + n).collect();
     model.last += events as i64;
     new.iter().for_each(|event| model.insert(*event));
+    let entries = entries_of(new);
+    let most = PACE * entries.len();
     let mut change = merges.change(connection, &runs.at(connection).expect("runs")).expect("begun");
-    change.add(entries_of(new), model.last).expect("added");
-    change.advance(events).expect("merged");
+    change.add(entries, model.last).expect("added");
+    change.advance(most).expect("merged");
     change.end().expect("ended")
 }
 
@@ -175,12 +177,13 @@ fn what_is_merged_removed_and_killed_is_found_as_in_a_map() {
     ];
     let most = std::cell::Cell::new(0);
     let config = ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() };
-    let ran = TestRunner::new(config).run(&prop::collection::vec(step, 20..70), |steps| {
+    let ran = TestRunner::new(config).run(&prop::collection::vec(step, 5..30), |steps| {
         let mut connection = Connection::open_in_memory().expect("opened");
         migrate(&mut connection, "memory".as_ref()).expect("migrated");
         settle(&mut connection).expect("settled");
         let (mut runs, mut merges, mut model) = (Runs::default(), Merges::default(), Model::default());
-        for step in steps {
+        // Enough for merges of merges, whatever follows.
+        for step in std::iter::repeat_n(Step::Add(4_100), 17).chain(steps) {
             match step {
                 Step::Add(events) => {
                     let tx = connection.transaction().expect("begun");
@@ -205,7 +208,7 @@ fn what_is_merged_removed_and_killed_is_found_as_in_a_map() {
                 Step::Idle => {
                     let tx = connection.transaction().expect("begun");
                     let mut change = merges.change(&tx, &runs.at(&tx).expect("runs")).expect("begun");
-                    change.advance(500).expect("merged");
+                    change.advance(6_000).expect("merged");
                     let set = change.end().expect("ended");
                     tx.commit().expect("committed");
                     runs.publish(set);
@@ -371,4 +374,29 @@ fn an_older_archive_is_read_into_runs_however_often_that_is_broken_off() {
     assert_eq!(schema, ["event", "event_by_arrival"]);
     let sound: String = connection.query_row("pragma integrity_check", [], |row| row.get(0)).expect("read");
     assert_eq!(sound, "ok");
+}
+
+/// Without a pause in which merges could catch up.
+#[test]
+fn merges_keep_up_with_what_is_added_and_what_they_leave_is_freed() {
+    let mut connection = Connection::open_in_memory().expect("opened");
+    migrate(&mut connection, "memory".as_ref()).expect("migrated");
+    settle(&mut connection).expect("settled");
+    let (runs, mut merges, mut model) = (Runs::default(), Merges::default(), Model::default());
+    for n in 1..=80_u32 {
+        let tx = connection.transaction().expect("begun");
+        let set = add(&tx, &runs, &mut merges, &mut model, 4_100);
+        tx.commit().expect("committed");
+        runs.publish(set.clone());
+        // Three at rest on each level, and four that are being merged into the one above.
+        let levels = n.ilog(4) as usize + 1;
+        for index in Index::ALL {
+            let live = set.of(index).count();
+            assert!(live <= levels * 7, "{live} runs of {index:?} after {n} of 4,100 events");
+        }
+        let count = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).expect(sql);
+        let wanted = count("select sum(blocks) from run where state = 'live'");
+        let all = count("select count(*) from block");
+        assert!(all <= 3 * wanted, "{all} blocks for {wanted} that are read, after {n} of 4,100 events");
+    }
 }

@@ -19,10 +19,11 @@ const FLUSH: usize = 4_096;
 const FANOUT: usize = 4;
 /// The longest block: two fit into a page.
 const BLOCK_BYTES: usize = 4_050;
-/// Entries that are merged for each that comes: more than the levels an archive can have, so that merges keep up.
-const PACE: usize = 12;
-/// Blocks of merged runs that are freed at a time.
-const FREED: i64 = 512;
+/// How many entries are merged for each that is added. An entry is merged once a level, and with 8 levels an archive has
+/// half a billion events: merges keep up with whatever is added.
+pub(in crate::sqlite) const PACE: usize = 8;
+/// A block has more entries than this, so that what merges leave is freed as fast as they are.
+const FEWEST: usize = 64;
 
 /// Entries of all indexes, in any order.
 #[derive(Debug, Default)]
@@ -54,9 +55,9 @@ impl Entries {
         self.times.push(TimeEntry { created_at, id, event });
     }
 
-    /// Returns how many events there are.
-    pub(in crate::sqlite) fn events(&self) -> usize {
-        self.ids.len()
+    /// Returns how many entries there are in all indexes.
+    pub(in crate::sqlite) fn len(&self) -> usize {
+        self.ids.len() + self.tags.len() + self.heads.len() + self.times.len()
     }
 }
 
@@ -144,16 +145,17 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Goes on with merges, in proportion to the new entries: those of lower levels first, since they are due more often.
-    /// Returns whether something is left to do.
-    pub(in crate::sqlite) fn advance(&mut self, new: usize) -> Result<bool, StorageError> {
-        let mut left = new * PACE;
+    /// Goes on with merges until about `most` entries are merged, those of lower levels first: they are due more often. Returns
+    /// whether something is left to do.
+    pub(in crate::sqlite) fn advance(&mut self, most: usize) -> Result<bool, StorageError> {
+        let mut left = most;
         let highest = self.set.runs.iter().map(|run| run.level).max().unwrap_or(0);
-        for index in Index::ALL {
-            // A run that is written on this way may be the fourth of its level.
-            for level in 0..=highest + 1 {
+        // A run that is written on this way may be the fourth of its level.
+        for level in 0..=highest + 1 {
+            for index in Index::ALL {
                 while self.is_building(index, level + 1) || self.begin_merge(index, level)? {
                     if left == 0 {
+                        free(self.connection, most)?;
                         return Ok(true);
                     }
                     let written = match index {
@@ -166,7 +168,7 @@ impl Change<'_> {
                 }
             }
         }
-        free(self.connection)
+        free(self.connection, most)
     }
 
     fn is_building(&self, index: Index, level: i64) -> bool {
@@ -186,8 +188,8 @@ impl Change<'_> {
         Ok(true)
     }
 
-    /// Writes the next entries of a merge, about as many as `most`; returns how many. At the end the merged run takes the place of those it
-    /// was made of.
+    /// Writes the next entries of a merge, about as many as `most`; returns how many. At the end the merged run takes the place
+    /// of those that it was made of.
     fn merge<R: Record>(&mut self, level: i64, most: usize) -> Result<usize, StorageError> {
         let place = self.building.iter().position(|run| run.index == R::INDEX as i64 && run.level == level);
         let run = self.building.swap_remove(place.ok_or_else(|| damaged("no such merge"))?);
@@ -364,21 +366,27 @@ impl<'c, R: Record> RunWriter<'c, R> {
     }
 }
 
-/// Frees some blocks of runs that were merged; returns whether there are more.
-fn free(connection: &Connection) -> Result<bool, StorageError> {
+/// Frees blocks of runs that were merged, at least as many as hold `entries` entries; returns whether there are more.
+fn free(connection: &Connection, entries: usize) -> Result<bool, StorageError> {
+    let mut most = i64::try_from(entries.div_ceil(FEWEST)).unwrap_or(i64::MAX);
     let mut find = connection.prepare_cached("select n, blocks from run where state = 'retired' limit 1")?;
-    let found = find.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let Some((n, blocks)): Option<(i64, i64)> = found else { return Ok(false) };
-    let left = (blocks - FREED).max(0);
-    let range = [n * BLOCKS + left, (n + 1) * BLOCKS];
-    connection.prepare_cached("delete from block where k >= ?1 and k < ?2")?.execute(range)?;
-    if left > 0 {
-        connection.prepare_cached("update run set blocks = ?2 where n = ?1")?.execute([n, left])?;
-    } else {
-        connection.prepare_cached("delete from fence where k >= ?1 and k < ?2")?.execute(range)?;
-        connection.prepare_cached("delete from run where n = ?1")?.execute([n])?;
+    loop {
+        let found = find.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let Some((n, blocks)): Option<(i64, i64)> = found else { return Ok(false) };
+        if most == 0 {
+            return Ok(true);
+        }
+        let left = (blocks - most).max(0);
+        let range = [n * BLOCKS + left, (n + 1) * BLOCKS];
+        connection.prepare_cached("delete from block where k >= ?1 and k < ?2")?.execute(range)?;
+        if left > 0 {
+            connection.prepare_cached("update run set blocks = ?2 where n = ?1")?.execute([n, left])?;
+        } else {
+            connection.prepare_cached("delete from fence where k >= ?1 and k < ?2")?.execute(range)?;
+            connection.prepare_cached("delete from run where n = ?1")?.execute([n])?;
+        }
+        most -= blocks - left;
     }
-    Ok(true)
 }
 
 /// Removes entries: those of events that are removed.
