@@ -1,9 +1,12 @@
-//! Events that filters ask for, all of them: to count, to name or to remove them.
+//! All events that filters ask for: to count, to name or to remove them.
+//!
+//! They are kept as compressed bitmaps of their numbers: no more than a bit for each event of the archive, whatever is asked.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
 
 use nostr::Filter;
+use roaring::RoaringTreemap;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::runs::{Dated, Indexes, Merge, Set, TimeEntry};
@@ -12,50 +15,46 @@ use crate::search::{SEARCHED, search_terms};
 use crate::select::fts5;
 use crate::{StorageError, View};
 
-/// An event that a filter asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Found {
-    pub(super) event: i64,
-    pub(super) created_at: i64,
-}
-
-/// Returns the events that any of the filters asks for, by number.
-pub(super) fn found(connection: &Connection, set: &Arc<Set>, filters: &[Filter]) -> Result<Vec<Found>, StorageError> {
-    let mut events = Vec::new();
+/// Returns the numbers of the events that any of the filters asks for.
+pub(super) fn found(
+    connection: &Connection,
+    set: &Arc<Set>,
+    filters: &[Filter],
+) -> Result<RoaringTreemap, StorageError> {
+    let mut events = RoaringTreemap::new();
     for filter in filters {
-        let indexes = Indexes::new(connection, set)?;
-        let mut search = Search { indexes, connection, filter, events: Vec::new() };
-        search.run()?;
-        events.append(&mut search.events);
+        events |= Search { connection, indexes: Indexes::new(connection, set)?, filter }.run()?;
     }
-    events.sort_unstable();
-    events.dedup();
     Ok(events)
 }
 
-/// Returns the oldest events that a filter asks for, at most so many, the oldest first.
+/// Returns the numbers of the oldest events that a filter asks for, at most `most`, the oldest first.
 pub(super) fn oldest(
     connection: &Connection,
     set: &Arc<Set>,
     filter: &Filter,
     most: usize,
-) -> Result<Vec<Found>, StorageError> {
-    if !is_about_time_only(filter) {
-        let mut events = found(connection, set, std::slice::from_ref(filter))?;
-        events.sort_unstable_by_key(|found| (found.created_at, found.event));
-        events.truncate(most);
-        return Ok(events);
-    }
-    // The index has the newest first: of all that go by, the last are kept.
-    let mut newest = all(connection, set, filter)?;
-    let mut last = VecDeque::new();
-    while let Some(entry) = newest.next()? {
-        if last.len() == most {
-            last.pop_front();
+) -> Result<Vec<i64>, StorageError> {
+    let mut oldest = BinaryHeap::new();
+    let mut take = |created_at: i64, event: i64| {
+        oldest.push((created_at, event));
+        if oldest.len() > most {
+            oldest.pop();
         }
-        last.push_back(Found { event: entry.event, created_at: entry.created_at });
+    };
+    if is_about_time_only(filter) {
+        let mut all = all(connection, set, filter)?;
+        while let Some(entry) = all.next()? {
+            take(entry.created_at, entry.event);
+        }
+    } else {
+        let mut date = connection.prepare_cached("select created_at from event where k = ?1")?;
+        for event in found(connection, set, std::slice::from_ref(filter))? {
+            let event = number(event);
+            take(date.query_row([event], |row| row.get(0))?, event);
+        }
     }
-    Ok(last.into_iter().rev().take(most).collect())
+    Ok(oldest.into_sorted_vec().into_iter().map(|(_, event)| event).collect())
 }
 
 /// Returns all events in the range of dates that a filter asks for, newest first.
@@ -77,23 +76,27 @@ pub(super) fn is_about_time_only(filter: &Filter) -> bool {
         && filter.search.as_deref().and_then(search_terms).is_none()
 }
 
-/// Removes what is hidden from a list of events.
-pub(super) fn retain_shown(connection: &Connection, events: &mut Vec<Found>, view: View) -> Result<(), StorageError> {
+/// Removes what is hidden from a set of events.
+pub(super) fn retain_shown(
+    connection: &Connection,
+    events: &mut RoaringTreemap,
+    view: View,
+) -> Result<(), StorageError> {
     let View::Client { now } = view else { return Ok(()) };
     let mut hidden = connection.prepare_cached("select 1 from hidden where event = ?1 and since <= ?2")?;
-    retain(events, |found| Ok(!hidden.exists([found.event, now])?))
+    retain(events, |event| Ok(!hidden.exists([event, now])?))
 }
 
 /// Removes events that none of these relays was seen to hold.
 pub(super) fn retain_sighted(
     connection: &Connection,
-    events: &mut Vec<Found>,
+    events: &mut RoaringTreemap,
     relays: &[i64],
 ) -> Result<(), StorageError> {
     let mut sighted = connection.prepare_cached("select 1 from sighting where event = ?1 and relay = ?2")?;
-    retain(events, |found| {
+    retain(events, |event| {
         for relay in relays {
-            if sighted.exists([found.event, *relay])? {
+            if sighted.exists([event, *relay])? {
                 return Ok(true);
             }
         }
@@ -102,19 +105,22 @@ pub(super) fn retain_sighted(
 }
 
 fn retain(
-    events: &mut Vec<Found>,
-    mut keep: impl FnMut(&mut Found) -> Result<bool, StorageError>,
+    events: &mut RoaringTreemap,
+    mut keep: impl FnMut(i64) -> Result<bool, StorageError>,
 ) -> Result<(), StorageError> {
-    let mut kept = 0;
-    for place in 0..events.len() {
-        let mut found = events[place];
-        if keep(&mut found)? {
-            events[kept] = found;
-            kept += 1;
+    let mut kept = RoaringTreemap::new();
+    for event in &*events {
+        if keep(number(event))? {
+            kept.insert(event);
         }
     }
-    events.truncate(kept);
+    *events = kept;
     Ok(())
+}
+
+/// An event's number as it is in SQL.
+pub(super) fn number(event: u64) -> i64 {
+    event.cast_signed()
 }
 
 /// The search for all events of a filter.
@@ -122,122 +128,115 @@ struct Search<'a> {
     connection: &'a Connection,
     indexes: Indexes<'a>,
     filter: &'a Filter,
-    events: Vec<Found>,
 }
 
 impl Search<'_> {
-    fn run(&mut self) -> Result<(), StorageError> {
+    /// Asks the indexes for what they know, and the rows for the rest.
+    fn run(mut self) -> Result<RoaringTreemap, StorageError> {
         let filter = self.filter;
-        let kinds = filter.kinds.as_ref().map(|kinds| kinds.iter().map(|kind| i64::from(kind.as_u16())));
-        let kinds: Option<Vec<i64>> = kinds.map(Iterator::collect);
-        let (since, until) = span(filter);
+        let mut parts = Vec::new();
         if let Some(terms) = filter.search.as_deref().and_then(search_terms) {
-            if !terms.is_empty() {
-                let mut find = self.connection.prepare_cached("select rowid from search where search match ?1")?;
-                for event in find.query_map([fts5(&terms)], |row| row.get(0))? {
-                    self.events.push(Found { event: event?, created_at: 0 });
-                }
-            }
-            return self.retain_matching();
+            parts.push(self.searched(&terms)?);
         }
         if let Some(ids) = &filter.ids {
-            for id in ids {
-                let found = self.indexes.find(id)?;
-                self.events.extend(found.map(|event| Found { event, created_at: 0 }));
-            }
-            return self.retain_matching();
+            let found = ids.iter().map(|id| self.indexes.find(id)).filter_map(Result::transpose);
+            let found = found.map(|event| event.map(i64::cast_unsigned));
+            parts.push(found.collect::<Result<_, StorageError>>()?);
         }
-        let mut tags = filter.generic_tags.iter();
-        if let Some((letter, values)) = tags.next() {
+        let (since, until) = span(filter);
+        for (letter, values) in &filter.generic_tags {
+            let mut events = RoaringTreemap::new();
             for value in values {
-                let found = self.indexes.tagged(tag_key(letter.as_char(), value), since, until)?;
-                self.take(found)?;
+                add(&mut events, self.indexes.tagged(tag_key(letter.as_char(), value), since, until)?)?;
             }
-            let only_tag = tags.next().is_none() && filter.authors.is_none() && filter.kinds.is_none();
-            return if only_tag { Ok(()) } else { self.retain_matching() };
+            parts.push(events);
         }
-        if let Some(authors) = &filter.authors {
-            let mut find = self.connection.prepare_cached("select k from author where pubkey = ?1")?;
-            for key in authors {
-                let Some(author) = find.query_row([key.as_bytes()], |row| row.get(0)).optional()? else { continue };
-                for kind in kinds.clone().map_or_else(|| self.indexes.kinds_of(author), Ok)? {
-                    let found = self.indexes.authored(author, kind, since, until)?;
-                    self.take(found)?;
+        match parts.into_iter().reduce(|a, b| a & b) {
+            Some(mut events) => {
+                self.retain_matching(&mut events)?;
+                Ok(events)
+            }
+            None => self.headed(),
+        }
+    }
+
+    /// Events of the searched kinds that have all terms.
+    fn searched(&self, terms: &[String]) -> Result<RoaringTreemap, StorageError> {
+        let mut events = RoaringTreemap::new();
+        if !terms.is_empty() {
+            let mut find = self.connection.prepare_cached("select rowid from search where search match ?1")?;
+            let mut rows = find.query([fts5(terms)])?;
+            while let Some(row) = rows.next()? {
+                events.insert(row.get::<_, i64>(0)?.cast_unsigned());
+            }
+        }
+        Ok(events)
+    }
+
+    /// What the filter asks for by author, kind and date: the indexes know all of that.
+    fn headed(&self) -> Result<RoaringTreemap, StorageError> {
+        let (since, until) = span(self.filter);
+        let kinds = self.kinds();
+        let mut events = RoaringTreemap::new();
+        match (self.authors()?, kinds) {
+            (Some(authors), kinds) => {
+                for author in authors {
+                    for kind in kinds.clone().map_or_else(|| self.indexes.kinds_of(author), Ok)? {
+                        add(&mut events, self.indexes.authored(author, kind, since, until)?)?;
+                    }
                 }
             }
+            (None, Some(kinds)) => {
+                for kind in kinds {
+                    add(&mut events, self.indexes.of_kind(kind, since, until)?)?;
+                }
+            }
+            (None, None) => add(&mut events, self.indexes.all(since, until)?)?,
+        }
+        Ok(events)
+    }
+
+    fn kinds(&self) -> Option<Vec<i64>> {
+        self.filter.kinds.as_ref().map(|kinds| kinds.iter().map(|kind| i64::from(kind.as_u16())).collect())
+    }
+
+    /// The numbers of the authors that are known.
+    fn authors(&self) -> Result<Option<HashSet<i64>>, StorageError> {
+        let Some(keys) = &self.filter.authors else { return Ok(None) };
+        let mut find = self.connection.prepare_cached("select k from author where pubkey = ?1")?;
+        let found = keys.iter().map(|key| find.query_row([key.as_bytes()], |row| row.get(0)).optional());
+        Ok(Some(found.filter_map(Result::transpose).collect::<rusqlite::Result<_>>()?))
+    }
+
+    /// Removes events that are not what the filter asks for by author, kind and date.
+    fn retain_matching(&self, events: &mut RoaringTreemap) -> Result<(), StorageError> {
+        let filter = self.filter;
+        let is_searched = filter.search.as_deref().and_then(search_terms).is_some();
+        let of_tags_only = filter.ids.is_none() && filter.authors.is_none() && filter.kinds.is_none() && !is_searched;
+        if of_tags_only {
             return Ok(());
         }
-        match kinds {
-            Some(kinds) => {
-                for kind in kinds {
-                    let found = self.indexes.of_kind(kind, since, until)?;
-                    self.take(found)?;
-                }
-                Ok(())
-            }
-            None => {
-                let found = self.indexes.all(since, until)?;
-                self.take(found)
-            }
-        }
-    }
-
-    fn take<R: Dated>(&mut self, mut found: Merge<'_, R>) -> Result<(), StorageError> {
-        while let Some(entry) = found.next()? {
-            self.events.push(Found { event: entry.event(), created_at: entry.created_at() });
-        }
-        Ok(())
-    }
-
-    /// Removes events that are not what the filter asks for, as far as their rows and tags say, and adds the dates of the others.
-    fn retain_matching(&mut self) -> Result<(), StorageError> {
-        let filter = self.filter;
-        let (since, until) = span(filter);
-        let kinds: Option<HashSet<u16>> =
-            filter.kinds.as_ref().map(|kinds| kinds.iter().map(|kind| kind.as_u16()).collect());
-        let authors = match &filter.authors {
-            Some(keys) => {
-                let mut find = self.connection.prepare_cached("select k from author where pubkey = ?1")?;
-                let found = keys.iter().map(|key| find.query_row([key.as_bytes()], |row| row.get(0)).optional());
-                Some(found.filter_map(Result::transpose).collect::<rusqlite::Result<HashSet<i64>>>()?)
-            }
-            None => None,
-        };
-        let ids: Option<BTreeSet<i64>> = match &filter.ids {
-            Some(ids) => {
-                let found = ids.iter().map(|id| self.indexes.find(id)).filter_map(Result::transpose);
-                Some(found.collect::<Result<_, _>>()?)
-            }
-            None => None,
-        };
-        let mut tags = Vec::new();
-        for (letter, values) in &filter.generic_tags {
-            let mut events = HashSet::new();
-            for value in values {
-                let mut found = self.indexes.tagged(tag_key(letter.as_char(), value), since, until)?;
-                while let Some(entry) = found.next()? {
-                    events.insert(entry.event);
-                }
-            }
-            tags.push(events);
-        }
-        let only_searched = filter.search.as_deref().and_then(search_terms).is_some();
-        let mut head = self.connection.prepare_cached(
-            "select author, kind, created_at from event where k = ?1 and created_at >= ?2 and created_at <= ?3",
-        )?;
-        retain(&mut self.events, |found| {
-            let event = found.event;
-            if ids.as_ref().is_some_and(|ids| !ids.contains(&event)) || tags.iter().any(|of| !of.contains(&event)) {
-                return Ok(false);
-            }
-            let row = head.query_row(params![event, since, until], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-            let Some((author, kind, created_at)): Option<(i64, u16, i64)> = row.optional()? else { return Ok(false) };
-            found.created_at = created_at;
+        let ((since, until), authors) = (span(filter), self.authors()?);
+        let kinds: Option<HashSet<i64>> = self.kinds().map(|kinds| kinds.into_iter().collect());
+        let mut head = self
+            .connection
+            .prepare_cached("select author, kind from event where k = ?1 and created_at >= ?2 and created_at <= ?3")?;
+        retain(events, |event| {
+            let row = head.query_row(params![event, since, until], |row| Ok((row.get(0)?, row.get(1)?)));
+            let Some((author, kind)): Option<(i64, i64)> = row.optional()? else { return Ok(false) };
             Ok(authors.as_ref().is_none_or(|authors| authors.contains(&author))
                 && kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
-                && (!only_searched || SEARCHED.contains(&kind)))
+                && (!is_searched || SEARCHED.iter().any(|searched| i64::from(*searched) == kind)))
         })
     }
+}
+
+/// Adds what an index has.
+fn add<R: Dated>(events: &mut RoaringTreemap, mut found: Merge<'_, R>) -> Result<(), StorageError> {
+    while let Some(entry) = found.next()? {
+        events.insert(entry.event().cast_unsigned());
+    }
+    Ok(())
 }
 
 /// The dates that a filter asks for; both ends belong to them.

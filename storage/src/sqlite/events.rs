@@ -21,6 +21,8 @@ use crate::{Event, Events, StorageError, View};
 
 /// Events are removed so many at a time.
 const REMOVED: usize = 10_000;
+/// Events to be removed that are looked up at a time: 16 MB.
+const FOUND: usize = 1_000_000;
 const COLUMNS: &str = "event.k, event.id, author.pubkey, event.created_at, event.kind, event.sig, event.payload";
 
 fn event(row: &Row<'_>, codec: &Codec) -> Result<(i64, Event), StorageError> {
@@ -153,7 +155,7 @@ impl Events for SqliteArchive {
                     count::retain_sighted(&tx, &mut events, &keys)?;
                 }
                 count::retain_shown(&tx, &mut events, view)?;
-                Ok(events.len() as u64)
+                Ok(events.len())
             })
             .await
     }
@@ -174,10 +176,11 @@ impl Events for SqliteArchive {
                 } else {
                     let mut events = count::found(&tx, &set, &[filter])?;
                     count::retain_shown(&tx, &mut events, view)?;
-                    let mut find = tx.prepare_cached("select id from event where k = ?1")?;
-                    for found in events {
-                        let id: [u8; 32] = find.query_row([found.event], |row| row.get(0))?;
-                        ids.push((EventId::from_byte_array(id), found.created_at));
+                    let mut find = tx.prepare_cached("select id, created_at from event where k = ?1")?;
+                    for event in events {
+                        let (id, created_at) =
+                            find.query_row([count::number(event)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                        ids.push((EventId::from_byte_array(id), created_at));
                     }
                 }
                 ids.sort_unstable_by_key(|(id, created_at)| (*created_at, *id));
@@ -234,21 +237,27 @@ impl Events for SqliteArchive {
     }
 
     async fn remove(&self, filter: &Filter, most: u64) -> Result<u64, StorageError> {
-        let (filter, runs) = (filter.clone(), self.runs.clone());
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let find = move |connection: &Connection| {
-            let tx = connection.unchecked_transaction()?;
-            count::oldest(&tx, &runs.at(&tx)?, &filter, most)
-        };
         let mut removed = 0;
-        for portion in self.readers.read(find).await?.chunks(REMOVED) {
-            let n = retry("remove", Repeat::RolledBack, || {
-                let (portion, codec, runs) = (portion.to_vec(), self.codec.clone(), self.runs.clone());
-                self.change(move |connection| remove(connection, &runs.at(connection)?, &portion, &codec))
+        loop {
+            let (filter, runs) = (filter.clone(), self.runs.clone());
+            let wanted = usize::try_from(most - removed).unwrap_or(FOUND).min(FOUND);
+            let oldest = self.readers.read(move |connection| {
+                let tx = connection.unchecked_transaction()?;
+                count::oldest(&tx, &runs.at(&tx)?, &filter, wanted)
             });
-            removed += n.await?;
+            let oldest = oldest.await?;
+            let before = removed;
+            for portion in oldest.chunks(REMOVED) {
+                let n = retry("remove", Repeat::RolledBack, || {
+                    let (portion, codec, runs) = (portion.to_vec(), self.codec.clone(), self.runs.clone());
+                    self.change(move |connection| remove(connection, &runs.at(connection)?, &portion, &codec))
+                });
+                removed += n.await?;
+            }
+            if oldest.len() < wanted || removed == before || removed >= most {
+                return Ok(removed);
+            }
         }
-        Ok(removed)
     }
 
     async fn clear(&self) -> Result<(), StorageError> {

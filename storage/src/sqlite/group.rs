@@ -340,10 +340,9 @@ impl<'a> Group<'a> {
         let mut hide = connection
             .prepare_cached("insert or ignore into hidden (event, reason, since) values (?1, 'vanished', 0)")?;
         let find = "select k from author where pubkey = ?1";
-        let author_k = connection.prepare_cached(find)?.query_row([key], |row| row.get(0)).optional()?;
-        for kind in author_k.map_or_else(|| Ok(vec![]), |author| indexes.kinds_of(author))? {
-            if kind != i64::from(VANISH) {
-                let mut events = indexes.authored(author_k.unwrap_or_default(), kind, i64::MIN, until)?;
+        if let Some(number) = connection.prepare_cached(find)?.query_row([key], |row| row.get(0)).optional()? {
+            for kind in indexes.kinds_of(number)?.into_iter().filter(|kind| *kind != i64::from(VANISH)) {
+                let mut events = indexes.authored(number, kind, i64::MIN, until)?;
                 while let Some(entry) = events.next()? {
                     hide.execute([entry.event])?;
                 }

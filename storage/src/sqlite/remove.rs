@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::count::Found;
 use super::runs::{self, Entries, Indexed, Indexes, Set};
 use crate::StorageError;
 use crate::filter::{indexed as indexed_tags, tag_key};
@@ -22,14 +21,14 @@ struct Removed {
 pub(super) fn remove(
     connection: &Connection,
     set: &Arc<Set>,
-    events: &[Found],
+    events: &[i64],
     codec: &Codec,
 ) -> Result<u64, StorageError> {
     let mut find =
         connection.prepare_cached("select k, author, kind, created_at, payload, id from event where k = ?1")?;
     let mut rows = Vec::with_capacity(events.len());
-    for found in events {
-        let row = find.query_row([found.event], |row| {
+    for event in events {
+        let row = find.query_row([event], |row| {
             Ok(Removed {
                 payload: row.get(4)?,
                 indexed: Indexed {

@@ -81,7 +81,7 @@ impl<'c> Indexes<'c> {
         self.between(entry(until, i64::MIN), entry(since, i64::MAX))
     }
 
-    /// Returns the same of an author's events of a kind.
+    /// Returns an author's events of a kind whose dates lie in a range, newest first.
     pub(in crate::sqlite) fn authored(
         &self,
         author: i64,
@@ -92,7 +92,7 @@ impl<'c> Indexes<'c> {
         self.headed(HeadEntry::key(author, kind), since, until)
     }
 
-    /// Returns the same of all events of a kind.
+    /// Returns all events of a kind whose dates lie in a range, newest first.
     pub(in crate::sqlite) fn of_kind(
         &self,
         kind: i64,
@@ -107,7 +107,7 @@ impl<'c> Indexes<'c> {
         self.between(entry(until, i64::MIN), entry(since, i64::MAX))
     }
 
-    /// Returns the same of all events; those of one second by id.
+    /// Returns all events whose dates lie in a range, newest first; those of one second by id.
     pub(in crate::sqlite) fn all(&self, since: i64, until: i64) -> Result<Merge<'c, TimeEntry>, StorageError> {
         self.between(
             TimeEntry { created_at: until, id: [0; 32], event: i64::MIN },

@@ -28,7 +28,7 @@ pub(in crate::sqlite) fn settle(connection: &mut Connection) -> Result<(), Stora
     settle_in(connection, PORTION)
 }
 
-/// Does so with so many entries a transaction.
+/// Does the same with `portion` entries in one transaction.
 pub(super) fn settle_in(connection: &mut Connection, portion: usize) -> Result<(), StorageError> {
     if is_settled(connection)? {
         return Ok(());

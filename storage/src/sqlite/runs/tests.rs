@@ -23,11 +23,11 @@ struct Model {
 /// One thing that is done to the indexes.
 #[derive(Debug, Clone)]
 enum Step {
-    /// Adds so many events.
+    /// Adds this many events.
     Add(usize),
     /// Adds some, and is killed before the commit.
     Killed(usize),
-    /// Removes one event of so many.
+    /// Removes every event whose number is a multiple of this.
     Remove(usize),
     /// Merges while nothing is stored.
     Idle,
