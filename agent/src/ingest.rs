@@ -160,3 +160,73 @@ impl Checked {
         checked
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use brotr_storage::Batch;
+    use nostr::secp256k1::Message;
+    use nostr::{EventBuilder, JsonUtil, Keys};
+
+    use super::*;
+
+    fn events(n: usize) -> Vec<nostr::Event> {
+        let keys = Keys::generate();
+        (0..n).map(|i| EventBuilder::text_note(i.to_string()).sign_with_keys(&keys).expect("signed")).collect()
+    }
+
+    fn forge(event: &mut nostr::Event) {
+        event.sig = Keys::generate().sign_schnorr(&Message::from_digest([7; 32]));
+    }
+
+    fn raw(events: &[nostr::Event]) -> Vec<RawEvent> {
+        events.iter().map(|event| RawEvent::from_json(&event.as_json()).expect("an event")).collect()
+    }
+
+    async fn ingest(dir: &tempfile::TempDir) -> Ingest {
+        let url = format!("sqlite://{}", dir.path().join("archive.db").display());
+        Ingest::new(brotr_storage::open(&url, brotr_storage::Options::default()).await.expect("opened"))
+    }
+
+    /// More events than one thread takes, so that places are counted across parts.
+    #[tokio::test]
+    async fn each_event_is_judged_where_it_stands() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let ingest = ingest(&dir).await;
+        let mut list = events(3 * CHUNK + 100);
+        let known = list[700..900].iter().map(|event| Event::from(event).verify().expect("signed")).collect();
+        ingest.archive.store(Batch { events: known, ..Batch::default() }).await.expect("stored");
+        let (forged, altered) = ([0, 511, 512, 600, 1_100, list.len() - 1], [5, 650, 1_030]);
+        forged.iter().for_each(|at| forge(&mut list[*at]));
+        altered.iter().for_each(|at| list[*at].content.push('!'));
+        let checked = ingest.check("a", raw(&list)).await.expect("checked");
+        let mut wanted: Vec<_> = forged.map(|at| (at, BadEvent::Signature)).to_vec();
+        wanted.extend(altered.map(|at| (at, BadEvent::Id)));
+        wanted.sort_unstable_by_key(|(at, _)| *at);
+        assert_eq!(checked.bad, wanted);
+        assert_eq!(checked.known_ids(), list[700..900].iter().map(|event| event.id).collect::<Vec<_>>());
+        let is_new = |at: &usize| !(700..900).contains(at) && !forged.contains(at) && !altered.contains(at);
+        let new: Vec<_> = (0..list.len()).filter(is_new).map(|at| list[at].id).collect();
+        assert_eq!(checked.new.iter().map(|verified| verified.event().id).collect::<Vec<_>>(), new);
+    }
+
+    #[tokio::test]
+    async fn a_source_of_forged_events_alone_is_suspected() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let ingest = ingest(&dir).await;
+        let mut list = events(100);
+        let honest = raw(&list);
+        forge(&mut list[40]);
+        let checked = ingest.check("forger", raw(&list)).await.expect("checked");
+        assert_eq!(checked.bad, [(40, BadEvent::Signature)]);
+        // What does not hash to its id is refused before signatures are verified, and costs nothing.
+        list[40].content.push('!');
+        assert_eq!(ingest.check("clumsy", raw(&list)).await.expect("checked").bad, [(40, BadEvent::Id)]);
+        assert!(ingest.check("honest", honest).await.expect("checked").bad.is_empty());
+        assert_eq!(["forger", "clumsy", "honest"].map(|source| ingest.is_suspect(source)), [true, false, false]);
+        // One by one, the verdicts are the same.
+        list[40] = events(1).remove(0);
+        forge(&mut list[40]);
+        let checked = ingest.check("forger", raw(&list)).await.expect("checked");
+        assert_eq!((checked.bad, checked.new.len()), (vec![(40, BadEvent::Signature)], 99));
+    }
+}
