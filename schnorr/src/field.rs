@@ -336,7 +336,9 @@ mod tests {
             let carried: BigUint = &folded >> 256_u32;
             // The low half for which the first pass leaves just less than 2^256 beside what it carries.
             let rest = modulo(&folded, &(BigUint::from(1_u8) << 256_u32));
-            for below in 1..=3_u64 {
+            // What is carried counts `low` more in the lowest limb: beyond that, the last carry reaches the second one.
+            let low = modulo(&(&carried * FOLD), &(BigUint::from(1_u8) << 64_u32));
+            for below in [1_u8, 2, 3].map(BigUint::from).into_iter().chain([&low + 1_u8, &low + 2_u8]) {
                 let full = (BigUint::from(1_u8) << 256_u32) - below;
                 if full < rest {
                     continue;

@@ -12,14 +12,14 @@
 //! ```
 //! use brotr_schnorr::{Signed, Verifier};
 //!
-//! # let hex = |text: &str| -> Vec<u8> { (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect() };
+//! # let hex = |text: &str| -> Vec<u8> { (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).expect("hexadecimal")).collect() };
 //! // The first test vector of BIP-340.
 //! let good = Signed {
-//!     public_key: hex("F9308A019258C31049344F85F89D5229B531C845836F99B08601F113BCE036F9").try_into().unwrap(),
+//!     public_key: hex("F9308A019258C31049344F85F89D5229B531C845836F99B08601F113BCE036F9").try_into().expect("32 bytes"),
 //!     message: [0; 32],
 //!     signature: hex(
 //!         "E907831F80848D1069A5371B402410364BDF1C5F8307B0084C55F1CE2DCA821525F66A4A85EA8B71E482A74F382D2CE5EBEEE8FDB2172F477DF4900D310536C0",
-//!     ).try_into().unwrap(),
+//!     ).try_into().expect("64 bytes"),
 //! };
 //! let bad = Signed { message: [1; 32], ..good };
 //! let verifier = Verifier::new(10_000);
@@ -28,8 +28,8 @@
 //!
 //! # Security
 //!
-//! **A batch with an invalid signature passes with a probability of at most 2^-127**, whoever chose the signatures, keys and
-//! messages. Say signature `i` is invalid, so that `D_i = s_i·G - R_i - e_i·P_i` is not the point at infinity. The equation holds
+//! **A batch with an invalid signature passes with a probability of at most 2^-127**, even if an attacker chose the signatures,
+//! keys and messages. Say signature `i` is invalid, so that `D_i = s_i·G - R_i - e_i·P_i` is not the point at infinity. The equation holds
 //! only if `Σ a_i·D_i` is that point. The group has prime order and 2^128 different weights below the order are equally likely:
 //! 127 random bits and a sign, where +0 and -0 are the same. Whatever the other weights are, at most one value of `a_i` makes
 //! the sum vanish, and it comes up with a probability of at most 2^-127. When a batch is halved, a signature is in less than

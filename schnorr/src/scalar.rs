@@ -195,7 +195,7 @@ pub(crate) mod tests {
 
     fn scalar() -> impl Strategy<Value = Scalar> {
         let near_n = (0..3_u64).prop_map(|k| Scalar([N[0] - 1 - k, N[1], N[2], N[3]]));
-        prop_oneof![8 => [limb(), limb(), limb(), limb()].prop_map(Scalar::below_2n), 1 => near_n]
+        prop_oneof![8 => [limb(), limb(), limb(), limb()].prop_map(Scalar::below_2n), 1 => near_n, 1 => Just(Scalar::ZERO)]
     }
 
     fn value(scalar: &Scalar) -> BigUint {

@@ -17,7 +17,7 @@ pub(crate) struct Term {
 /// Bits of a factor, and one that a digit may carry.
 const BITS: usize = 129;
 
-/// So many points are added up at a time that they stay in the processor's cache.
+/// Points that are added up at a time: few enough to stay in the processor's cache.
 const AT_A_TIME: usize = 8_192;
 
 /// Returns the sum.

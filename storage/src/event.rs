@@ -123,7 +123,7 @@ impl Identified {
     }
 
     /// Checks the signatures of several events together, which costs a quarter of checking each by itself if there are
-    /// hundreds. An invalid one among them costs more than is saved.
+    /// hundreds. One that is invalid takes most of the gain.
     ///
     /// # Errors
     /// [`BadEvent::Signature`], for each event by itself.
