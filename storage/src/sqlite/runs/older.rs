@@ -48,8 +48,8 @@ pub(super) fn settle_in(connection: &mut Connection, portion: usize) -> Result<(
 
 /// Makes the index that comes with `event.id`'s uniqueness one that can be dropped; the index of ids now says what is unique.
 ///
-/// SQLite has no statement for this but writing the table over again. The index of a constraint and one that was created
-/// have the same form, and differ in their rows of the schema only.
+/// SQLite itself offers only to rewrite the whole table. The index of a constraint and one that was created have the same form on
+/// disk, and differ only in their rows of the schema.
 fn name_unique_index(connection: &mut Connection) -> Result<(), StorageError> {
     let named = "select 1 from sqlite_schema where name = 'event_by_id'";
     if connection.prepare(named)?.exists([])? {
