@@ -65,8 +65,8 @@ pub struct SqliteArchive {
 struct Writer {
     connection: WriterConnection,
     queue: writer::Queue,
-    /// Held as long as this process may write. The system lets it go when the process ends, however it ends.
-    lock: std::sync::Mutex<Option<File>>,
+    /// Held as long as this process may write.
+    lock: std::sync::Mutex<Option<Lock>>,
 }
 
 fn failed(path: &Path) -> impl FnOnce(rusqlite::Error) -> StorageError {
@@ -172,14 +172,25 @@ impl SqliteArchive {
     }
 }
 
+/// The lock that lets one process write, until it is dropped or the process ends.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A child that was forked but has not called exec yet has the file open too: closing ours would not unlock it.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Takes the lock that lets one process write: SQLite itself would let two take turns, each with its own view of
 /// what it wrote last.
-fn lock(path: &Path) -> Result<File, StorageError> {
+fn lock(path: &Path) -> Result<Lock, StorageError> {
     let place = path.display().to_string();
     let io = |source| StorageError::Io { doing: "lock", place: place.clone(), source };
     let file = open_private(&beside(path, ".lock")).map_err(io)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(std::fs::TryLockError::WouldBlock) => Err(StorageError::Locked(place)),
         Err(std::fs::TryLockError::Error(error)) => Err(io(error)),
     }
@@ -256,5 +267,22 @@ impl Archive for SqliteArchive {
 
     fn backend(&self) -> &'static str {
         "SQLite"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lock;
+
+    #[test]
+    fn a_lock_ends_though_a_child_has_the_file_open() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("brotr.db");
+        let taken = lock(&path).expect("locked");
+        let inherited = taken.0.try_clone().expect("duplicated, as fork does");
+        assert!(lock(&path).is_err(), "one holds it");
+        drop(taken);
+        lock(&path).expect("locked again");
+        drop(inherited);
     }
 }
