@@ -1,6 +1,5 @@
 //! pgbouncer as Debian has it, in transaction mode: each transaction of a client may get another of a few connections.
 
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -28,7 +27,7 @@ impl Bouncer {
     pub fn start(server: &Postgres) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = crate::port::free_one()?;
         let (users, settings) = (dir.path().join("users"), dir.path().join("pgbouncer.ini"));
         std::fs::write(&users, "\"brotr\" \"\"\n")?;
         let text = format!(

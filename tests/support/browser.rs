@@ -104,7 +104,7 @@ impl Browser {
     /// # Errors
     /// When `chromedriver` or `chromium` is not installed, or does not start within half a minute.
     pub async fn start(width: u32, height: u32, dark: bool) -> Result<Self> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = crate::port::free_one()?;
         let profile = tempfile::tempdir()?;
         let driver = Command::new("chromedriver")
             .args([&format!("--port={port}"), "--silent"])

@@ -8,6 +8,7 @@ pub mod browser;
 pub mod dns;
 pub mod events;
 pub mod lifelike;
+mod port;
 pub mod postgres;
 pub mod relay;
 pub mod script;

@@ -1,6 +1,5 @@
 //! A PostgreSQL server of the test's own, in a temporary directory, without durability.
 
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -36,7 +35,7 @@ impl Postgres {
             .output()
             .context("failed to run initdb")?;
         ensure!(init.status.success(), "initdb failed: {}", String::from_utf8_lossy(&init.stderr));
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = crate::port::free_one()?;
         std::fs::write(dir.path().join("settings"), settings.join("\n"))?;
         let server = Self::spawn(dir.path(), port)?;
         let mut this = Self { server, port, dir };
@@ -77,7 +76,7 @@ impl Postgres {
             .current_dir(dir.path())
             .output()?;
         ensure!(copied.status.success(), "pg_basebackup failed: {}", String::from_utf8_lossy(&copied.stderr));
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = crate::port::free_one()?;
         let server = Self::spawn(dir.path(), port)?;
         let mut this = Self { server, port, dir };
         this.wait()?;

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -43,7 +43,7 @@ impl TorNetwork {
     /// When `tor` is not installed (`tests/run` installs it), or the network is not there within two minutes.
     pub fn start(backends: &[u16], dns: SocketAddr) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
-        let ports = free_ports(AUTHORITIES * 2)?;
+        let ports = crate::port::free(AUTHORITIES * 2)?;
         let authorities = std::thread::scope(|scope| {
             let made: Vec<_> = (0..AUTHORITIES)
                 .map(|n| {
@@ -288,10 +288,4 @@ fn tor(file: &Path) -> anyhow::Result<Child> {
 fn make_private(dir: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(dir)?;
     Ok(std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?)
-}
-
-/// Ports that nobody had just now.
-fn free_ports(n: usize) -> anyhow::Result<Vec<u16>> {
-    let listeners: Vec<_> = (0..n).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
