@@ -23,7 +23,11 @@ impl Postgres {
         Self::start_with(&[])
     }
 
-    fn start_with(settings: &[&str]) -> anyhow::Result<Self> {
+    /// Starts a server with settings of its own, such as `work_mem=1MB`.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn start_with(settings: &[&str]) -> anyhow::Result<Self> {
         let bin = programs()?;
         let dir = tempfile::tempdir()?;
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777))?;
@@ -81,6 +85,14 @@ impl Postgres {
         let mut this = Self { server, port, dir };
         this.wait()?;
         Ok(this)
+    }
+
+    /// What it has logged since it was last started.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn log(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(self.dir.path().join("log"))?)
     }
 
     /// Where it listens.

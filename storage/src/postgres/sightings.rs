@@ -1,65 +1,60 @@
 //! Which relays were seen to hold which events, in sets.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
+use nostr::EventId;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::store::{event_key, id_bytes, lock_relays};
 use crate::StorageError;
-use crate::prepare::PreparedBatch;
+use crate::prepare::{Prepared, PreparedBatch};
 
-/// So many rows of sightings are read to learn which events were seen before.
-const OVERLAPPING: i64 = 64;
+/// Sets of one relay that overlap a batch are read if they are fewer than this and hold no more than [`SCANNED`] sightings;
+/// otherwise each event is looked up.
+const SETS: i64 = 2_048;
+const SCANNED: i64 = 32_768;
 
-/// Sightings of one row: two rows of so many fill a page.
+/// Sightings of one row: two rows of this size fill a page.
 const ROW: usize = 500;
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// Keeps what the relay was seen to hold; says how many of these sightings are new.
+/// Records what the relay was seen to hold; returns how many of these sightings are new. `new` tells which events were stored
+/// with this batch: nobody was seen to hold them before.
 pub(super) async fn sight(
     connection: &mut PgConnection,
     relay: i64,
     batch: &PreparedBatch,
+    new: impl Fn(&EventId) -> bool,
     spread: bool,
 ) -> Result<i64> {
-    let mut seen: BTreeMap<i64, i64> =
-        batch.events.iter().map(|p| (event_key(&p.event.id), p.event.created_at)).collect();
+    let mut ks: BTreeSet<i64> = BTreeSet::new();
+    let mut known: BTreeMap<i64, i64> = BTreeMap::new();
+    let (mut since, mut until) = (i64::MAX, i64::MIN);
+    for Prepared { event, .. } in &batch.events {
+        let k = event_key(&event.id);
+        (since, until) = (since.min(event.created_at), until.max(event.created_at));
+        ks.insert(k);
+        if !new(&event.id) {
+            known.insert(k, event.created_at);
+        }
+    }
     if !batch.rest.known.is_empty() {
         // An id that was removed since it was known has nothing to be sighted.
         let rows: Vec<(i64, i64)> = sqlx::query_as("select k, created_at from event where id = any($1)")
             .bind(id_bytes(&batch.rest.known))
             .fetch_all(&mut *connection)
             .await?;
-        seen.extend(rows);
+        for (k, created_at) in rows {
+            (since, until) = (since.min(created_at), until.max(created_at));
+            ks.insert(k);
+            known.insert(k, created_at);
+        }
     }
-    let (Some(since), Some(until)) = (seen.values().min().copied(), seen.values().max().copied()) else {
-        return Ok(0);
-    };
-    // What was seen here before is in rows of the same time: none, as a rule, and a few where a span is read again. Only a
-    // relay that gives its events in no order has so many that each event is better looked up.
-    let overlapping: i64 = sqlx::query_scalar(
-        "select count(*) from (select 1 from sighting where relay = $1 and until >= $2 and since <= $3 limit $4) s",
-    )
-    .bind(relay)
-    .bind(since)
-    .bind(until)
-    .bind(OVERLAPPING + 1)
-    .fetch_one(&mut *connection)
-    .await?;
-    let mut ks: Vec<i64> = seen.into_keys().collect();
-    if overlapping > 0 {
-        let sql = if overlapping <= OVERLAPPING || spread {
-            "select k from sighting, unnest(events) k where relay = $2 and until >= $3 and since <= $4 and k = any($1)"
-        } else {
-            "select k from unnest($1::bigint[]) k where exists \
-             (select 1 from sighting where events @> array[k] and relay = $2 and until >= $3 and since <= $4)"
-        };
-        let old: Vec<i64> =
-            sqlx::query_scalar(sql).bind(&ks).bind(relay).bind(since).bind(until).fetch_all(&mut *connection).await?;
-        let old: HashSet<i64> = old.into_iter().collect();
-        ks.retain(|k| !old.contains(k));
+    for k in seen(connection, relay, &known, spread).await? {
+        ks.remove(&k);
     }
+    let ks: Vec<i64> = ks.into_iter().collect();
     if ks.is_empty() {
         return Ok(0);
     }
@@ -84,6 +79,45 @@ pub(super) async fn sight(
     .execute(connection)
     .await?;
     Ok(n)
+}
+
+/// Returns those of the events, given by number with their dates, that the relay was seen to hold.
+async fn seen(
+    connection: &mut PgConnection,
+    relay: i64,
+    events: &BTreeMap<i64, i64>,
+    spread: bool,
+) -> Result<Vec<i64>> {
+    let (Some(since), Some(until)) = (events.values().min(), events.values().max()) else { return Ok(vec![]) };
+    let ks: Vec<i64> = events.keys().copied().collect();
+    // The box finds the sets; dates beyond 2^53 are compared exactly.
+    let overlapping = "from sighting where box(point(relay, since), point(relay, until)) && box(point($1::bigint, $2::bigint), point($1::bigint, $3::bigint)) \
+                       and relay = $1 and until >= $2 and since <= $3";
+    let (sets, held): (i64, i64) = sqlx::query_as(AssertSqlSafe(format!(
+        "select count(*), coalesce(sum(cardinality(events)), 0) from (select events {overlapping} limit $4) s"
+    )))
+    .bind(relay)
+    .bind(since)
+    .bind(until)
+    .bind(SETS)
+    .fetch_one(&mut *connection)
+    .await?;
+    if sets == 0 {
+        return Ok(vec![]);
+    }
+    if (sets < SETS && held <= SCANNED) || spread {
+        let sql = format!("select k from (select events {overlapping}) s, unnest(events) k where k = any($4)");
+        let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(relay).bind(since).bind(until).bind(ks);
+        return Ok(query.persistent(false).fetch_all(connection).await?);
+    }
+    // What a relay gave in no order overlaps everything. No estimate of how many sets hold one of some hundred events is near the
+    // truth, so the index is prescribed: sequential scans are off, and no index serves the sum.
+    sqlx::query("set local enable_seqscan = off").execute(&mut *connection).await?;
+    let sql = "select k from (select events from sighting where events && $1::bigint[] and relay + 0 = $2) s, unnest(events) k \
+               where k = any($1)";
+    let seen = sqlx::query_scalar(sql).bind(ks).bind(relay).persistent(false).fetch_all(&mut *connection).await?;
+    sqlx::query("set local enable_seqscan = on").execute(connection).await?;
+    Ok(seen)
 }
 
 /// Takes sightings of these events back, of one relay or of all, and out of the totals. With a relay comes the time at which

@@ -67,11 +67,13 @@ pub(super) async fn store(
         stored.stored += 1;
         stored.known -= 1;
     }
+    let ids: HashSet<EventId> = new.iter().map(|p| p.event.id).collect();
     let mut sighted = 0;
-    for batch in batches {
+    for (place, batch) in batches.iter().enumerate() {
         if let Some((url, _)) = batch.relay() {
             let relay = relays[url];
-            sighted += sightings::sight(&mut tx.0, relay, batch, spread).await?;
+            let is_new = |id: &EventId| ids.contains(id) && firsts[id] == place;
+            sighted += sightings::sight(&mut tx.0, relay, batch, is_new, spread).await?;
             if !batch.rest.gone.is_empty() {
                 let gone: Vec<i64> = batch.rest.gone.iter().map(event_key).collect();
                 sightings::unsee(&mut tx.0, &gone, Some((relay, batch.rest.seen_at)), spread).await?;

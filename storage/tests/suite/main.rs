@@ -6,6 +6,7 @@ mod events;
 #[path = "../exact/mod.rs"]
 mod exact;
 mod ledger;
+mod plans;
 mod postgres_only;
 mod shape;
 mod sqlite_only;
