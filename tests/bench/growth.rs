@@ -4,12 +4,17 @@
 //! cargo bench -p brotr-storage --bench growth -- [EVENTS] [in-order|shuffled] [sqlite|postgres]
 //! ```
 //!
-//! Takes 1,000,000 events unless told otherwise, on SQLite, in windows of 100,000. A window is generated first; then it is
-//! parsed, verified and stored as if one relay had given it in pages of 500, 64 of them under way. All windows cover the same
-//! dates, newest first or shuffled. Of each window it prints the rate, its ratio to one-by-one verification on all cores (measured
-//! again for each window), what this process wrote to the disk for an event until the next window began (SQLite; merges that
-//! go on while that is generated are counted), what an event takes on disk, the size of the write-ahead log, and the memory that
-//! is resident without the window itself.
+//! Takes 10,000,000 events on SQLite or 3,000,000 on PostgreSQL unless told otherwise, in windows of 100,000. A window is
+//! generated first; then it is parsed, verified and stored as if one relay had given it in pages of 500, 64 of them under way. All
+//! windows cover the same dates, newest first or shuffled. Of each window it prints the rate, its ratio to one-by-one verification
+//! on all cores (measured again for each window), what was written for an event until the next window began (by this process, with
+//! the merges that go on while that is generated; by PostgreSQL 15 or 16 to its log and to its pages), what an event takes on disk,
+//! the size of SQLite's write-ahead log, and the memory of this process that is resident without the window itself.
+//!
+//! At each power of ten and at the end it asks what clients ask, and has a second relay give the last window in pages of which 5 %
+//! are new.
+
+mod filters;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,11 +31,14 @@ const BESIDE: usize = 64;
 #[tokio::main]
 async fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let events: usize = args.iter().find_map(|arg| arg.replace('_', "").parse().ok()).unwrap_or(1_000_000);
     let is_shuffled = args.iter().any(|arg| arg == "shuffled");
+    let is_server = args.iter().any(|arg| arg == "postgres");
+    let number = args.iter().find_map(|arg| arg.replace('_', "").parse().ok());
+    let events: usize = number.unwrap_or(if is_server { 3_000_000 } else { 10_000_000 });
     let dir = tempfile::tempdir().expect("a directory");
-    let server = args.iter().any(|arg| arg == "postgres");
-    let server = server.then(|| brotr_tests::Postgres::start().expect("PostgreSQL started"));
+    // As durable as a server is by default.
+    let settings = ["fsync=on", "synchronous_commit=on", "full_page_writes=on"];
+    let server = is_server.then(|| brotr_tests::Postgres::start_with(&settings).expect("PostgreSQL started"));
     let file = dir.path().join("growth.db");
     let url = match &server {
         Some(server) => server.database("growth").expect("a database"),
@@ -43,7 +51,8 @@ async fn main() {
         "events", "events/s", "ratio", "B written", "B disk", "MB log", "MB"
     );
     let mut dice = Dice::new(7);
-    let mut written = bytes_written();
+    let mut extra = 0;
+    let mut written = bytes_written(&archive).await;
     for window in 0..events.div_ceil(WINDOW) {
         let mut lines = lifelike(WINDOW.min(events - window * WINDOW), 100 + window as u64, &keys);
         if is_shuffled {
@@ -51,10 +60,11 @@ async fn main() {
         }
         let (count, ceiling) = (lines.len(), ceiling(&lines));
         let began = Instant::now();
-        take(&archive, lines).await;
+        let again = is_measured(window + 1, events).then(|| lines.clone());
+        take(&archive, "wss://relay.example/", lines).await;
         let rate = count as f64 / began.elapsed().as_secs_f64();
         let stats = archive.stats().await.expect("stats");
-        let before = std::mem::replace(&mut written, bytes_written());
+        let before = std::mem::replace(&mut written, bytes_written(&archive).await);
         println!(
             "{:>11}{rate:>10.0}{:>7.2}{:>12}{:>9}{:>9}{:>9}",
             stats.events,
@@ -64,10 +74,27 @@ async fn main() {
             size(&file.with_extension("db-wal")) >> 20,
             status("VmRSS:") >> 10,
         );
+        let Some(mut lines) = again else { continue };
+        filters::ask(archive.as_ref(), &keys).await.expect("answered");
+        // One in twenty is replaced by one that is new.
+        let fresh = lifelike(count / 20, 1 << 40 | window as u64, &keys);
+        extra += fresh.len();
+        lines.iter_mut().step_by(20).zip(fresh).for_each(|(line, new)| *line = new);
+        let began = Instant::now();
+        take(&archive, &format!("wss://relay{window}.example/"), lines).await;
+        let rate = count as f64 / began.elapsed().as_secs_f64();
+        println!("95 % known: {rate:.0} events/s, {:.2} of one-by-one verification", rate / ceiling);
+        written = bytes_written(&archive).await;
     }
     let stored = archive.stats().await.expect("stats").events;
-    assert_eq!(stored, i64::try_from(events).expect("fewer"), "every event is counted");
+    assert_eq!(stored, i64::try_from(events + extra).expect("fewer"), "every event is counted");
     archive.close().await;
+}
+
+/// Whether the windows so far make a power of ten, or all.
+fn is_measured(windows: usize, events: usize) -> bool {
+    let events_now = windows * WINDOW;
+    events_now >= events || 10_usize.pow(events_now.ilog10()) == events_now
 }
 
 /// Events a second that this machine verifies one by one on all cores.
@@ -87,26 +114,40 @@ fn identified(line: &str) -> Identified {
     Event::from_json(line).expect("an event").identify().expect("its id")
 }
 
-async fn take(archive: &Arc<dyn Archive>, lines: Vec<String>) {
+/// Takes the events as one relay gives them: what is known is neither verified nor stored again.
+async fn take(archive: &Arc<dyn Archive>, relay: &str, lines: Vec<String>) {
     let pages: Vec<Vec<String>> = lines.chunks(PAGE).map(<[String]>::to_vec).collect();
     drop(lines);
     let pages = pages.into_iter().map(|page| async move {
-        let verify = move || -> Vec<Verified> {
-            let events = page.iter().map(|line| identified(line)).collect();
-            Identified::verify_all(events).into_iter().collect::<Result<_, _>>().expect("signed")
+        let identify = move || page.iter().map(|line| identified(line)).collect::<Vec<_>>();
+        let events = tokio::task::spawn_blocking(identify).await.expect("identified");
+        let ids: Vec<_> = events.iter().map(|event| event.event().id).collect();
+        let known = archive.known(&ids).await.expect("looked up");
+        let verify = move || -> (Vec<Verified>, Vec<_>) {
+            let (old, new): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| known.contains(&event.event().id));
+            let new = Identified::verify_all(new).into_iter().collect::<Result<_, _>>().expect("signed");
+            (new, old.iter().map(|event| event.event().id).collect())
         };
-        let events = tokio::task::spawn_blocking(verify).await.expect("verified");
-        let relay = Some(("wss://relay.example/".to_owned(), Network::Clearnet));
-        archive.store(Batch { relay, events, ..Batch::default() }).await.expect("stored");
+        let (events, known) = tokio::task::spawn_blocking(verify).await.expect("verified");
+        let relay = Some((relay.to_owned(), Network::Clearnet));
+        archive.store(Batch { relay, events, known, ..Batch::default() }).await.expect("stored");
     });
     futures::stream::iter(pages).buffer_unordered(BESIDE).for_each(|()| std::future::ready(())).await;
 }
 
-/// Bytes that this process gave to the disk.
-fn bytes_written() -> u64 {
-    let io = std::fs::read_to_string("/proc/self/io").expect("Linux");
-    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
-    line.and_then(|bytes| bytes.parse().ok()).expect("a number")
+/// Bytes that this process gave to the disk, or that PostgreSQL wrote.
+async fn bytes_written(archive: &Arc<dyn Archive>) -> u64 {
+    if archive.backend() == "SQLite" {
+        let io = std::fs::read_to_string("/proc/self/io").expect("Linux");
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+        return line.and_then(|bytes| bytes.parse().ok()).expect("a number");
+    }
+    let sql = "select wal_bytes::bigint + 8192 * (buffers_checkpoint + buffers_clean + buffers_backend) from pg_stat_wal, pg_stat_bgwriter";
+    let (sender, mut rows) = tokio::sync::mpsc::channel(2);
+    archive.sql(sql, sender).await.expect("PostgreSQL 15 or 16");
+    rows.recv().await.expect("names");
+    let row = rows.recv().await.expect("a row");
+    row[0].as_u64().expect("a number")
 }
 
 fn size(file: &Path) -> u64 {
