@@ -58,6 +58,7 @@ impl Agent {
             Some(read_url) => brotr_storage::open_with_replica(url, read_url, options).await?,
             None => brotr_storage::open(url, options).await?,
         };
+        archive.register_agent(&signer.public_key(), crate::clock::now()).await?;
         let ingest = Ingest::new(archive.clone());
         Ok(Self {
             config: Arc::new(config),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use async_trait::async_trait;
-use nostr::{EventId, Filter};
+use nostr::{EventId, Filter, PublicKey};
 
 use crate::backup::Counts;
 use crate::rows::{
@@ -192,6 +192,9 @@ pub trait Ledger: Send + Sync {
     /// of checks, and the due times that were set meanwhile or lie more than `longest_wait` seconds ahead. Returns the number
     /// of rows changed.
     async fn clamp_future(&self, now: i64, longest_wait: i64) -> Result<u64>;
+
+    /// Records that the agent with this key writes to the archive: what it publishes is not the network's.
+    async fn register_agent(&self, key: &PublicKey, now: i64) -> Result<()>;
 
     /// A value that a service left for itself.
     async fn state(&self, service: &str, kind: &str, key: &str) -> Result<Option<String>>;

@@ -567,6 +567,14 @@ impl<D: Database> Ledger for D {
         rows.iter().map(|row| Ok((row.text(0)?, row.text(1)?))).collect()
     }
 
+    async fn register_agent(&self, key: &PublicKey, now: i64) -> Result<()> {
+        let sql = "insert into agent (pubkey, since, seen_at) values ($1, $2, $2) \
+                   on conflict (pubkey) do update set seen_at = excluded.seen_at";
+        let mut tx = self.begin().await?;
+        tx.rows(sql, args![key.to_bytes().to_vec(), now]).await?;
+        tx.commit().await
+    }
+
     async fn set_state(&self, service: &str, kind: &str, key: &str, value: &str) -> Result<()> {
         let mut tx = self.begin().await?;
         write_state(tx.as_mut(), [service, kind, key, value]).await?;

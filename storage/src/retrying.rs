@@ -83,6 +83,7 @@ retrying! {
         Always coverage(url: Option<&str>) -> Vec<CoverageReport>;
         Always progress(now: i64) -> Progress;
         Always clamp_future(now: i64, longest_wait: i64) -> u64;
+        Always register_agent(key: &PublicKey, now: i64) -> ();
         Always state(service: &str, kind: &str, key: &str) -> Option<String>;
         Always states(service: &str, kind: &str) -> BTreeMap<String, String>;
         Always set_state(service: &str, kind: &str, key: &str, value: &str) -> ();

@@ -1,6 +1,7 @@
 //! One visit to a relay, in two connections: what its name stands for, what it shows of itself, what opens, what answers, what it
 //! asks for.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -140,6 +141,8 @@ pub struct Health {
     pub network: Network,
     /// Whether it answered as a relay does.
     pub up: bool,
+    /// A word for why it is not up.
+    pub failure: Option<Cow<'static, str>>,
     /// How each check ended, by its name.
     pub checks: BTreeMap<&'static str, Outcome>,
     /// What it asks of its guests, as far as it was measured or the document says.
@@ -188,7 +191,7 @@ impl Health {
     pub fn facts(&self) -> Value {
         let checks: BTreeMap<_, _> =
             self.checks.iter().map(|(name, o)| (*name, json!({"ok": o.ok, "reason": o.reason}))).collect();
-        let mut facts = json!({"up": self.up, "checks": checks, "requires": self.requires, "probes": self.probes});
+        let mut facts = json!({"up": self.up, "failure": self.failure, "checks": checks, "requires": self.requires, "probes": self.probes});
         for (name, value) in self.seen() {
             facts[name] = value;
         }
@@ -199,7 +202,7 @@ impl Health {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let info: Value = self.info.as_ref().and_then(|i| serde_json::from_str(&i.text).ok()).unwrap_or(Value::Null);
-        let mut shown = json!({"url": self.url, "network": self.network, "up": self.up, "checks": self.checks,
+        let mut shown = json!({"url": self.url, "network": self.network, "up": self.up, "failure": self.failure, "checks": self.checks,
             "requires": self.requires, "probes": self.probes, "nip11": info});
         for (name, value) in self.seen() {
             shown[name] = value;
@@ -246,6 +249,7 @@ pub async fn check(dialer: &Arc<Dialer>, address: &Address, plan: &Plan) -> Heal
         url: address.as_str().to_owned(),
         network: address.network(),
         up: false,
+        failure: None,
         checks: BTreeMap::new(),
         requires: BTreeSet::new(),
         info: None,
@@ -313,6 +317,7 @@ async fn open(
                     health.silent = Some((began, ended));
                 }
             }
+            health.failure = Some(error.code());
             health.checks.insert("open", Outcome::bad(error));
             return (None, None);
         }
@@ -342,7 +347,11 @@ async fn open(
     health.up = relay;
     match relay {
         true => health.answered_at = Some(Instant::now()),
-        false => health.silent = Some((began, Instant::now())),
+        false => {
+            health.failure =
+                Some(Cow::Borrowed(if matches!(page.end, End::Timeout) { "no-answer" } else { "disconnected" }));
+            health.silent = Some((began, Instant::now()));
+        }
     }
     health.checks.insert("read", outcome);
     let alive = !matches!(page.end, End::Disconnect(_));

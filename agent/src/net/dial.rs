@@ -1,6 +1,7 @@
 //! Dialing: one look-up, the guard, a stream to the very address that was checked, or through Tor or a proxy, and a
 //! WebSocket on it; with what was seen of each step, also of one that failed.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -105,6 +106,9 @@ pub enum DialError {
     /// Tor could not be started, or the proxy is not there: the way is missing, and nothing is said of the relay.
     #[error("no way into the network: {0}")]
     Way(String),
+    /// Nothing listens there.
+    #[error("failed to connect: {0}")]
+    Refused(String),
     /// No connection.
     #[error("failed to connect: {0}")]
     Connect(String),
@@ -132,6 +136,24 @@ impl DialError {
         matches!(self, Self::Way(_) | Self::Busy(_))
     }
 
+    /// A word for the failure, by which failures can be counted.
+    #[must_use]
+    pub fn code(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Private { .. } => "private-address",
+            Self::Unreachable(..) => "network-off",
+            Self::Resolve(..) => "dns",
+            Self::Way(_) => "no-way",
+            Self::Refused(_) => "refused",
+            Self::Connect(_) => "connect",
+            Self::Tls(_) => "tls",
+            Self::Upgrade(status) => return Cow::Owned(format!("http-{status}")),
+            Self::Handshake(_) => "handshake",
+            Self::Timeout(_) => "timeout",
+            Self::Busy(_) => "busy",
+        })
+    }
+
     /// What a failed `connect` stands for. A process without file descriptors, ports or buffers must not take that for
     /// a fault of the relay.
     fn of_connect(to: SocketAddr, error: &std::io::Error) -> Self {
@@ -141,6 +163,7 @@ impl DialError {
             Some(errno) if OURS.contains(&errno) => {
                 Self::Way(format!("this machine cannot open a connection: {error}"))
             }
+            Some(Errno::CONNREFUSED) => Self::Refused(format!("{to}: {error}")),
             _ => Self::Connect(format!("{to}: {error}")),
         }
     }
@@ -414,7 +437,7 @@ impl Dialer {
                     return Ok(stream);
                 }
                 Ok(Err(error)) => last = DialError::of_connect(one, &error),
-                Err(_) => last = DialError::Connect(format!("{one}: no answer within {each:?}")),
+                Err(_) => last = DialError::Timeout(each),
             }
         }
         Err(last)

@@ -8,6 +8,7 @@ mod exact;
 mod ledger;
 mod plans;
 mod postgres_only;
+mod research;
 mod shape;
 mod sqlite_only;
 
@@ -22,6 +23,7 @@ use ledger::*;
 use nostr::{Alphabet, EventBuilder, Filter, Keys, Kind, SingleLetterTag, Tag, TagKind, Timestamp};
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
+use research::*;
 use shape::*;
 
 /// Runs every test of the list against one archive each, on one backend.
@@ -116,6 +118,7 @@ suite!(
     rust_nostr_can_stand_on_it,
     statistics_count_what_is_there,
     the_public_shape_is_there,
+    questions_of_researchers_are_answered,
     statements_only_read,
     the_first_second_counts,
     opening_again_keeps_everything,
