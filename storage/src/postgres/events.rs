@@ -244,6 +244,26 @@ impl Events for PostgresArchive {
             let count = sqlx::query_scalar(AssertSqlSafe(sql)).bind(now).fetch_one(look.connection()).await;
             return Ok(look.ended::<i64>(count).await?.cast_unsigned());
         }
+        if let [filter] = filters
+            && let Some(kinds) = filter.kinds.as_ref().filter(|_| relays.is_empty() && !self.spread)
+            && (Filter { kinds: None, ..filter.clone() }).is_empty()
+        {
+            let kinds: Vec<i32> = kinds.iter().map(|kind| i32::from(kind.as_u16())).collect();
+            let (sql, now) = match view {
+                View::All => ("select coalesce(sum(events), 0)::bigint from kind where kind = any($1) and $2 = 0", 0),
+                // Less what is hidden for good, and what has been since a time that has come.
+                View::Client { now } => (
+                    "select coalesce((select sum(events - hidden) from kind where kind = any($1)), 0)::bigint - count(*) \
+                     from (select distinct event from hidden where since <> 0 and since <= $2) h \
+                     cross join lateral (select kind from event where k = h.event and id >= int8send(h.event) \
+                     and id <= int8send(h.event) || decode(repeat('ff', 24), 'hex') offset 0) e \
+                     where e.kind = any($1) and not exists (select 1 from hidden p where p.event = h.event and p.since = 0)",
+                    now,
+                ),
+            };
+            let count = sqlx::query_scalar(sql).bind(kinds).bind(now).fetch_one(look.connection()).await;
+            return Ok(u64::try_from(look.ended::<i64>(count).await?).unwrap_or_default());
+        }
         // Where sightings are on other servers than their events, those of the relays are gathered first.
         let (beside, first) = if self.spread { (vec![], keys) } else { (keys, vec![]) };
         let mut condition = Condition::any(filters, view, &beside);
@@ -399,19 +419,28 @@ async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64, sprea
         "delete from event where id in (select id from event where {sql} order by created_at limit {most}) returning id, author, kind"
     );
     let rows = bind(sqlx::query(AssertSqlSafe(sql)), args).fetch_all(&mut *connection).await?;
-    let mut ks = Vec::with_capacity(rows.len());
-    let mut pairs = HashMap::<(i32, i32), i64>::new();
-    for row in &rows {
-        ks.push(event_key(&event_id(row.try_get(0)?)?));
-        *pairs.entry((row.try_get(1)?, row.try_get(2)?)).or_default() += 1;
+    let ks = rows
+        .iter()
+        .map(|row| Ok(event_key(&event_id(row.try_get(0)?)?)))
+        .collect::<Result<Vec<i64>, StorageError>>()?;
+    let marks: Vec<(i64, i64)> = sqlx::query_as("delete from hidden where event = any($1) returning event, since")
+        .bind(&ks)
+        .fetch_all(&mut *connection)
+        .await?;
+    let hidden: HashSet<i64> = marks.into_iter().filter(|(_, since)| *since == 0).map(|(k, _)| k).collect();
+    let mut pairs = HashMap::<(i32, i32), (i64, i64)>::new();
+    for (row, k) in rows.iter().zip(&ks) {
+        let (n, gone) = pairs.entry((row.try_get(1)?, row.try_get(2)?)).or_default();
+        *n += 1;
+        *gone += i64::from(hidden.contains(k) && !spread);
     }
-    let (mut authors, mut kinds, mut counts) = (vec![], vec![], vec![]);
-    for ((author, kind), n) in pairs {
+    let (mut authors, mut kinds, mut counts, mut gone) = (vec![], vec![], vec![], vec![]);
+    for ((author, kind), (n, of_these)) in pairs {
         authors.push(author);
         kinds.push(kind);
         counts.push(n);
+        gone.push(of_these);
     }
-    sqlx::query("delete from hidden where event = any($1)").bind(&ks).execute(&mut *connection).await?;
     sqlx::query("delete from search where event = any($1)").bind(&ks).execute(&mut *connection).await?;
     sqlx::query("delete from lost where event = any($1)").bind(&ks).execute(&mut *connection).await?;
     sightings::unsee(connection, &ks, None, spread).await?;
@@ -439,12 +468,13 @@ async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64, sprea
         .await?;
     }
     sqlx::query(
-        "with pair as (select * from unnest($1::int[], $2::int[], $3::bigint[], $5::int[]) as p (author, kind, n, last)), \
+        "with pair as (select * from unnest($1::int[], $2::int[], $3::bigint[], $5::int[], $6::bigint[]) as p (author, kind, n, last, hidden)), \
          of_author as (update author set events = events - s.n, kinds = kinds - s.last \
              from (select author, sum(n)::bigint as n, sum(last)::bigint as last from pair group by author) s where author.k = s.author \
              returning events = 0 as gone), \
-         of_kind as (update kind set events = events - s.n, pubkeys = pubkeys - s.last \
-             from (select kind, sum(n)::bigint as n, sum(last)::bigint as last from pair group by kind) s where kind.kind = s.kind) \
+         of_kind as (update kind set events = events - s.n, pubkeys = pubkeys - s.last, hidden = kind.hidden - s.hidden \
+             from (select kind, sum(n)::bigint as n, sum(last)::bigint as last, sum(hidden)::bigint as hidden from pair group by kind) s \
+             where kind.kind = s.kind) \
          update archive set events = events - $4, pubkeys = pubkeys - (select count(*) from of_author where gone)",
     )
     .bind(authors)
@@ -452,6 +482,7 @@ async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64, sprea
     .bind(counts)
     .bind(i64::try_from(rows.len()).unwrap_or(i64::MAX))
     .bind(last)
+    .bind(gone)
     .execute(connection)
     .await?;
     Ok(rows.len() as u64)

@@ -83,7 +83,7 @@ pub(super) async fn store(
     }
     if !new.is_empty() {
         totals(&mut tx.0, &new, &authors, spread).await?;
-        hide(&mut tx.0, &new, &authors).await?;
+        hide(&mut tx.0, &new, &authors, spread).await?;
         let texts = new.iter().filter_map(|p| Some((event_key(&p.event.id), p.text.as_deref()?)));
         write_text(&mut tx.0, texts).await?;
         let ks: Vec<i64> = new.iter().map(|p| event_key(&p.event.id)).collect();
@@ -276,13 +276,18 @@ async fn totals(
 }
 
 /// Marks what the new events hide, and those of them that are hidden.
-async fn hide(connection: &mut PgConnection, new: &[&Prepared], authors: &HashMap<PublicKey, i32>) -> Result<()> {
+async fn hide(
+    connection: &mut PgConnection,
+    new: &[&Prepared],
+    authors: &HashMap<PublicKey, i32>,
+    spread: bool,
+) -> Result<()> {
     let mut scene = Scene::default();
     let mut deletes = Vec::new();
     for Prepared { event, marks, .. } in new {
         deletes.extend(marks.deletes.iter().map(|(id, key)| (*id, *key, authors[&event.pubkey])));
         if marks.vanishes {
-            vanish(connection, &event.pubkey, authors[&event.pubkey], event.created_at).await?;
+            vanish(connection, (&event.pubkey, authors[&event.pubkey]), event.created_at, spread).await?;
         }
     }
     if !deletes.is_empty() {
@@ -340,10 +345,10 @@ async fn hide(connection: &mut PgConnection, new: &[&Prepared], authors: &HashMa
     for prepared in new {
         scene.take(event_key(&prepared.event.id), &prepared.marks);
     }
-    write_scene(connection, scene).await
+    write_scene(connection, scene, spread).await
 }
 
-async fn write_scene(connection: &mut PgConnection, mut scene: Scene) -> Result<()> {
+async fn write_scene(connection: &mut PgConnection, mut scene: Scene, spread: bool) -> Result<()> {
     if !scene.changed.is_empty() {
         let (mut keys, mut ks, mut times, mut ids, mut until) = (vec![], vec![], vec![], vec![], vec![]);
         for key in &scene.changed {
@@ -374,35 +379,54 @@ async fn write_scene(connection: &mut PgConnection, mut scene: Scene) -> Result<
             reasons.push(reason);
             since.push(from);
         }
-        sqlx::query(
-            "insert into hidden (event, reason, since) select * from unnest($1::bigint[], $2::text[], $3::bigint[]) on conflict do nothing",
-        )
-        .bind(ks)
-        .bind(reasons)
-        .bind(since)
-        .execute(connection)
-        .await?;
+        let rows = "select * from unnest($1::bigint[], $2::text[], $3::bigint[]) as m (event, reason, since)";
+        sqlx::query(AssertSqlSafe(marking(rows, spread)))
+            .bind(ks)
+            .bind(reasons)
+            .bind(since)
+            .execute(connection)
+            .await?;
     }
     Ok(())
 }
 
+/// A statement that marks events as hidden, given as rows of event, reason and since, and counts those that are hidden for good
+/// from now on, unless the archive is distributed. Of events that are not stored nothing is noted.
+fn marking(rows: &str, spread: bool) -> String {
+    if spread {
+        return format!("insert into hidden (event, reason, since) {rows} on conflict do nothing");
+    }
+    format!(
+        "with mark as materialized (select m.event, m.reason, m.since, e.kind from ({rows}) m cross join lateral \
+             (select kind from event where k = m.event and id >= int8send(m.event) \
+              and id <= int8send(m.event) || decode(repeat('ff', 24), 'hex') offset 0) e), \
+         added as (insert into hidden (event, reason, since) select event, reason, since from mark on conflict do nothing), \
+         gone as (select distinct event, kind from mark where since = 0 \
+                  and coalesce((select 1 from hidden h where h.event = mark.event and h.since = 0 limit 1), 0) <> 1) \
+         update kind set hidden = kind.hidden + g.n from (select kind, count(*) as n from gone group by kind) g where kind.kind = g.kind"
+    )
+}
+
 /// Hides everything by an author, and every gift to them, up to a date (NIP-62).
-async fn vanish(connection: &mut PgConnection, author: &PublicKey, number: i32, until: i64) -> Result<()> {
+async fn vanish(
+    connection: &mut PgConnection,
+    (author, number): (&PublicKey, i32),
+    until: i64,
+    spread: bool,
+) -> Result<()> {
     let key = author.as_bytes().as_slice();
     sqlx::query("update author set vanished_until = greatest(vanished_until, $2) where pubkey = $1")
         .bind(key)
         .bind(until)
         .execute(&mut *connection)
         .await?;
-    sqlx::query(
-        "insert into hidden (event, reason, since) select e.k, 'vanished', 0 from event e \
-         where e.created_at <= $2 and (e.kind <> 62 and e.author = $1 \
-         or e.kind = 1059 and e.tagkeys @> array[$3::bigint]) on conflict do nothing",
-    )
-    .bind(number)
-    .bind(until)
-    .bind(tag_key('p', &author.to_hex()))
-    .execute(connection)
-    .await?;
+    let rows = "select e.k as event, 'vanished' as reason, 0 as since from event e where e.created_at <= $2 \
+                and (e.kind <> 62 and e.author = $1 or e.kind = 1059 and e.tagkeys @> array[$3::bigint])";
+    sqlx::query(AssertSqlSafe(marking(rows, spread)))
+        .bind(number)
+        .bind(until)
+        .bind(tag_key('p', &author.to_hex()))
+        .execute(connection)
+        .await?;
     Ok(())
 }

@@ -256,6 +256,9 @@ pub(super) async fn clients_see_what_a_good_relay_would_give(archive: Arc<dyn Ar
                         list.iter().filter(|e| !naive(&filter, e.event())).cloned().collect::<Vec<_>>()
                     };
                     check_statistics(&archive, &all, &left(first), &left(second)).await?;
+                    // What was removed comes back, and what it replaced in the meantime is marked.
+                    archive.store(batch(events.clone())).await.expect("stored");
+                    exact::exact(&archive).await;
                 }
                 Ok(())
             })
