@@ -76,13 +76,16 @@ impl Condition {
         if places.is_empty() { "(null)".into() } else { format!("({})", places.join(", ")) }
     }
 
-    /// That what a table calls `k` is not hidden: as a look-up for each row that is met, not as a join.
+    /// That what a table calls `k` is not hidden: as a look-up for each row that is met, not as a join. The planner takes an
+    /// inequality to hold for nearly all rows, as it does here, and `is null` for nearly none.
     pub(crate) fn shown(&mut self, table: &str, view: View) -> String {
         match view {
             View::All => "true".into(),
             View::Client { now } => {
                 let now = self.bind(now);
-                format!("(select h.event from hidden h where h.event = {table}.k and h.since <= {now} limit 1) is null")
+                format!(
+                    "coalesce((select 1 from hidden h where h.event = {table}.k and h.since <= {now} limit 1), 0) <> 1"
+                )
             }
         }
     }

@@ -187,3 +187,28 @@ async fn store_page(archive: &Arc<dyn Archive>, n: i64) {
     archive.store(batch("wss://r2.example/")).await.expect("stored");
     archive.store(Batch { gone: vec![], ..batch("wss://r2.example/") }).await.expect("stored again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_answered_by_their_indexes() {
+    let server = explaining();
+    let url = server.database("clients").expect("a database");
+    open(&url, Options::default()).await.expect("opened").close().await;
+    shell(&url, FILL);
+    for analyzed in [false, true] {
+        if analyzed {
+            shell(&url, "analyze");
+        }
+        let archive = open(&url, Options::default()).await.expect("opened");
+        let notes = Filter::new().kind(Kind::TextNote);
+        for limit in [3, 100] {
+            let from = server.log().expect("a log").len();
+            let view = View::Client { now: now() };
+            assert_eq!(archive.page(&notes, view, None, limit).await.expect("a page").len(), limit);
+            archive.count(std::slice::from_ref(&notes), view, &[]).await.expect("a count");
+            for (table, how, read) in scans(&server.log().expect("a log")[from..]) {
+                assert!(read <= (64 + 4 * limit) as f64, "analyzed {analyzed}: {read} rows of {table} by {how}");
+            }
+        }
+        archive.close().await;
+    }
+}
