@@ -9,6 +9,7 @@ use nostr::Filter;
 use roaring::RoaringTreemap;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
+use super::authors;
 use super::runs::{Dated, Indexes, Merge, Set, TimeEntry};
 use crate::filter::tag_key;
 use crate::search::{SEARCHED, search_terms};
@@ -272,22 +273,28 @@ pub(super) fn total(
             let mut total = 0;
             for kind in kinds {
                 let kind = i64::from(kind.as_u16());
-                total += query("select coalesce(sum(events), 0) from kind where kind = ?1", &[kind])?;
+                total += match view {
+                    View::All => query("select coalesce(sum(events), 0) from kind where kind = ?1", &[kind])?,
+                    View::Client { .. } => {
+                        query("select coalesce(sum(events - hidden), 0) from kind where kind = ?1", &[kind])?
+                    }
+                };
             }
+            // What was hidden for good is taken away; what has been since a time that has come is looked up.
             if let View::Client { now } = view {
                 let kinds: Vec<u16> = kinds.iter().map(|kind| kind.as_u16()).collect();
                 let kinds = serde_json::to_string(&kinds).expect("numbers always serialize");
-                let hidden = "select count(distinct hidden.event) from hidden join event on event.k = hidden.event \
-                              where hidden.since <= ?1 and event.kind in (select value from json_each(?2))";
+                let hidden = "select count(distinct h.event) from hidden h join event on event.k = h.event \
+                              where h.since <> 0 and h.since <= ?1 and event.kind in (select value from json_each(?2)) \
+                              and not exists (select 1 from hidden p where p.event = h.event and p.since = 0)";
                 total -=
                     connection.prepare_cached(hidden)?.query_row(params![now, kinds], |row| row.get::<_, i64>(0))?;
             }
             Ok(Some(total))
         }
-        (Some(authors), None, [], View::All) => {
-            let mut find = connection.prepare_cached("select events from author where pubkey = ?1")?;
-            let found =
-                authors.iter().map(|key| find.query_row([key.as_bytes()], |row| row.get::<_, i64>(0)).optional());
+        (Some(keys), None, [], View::All) => {
+            let mut find = connection.prepare_cached(authors::TOTAL)?;
+            let found = keys.iter().map(|key| find.query_row([key.as_bytes()], |row| row.get::<_, i64>(1)).optional());
             Ok(Some(found.map(|n| n.map(Option::unwrap_or_default)).sum::<rusqlite::Result<i64>>()?))
         }
         _ => Ok(None),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use nostr::{EventId, PublicKey};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
+use super::authors::Authors;
 use super::runs::{Entries, Indexed, Indexes, Set};
 use super::writer::{REMEMBERED, Writer};
 use crate::StorageError;
@@ -48,13 +49,18 @@ pub(super) struct Group<'a> {
     /// Sightings that are new, less those that were taken back.
     sighted: i64,
     new_authors: i64,
+    /// The last author who was known before.
+    last_author: i64,
 }
 
 impl<'a> Group<'a> {
     pub(super) fn begin(connection: &Connection, set: Arc<Set>) -> rusqlite::Result<Self> {
         let last_k = connection.prepare_cached("select last_k from archive")?.query_row([], |row| row.get(0))?;
+        let last_author = "select coalesce(max(k), 0) from author";
+        let last_author = connection.prepare_cached(last_author)?.query_row([], |row| row.get(0))?;
         Ok(Self {
             last_k,
+            last_author,
             set,
             new: vec![],
             entries: Entries::default(),
@@ -207,6 +213,7 @@ impl<'a> Group<'a> {
         &mut self,
         connection: &Connection,
         known: &mut HashSet<(i64, u16)>,
+        totals: &mut Authors,
     ) -> Result<(), StorageError> {
         if known.len() + self.pairs.len() > REMEMBERED {
             known.clear();
@@ -218,18 +225,12 @@ impl<'a> Group<'a> {
         for ((author, kind), n) in &self.pairs {
             let first = known.insert((*author, *kind)) && !indexes.has_kind(*author, i64::from(*kind))?;
             let first = i64::from(first);
-            let totals = authors.entry(*author).or_default();
-            *totals = (totals.0 + n, totals.1 + first);
-            let totals = kinds.entry(*kind).or_default();
-            *totals = (totals.0 + n, totals.1 + first);
+            let of_author = authors.entry(*author).or_default();
+            *of_author = (of_author.0 + n, of_author.1 + first);
+            let of_kind = kinds.entry(*kind).or_default();
+            *of_kind = (of_kind.0 + n, of_kind.1 + first);
         }
-        let mut update = connection.prepare_cached(
-            "update author set events = events + ?2, kinds = kinds + ?3 where k = ?1 returning events",
-        )?;
-        for (author, (events, pairs)) in authors {
-            let there: i64 = update.query_row(params![author, events, pairs], |row| row.get(0))?;
-            self.new_authors += i64::from(there == events);
-        }
+        self.new_authors += totals.add(connection, &authors, self.last_author)?;
         let mut upsert = connection.prepare_cached(
             "insert into kind (kind, events, pubkeys) values (?1, ?2, ?3) on conflict (kind) do update \
              set events = events + excluded.events, pubkeys = pubkeys + excluded.pubkeys",
@@ -306,11 +307,9 @@ impl<'a> Group<'a> {
             };
             write.execute(params![key, k, created_at, id, slot.deleted_until])?;
         }
-        let mut hide =
-            connection.prepare_cached("insert or ignore into hidden (event, reason, since) values (?1, ?2, ?3)")?;
         scene.hidden.sort_unstable();
-        for row in &scene.hidden {
-            hide.execute(*row)?;
+        for (event, reason, since) in scene.hidden {
+            mark(connection, event, reason, since)?;
         }
         Ok(())
     }
@@ -337,24 +336,36 @@ impl<'a> Group<'a> {
             .execute(params![key, until])?;
         // What comes with this group is hidden as it is taken in.
         let indexes = Indexes::new(connection, &self.set)?;
-        let mut hide = connection
-            .prepare_cached("insert or ignore into hidden (event, reason, since) values (?1, 'vanished', 0)")?;
         let find = "select k from author where pubkey = ?1";
         if let Some(number) = connection.prepare_cached(find)?.query_row([key], |row| row.get(0)).optional()? {
             for kind in indexes.kinds_of(number)?.into_iter().filter(|kind| *kind != i64::from(VANISH)) {
                 let mut events = indexes.authored(number, kind, i64::MIN, until)?;
                 while let Some(entry) = events.next()? {
-                    hide.execute([entry.event])?;
+                    mark(connection, entry.event, "vanished", 0)?;
                 }
             }
         }
-        let mut hide = connection.prepare_cached(
-            "insert or ignore into hidden (event, reason, since) select k, 'vanished', 0 from event where k = ?1 and kind = 1059",
-        )?;
+        let mut is_gift = connection.prepare_cached("select 1 from event where k = ?1 and kind = 1059")?;
         let mut gifts = indexes.tagged(tag_key('p', &author.to_hex()), i64::MIN, until)?;
         while let Some(gift) = gifts.next()? {
-            hide.execute([gift.event])?;
+            if is_gift.exists([gift.event])? {
+                mark(connection, gift.event, "vanished", 0)?;
+            }
         }
         Ok(())
     }
+}
+
+/// Marks an event as hidden, and counts it if it was not hidden for good before. Of one that is not stored nothing is noted.
+fn mark(connection: &Connection, event: i64, reason: &str, since: i64) -> rusqlite::Result<()> {
+    let mut kind = connection.prepare_cached("select kind from event where k = ?1")?;
+    let Some(kind): Option<i64> = kind.query_row([event], |row| row.get(0)).optional()? else { return Ok(()) };
+    let is_gone =
+        connection.prepare_cached("select 1 from hidden where event = ?1 and since = 0 limit 1")?.exists([event])?;
+    let mut hide =
+        connection.prepare_cached("insert or ignore into hidden (event, reason, since) values (?1, ?2, ?3)")?;
+    if hide.execute(params![event, reason, since])? == 1 && since == 0 && !is_gone {
+        connection.prepare_cached("update kind set hidden = hidden + 1 where kind = ?1")?.execute([kind])?;
+    }
+    Ok(())
 }

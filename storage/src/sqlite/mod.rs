@@ -1,5 +1,6 @@
 //! The embedded archive: one file, one writer connection, as many readers as there are askers.
 
+mod authors;
 mod backup;
 mod connection;
 mod count;
@@ -29,7 +30,7 @@ use connection::{Readers, SqliteTransaction, WriterConnection};
 use runs::Runs;
 
 /// The schema's migrations, in order; the file's `user_version` says how many of them it has.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../../../migrations/sqlite/0001_archive.sql"),
     include_str!("../../../migrations/sqlite/0002_lost.sql"),
     include_str!("../../../migrations/sqlite/0003_visits.sql"),
@@ -39,6 +40,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../../../migrations/sqlite/0007_uptime_and_terms.sql"),
     include_str!("../../../migrations/sqlite/0008_runs.sql"),
     include_str!("../../../migrations/sqlite/0009_research.sql"),
+    include_str!("../../../migrations/sqlite/0010_totals.sql"),
 ];
 /// Twice SQLite's own: half as many pages are written for the same events.
 const PAGE_SIZE: u32 = 8192;

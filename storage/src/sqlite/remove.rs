@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::authors;
 use super::runs::{self, Entries, Indexed, Indexes, Set};
 use crate::StorageError;
 use crate::filter::{indexed as indexed_tags, tag_key};
@@ -46,7 +47,8 @@ pub(super) fn remove(
     let mut relays = HashMap::<i64, i64>::new();
     let mut sightings = connection.prepare_cached("delete from sighting where event = ?1 returning relay")?;
     let mut entries = Entries::default();
-    let mut hidden = connection.prepare_cached("delete from hidden where event = ?1")?;
+    let mut hidden = connection.prepare_cached("delete from hidden where event = ?1 returning since")?;
+    let mut hidden_of_kind = BTreeMap::<u16, i64>::new();
     let mut lost = connection.prepare_cached("delete from lost where event = ?1")?;
     let mut event = connection.prepare_cached("delete from event where k = ?1")?;
     let mut text = connection.prepare_cached("delete from search where rowid = ?1")?;
@@ -57,7 +59,10 @@ pub(super) fn remove(
         }
         let (tags, _) = codec.unpack(payload)?;
         entries.push(*indexed, indexed_tags(&tags).map(|(letter, value)| tag_key(letter, value)));
-        hidden.execute([k])?;
+        let since = hidden.query_map([k], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+        if since.contains(&0) {
+            *hidden_of_kind.entry(kind).or_default() += 1;
+        }
         lost.execute([k])?;
         if SEARCHED.contains(&kind) {
             text.execute([k])?;
@@ -74,9 +79,14 @@ pub(super) fn remove(
     let mut gone = 0;
     for ((author, kind), n) in &pairs {
         let last = i64::from(!indexes.has_kind(*author, i64::from(*kind))?);
+        authors::settle_one(connection, *author)?;
         let events: i64 = of_author.query_row([*author, *n, last], |row| row.get(0))?;
         gone += i64::from(events == 0);
         of_kind.execute([i64::from(*kind), *n, last])?;
+    }
+    let mut unhide = connection.prepare_cached("update kind set hidden = hidden - ?2 where kind = ?1")?;
+    for (kind, n) in &hidden_of_kind {
+        unhide.execute([i64::from(*kind), *n])?;
     }
     let mut of_relay = connection.prepare_cached("update relay set events = events - ?2 where k = ?1")?;
     for (relay, n) in &relays {

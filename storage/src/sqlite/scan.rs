@@ -9,6 +9,7 @@ use std::sync::Arc;
 use nostr::{EventId, Filter};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
+use super::authors;
 use super::runs::{Dated, Indexes, Merge, Set, TagEntry};
 use crate::filter::tag_key;
 use crate::ledger::event_id;
@@ -112,7 +113,7 @@ fn newest_gathering(
     }
     let authors = match &filter.authors {
         Some(keys) => {
-            let mut find = connection.prepare_cached("select k, events from author where pubkey = ?1")?;
+            let mut find = connection.prepare_cached(authors::TOTAL)?;
             let found = keys
                 .iter()
                 .map(|key| find.query_row([key.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?))).optional());

@@ -14,6 +14,7 @@ use nostr::PublicKey;
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::{mpsc, oneshot};
 
+use super::authors::Authors;
 use super::connection::WriterConnection;
 use super::group::Group;
 use super::runs::{Merges, PACE, Runs};
@@ -85,6 +86,7 @@ impl Queue {
             options,
             authors: HashMap::new(),
             pairs: HashSet::new(),
+            totals: Authors::default(),
             vanished: None,
             runs,
             merges: Merges::default(),
@@ -140,6 +142,7 @@ pub(super) struct Writer {
     codec: Arc<Codec>,
     pub(super) options: Options,
     authors: HashMap<PublicKey, i64>,
+    totals: Authors,
     pairs: HashSet<(i64, u16)>,
     vanished: Option<HashMap<PublicKey, i64>>,
     pub(super) runs: Arc<Runs>,
@@ -245,6 +248,7 @@ impl Writer {
     fn forget(&mut self) {
         self.authors.clear();
         self.pairs.clear();
+        self.totals = Authors::default();
         self.vanished = None;
         self.merges = Merges::default();
     }
@@ -293,7 +297,7 @@ impl Writer {
         }
         let connection = tx.connection()?;
         group.write_text(connection)?;
-        group.write_totals(connection, &mut self.pairs)?;
+        group.write_totals(connection, &mut self.pairs, &mut self.totals)?;
         group.hide(connection, self)?;
         group.end(connection)?;
         let dictionary = self.train(connection, group.last_k)?;

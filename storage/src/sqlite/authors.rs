@@ -1,0 +1,169 @@
+//! The totals of authors. An author's row lies anywhere in its table, and each commit has events of thousands of authors: with a page
+//! written for each of them, an event of an archive with a million authors would cost 5 KB. So what is added waits in `recent_author`,
+//! which is small, and is added to the rows in their order, a portion with each commit.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{CachedStatement, Connection, Rows, params};
+
+/// Rows of `recent_author` that are kept: some 2 MB.
+const KEPT: i64 = 131_072;
+
+/// The number of the author with this key, and how many events of theirs there are.
+pub(super) const TOTAL: &str = "select k, events + coalesce((select r.events from recent_author r where r.author = author.k), 0) \
+                                from author where pubkey = ?1";
+
+/// What the writer remembers of `recent_author`.
+#[derive(Debug)]
+pub(super) struct Authors {
+    kept: i64,
+    /// How many rows there are, once they were counted.
+    rows: Option<i64>,
+    /// From which author on totals are added next.
+    next: i64,
+}
+
+impl Default for Authors {
+    fn default() -> Self {
+        Self { kept: KEPT, rows: None, next: 0 }
+    }
+}
+
+impl Authors {
+    /// Adds numbers of events and kinds to the totals of authors, by author; returns how many authors had no events. Rows of authors
+    /// numbered above `last` were added in the same transaction, and are written at once.
+    pub(super) fn add(
+        &mut self,
+        connection: &Connection,
+        totals: &BTreeMap<i64, (i64, i64)>,
+        last: i64,
+    ) -> rusqlite::Result<i64> {
+        let mut rows = match self.rows {
+            Some(rows) => rows,
+            None => connection.query_row("select count(*) from recent_author", [], |row| row.get(0))?,
+        };
+        let mut update = writing(connection)?;
+        let mut find = connection.prepare_cached(
+            "select events, (select r.events from recent_author r where r.author = author.k) from author where k = ?1",
+        )?;
+        let mut wait = connection.prepare_cached(
+            "insert into recent_author (author, events, kinds) values (?1, ?2, ?3) on conflict (author) do update \
+             set events = events + excluded.events, kinds = kinds + excluded.kinds",
+        )?;
+        let (mut appeared, mut waiting) = (0, 0);
+        for (author, (events, kinds)) in totals {
+            if *author > last {
+                update.execute(params![author, events, kinds])?;
+                appeared += 1;
+                continue;
+            }
+            let (there, recent): (i64, Option<i64>) = find.query_row([author], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            appeared += i64::from(there + recent.unwrap_or_default() == 0);
+            rows += i64::from(recent.is_none());
+            wait.execute(params![author, events, kinds])?;
+            waiting += 1;
+        }
+        if rows > self.kept {
+            // Twice as many as came: the table shrinks to what is kept.
+            rows -= self.settle(connection, 2 * waiting)?;
+        }
+        self.rows = Some(rows);
+        Ok(appeared)
+    }
+
+    /// Adds what waits for some of the authors to their rows, in the order of the table; returns of how many.
+    fn settle(&mut self, connection: &Connection, most: i64) -> rusqlite::Result<i64> {
+        let mut find = connection.prepare_cached(
+            "select author, events, kinds from recent_author where author >= ?1 order by author limit ?2",
+        )?;
+        let settled = settle(connection, find.query([self.next, most])?)?;
+        self.next = if settled.rows < most { 0 } else { settled.last + 1 };
+        Ok(settled.rows)
+    }
+}
+
+/// Adds what waits for one author to the author's row.
+pub(super) fn settle_one(connection: &Connection, author: i64) -> rusqlite::Result<()> {
+    let mut find = connection.prepare_cached("select author, events, kinds from recent_author where author = ?1")?;
+    settle(connection, find.query([author])?)?;
+    Ok(())
+}
+
+#[derive(Default)]
+struct Settled {
+    rows: i64,
+    last: i64,
+}
+
+fn settle(connection: &Connection, mut waiting: Rows<'_>) -> rusqlite::Result<Settled> {
+    let mut found = Vec::new();
+    while let Some(row) = waiting.next()? {
+        found.push((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+    }
+    let mut update = writing(connection)?;
+    let mut delete = connection.prepare_cached("delete from recent_author where author = ?1")?;
+    let mut settled = Settled::default();
+    for (author, events, kinds) in found {
+        update.execute(params![author, events, kinds])?;
+        delete.execute([author])?;
+        settled = Settled { rows: settled.rows + 1, last: author };
+    }
+    Ok(settled)
+}
+
+fn writing(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
+    connection.prepare_cached("update author set events = events + ?2, kinds = kinds + ?3 where k = ?1")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sqlite::MIGRATIONS;
+
+    proptest! {
+            #[test]
+            fn totals_are_the_same_wherever_they_wait(
+                commits in prop::collection::vec(prop::collection::btree_map(1..60_i64, (1..9_i64, 0..3_i64), 1..30), 1..20),
+                kept in 0..40_i64,
+                settled in 1..60_i64,
+            ) {
+                let connection = Connection::open_in_memory().expect("opened");
+                MIGRATIONS.iter().for_each(|migration| connection.execute_batch(migration).expect("migrated"));
+                let mut authors = Authors { kept, ..Authors::default() };
+                let mut truth = BTreeMap::<i64, (i64, i64)>::new();
+                let mut last = 0;
+                for (n, commit) in commits.iter().enumerate() {
+                    let highest = commit.keys().max().copied().unwrap_or_default();
+                    for author in last + 1..=highest {
+                        connection.execute("insert into author (pubkey) values (?1)", [author.to_be_bytes()]).expect("added");
+                    }
+                    let mut totals = commit.clone();
+                    // All that are added have events.
+                    (last + 1..=highest).for_each(|author| { totals.entry(author).or_insert((1, 1)); });
+                    let appeared = totals.keys().filter(|author| !truth.contains_key(author)).count();
+                    prop_assert_eq!(authors.add(&connection, &totals, last).expect("added"), appeared as i64);
+                    for (author, (events, kinds)) in totals {
+                        let sum = truth.entry(author).or_default();
+                        *sum = (sum.0 + events, sum.1 + kinds);
+                    }
+                    last = last.max(highest);
+                    let waiting: i64 = connection.query_row("select count(*) from recent_author", [], |row| row.get(0)).expect("counted");
+                    prop_assert_eq!(authors.rows, Some(waiting));
+    prop_assert!(waiting <= kept + 30, "{} wait", waiting);
+                    if settled <= last {
+                        settle_one(&connection, settled).expect("settled");
+                        authors.rows = None;
+                    }
+                    let mut shown = connection.prepare("select pubkey, events, kinds from pubkey_counts_total").expect("prepared");
+                    let shown = shown.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, (row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))));
+                    let shown: BTreeMap<i64, (i64, i64)> = shown.expect("asked").map(|row| {
+                        let (key, totals) = row.expect("a row");
+                        (i64::from_be_bytes(key.try_into().expect("eight bytes")), totals)
+                    }).collect();
+                    prop_assert_eq!(&shown, &truth);
+                }
+            }
+        }
+}
