@@ -11,12 +11,12 @@ use brotr::publish::{Publisher, Voice, deliver};
 use brotr::pulse::Pulse;
 use brotr_storage::{Network, RelayState};
 use brotr_tests::dns::Answer;
-use brotr_tests::{Dns, Script, ScriptedRelay};
+use brotr_tests::{Dns, Script, ScriptedRelay, Signal};
 use nostr::{Kind, TagKind};
 use serde_json::json;
 
 use super::faults::place_on;
-use super::program::soon;
+use super::program::{Place, soon};
 
 const RELAYS: u8 = 5;
 
@@ -150,4 +150,49 @@ async fn an_outage_of_ours_is_recorded_of_no_relay() {
         () = story => {}
     }
     voice.shutdown().await;
+}
+
+/// Sets how many files a process may have open.
+fn limit_files(id: u32, files: u64) {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    let id = i32::try_from(id).ok().and_then(Pid::from_raw).expect("an id");
+    let limit = Rlimit { current: Some(files), ..getrlimit(Resource::Nofile) };
+    prlimit(Some(id), Resource::Nofile, limit).expect("limited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lack_of_descriptors_is_recorded_of_no_relay() {
+    let mut relays = Vec::new();
+    for n in 1..=40 {
+        relays
+            .push(ScriptedRelay::start_at(Ipv4Addr::new(127, 0, 3, n), Script::honest(vec![])).await.expect("started"));
+    }
+    let place = Place::with(
+        "log: {level: debug}\nmonitor: {interval: 1s}\nsynchronizer: {enabled: false}\nfinder: {enabled: false}",
+    );
+    let list: Vec<&str> = relays.iter().map(|relay| relay.url.as_str()).collect();
+    let file = place.write("list.txt", &list.join("\n"));
+    place.run(&["relays", "add", &file.to_string_lossy()]).ok();
+    let daemon = place.daemon();
+    let checks = || {
+        let sql = "select coalesce(min(up), 1) as least, count(*) as n from relay_checks";
+        let ran = place.run(&["--json", "sql", sql]).ok().json();
+        (ran[0]["least"].as_i64(), ran[0]["n"].as_i64().expect("a number"))
+    };
+    soon(60, "checks of all", async || (checks().1 >= 80).then_some(())).await;
+    // A few connections can still be opened, so that relays which answer are witnesses against the others.
+    let files = format!("/proc/{}/fd", daemon.id());
+    let mut open = u64::MAX;
+    for _ in 0..50 {
+        open = open.min(std::fs::read_dir(&files).expect("listed").count() as u64);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    limit_files(daemon.id(), open + 6);
+    let unknown = || daemon.log().matches("up=\"unknown\"").count();
+    soon(60, "checks without a descriptor", async || (unknown() >= 40).then_some(())).await;
+    limit_files(daemon.id(), 1_024);
+    let before = checks().1;
+    soon(60, "more checks", async || (checks().1 >= before + 80).then_some(())).await;
+    assert_eq!(checks().0, Some(1), "no relay was down");
+    assert_eq!(daemon.end(Signal::TERM).0, Some(0));
 }

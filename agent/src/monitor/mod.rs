@@ -81,7 +81,7 @@ impl Monitor {
         let at = now();
         let mut health = check(&agent.dialer, &address, &self.plan).await;
         let interval = agent.config.monitor.interval.as_secs();
-        let mut wait = OURS_WAIT;
+        let mut wait = OURS_WAIT.min(interval);
         if let Some(at) = health.answered_at {
             agent.outage.answered(relay.network, address.host(), at);
         }
