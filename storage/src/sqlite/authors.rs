@@ -134,7 +134,7 @@ mod tests {
                 let mut authors = Authors { kept, ..Authors::default() };
                 let mut truth = BTreeMap::<i64, (i64, i64)>::new();
                 let mut last = 0;
-                for (n, commit) in commits.iter().enumerate() {
+                for commit in &commits {
                     let highest = commit.keys().max().copied().unwrap_or_default();
                     for author in last + 1..=highest {
                         connection.execute("insert into author (pubkey) values (?1)", [author.to_be_bytes()]).expect("added");
