@@ -32,7 +32,7 @@ const SERVICE: &str = "monitor";
 const PUBLISHED: &str = "published at";
 /// When every relay had been checked once.
 const WARM: &str = "warm since";
-/// Seconds until a relay is looked at again to whose network there was no way.
+/// Seconds until a relay is checked again that could not be tried for a reason of ours, unless the interval is shorter.
 const OURS_WAIT: i64 = 900;
 /// How often history is forgotten, and what is dark and not visited any more is withdrawn.
 const RETRY: std::time::Duration = std::time::Duration::from_secs(10);

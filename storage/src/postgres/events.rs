@@ -249,19 +249,21 @@ impl Events for PostgresArchive {
             && (Filter { kinds: None, ..filter.clone() }).is_empty()
         {
             let kinds: Vec<i32> = kinds.iter().map(|kind| i32::from(kind.as_u16())).collect();
-            let (sql, now) = match view {
-                View::All => ("select coalesce(sum(events), 0)::bigint from kind where kind = any($1) and $2 = 0", 0),
+            let query = match view {
+                View::All => {
+                    sqlx::query_scalar("select coalesce(sum(events), 0)::bigint from kind where kind = any($1)").bind(kinds)
+                }
                 // Less what is hidden for good, and what has been since a time that has come.
-                View::Client { now } => (
+                View::Client { now } => sqlx::query_scalar(AssertSqlSafe(format!(
                     "select coalesce((select sum(events - hidden) from kind where kind = any($1)), 0)::bigint - count(*) \
-                     from (select distinct event from hidden where since <> 0 and since <= $2) h \
-                     cross join lateral (select kind from event where k = h.event and id >= int8send(h.event) \
-                     and id <= int8send(h.event) || decode(repeat('ff', 24), 'hex') offset 0) e \
+                     from (select distinct event from hidden where since <> 0 and since <= $2) h cross join lateral {} e \
                      where e.kind = any($1) and not exists (select 1 from hidden p where p.event = h.event and p.since = 0)",
-                    now,
-                ),
+                    store::event_of("h.event")
+                )))
+                .bind(kinds)
+                .bind(now),
             };
-            let count = sqlx::query_scalar(sql).bind(kinds).bind(now).fetch_one(look.connection()).await;
+            let count = query.fetch_one(look.connection()).await;
             return Ok(u64::try_from(look.ended::<i64>(count).await?).unwrap_or_default());
         }
         // Where sightings are on other servers than their events, those of the relays are gathered first.
@@ -311,9 +313,9 @@ impl Events for PostgresArchive {
     async fn stored_after(&self, after: i64, limit: i64) -> Result<Vec<(i64, Event)>, StorageError> {
         self.options.profile.keeps_contents()?;
         let sql = format!(
-            "select {COLUMNS} from (select event.* from unnest($1::bigint[]) at (k) join event on event.k = at.k \
-             and event.id >= int8send(at.k) and event.id <= int8send(at.k) || decode(repeat('ff', 24), 'hex') offset 0) event \
-             join author on author.k = event.author"
+            "select {COLUMNS} from unnest($1::bigint[]) at (k) cross join lateral {} event \
+             join author on author.k = event.author",
+            store::event_of("at.k")
         );
         let mut after = after;
         loop {

@@ -23,6 +23,14 @@ pub(super) fn event_key(id: &EventId) -> i64 {
     i64::from_be_bytes(id.as_bytes()[..8].try_into().expect("an id has 32 bytes"))
 }
 
+/// The event with a number, as a subquery that reads the primary key: the number is the first 64 bits of the id.
+pub(super) fn event_of(k: &str) -> String {
+    format!(
+        "(select * from event where event.k = {k} and event.id >= int8send({k}) \
+         and event.id <= int8send({k}) || decode(repeat('ff', 24), 'hex') offset 0)"
+    )
+}
+
 pub(super) fn id_bytes<'a>(ids: impl IntoIterator<Item = &'a EventId>) -> Vec<&'a [u8]> {
     ids.into_iter().map(|id| id.as_bytes().as_slice()).collect()
 }
@@ -396,10 +404,9 @@ fn marking(rows: &str, spread: bool) -> String {
     if spread {
         return format!("insert into hidden (event, reason, since) {rows} on conflict do nothing");
     }
+    let event = event_of("m.event");
     format!(
-        "with mark as materialized (select m.event, m.reason, m.since, e.kind from ({rows}) m cross join lateral \
-             (select kind from event where k = m.event and id >= int8send(m.event) \
-              and id <= int8send(m.event) || decode(repeat('ff', 24), 'hex') offset 0) e), \
+        "with mark as materialized (select m.event, m.reason, m.since, e.kind from ({rows}) m cross join lateral {event} e), \
          added as (insert into hidden (event, reason, since) select event, reason, since from mark on conflict do nothing), \
          gone as (select distinct event, kind from mark where since = 0 \
                   and coalesce((select 1 from hidden h where h.event = mark.event and h.since = 0 limit 1), 0) <> 1) \

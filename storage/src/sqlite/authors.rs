@@ -123,47 +123,47 @@ mod tests {
     use crate::sqlite::MIGRATIONS;
 
     proptest! {
-            #[test]
-            fn totals_are_the_same_wherever_they_wait(
-                commits in prop::collection::vec(prop::collection::btree_map(1..60_i64, (1..9_i64, 0..3_i64), 1..30), 1..20),
-                kept in 0..40_i64,
-                settled in 1..60_i64,
-            ) {
-                let connection = Connection::open_in_memory().expect("opened");
-                MIGRATIONS.iter().for_each(|migration| connection.execute_batch(migration).expect("migrated"));
-                let mut authors = Authors { kept, ..Authors::default() };
-                let mut truth = BTreeMap::<i64, (i64, i64)>::new();
-                let mut last = 0;
-                for commit in &commits {
-                    let highest = commit.keys().max().copied().unwrap_or_default();
-                    for author in last + 1..=highest {
-                        connection.execute("insert into author (pubkey) values (?1)", [author.to_be_bytes()]).expect("added");
-                    }
-                    let mut totals = commit.clone();
-                    // All that are added have events.
-                    (last + 1..=highest).for_each(|author| { totals.entry(author).or_insert((1, 1)); });
-                    let appeared = totals.keys().filter(|author| !truth.contains_key(author)).count();
-                    prop_assert_eq!(authors.add(&connection, &totals, last).expect("added"), appeared as i64);
-                    for (author, (events, kinds)) in totals {
-                        let sum = truth.entry(author).or_default();
-                        *sum = (sum.0 + events, sum.1 + kinds);
-                    }
-                    last = last.max(highest);
-                    let waiting: i64 = connection.query_row("select count(*) from recent_author", [], |row| row.get(0)).expect("counted");
-                    prop_assert_eq!(authors.rows, Some(waiting));
-    prop_assert!(waiting <= kept + 30, "{} wait", waiting);
-                    if settled <= last {
-                        settle_one(&connection, settled).expect("settled");
-                        authors.rows = None;
-                    }
-                    let mut shown = connection.prepare("select pubkey, events, kinds from pubkey_counts_total").expect("prepared");
-                    let shown = shown.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, (row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))));
-                    let shown: BTreeMap<i64, (i64, i64)> = shown.expect("asked").map(|row| {
-                        let (key, totals) = row.expect("a row");
-                        (i64::from_be_bytes(key.try_into().expect("eight bytes")), totals)
-                    }).collect();
-                    prop_assert_eq!(&shown, &truth);
+        #[test]
+        fn totals_are_the_same_wherever_they_wait(
+            commits in prop::collection::vec(prop::collection::btree_map(1..60_i64, (1..9_i64, 0..3_i64), 1..30), 1..20),
+            kept in 0..40_i64,
+            settled in 1..60_i64,
+        ) {
+            let connection = Connection::open_in_memory().expect("opened");
+            MIGRATIONS.iter().for_each(|migration| connection.execute_batch(migration).expect("migrated"));
+            let mut authors = Authors { kept, ..Authors::default() };
+            let mut truth = BTreeMap::<i64, (i64, i64)>::new();
+            let mut last = 0;
+            for commit in &commits {
+                let highest = commit.keys().max().copied().unwrap_or_default();
+                for author in last + 1..=highest {
+                    connection.execute("insert into author (pubkey) values (?1)", [author.to_be_bytes()]).expect("added");
                 }
+                let mut totals = commit.clone();
+                // All that are added have events.
+                (last + 1..=highest).for_each(|author| { totals.entry(author).or_insert((1, 1)); });
+                let appeared = totals.keys().filter(|author| !truth.contains_key(author)).count();
+                prop_assert_eq!(authors.add(&connection, &totals, last).expect("added"), appeared as i64);
+                for (author, (events, kinds)) in totals {
+                    let sum = truth.entry(author).or_default();
+                    *sum = (sum.0 + events, sum.1 + kinds);
+                }
+                last = last.max(highest);
+                let waiting: i64 = connection.query_row("select count(*) from recent_author", [], |row| row.get(0)).expect("counted");
+                prop_assert_eq!(authors.rows, Some(waiting));
+                prop_assert!(waiting <= kept + 30, "{} wait", waiting);
+                if settled <= last {
+                    settle_one(&connection, settled).expect("settled");
+                    authors.rows = None;
+                }
+                let mut shown = connection.prepare("select pubkey, events, kinds from pubkey_counts_total").expect("prepared");
+                let shown = shown.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, (row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))));
+                let shown: BTreeMap<i64, (i64, i64)> = shown.expect("asked").map(|row| {
+                    let (key, totals) = row.expect("a row");
+                    (i64::from_be_bytes(key.try_into().expect("eight bytes")), totals)
+                }).collect();
+                prop_assert_eq!(&shown, &truth);
             }
         }
+    }
 }

@@ -49,7 +49,7 @@ pub(super) struct Group<'a> {
     /// Sightings that are new, less those that were taken back.
     sighted: i64,
     new_authors: i64,
-    /// The last author who was known before.
+    /// The highest number of an author before this commit.
     last_author: i64,
 }
 

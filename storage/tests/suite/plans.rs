@@ -59,9 +59,9 @@ fn scans(log: &str) -> Vec<(String, String, f64)> {
     found
 }
 
-/// A server that logs the plan of each statement.
-fn explaining() -> brotr_tests::Postgres {
-    brotr_tests::Postgres::start_with(&[
+/// A server that logs the plan of each statement, and the URL of a filled archive on it.
+async fn filled() -> (brotr_tests::Postgres, String) {
+    let server = brotr_tests::Postgres::start_with(&[
         "shared_preload_libraries=auto_explain",
         "auto_explain.log_min_duration=0",
         "auto_explain.log_analyze=on",
@@ -69,7 +69,11 @@ fn explaining() -> brotr_tests::Postgres {
         "auto_explain.log_format=json",
         "autovacuum=off",
     ])
-    .expect("PostgreSQL started")
+    .expect("PostgreSQL started");
+    let url = server.database("plans").expect("a database");
+    open(&url, Options::default()).await.expect("opened").close().await;
+    shell(&url, FILL);
+    (server, url)
 }
 
 /// What people ask of the views, and how many rows any scan or join may look at for it.
@@ -103,10 +107,7 @@ select 2, 2, 1600000000, 1700000000, array_agg(k) from (select k from event limi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn views_are_read_by_their_indexes() {
-    let server = explaining();
-    let url = server.database("views").expect("a database");
-    open(&url, Options::default()).await.expect("opened").close().await;
-    shell(&url, FILL);
+    let (server, url) = filled().await;
     shell(&url, CHECKED);
     shell(&url, "analyze");
     for (sql, most) in ASKED {
@@ -122,10 +123,7 @@ async fn views_are_read_by_their_indexes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn storing_reads_no_more_than_what_it_stores() {
-    let server = explaining();
-    let url = server.database("plans").expect("a database");
-    open(&url, Options::default()).await.expect("opened").close().await;
-    shell(&url, FILL);
+    let (server, url) = filled().await;
     for analyzed in [false, true] {
         if analyzed {
             shell(&url, "analyze");
@@ -190,10 +188,7 @@ async fn store_page(archive: &Arc<dyn Archive>, n: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_are_answered_by_their_indexes() {
-    let server = explaining();
-    let url = server.database("clients").expect("a database");
-    open(&url, Options::default()).await.expect("opened").close().await;
-    shell(&url, FILL);
+    let (server, url) = filled().await;
     for analyzed in [false, true] {
         if analyzed {
             shell(&url, "analyze");

@@ -66,8 +66,12 @@ fn known(n: i64) -> Verified {
 pub(super) async fn questions_of_researchers_are_answered(archive: Arc<dyn Archive>, url: String) {
     fill(&archive).await;
     let backend = if url.starts_with("sqlite:") { "sqlite" } else { "postgres" };
-    let asked = questions(backend);
+    let mut asked = questions(backend);
     assert!(asked.len() >= 11, "{}", asked.len());
+    // Where the archive is distributed, sightings are not joined with what is known of their events.
+    if backend == "postgres" && shell(&url, "select to_regclass('pair') is not null") == "t" {
+        asked.retain(|sql| !["a.created_at", "pubkey", "events_tagged"].iter().any(|part| sql.contains(part)));
+    }
     for sql in &asked {
         let sql = sql.replace("wss://relay.example/", &relay(0));
         assert!(!sql_rows(&archive, &sql).await.is_empty(), "{sql}");
@@ -106,7 +110,8 @@ pub(super) async fn questions_of_researchers_are_answered(archive: Arc<dyn Archi
     assert_eq!(rows(tags).await, ["0|t|nostr|3", "1|e|null|3"]);
     assert_eq!(rows("select since, seen_at from agents").await, ["5|9"]);
     // The third question, in full: of three events one is on one relay only.
-    assert_eq!(rows(asked[2]).await[0].split('|').take(2).collect::<Vec<_>>(), ["3", "1"]);
+    let alone = asked.iter().find(|sql| sql.contains("on_one_relay")).expect("asked");
+    assert_eq!(rows(alone).await[0].split('|').take(2).collect::<Vec<_>>(), ["3", "1"]);
     // What needs no function of the program's works in everybody's shell.
     for sql in asked
         .iter()
