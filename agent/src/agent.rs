@@ -11,8 +11,9 @@ use tokio::sync::Notify;
 pub use crate::clock::now;
 use crate::config::Config;
 use crate::ingest::Ingest;
-use crate::net::{Address, Dialer, Guard};
+use crate::net::Dialer;
 use crate::outage::Outage;
+use brotr_core::{Guard, RelayUrl};
 
 /// A relay that is down is checked at least once in this many seconds.
 pub const LONGEST_WAIT: i64 = 7 * 86_400;
@@ -109,13 +110,13 @@ impl Agent {
 
     /// The relays that we publish to: those of the list that are addresses.
     #[must_use]
-    pub fn own_relays(&self) -> Vec<Address> {
+    pub fn own_relays(&self) -> Vec<RelayUrl> {
         addresses(&self.config.identity.relays, self.dialer.guard())
     }
 
     /// The relays on which jobs are sought: `dvm.relays`, else our own.
     #[must_use]
-    pub fn job_relays(&self) -> Vec<Address> {
+    pub fn job_relays(&self) -> Vec<RelayUrl> {
         let relays = addresses(&self.config.dvm.relays, self.dialer.guard());
         if relays.is_empty() { self.own_relays() } else { relays }
     }
@@ -137,7 +138,7 @@ pub fn dialer(config: &Config, signer: &Signer) -> Result<Arc<Dialer>> {
     let tor = config.uses_tor().then(|| config.data_dir.join("tor"));
     let guard = Guard::new(config.network.allow.clone());
     let own = config.identity.relays.iter().chain(&config.dvm.relays);
-    let own = own.filter_map(|text| Some(Address::parse(text, &guard).ok()?.as_str().to_owned())).collect();
+    let own = own.filter_map(|text| Some(RelayUrl::parse(text, &guard).ok()?.as_str().to_owned())).collect();
     Ok(Arc::new(Dialer::new(&config.network, &contact, tor.as_deref(), own)?))
 }
 
@@ -155,9 +156,9 @@ pub fn load_key(config: &Config) -> Result<Option<Signer>> {
     Ok(brotr_keys::load(&source)?)
 }
 
-fn addresses(list: &[String], guard: &Guard) -> Vec<Address> {
+fn addresses(list: &[String], guard: &Guard) -> Vec<RelayUrl> {
     list.iter()
-        .filter_map(|text| match Address::parse(text, guard) {
+        .filter_map(|text| match RelayUrl::parse(text, guard) {
             Ok(address) => Some(address),
             Err(error) => {
                 tracing::warn!(relay = text, %error, "left out a configured relay");

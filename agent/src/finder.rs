@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use anyhow::{Context, Result};
-use brotr_storage::{Event, Lease, RelayQuery};
+use brotr_core::{Event, Guard, RelayUrl};
+use brotr_storage::{Lease, RelayQuery};
 use nostr::PublicKey;
 use nostr::nips::nip19::{FromBech32, Nip19};
 use serde::Serialize;
@@ -12,7 +13,7 @@ use crate::agent::{Agent, now};
 use crate::config::{Profile, Source};
 use crate::happening::Happening;
 use crate::initializer::{self, Sorted};
-use crate::net::{Address, Guard, http};
+use crate::net::http;
 
 const SERVICE: &str = "finder";
 /// A source is at most so large.
@@ -139,7 +140,7 @@ async fn events(agent: &Agent) -> Result<Found> {
     let mut found = Found { source: "events".into(), ..Found::default() };
     let cursor = agent.archive.state(SERVICE, "cursor", "events").await?;
     let mut after = cursor.and_then(|k| k.parse().ok()).unwrap_or(0);
-    let mut authors = HashMap::<PublicKey, HashSet<Address>>::new();
+    let mut authors = HashMap::<PublicKey, HashSet<RelayUrl>>::new();
     loop {
         let page = agent.archive.stored_after(after, PAGE).await?;
         let Some((last, _)) = page.last() else { break };
@@ -171,9 +172,9 @@ async fn events(agent: &Agent) -> Result<Found> {
 
 /// Puts in place of addresses that lead to the same relay the one of its root: a host that answers on any path has as many
 /// addresses as people make up.
-async fn fold(agent: &Agent, named: BTreeSet<Address>) -> Result<BTreeSet<Address>> {
+async fn fold(agent: &Agent, named: BTreeSet<RelayUrl>) -> Result<BTreeSet<RelayUrl>> {
     let mut folded = BTreeSet::new();
-    let mut paths = HashMap::<Address, usize>::new();
+    let mut paths = HashMap::<RelayUrl, usize>::new();
     for address in named {
         let Some(root) = address.root(agent.dialer.guard()) else {
             folded.insert(address);
@@ -208,7 +209,7 @@ async fn fold(agent: &Agent, named: BTreeSet<Address>) -> Result<BTreeSet<Addres
 /// The relays that an event names: in any value of its tags (`r`, `relay`, `d` of 30166, hints in `e`, `p`, `a`), in
 /// the content of kind 2, among the keys of kind 3's content, and in the references (NIP-19) of any content.
 #[must_use]
-pub fn named_in(event: &Event, guard: &Guard) -> Vec<Address> {
+pub fn named_in(event: &Event, guard: &Guard) -> Vec<RelayUrl> {
     let mut texts: Vec<String> = event.tags.iter().flat_map(|tag| tag.iter().skip(1)).cloned().collect();
     match event.kind {
         2 => texts.push(event.content.clone()),
@@ -224,8 +225,8 @@ pub fn named_in(event: &Event, guard: &Guard) -> Vec<Address> {
         let head: String = text.trim_start().chars().take(6).collect();
         head.eq_ignore_ascii_case("wss://") || head.to_ascii_lowercase().starts_with("ws://")
     };
-    let mut named: Vec<Address> =
-        texts.iter().filter(looks_so).take(MAX_IN_EVENT).filter_map(|text| Address::parse(text, guard).ok()).collect();
+    let mut named: Vec<RelayUrl> =
+        texts.iter().filter(looks_so).take(MAX_IN_EVENT).filter_map(|text| RelayUrl::parse(text, guard).ok()).collect();
     named.sort_unstable();
     named.dedup();
     named

@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use brotr_storage::{Archive, BadEvent, Event, Identified, RawEvent, StorageError, Verified};
+use brotr_core::{Event, Identified, InvalidEvent, RawEvent, Verified};
+use brotr_storage::{Archive, StorageError};
 use lru::LruCache;
 use nostr::EventId;
 use tokio::sync::Semaphore;
@@ -38,7 +39,7 @@ pub struct Checked {
     /// In the archive already, with what they say of their time.
     pub known: Vec<(EventId, i64)>,
     /// Not what was signed, in order of their places in the list.
-    pub bad: Vec<(usize, BadEvent)>,
+    pub bad: Vec<(usize, InvalidEvent)>,
 }
 
 impl Checked {
@@ -58,7 +59,7 @@ impl Checked {
 enum Found {
     New(Identified),
     Known(EventId, i64),
-    Bad(BadEvent),
+    Bad(InvalidEvent),
 }
 
 impl Found {
@@ -118,7 +119,7 @@ impl Ingest {
             checked.known.extend(chunk.known);
             checked.bad.extend(chunk.bad.into_iter().map(|(place, error)| (n * size + place, error)));
         }
-        if checked.bad.iter().any(|(_, error)| *error == BadEvent::Signature) {
+        if checked.bad.iter().any(|(_, error)| *error == InvalidEvent::Signature) {
             self.suspects().put(source.to_owned(), Instant::now());
         }
         Ok(checked)
@@ -199,8 +200,8 @@ mod tests {
         forged.iter().for_each(|at| forge(&mut list[*at]));
         altered.iter().for_each(|at| list[*at].content.push('!'));
         let checked = ingest.check("a", raw(&list)).await.expect("checked");
-        let mut wanted: Vec<_> = forged.map(|at| (at, BadEvent::Signature)).to_vec();
-        wanted.extend(altered.map(|at| (at, BadEvent::Id)));
+        let mut wanted: Vec<_> = forged.map(|at| (at, InvalidEvent::Signature)).to_vec();
+        wanted.extend(altered.map(|at| (at, InvalidEvent::Id)));
         wanted.sort_unstable_by_key(|(at, _)| *at);
         assert_eq!(checked.bad, wanted);
         assert_eq!(checked.known_ids(), list[700..900].iter().map(|event| event.id).collect::<Vec<_>>());
@@ -217,16 +218,16 @@ mod tests {
         let honest = raw(&list);
         forge(&mut list[40]);
         let checked = ingest.check("forger", raw(&list)).await.expect("checked");
-        assert_eq!(checked.bad, [(40, BadEvent::Signature)]);
+        assert_eq!(checked.bad, [(40, InvalidEvent::Signature)]);
         // What does not hash to its id is refused before signatures are verified, and costs nothing.
         list[40].content.push('!');
-        assert_eq!(ingest.check("clumsy", raw(&list)).await.expect("checked").bad, [(40, BadEvent::Id)]);
+        assert_eq!(ingest.check("clumsy", raw(&list)).await.expect("checked").bad, [(40, InvalidEvent::Id)]);
         assert!(ingest.check("honest", honest).await.expect("checked").bad.is_empty());
         assert_eq!(["forger", "clumsy", "honest"].map(|source| ingest.is_suspect(source)), [true, false, false]);
         // One by one, the verdicts are the same.
         list[40] = events(1).remove(0);
         forge(&mut list[40]);
         let checked = ingest.check("forger", raw(&list)).await.expect("checked");
-        assert_eq!((checked.bad, checked.new.len()), (vec![(40, BadEvent::Signature)], 99));
+        assert_eq!((checked.bad, checked.new.len()), (vec![(40, InvalidEvent::Signature)], 99));
     }
 }

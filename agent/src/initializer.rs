@@ -4,12 +4,13 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use brotr_core::{Guard, RelayUrl, RelayUrlError};
 use brotr_storage::Archive;
 use serde::Serialize;
 
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
-use crate::net::{Address, BadAddress, Guard, http};
+use crate::net::http;
 
 /// Well-known public relays, to start from when nothing else is given.
 const BUILTIN: &str = include_str!("bootstrap-relays.txt");
@@ -19,7 +20,7 @@ const MAX_LIST: usize = 16 << 20;
 const BATCH: usize = 1_000;
 
 /// The built-in relays.
-pub fn builtin() -> Vec<Address> {
+pub fn builtin() -> Vec<RelayUrl> {
     sort(BUILTIN, &Guard::default()).addresses
 }
 
@@ -27,7 +28,7 @@ pub fn builtin() -> Vec<Address> {
 #[derive(Debug, Default)]
 pub struct Sorted {
     /// Addresses, in canonical spelling.
-    pub addresses: Vec<Address>,
+    pub addresses: Vec<RelayUrl>,
     /// Well formed, but not public.
     pub refused: Vec<Refused>,
     /// No addresses.
@@ -62,10 +63,10 @@ pub fn sort(text: &str, guard: &Guard) -> Sorted {
     let mut sorted = Sorted::default();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let refused = |reason: String| Refused { input: line.chars().take(200).collect(), reason };
-        match Address::parse(line, guard) {
+        match RelayUrl::parse(line, guard) {
             Ok(address) => sorted.addresses.push(address),
-            Err(BadAddress::Refused(reason)) => sorted.refused.push(refused(reason)),
-            Err(BadAddress::Malformed(reason)) => sorted.malformed.push(refused(reason)),
+            Err(RelayUrlError::Refused(reason)) => sorted.refused.push(refused(reason)),
+            Err(RelayUrlError::Malformed(reason)) => sorted.malformed.push(refused(reason)),
         }
     }
     sorted
@@ -142,7 +143,7 @@ mod tests {
         let sorted = sort(BUILTIN, &Guard::default());
         assert!(sorted.refused.is_empty() && sorted.malformed.is_empty(), "{sorted:?}");
         let lines: Vec<_> = BUILTIN.lines().filter(|line| line.starts_with("wss://")).collect();
-        let canonical: Vec<_> = sorted.addresses.iter().map(Address::as_str).collect();
+        let canonical: Vec<_> = sorted.addresses.iter().map(RelayUrl::as_str).collect();
         assert_eq!(lines, canonical);
         let mut distinct = canonical.clone();
         distinct.sort_unstable();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use brotr_storage::Network;
+use brotr_core::Network;
 use tokio::sync::watch;
 
 /// Other hosts that must fail to answer before an outage is assumed. Where fewer are known there is no evidence, and what a check

@@ -92,7 +92,8 @@ pub fn floor(config: &Retention, now: i64) -> i64 {
 mod tests {
     use std::sync::Arc;
 
-    use brotr_storage::{Batch, Event, Options, View};
+    use brotr_core::Event;
+    use brotr_storage::{Batch, Options, View};
     use nostr::{EventBuilder, Keys};
 
     use super::*;

@@ -9,12 +9,13 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use brotr_core::RelayUrl;
 use brotr_storage::{Relay, StorageError, Task};
 use tokio::task::{Id, JoinSet};
 
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
-use crate::net::{Address, Purpose};
+use crate::net::Purpose;
 use crate::pulse::Pulse;
 
 /// How often to claim relays while there is room for more.
@@ -131,7 +132,7 @@ impl Rounds<'_> {
     }
 
     fn claimed(&self, relay: Relay) -> Claimed {
-        let address = Address::parse(&relay.url, self.agent.dialer.guard());
+        let address = RelayUrl::parse(&relay.url, self.agent.dialer.guard());
         let host = address.map_or_else(|_| relay.url.clone(), |address| address.host().to_owned());
         Claimed { relay, host, at: Instant::now() }
     }

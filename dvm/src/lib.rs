@@ -14,8 +14,9 @@ mod seal;
 use std::fmt;
 use std::sync::Arc;
 
+use brotr_core::Event as Archived;
 use brotr_keys::Signer;
-use brotr_storage::{Archive, Bill, Event as Archived, Invoice, Job, JobStatus, Payment, StorageError, View, within};
+use brotr_storage::{Archive, Bill, Invoice, Job, JobStatus, Payment, StorageError, View, within};
 use nostr::{Event, EventId, Filter, JsonUtil, Kind, PublicKey, SignerError};
 
 pub use admission::PING;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use brotr_core::{Event, Network};
 use brotr_dvm::{Acceptance, Answer, Dvm, Limits, Outcome, Terms, job_kinds};
 use brotr_keys::Signer;
-use brotr_storage::{Archive, Batch, Event, JobStatus, Network, Options};
+use brotr_storage::{Archive, Batch, JobStatus, Options};
 use nostr::{EventBuilder, JsonUtil, Kind, NostrSigner, Tag, TagKind, Timestamp};
 use serde_json::{Value, json};
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use brotr_core::Event;
 use brotr_dvm::{Acceptance, Dvm, Outcome, Terms};
 use brotr_keys::Signer;
-use brotr_storage::{Batch, Event, JobStatus, Options};
+use brotr_storage::{Batch, JobStatus, Options};
 use nostr::{EventBuilder, Kind, Tag, Timestamp};
 use serde_json::Value;
 

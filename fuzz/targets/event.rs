@@ -1,6 +1,6 @@
 //! An event that is taken says what the text says, and is written as it was read.
 #![no_main]
-use brotr_storage::{Event, RawEvent};
+use brotr_core::{Event, RawEvent};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let raw = RawEvent::from_json(text);

@@ -2,8 +2,8 @@
 #![no_main]
 use std::sync::LazyLock;
 
-use brotr_storage::{Event, matches, parse_filter};
 use nostr::{EventBuilder, Keys, Tag};
+use brotr_core::{Event, matches, parse_filter};
 
 static SOME: LazyLock<Event> = LazyLock::new(|| {
     let tag = Tag::parse(["t", "nostr"]).expect("a tag");

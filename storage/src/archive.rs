@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use async_trait::async_trait;
+use brotr_core::{Event, Network};
 use nostr::{EventId, Filter, PublicKey};
 
 use crate::backup::Counts;
 use crate::rows::{
-    Aftermath, Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Lane, Lease, Network,
-    Outgoing, Overview, Progress, Relay, RelayQuery, Stats, Stored, Task, Visit,
+    Aftermath, Batch, CheckRecord, CoverageReport, Cursor, Deliveries, Delivery, Document, Lane, Lease, Outgoing,
+    Overview, Progress, Relay, RelayQuery, Stats, Stored, Task, Visit,
 };
-use crate::{Event, Jobs, StorageError, View};
+use crate::{Jobs, StorageError, View};
 
 type Result<T> = std::result::Result<T, StorageError>;
 

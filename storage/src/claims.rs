@@ -11,9 +11,11 @@
 
 use std::collections::BTreeMap;
 
+use brotr_core::{Covered, Gap, Interval, IntervalSet};
+
 use crate::database::{Row, Transaction, args};
-use crate::rows::{CoverageReport, Covered, Gap};
-use crate::{Batch, Interval, IntervalSet, StorageError};
+use crate::rows::CoverageReport;
+use crate::{Batch, StorageError};
 
 type Result<T> = std::result::Result<T, StorageError>;
 

@@ -111,6 +111,9 @@ pub enum StorageError {
         /// What was found.
         detail: String,
     },
+    /// A stored word has no meaning.
+    #[error("the database holds an {0}")]
+    Word(#[from] brotr_core::UnknownWord),
     /// An event was packed with a dictionary that another process has added since this one opened the archive.
     #[error("an event needs compression dictionary {0}, which was not there when the archive was opened: try again")]
     UnknownDictionary(usize),

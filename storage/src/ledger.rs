@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use brotr_core::{Network, RelayState};
 use data_encoding::HEXLOWER;
 use nostr::{EventId, PublicKey};
 use sha2::{Digest, Sha256};
@@ -10,8 +11,8 @@ use sha2::{Digest, Sha256};
 use crate::archive::Ledger;
 use crate::database::{Database, Row, Transaction, Value, args};
 use crate::rows::{
-    Aftermath, CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Lane, Lease, Network,
-    Outgoing, Overview, Progress, Relay, RelayQuery, RelayState, Task, Visit,
+    Aftermath, CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Lane, Lease, Outgoing,
+    Overview, Progress, Relay, RelayQuery, Task, Visit,
 };
 use crate::select::Dialect;
 use crate::{StorageError, claims, future};

@@ -32,7 +32,7 @@ impl NostrDatabase for NostrArchive {
     fn save_event<'a>(&'a self, event: &'a Event) -> BoxedFuture<'a, Result<SaveEventStatus, DatabaseError>> {
         Box::pin(async move {
             // The trait says that events come verified; the archive takes nobody's word for it.
-            let Ok(verified) = crate::Event::from(event).verify() else {
+            let Ok(verified) = brotr_core::Event::from(event).verify() else {
                 return Ok(SaveEventStatus::Rejected(RejectedReason::Other));
             };
             if event.kind.is_ephemeral() {

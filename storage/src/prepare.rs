@@ -1,11 +1,12 @@
 //! What can be done to a batch before it meets the database, on any core.
 
+use brotr_core::{Event, Network, Verified, indexed_tags};
+
 use crate::archive::Options;
-use crate::filter::{indexed, tag_key};
-use crate::rows::{Batch, Network};
+use crate::rows::Batch;
 use crate::search::searchable;
+use crate::tag_key::tag_key;
 use crate::view::Marks;
-use crate::{Event, Verified};
 
 /// A new event, ready to be written.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(crate) struct Prepared {
 impl Prepared {
     pub(crate) fn new(verified: Verified, options: Options, payload: impl Fn(&Event) -> Vec<u8>) -> Self {
         let event = verified.into_event();
-        let mut tags: Vec<i64> = indexed(&event.tags).map(|(letter, value)| tag_key(letter, value)).collect();
+        let mut tags: Vec<i64> = indexed_tags(&event.tags).map(|(letter, value)| tag_key(letter, value)).collect();
         tags.sort_unstable();
         tags.dedup();
         let marks = Marks::of(&event);
@@ -54,5 +55,5 @@ impl PreparedBatch {
 
 /// The tags that are left of an event in an archive that keeps no contents: name and value of the indexed ones.
 pub(crate) fn tagvalues(event: &Event) -> Vec<Vec<String>> {
-    indexed(&event.tags).map(|(letter, value)| vec![letter.to_string(), value.to_owned()]).collect()
+    indexed_tags(&event.tags).map(|(letter, value)| vec![letter.to_string(), value.to_owned()]).collect()
 }

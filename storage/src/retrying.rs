@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use async_trait::async_trait;
+use brotr_core::{Event, Network};
 use nostr::{EventId, Filter, PublicKey};
 
 use crate::archive::{Archive, Events, Ledger, SqlRow};
 use crate::backup::Counts;
 use crate::patience::{Repeat, retry};
 use crate::rows::*;
-use crate::{Event, Jobs, StorageError, View};
+use crate::{Jobs, StorageError, View};
 
 type Result<T> = std::result::Result<T, StorageError>;
 

@@ -1,112 +1,8 @@
 //! What the archive takes and gives, as values. Times are unix seconds, durations milliseconds.
 
-use std::fmt;
-use std::str::FromStr;
-
+use brotr_core::{Covered, Gap, Interval, Network, RelayState, Verified, words};
 use nostr::{EventId, PublicKey};
 use serde::Serialize;
-
-use crate::{Interval, StorageError, Verified};
-
-/// Declares an enum whose variants are stored and shown as fixed words.
-macro_rules! words {
-    ($(#[$meta:meta])* $name:ident, $noun:literal { $($(#[$vmeta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-        pub enum $name { $($(#[$vmeta])* #[serde(rename = $word)] $variant),+ }
-
-        impl $name {
-            /// Every value.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The word it is stored and shown as.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(self.as_str()) }
-        }
-
-        impl FromStr for $name {
-            type Err = StorageError;
-            fn from_str(word: &str) -> Result<Self, StorageError> {
-                match word {
-                    $($word => Ok(Self::$variant),)+
-                    other => Err(StorageError::Damaged { what: $noun, detail: other.to_owned() }),
-                }
-            }
-        }
-    };
-}
-
-words! {
-    /// How a relay is reached.
-    Network, "network" {
-        /// The public internet.
-        Clearnet = "clearnet",
-        /// A `.onion` service.
-        Tor = "tor",
-        /// An `.i2p` service.
-        I2p = "i2p",
-        /// A `.loki` service.
-        Loki = "loki",
-    }
-}
-
-words! {
-    /// What the last check found.
-    RelayState, "relay state" {
-        /// Not checked yet.
-        New = "new",
-        /// It answered as a relay does.
-        Up = "up",
-        /// It did not.
-        Down = "down",
-        /// It is the relay at the root of its host, under another path.
-        Alias = "alias",
-    }
-}
-
-words! {
-    /// How a span of time was proven complete.
-    Method, "coverage method" {
-        /// Pages of a REQ, each ended by EOSE.
-        Paged = "paged",
-        /// A comparison of ids (NIP-77) that came to its end.
-        Negentropy = "negentropy",
-    }
-}
-
-words! {
-    /// Why a span of time could not be proven complete.
-    GapReason, "gap reason" {
-        /// The relay went silent.
-        Timeout = "timeout",
-        /// The relay ended the subscription with CLOSED.
-        Closed = "closed",
-        /// The relay said NOTICE and nothing more.
-        Notice = "notice",
-        /// The connection ended.
-        Disconnect = "disconnect",
-        /// One second holds as many events as the relay gives at a time.
-        DenseSecond = "dense second",
-        /// The relay sent more than was asked for and was cut off.
-        Overflow = "overflow",
-        /// The relay sent events that the filter or the window excludes.
-        FilterIgnored = "filter ignored",
-        /// The events did not come newest first, so a page proves nothing about its span.
-        Disorder = "disorder",
-        /// Events came after EOSE.
-        LateEvents = "events after EOSE",
-        /// A page held nothing that could be verified.
-        InvalidEvents = "invalid events",
-        /// The relay named events (NIP-77) and did not give them when asked.
-        NotGiven = "not given",
-    }
-}
 
 words! {
     /// What a document describes.
@@ -309,30 +205,6 @@ pub struct Document {
     pub data: String,
     /// Round trips measured with it: open, read, write.
     pub rtt_ms: [Option<i64>; 3],
-}
-
-/// A claim that everything a relay held between two seconds, and the filter asks for, is in the archive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Covered {
-    /// The span.
-    pub interval: Interval,
-    /// How it was proven.
-    pub method: Method,
-    /// When; of a span that grew, when its last part was.
-    pub proven_at: i64,
-}
-
-/// A span that could not be proven complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gap {
-    /// The span.
-    pub interval: Interval,
-    /// Why.
-    pub reason: GapReason,
-    /// How many events were seen in it, where that says something.
-    pub count: Option<i64>,
-    /// When it was tried.
-    pub tried_at: i64,
 }
 
 /// Coverage and gaps of one relay under one filter.

@@ -2,10 +2,9 @@
 //!
 //! The databases would split and fold text in their own ways. Here it is split once, and they are given the terms.
 
+use brotr_core::Event;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
-
-use crate::Event;
 
 /// The kinds whose text can be searched.
 pub(crate) const SEARCHED: [u16; 3] = [0, 1, 30_023];

@@ -3,8 +3,8 @@
 use nostr::Filter;
 
 use crate::database::Value;
-use crate::filter::tag_key;
 use crate::search::search_terms;
+use crate::tag_key::tag_key;
 use crate::{Cursor, View};
 
 /// Returns a query for FTS5 that asks for all of these terms. A term has no quotes.

@@ -5,10 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use brotr_core::Event;
 use nostr::{EventId, PublicKey};
 use sha2::{Digest, Sha256};
-
-use crate::Event;
 
 /// Which events a query is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

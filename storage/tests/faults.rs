@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use brotr_core::*;
 use brotr_storage::*;
 use brotr_tests::lifelike::{Dice, authors, lifelike};
 use exact::exact;

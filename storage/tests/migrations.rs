@@ -4,7 +4,8 @@
 
 use std::process::{Command, Stdio};
 
-use brotr_storage::{Event, Options, View, open, open_to_read};
+use brotr_core::Event;
+use brotr_storage::{Options, View, open, open_to_read};
 use nostr::Filter;
 
 const EVENTS: &str = include_str!("older/events.jsonl");

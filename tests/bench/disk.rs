@@ -10,7 +10,8 @@
 
 use std::sync::Arc;
 
-use brotr_storage::{Archive, Batch, Event, Network, Options, Profile, Verified};
+use brotr_core::{Event, Network, Verified};
+use brotr_storage::{Archive, Batch, Options, Profile};
 use brotr_tests::lifelike::{Dice, authors, lifelike};
 
 const RELAYS: usize = 40;

@@ -20,7 +20,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use brotr_storage::{Archive, Batch, Event, Identified, Network, Options, Verified, open};
+use brotr_core::{Event, Identified, Network, Verified};
+use brotr_storage::{Archive, Batch, Options, open};
 use brotr_tests::lifelike::{Dice, authors, lifelike};
 use futures::StreamExt;
 

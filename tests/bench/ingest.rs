@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use brotr::ingest::Ingest;
-use brotr_storage::{Archive, Batch, Network, Options, RawEvent};
+use brotr_core::{Network, RawEvent};
+use brotr_storage::{Archive, Batch, Options};
 use brotr_tests::lifelike::{authors, lifelike};
 use futures::StreamExt;
 use nostr::JsonUtil;

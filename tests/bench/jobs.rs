@@ -10,7 +10,8 @@
 
 use std::time::{Duration, Instant};
 
-use brotr_storage::{Batch, Event, Network, Options};
+use brotr_core::{Event, Network};
+use brotr_storage::{Batch, Options};
 use brotr_tests::lifelike::{authors, lifelike};
 use futures::{SinkExt, StreamExt};
 use nostr::{EventBuilder, Keys, Kind, Tag, TagKind};

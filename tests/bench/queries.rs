@@ -10,7 +10,8 @@
 
 mod filters;
 
-use brotr_storage::{Batch, Event, Identified, Network, Options};
+use brotr_core::{Event, Identified, Network};
+use brotr_storage::{Batch, Options};
 use brotr_tests::lifelike::{authors, lifelike};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use brotr::agent::Agent;
 use brotr::config::{Check, Config};
 use brotr::monitor::{Plan, WriteTest, check};
-use brotr::net::{Address, Purpose, info};
+use brotr::net::{Purpose, info};
 use brotr::synchronizer::{self, Pass};
-use brotr_storage::{CoverageReport, GapReason, RelayQuery, View};
+use brotr_core::{GapReason, RelayUrl};
+use brotr_storage::{CoverageReport, RelayQuery, View};
 use brotr_tests::{Fault, Script, ScriptedRelay, events};
 use futures::StreamExt;
 use nostr::Filter;
@@ -39,8 +40,8 @@ pub(crate) async fn place_on(network: &str, more: &str) -> Place {
 }
 
 impl Place {
-    pub(crate) fn address(&self, relay: &ScriptedRelay) -> Address {
-        Address::parse(&relay.url, self.agent.dialer.guard()).expect("allowed")
+    pub(crate) fn address(&self, relay: &ScriptedRelay) -> RelayUrl {
+        RelayUrl::parse(&relay.url, self.agent.dialer.guard()).expect("allowed")
     }
 
     pub(crate) async fn pass(&self, relay: &ScriptedRelay) -> (Pass, Duration) {
@@ -296,7 +297,7 @@ async fn a_name_that_resolves_to_a_private_address_is_not_dialed() {
     let text = "version: 1\nnetwork: {allow: [10.0.0.0/8]}\n";
     let config = Config::parse(text, "test", std::iter::empty()).expect("right");
     let dialer = brotr::agent::dialer(&config, &place.agent.signer).expect("a dialer");
-    let address = Address::parse(&format!("ws://localhost:{port}"), dialer.guard()).expect("resolved later");
+    let address = RelayUrl::parse(&format!("ws://localhost:{port}"), dialer.guard()).expect("resolved later");
     let error = dialer.dial(&address, Purpose::Visit).await.err().expect("refused").to_string();
     assert!(error.contains("resolves to") && error.contains("private address"), "{error}");
     let error =

@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use brotr::net::http::{self, HttpError};
-use brotr::net::{Address, BadAddress, DialError, Purpose, Trace, info};
+use brotr::net::{DialError, Purpose, Trace, info};
+use brotr_core::{RelayUrl, RelayUrlError};
 use brotr_tests::dns::{Answer, TTL};
 use brotr_tests::{Dns, Script, ScriptedRelay};
 use serde_json::json;
@@ -59,7 +60,7 @@ async fn what_a_name_stands_for_is_checked_once_and_connected_to() {
     let dns = Dns::start(zone).await.expect("started");
     let place = guarded(&dns).await;
     let dialer = &place.agent.dialer;
-    let address = |host: &str| Address::parse(&format!("ws://{host}:{port}"), dialer.guard()).expect("an address");
+    let address = |host: &str| RelayUrl::parse(&format!("ws://{host}:{port}"), dialer.guard()).expect("an address");
     let mut trace = Trace::default();
     drop(dialer.dial_traced(&address("alias.example"), Purpose::Visit, &mut trace).await.expect("allowed"));
     let lookup = trace.lookup.expect("it was looked up");
@@ -113,16 +114,16 @@ async fn private_addresses_are_refused_in_every_spelling() {
         "[fe80::1]",
         "169.254.169.254",
     ] {
-        let error = Address::parse(&format!("ws://{host}:{port}"), dialer.guard()).expect_err(host);
-        assert!(matches!(error, BadAddress::Refused(_)), "{host}: {error}");
+        let error = RelayUrl::parse(&format!("ws://{host}:{port}"), dialer.guard()).expect_err(host);
+        assert!(matches!(error, RelayUrlError::Refused(_)), "{host}: {error}");
         let error = http::get(dialer, &format!("http://{host}:{port}/"), "*/*", 99).await.expect_err(host);
         assert!(matches!(error, HttpError::Refused(_)), "{host}: {error}");
     }
     // Local names, where nothing local is allowed.
     let closed = place_on("{}", "").await;
     for host in ["localhost", "a.localhost", "relay.internal", "relay.local", "router.lan", "relay", "x.home.arpa"] {
-        let error = Address::parse(&format!("ws://{host}:{port}"), closed.agent.dialer.guard()).expect_err(host);
-        assert!(matches!(error, BadAddress::Refused(_)), "{host}: {error}");
+        let error = RelayUrl::parse(&format!("ws://{host}:{port}"), closed.agent.dialer.guard()).expect_err(host);
+        assert!(matches!(error, RelayUrlError::Refused(_)), "{host}: {error}");
     }
     assert_eq!(trap.counts.connections.load(Ordering::Relaxed), 0, "somebody knocked at a private address");
     assert_eq!(dns.asked(), Vec::<String>::new(), "an address is not looked up");
@@ -144,7 +145,7 @@ async fn a_redirect_is_not_followed() {
             stream.write_all(answer.as_bytes()).await.expect("answered");
             String::from_utf8_lossy(&request[..n]).into_owned()
         });
-        let address = Address::parse(&format!("ws://{host}"), place.agent.dialer.guard()).expect("an address");
+        let address = RelayUrl::parse(&format!("ws://{host}"), place.agent.dialer.guard()).expect("an address");
         let error = info::fetch(&place.agent.dialer, &address).await.expect_err("a redirect");
         assert!(matches!(&error, HttpError::Redirect(target) if *target == to), "{error}");
         let request = server.await.expect("served").to_lowercase();
@@ -179,7 +180,7 @@ async fn an_address_that_never_answers_does_not_hide_one_of_the_other_family() {
         "clearnet": {"connect_timeout": "3s", "request_timeout": "2s"}});
     let place = place_on(&network.to_string(), "").await;
     let dialer = &place.agent.dialer;
-    let address = Address::parse(&format!("ws://two.example:{port}"), dialer.guard()).expect("an address");
+    let address = RelayUrl::parse(&format!("ws://two.example:{port}"), dialer.guard()).expect("an address");
     let mut trace = Trace::default();
     let (dialed, _) = tokio::join!(dialer.dial_traced(&address, Purpose::Visit, &mut trace), relay);
     drop(dialed.expect("by the other address"));

@@ -8,10 +8,10 @@ use std::time::Duration;
 use brotr::agent::now;
 use brotr::config::Check;
 use brotr::monitor::{Health, Monitor, Places, Plan, WriteTest, check};
-use brotr::net::Address;
 use brotr::publish::{Publisher, Voice, deliver};
 use brotr::pulse::Pulse;
-use brotr_storage::{Network, Relay, RelayQuery, RelayState};
+use brotr_core::{Network, RelayState, RelayUrl};
+use brotr_storage::{Relay, RelayQuery};
 use brotr_tests::dns::{Answer, TTL};
 use brotr_tests::tls::ORGANISATION;
 use brotr_tests::{Authority, Dns, Fault, Negentropy, Script, ScriptedRelay, Shown, TlsFront, events};
@@ -47,7 +47,7 @@ async fn secure(authority: &Authority, dns: &Dns) -> (tempfile::TempDir, Place) 
 }
 
 async fn visit(place: &Place, url: &str, write: WriteTest) -> Health {
-    let address = Address::parse(url, place.agent.dialer.guard()).expect("an address");
+    let address = RelayUrl::parse(url, place.agent.dialer.guard()).expect("an address");
     let geo = brotr::config::Geo { city: Some(database("berlin.mmdb")), asn: Some(database("networks.mmdb")) };
     let plan = Plan { max_pow: 12, places: Arc::new(Places::new(&geo)), ..Plan::new(&Check::ALL, write) };
     check(&place.agent.dialer, &address, &plan).await

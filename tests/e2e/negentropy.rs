@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use brotr_storage::{Batch, Event, GapReason, Interval, Method, Network, View};
+use brotr_core::{Event, GapReason, Interval, Method, Network};
+use brotr_storage::{Batch, View};
 use brotr_tests::{Negentropy, Script, ScriptedRelay, events};
 use nostr::Filter;
 
@@ -62,7 +63,7 @@ async fn a_relay_of_somebody_elses_is_compared_with() {
     let place = place().await;
     archive(&place, &list[300..]).await;
     let (_relay, url) = relay(&list[..1_400]).await;
-    let address = brotr::net::Address::parse(&url, place.agent.dialer.guard()).expect("allowed");
+    let address = brotr_core::RelayUrl::parse(&url, place.agent.dialer.guard()).expect("allowed");
     let pass = brotr::synchronizer::pass(&place.agent, &address, None, |_| ()).await.expect("the archive works");
     assert_eq!((pass.transferred, pass.stored, pass.known), (300, 300, 1_100), "{pass:?}");
     assert_eq!(seen(&place, address.as_str()).await, 1_400);

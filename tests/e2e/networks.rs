@@ -3,9 +3,10 @@
 
 use brotr::config::Check;
 use brotr::monitor::{Plan, WriteTest, check};
-use brotr::net::{Address, Purpose, TorStatus};
+use brotr::net::{Purpose, TorStatus};
 use brotr::publish::Voice;
 use brotr::synchronizer;
+use brotr_core::RelayUrl;
 use brotr_storage::{Delivery, View};
 use brotr_tests::dns::Answer;
 use brotr_tests::{Dns, Script, ScriptedRelay, Socks, TorNetwork, events};
@@ -19,7 +20,7 @@ fn port_of(url: &str) -> u16 {
     url.trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
 }
 
-async fn pass(place: &Place, address: &Address) -> synchronizer::Pass {
+async fn pass(place: &Place, address: &RelayUrl) -> synchronizer::Pass {
     synchronizer::pass(&place.agent, address, None, |_| ()).await.expect("the archive works")
 }
 
@@ -46,7 +47,7 @@ async fn onion_services_are_checked_synchronized_and_published_to() {
     let status = || place.agent.dialer.tor().expect("used").status();
     assert_eq!(status(), TorStatus::Idle, "nobody has needed it");
     let onion = |n: usize| {
-        Address::parse(&format!("ws://{}", network.onions[n]), place.agent.dialer.guard()).expect("an onion address")
+        RelayUrl::parse(&format!("ws://{}", network.onions[n]), place.agent.dialer.guard()).expect("an onion address")
     };
 
     let wanted = [Check::Open, Check::Read, Check::Write, Check::Nip11];
@@ -68,7 +69,7 @@ async fn onion_services_are_checked_synchronized_and_published_to() {
     let addresses = [onion(0), onion(1)];
     let (first, other) = tokio::join!(pass(&place, &addresses[0]), pass(&place, &addresses[1]));
     assert_eq!((first.stored + other.stored, &first.error, &other.error), (300, &None, &None), "{first:?} {other:?}");
-    let seen = async |address: &Address| {
+    let seen = async |address: &RelayUrl| {
         place.agent.archive.count(&[Filter::new()], View::All, &[address.as_str().to_owned()]).await.expect("counted")
     };
     assert_eq!((seen(&addresses[0]).await, seen(&addresses[1]).await), (300, 50));
@@ -83,7 +84,7 @@ async fn onion_services_are_checked_synchronized_and_published_to() {
     // The clearnet through Tor: the exit looks the name up, we do not.
     let place = place_on(&config(true).to_string(), "").await;
     let address = format!("ws://relay.example.test:{}", port_of(&second.url));
-    let address = Address::parse(&address, place.agent.dialer.guard()).expect("an address");
+    let address = RelayUrl::parse(&address, place.agent.dialer.guard()).expect("an address");
     let through = pass(&place, &address).await;
     assert_eq!((through.stored, &through.error), (50, &None), "{through:?}");
     assert!(exit_dns.asked().iter().any(|name| name == "relay.example.test"), "{:?}", exit_dns.asked());
@@ -107,7 +108,7 @@ async fn tor_that_cannot_start_is_said_to_have_failed_and_holds_up_nobody() {
     std::fs::write(&state, "in the way").expect("written");
     let dialer = &place.agent.dialer;
     let onion = format!("ws://{}.onion", "a".repeat(56));
-    let onion = Address::parse(&onion, dialer.guard()).expect("an address");
+    let onion = RelayUrl::parse(&onion, dialer.guard()).expect("an address");
     let error = dialer.dial(&onion, Purpose::Visit).await.err().expect("no way").to_string();
     assert!(error.contains("Tor could not be started"), "{error}");
     assert!(matches!(dialer.tor().expect("used").status(), TorStatus::Failed(_)));
@@ -128,7 +129,7 @@ async fn i2p_and_loki_are_reached_through_a_proxy_where_one_is_named() {
     let dns = Dns::start(|_, _| None).await.expect("started");
     let config = json!({"nameservers": [dns.address], "i2p": {"socks": proxy.address, "connect_timeout": "2s"}});
     let place = place_on(&config.to_string(), "").await;
-    let address = |url: &str| Address::parse(url, place.agent.dialer.guard()).expect("an address");
+    let address = |url: &str| RelayUrl::parse(url, place.agent.dialer.guard()).expect("an address");
     let i2p = address("ws://relay.example.i2p");
     assert_eq!(pass(&place, &i2p).await.stored, 30);
     let wanted = [Check::Open, Check::Read, Check::Nip11];

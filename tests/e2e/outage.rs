@@ -9,7 +9,7 @@ use brotr::agent::{Agent, now};
 use brotr::monitor;
 use brotr::publish::{Publisher, Voice, deliver};
 use brotr::pulse::Pulse;
-use brotr_storage::{Network, RelayState};
+use brotr_core::{Network, RelayState};
 use brotr_tests::dns::Answer;
 use brotr_tests::{Dns, Script, ScriptedRelay, Signal};
 use nostr::{Kind, TagKind};

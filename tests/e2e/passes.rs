@@ -4,7 +4,8 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use brotr_storage::{Batch, Event, GapReason, Method, Network, View};
+use brotr_core::{Event, GapReason, Method, Network};
+use brotr_storage::{Batch, View};
 use brotr_tests::{Fault, Negentropy, Script, ScriptedRelay, events};
 use nostr::{Filter, Keys, Kind};
 
@@ -206,7 +207,7 @@ async fn a_dense_second_at_the_beginning_hides_nothing_of_a_relay_that_starts_th
         let report = place.coverage(&relay).await.expect("a report");
         for event in list.iter().filter(|event| !stored.contains(&event.id)) {
             let at = event.created_at.as_secs() as i64;
-            let within = |i: brotr_storage::Interval| i.since <= at && at <= i.until;
+            let within = |i: brotr_core::Interval| i.since <= at && at <= i.until;
             assert!(!report.covered.iter().any(|c| within(c.interval)), "{at} is claimed: {report:?}");
             assert!(report.gaps.iter().any(|gap| within(gap.interval)), "{at} is not named: {report:?}");
         }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use brotr::agent::Agent;
 use brotr::supervisor::Supervisor;
-use brotr_storage::{Batch, Event};
+use brotr_core::Event;
+use brotr_storage::Batch;
 use brotr_tests::{Script, ScriptedRelay, Signal, events};
 use futures::StreamExt;
 use nostr::{EventBuilder, Keys, Kind, Timestamp};

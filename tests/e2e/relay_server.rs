@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use brotr::net::Address;
+use brotr_core::RelayUrl;
 use brotr_tests::browser::http;
 use brotr_tests::{Signal, events};
 use data_encoding::HEXLOWER;
@@ -187,7 +187,7 @@ async fn the_archive_is_read_as_a_good_relay_is() {
         }
     }
     let agent = super::faults::place().await.agent;
-    let address = Address::parse(&url, agent.dialer.guard()).expect("an address");
+    let address = RelayUrl::parse(&url, agent.dialer.guard()).expect("an address");
     let (info, _) = brotr::net::info::fetch(&agent.dialer, &address).await.expect("a document");
     assert_eq!((info.text_field("name"), info.limit("max_limit")), (Some("an archive"), Some(500)));
     assert!([1, 11, 45, 50, 77].iter().all(|nip| info.nips().contains(nip)));
@@ -222,8 +222,8 @@ async fn another_agent_synchronizes_it_by_comparison() {
     let daemon = house.daemon();
     let url = served(&daemon).await;
     let other = place().await;
-    let address = Address::parse(&url, other.agent.dialer.guard()).expect("an address");
-    let half = list[..450].iter().map(|event| brotr_storage::Event::from(event).verify().expect("signed")).collect();
+    let address = RelayUrl::parse(&url, other.agent.dialer.guard()).expect("an address");
+    let half = list[..450].iter().map(|event| brotr_core::Event::from(event).verify().expect("signed")).collect();
     other.agent.archive.store(brotr_storage::Batch { events: half, ..Default::default() }).await.expect("stored");
     let pass = brotr::synchronizer::pass(&other.agent, &address, None, |_| ()).await.expect("the archive works");
     assert_eq!((pass.transferred, pass.stored, &pass.error, pass.gaps), (450, 450, &None, 0), "{pass:?}");

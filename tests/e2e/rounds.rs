@@ -10,7 +10,8 @@ use brotr::monitor;
 use brotr::publish::Publisher;
 use brotr::pulse::Pulse;
 use brotr::rounds::Rounds;
-use brotr_storage::{Network, RelayQuery, StorageError, Task};
+use brotr_core::Network;
+use brotr_storage::{RelayQuery, StorageError, Task};
 use brotr_tests::{Script, ScriptedRelay};
 
 use super::faults::place;

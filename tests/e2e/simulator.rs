@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use brotr::net::{End, Page};
 use brotr::synchronizer::{Bounds, Pager};
-use brotr_storage::{GapReason, Interval, IntervalSet};
+use brotr_core::{GapReason, Interval, IntervalSet};
 use brotr_tests::lifelike::Dice;
 use nostr::{EventId, Filter};
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use brotr_core::RelayUrl;
 use brotr_keys::Signer;
 use futures::StreamExt;
 
@@ -11,7 +12,6 @@ use super::{Done, Shared, Usage, output};
 use crate::agent;
 use crate::config::Check;
 use crate::monitor::{Health, Places, Plan, Requirement, WriteTest, check};
-use crate::net::Address;
 
 /// Relays at a time.
 const BESIDE: usize = 16;
@@ -36,7 +36,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let dialer = agent::dialer(&config, &signer)?;
     let mut addresses = Vec::new();
     for url in &args.urls {
-        let address = Address::parse(url, dialer.guard());
+        let address = RelayUrl::parse(url, dialer.guard());
         addresses.push(address.map_err(|e| Usage(anyhow::anyhow!("{url}: {e}")))?);
     }
     let write = if args.no_write { WriteTest::Skip } else { WriteTest::As(signer) };

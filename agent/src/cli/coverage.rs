@@ -1,11 +1,11 @@
 //! `brotr coverage`
 
 use anyhow::Result;
+use brotr_core::{Guard, RelayUrl};
 use brotr_storage::CoverageReport;
 use serde_json::{Value, json};
 
 use super::{Access, Done, Shared, Usage, output};
-use crate::net::{Address, Guard};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -16,10 +16,10 @@ pub(super) struct Args {
 pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let config = shared.load()?;
     let guard = Guard::new(config.network.allow.clone());
-    let address = args.url.map(|url| Address::parse(&url, &guard).map_err(|e| Usage(anyhow::anyhow!("{url}: {e}"))));
+    let address = args.url.map(|url| RelayUrl::parse(&url, &guard).map_err(|e| Usage(anyhow::anyhow!("{url}: {e}"))));
     let address = address.transpose()?;
     let archive = shared.archive(&config, Access::Read).await?;
-    let reports = archive.coverage(address.as_ref().map(Address::as_str)).await?;
+    let reports = archive.coverage(address.as_ref().map(RelayUrl::as_str)).await?;
     if let (Some(address), true) = (&address, reports.is_empty()) {
         eprintln!("nothing of {address} was synchronized so far: brotr sync {address} does it now");
     }

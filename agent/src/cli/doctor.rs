@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Result;
-use brotr_storage::Network;
+use brotr_core::{Network, RelayUrl};
 use serde::Serialize;
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use crate::agent;
 use crate::config::{Config, Size};
 use crate::initializer;
 use crate::monitor::Places;
-use crate::net::{Address, Dialer, Purpose};
+use crate::net::{Dialer, Purpose};
 use crate::synchronizer::free_bytes;
 
 #[derive(Debug, Serialize)]
@@ -143,8 +143,9 @@ async fn names(config: &Config, dialer: &Dialer) -> Option<Check> {
         return None;
     }
     let ours = config.identity.relays.iter().chain(&config.dvm.relays);
-    let ours = ours.filter_map(|url| Address::parse(url, dialer.guard()).ok()).chain(initializer::builtin());
-    let named = |address: &Address| address.network() == Network::Clearnet && address.host().parse::<IpAddr>().is_err();
+    let ours = ours.filter_map(|url| RelayUrl::parse(url, dialer.guard()).ok()).chain(initializer::builtin());
+    let named =
+        |address: &RelayUrl| address.network() == Network::Clearnet && address.host().parse::<IpAddr>().is_err();
     let host = ours.into_iter().find(named)?.host().to_owned();
     Some(match dialer.lookup(&host).await {
         Ok(found) => {
@@ -185,7 +186,7 @@ async fn relays(config: &Config, dialer: &Dialer) -> Vec<Check> {
         }
         let answers = list.iter().map(|url| async move {
             // The configuration has no other.
-            let address = Address::parse(url, dialer.guard()).map_err(|error| error.to_string())?;
+            let address = RelayUrl::parse(url, dialer.guard()).map_err(|error| error.to_string())?;
             dialer.dial(&address, Purpose::Standing).await.map(drop).map_err(|error| error.to_string())
         });
         for (url, answer) in list.iter().zip(futures::future::join_all(answers).await) {

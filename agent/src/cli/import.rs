@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use brotr_storage::{Batch, RawEvent};
+use brotr_core::{Guard, RawEvent, RelayUrl};
+use brotr_storage::Batch;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -13,7 +14,6 @@ use tokio::sync::mpsc;
 use super::{Access, Done, Shared, Usage, output};
 use crate::agent::now;
 use crate::ingest::Ingest;
-use crate::net::{Address, Guard};
 
 /// So many events are stored at a time,
 const BATCH: usize = 1_000;
@@ -63,7 +63,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let config = shared.load()?;
     let relay = match &args.relay {
         Some(url) => {
-            let address = Address::parse(url, &Guard::new(config.network.allow.clone()));
+            let address = RelayUrl::parse(url, &Guard::new(config.network.allow.clone()));
             let address = address.map_err(|e| Usage(anyhow::anyhow!("--relay {url}: {e}")))?;
             Some((address.as_str().to_owned(), address.network()))
         }

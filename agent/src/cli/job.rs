@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use brotr_core::{RelayUrl, sanitize};
 use brotr_dvm::result_kind;
 use brotr_keys::Signer;
-use nostr::{Event, EventBuilder, Filter, Kind, NostrSigner, PublicKey, RelayUrl, Tag, TagKind};
+use nostr::{Event, EventBuilder, Filter, Kind, NostrSigner, PublicKey, Tag, TagKind};
 use nostr_sdk::{Client, RelayPoolNotification};
 use serde_json::json;
 
 use super::{Done, Shared, Usage, output};
 use crate::agent;
-use crate::net::Address;
-use crate::net::session::clip;
 use crate::publish::client;
 
 const FEEDBACK: Kind = Kind::Custom(7_000);
@@ -54,8 +53,8 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     };
     let (mut relays, mut patience) = (Vec::new(), Duration::ZERO);
     for url in named {
-        let address = Address::parse(url, dialer.guard()).map_err(|e| Usage(anyhow::anyhow!("{url}: {e}")))?;
-        relays.push(RelayUrl::parse(address.as_str())?);
+        let address = RelayUrl::parse(url, dialer.guard()).map_err(|e| Usage(anyhow::anyhow!("{url}: {e}")))?;
+        relays.push(nostr::RelayUrl::parse(address.as_str())?);
         patience = patience.max(dialer.limits(address.network()).connect_timeout.get());
     }
     let request = signer.sign(request(&args, to, &relays, &signer).await?)?;
@@ -76,7 +75,7 @@ async fn ask(
     shared: &Shared,
     (args, signer): (&Args, &Signer),
     client: &Client,
-    (relays, patience): (&[RelayUrl], Duration),
+    (relays, patience): (&[nostr::RelayUrl], Duration),
     to: Option<PublicKey>,
     request: &Event,
 ) -> Result<Done> {
@@ -85,7 +84,8 @@ async fn ask(
     }
     let connected = client.try_connect(patience).await;
     if connected.success.is_empty() {
-        let reasons: Vec<_> = connected.failed.iter().map(|(url, reason)| format!("{url}: {}", clip(reason))).collect();
+        let reasons: Vec<_> =
+            connected.failed.iter().map(|(url, reason)| format!("{url}: {}", sanitize(reason))).collect();
         bail!("no relay could be reached: {}", reasons.join("; "));
     }
     let mut notifications = client.notifications();
@@ -93,7 +93,7 @@ async fn ask(
     client.subscribe(answers, None).await?;
     let sent = client.send_event(request).await?;
     if sent.success.is_empty() {
-        let reasons: Vec<_> = sent.failed.iter().map(|(url, reason)| format!("{url}: {}", clip(reason))).collect();
+        let reasons: Vec<_> = sent.failed.iter().map(|(url, reason)| format!("{url}: {}", sanitize(reason))).collect();
         bail!("no relay took the request: {}", reasons.join("; "));
     }
     loop {
@@ -112,7 +112,12 @@ async fn ask(
     }
 }
 
-async fn request(args: &Args, to: Option<PublicKey>, relays: &[RelayUrl], signer: &Signer) -> Result<EventBuilder> {
+async fn request(
+    args: &Args,
+    to: Option<PublicKey>,
+    relays: &[nostr::RelayUrl],
+    signer: &Signer,
+) -> Result<EventBuilder> {
     let tag = |name: &str, values: Vec<String>| Tag::custom(TagKind::custom(name), values);
     let mut tags = Vec::new();
     for input in &args.input {

@@ -1,14 +1,14 @@
 //! `brotr monitor`
 
 use anyhow::Result;
-use brotr_storage::{Relay, RelayQuery, RelayState};
+use brotr_core::{RelayState, RelayUrl};
+use brotr_storage::{Relay, RelayQuery};
 use futures::StreamExt;
 use serde_json::json;
 
 use super::{Done, Shared, output};
 use crate::agent::{Agent, now};
 use crate::monitor::Monitor;
-use crate::net::Address;
 use crate::publish::{Publisher, Voice, deliver};
 use crate::pulse::Pulse;
 
@@ -83,7 +83,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
 async fn chosen(agent: &Agent, urls: &[String]) -> Result<Vec<Relay>> {
     let mut relays = Vec::new();
     for url in urls {
-        let address = Address::parse(url, agent.dialer.guard());
+        let address = RelayUrl::parse(url, agent.dialer.guard());
         let address = address.map_err(|e| super::Usage(anyhow::anyhow!("{url}: {e}")))?;
         relays.push(agent.archive.relay(address.as_str()).await?.unwrap_or_else(|| Relay {
             url: address.as_str().to_owned(),

@@ -1,7 +1,8 @@
 //! `brotr query`
 
 use anyhow::{Context, Result};
-use brotr_storage::{Archive, Cursor, Event, View};
+use brotr_core::Event;
+use brotr_storage::{Archive, Cursor, View};
 use nostr::Filter;
 use serde_json::{Value, json};
 
@@ -61,7 +62,7 @@ pub(super) fn parse(text: Option<&str>) -> Result<Filter> {
     let Some(text) = text else { return Ok(Filter::new()) };
     let value: Value =
         serde_json::from_str(text).with_context(|| format!("the filter {text:?} is not JSON")).map_err(Usage)?;
-    Ok(brotr_storage::parse_filter(&value).map_err(|e| Usage(e.into()))?)
+    Ok(brotr_core::parse_filter(&value).map_err(|e| Usage(e.into()))?)
 }
 
 /// Walks through everything that a filter asks for, up to its limit.

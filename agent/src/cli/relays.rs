@@ -3,12 +3,13 @@
 use std::io::Read;
 use std::path::Path;
 
-use super::{Access, Done, Shared, output, show};
-use crate::initializer::{self, Refused, Sorted};
-use crate::net::{Address, Guard};
 use anyhow::{Context, Result};
+use brotr_core::{Guard, RelayUrl};
 use brotr_storage::{Relay, RelayQuery};
 use clap::Subcommand;
+
+use super::{Access, Done, Shared, output, show};
+use crate::initializer::{self, Refused, Sorted};
 
 /// Relays are listed so many at a time.
 const PAGE: i64 = 1_000;
@@ -70,7 +71,7 @@ pub(super) async fn main(shared: &Shared, command: Command) -> Result<Done> {
             }
         }
         Command::Show { url } => {
-            let address = Address::parse(&url, &guard).with_context(|| url.clone()).map_err(super::Usage)?;
+            let address = RelayUrl::parse(&url, &guard).with_context(|| url.clone()).map_err(super::Usage)?;
             let archive = shared.archive(&config, Access::Read).await?;
             show::show(shared, &config, archive.as_ref(), &address).await?;
             Ok(Done::Well)

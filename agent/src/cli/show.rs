@@ -1,20 +1,20 @@
 //! `brotr relays show`: what is known of one relay, and how it did over time.
 
 use anyhow::Result;
-use brotr_storage::{Archive, Document, DocumentType, Relay, RelayState};
+use brotr_core::{RelayState, RelayUrl};
+use brotr_storage::{Archive, Document, DocumentType, Relay};
 use serde_json::{Value, json};
 
 use super::{Shared, coverage, output};
 use crate::agent::now;
 use crate::config::Config;
 use crate::monitor::History;
-use crate::net::Address;
 
 /// Changes that people are shown.
 const CHANGES: usize = 8;
 
 /// Prints it.
-pub(super) async fn show(shared: &Shared, config: &Config, archive: &dyn Archive, address: &Address) -> Result<()> {
+pub(super) async fn show(shared: &Shared, config: &Config, archive: &dyn Archive, address: &RelayUrl) -> Result<()> {
     let url = address.as_str();
     let Some(relay) = archive.relay(url).await? else {
         anyhow::bail!("{address} is not in the archive: add it with brotr relays add {address}");

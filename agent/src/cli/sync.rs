@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use brotr_storage::{RelayQuery, RelayState};
+use brotr_core::{RelayState, RelayUrl};
+use brotr_storage::RelayQuery;
 use futures::StreamExt;
 use serde_json::json;
 
 use super::{Done, Shared, Usage, output};
 use crate::agent::{Agent, now};
-use crate::net::Address;
 use crate::synchronizer::{self, Pass};
 
 #[derive(Debug, clap::Args)]
@@ -92,8 +92,8 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     Ok(Done::of(failed == 0 || failed < relays))
 }
 
-async fn chosen(agent: &Agent, urls: &[String]) -> Result<Vec<Address>> {
-    let parse = |url: &str| Address::parse(url, agent.dialer.guard());
+async fn chosen(agent: &Agent, urls: &[String]) -> Result<Vec<RelayUrl>> {
+    let parse = |url: &str| RelayUrl::parse(url, agent.dialer.guard());
     if !urls.is_empty() {
         let mut addresses = Vec::new();
         for url in urls {

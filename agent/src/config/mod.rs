@@ -15,7 +15,7 @@ pub use overrides::Override;
 pub use sections::*;
 pub use units::{Size, Span};
 
-use crate::net::{Address, Guard};
+use brotr_core::{Guard, RelayUrl};
 
 /// The file that `brotr init` writes: every key with its default and a comment.
 pub const TEMPLATE: &str = include_str!("brotr.yaml");
@@ -135,7 +135,7 @@ impl Config {
         let guard = Guard::new(config.network.allow.clone());
         for (key, list) in [("identity.relays", &config.identity.relays), ("dvm.relays", &config.dvm.relays)] {
             for url in list {
-                Address::parse(url, &guard).with_context(|| format!("{name}: {key}: {url}"))?;
+                RelayUrl::parse(url, &guard).with_context(|| format!("{name}: {key}: {url}"))?;
             }
         }
         let (limits, payment) = (&config.dvm.limits, &config.dvm.payment);
@@ -152,7 +152,7 @@ impl Config {
         }
         let wallet = payment.wallet_uri().with_context(|| name.to_owned())?;
         for relay in wallet.iter().flat_map(|uri| &uri.relays) {
-            Address::parse(relay.as_str(), &guard)
+            RelayUrl::parse(relay.as_str(), &guard)
                 .with_context(|| format!("{name}: dvm.payment.wallet: its relay {relay}"))?;
         }
         if wallet.is_none() && !payment.prices.is_empty() {
@@ -185,7 +185,7 @@ impl Config {
                 bail!("{name}: synchronizer.overrides: relay is missing: an address, or a host such as *.example.com");
             }
             if other.relay.contains("://") {
-                Address::parse(&other.relay, &guard)
+                RelayUrl::parse(&other.relay, &guard)
                     .with_context(|| format!("{name}: synchronizer.overrides: {}", other.relay))?;
             }
             if other.concurrency == Some(0) {
@@ -197,8 +197,7 @@ impl Config {
         }
         let theirs = overrides.iter().flat_map(|other| other.filters.iter().flatten());
         for filter in config.synchronizer.filters.iter().chain(theirs) {
-            let filter =
-                brotr_storage::parse_filter(filter).with_context(|| format!("{name}: synchronizer.filters"))?;
+            let filter = brotr_core::parse_filter(filter).with_context(|| format!("{name}: synchronizer.filters"))?;
             if filter.since.is_some() || filter.until.is_some() || filter.limit.is_some() {
                 bail!(
                     "{name}: synchronizer.filters: since, until and limit are set by the synchronizer; use synchronizer.since"

@@ -228,8 +228,8 @@ pub struct Limits {
 impl Network {
     /// The limits of one network.
     #[must_use]
-    pub fn of(&self, network: brotr_storage::Network) -> Limits {
-        use brotr_storage::Network as N;
+    pub fn of(&self, network: brotr_core::Network) -> Limits {
+        use brotr_core::Network as N;
         let (connect_timeout, request_timeout, max_connections) = match network {
             // What goes through Tor takes Tor's time.
             N::Clearnet if self.tor.clearnet => {

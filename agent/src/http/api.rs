@@ -9,10 +9,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use brotr_storage::{
-    Cursor, DocumentType, Event, JobStatus, Network, Overview, Relay, RelayQuery, RelayState, StorageError, View,
-    within,
-};
+use brotr_core::{Event, Network, RelayState, RelayUrl};
+use brotr_storage::{Cursor, DocumentType, JobStatus, Overview, Relay, RelayQuery, StorageError, View, within};
 use nostr::{EventId, Filter};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -24,7 +22,6 @@ use super::door::Problem;
 use crate::agent::now;
 use crate::initializer;
 use crate::monitor::History;
-use crate::net::Address;
 
 /// A look into the archive takes at most so long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -261,8 +258,8 @@ async fn relay(State(house): State<House>, Path(url): Path<String>) -> Answer<Re
     }))
 }
 
-fn address(house: &House, url: &str) -> Result<Address, Problem> {
-    Address::parse(url, house.agent.dialer.guard()).map_err(|error| Problem::wrong(format!("{url:?}: {error}")))
+fn address(house: &House, url: &str) -> Result<RelayUrl, Problem> {
+    RelayUrl::parse(url, house.agent.dialer.guard()).map_err(|error| Problem::wrong(format!("{url:?}: {error}")))
 }
 
 fn unknown(url: &str) -> Problem {
@@ -300,13 +297,13 @@ struct Missing {
 async fn covered(house: &House, relay: Option<&str>) -> Result<Vec<Coverage>, Problem> {
     let reports = looked(house.agent.archive.coverage(relay)).await?;
     let shown = reports.into_iter().map(|report| {
-        let span = |c: brotr_storage::Covered| Span {
+        let span = |c: brotr_core::Covered| Span {
             since: c.interval.since,
             until: c.interval.until,
             method: c.method.to_string(),
             proven_at: c.proven_at,
         };
-        let missing = |g: brotr_storage::Gap| Missing {
+        let missing = |g: brotr_core::Gap| Missing {
             since: g.interval.since,
             until: g.interval.until,
             reason: g.reason.to_string(),
@@ -363,7 +360,7 @@ fn filter(text: Option<&str>) -> Result<Filter, Problem> {
     let Some(text) = text else { return Ok(Filter::new()) };
     let value: Value =
         serde_json::from_str(text).map_err(|error| Problem::wrong(format!("filter is no JSON: {error}")))?;
-    brotr_storage::parse_filter(&value).map_err(|error| Problem::wrong(format!("filter: {error}")))
+    brotr_core::parse_filter(&value).map_err(|error| Problem::wrong(format!("filter: {error}")))
 }
 
 /// Events by filter, as a good relay would give them, a page at a time

@@ -171,7 +171,7 @@ fn gauges(stats: &brotr_storage::Stats, progress: &brotr_storage::Progress) {
     gauge!("brotr_archive_pubkeys").set(stats.pubkeys as f64);
     gauge!("brotr_archive_bytes").set(stats.disk_bytes as f64);
     gauge!("brotr_outbox_waiting").set(stats.outbox as f64);
-    for state in brotr_storage::RelayState::ALL {
+    for state in brotr_core::RelayState::ALL {
         let n = stats.relays.get(state.as_str()).copied().unwrap_or_default();
         gauge!("brotr_relays", "state" => state.as_str()).set(n as f64);
     }

@@ -3,17 +3,15 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use brotr_core::sanitize;
 use brotr_dvm::{Acceptance, PING, job_kinds};
-use nostr::{
-    Alphabet, Event, Filter, Kind, PublicKey, RelayMessage, RelayUrl, SingleLetterTag, SubscriptionId, Timestamp,
-};
+use nostr::{Alphabet, Event, Filter, Kind, PublicKey, RelayMessage, SingleLetterTag, SubscriptionId, Timestamp};
 use nostr_sdk::{Client, Relay, RelayPoolNotification, SubscribeAutoCloseOptions, SubscribeOptions};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 use super::Desk;
 use crate::agent::{Agent, now};
-use crate::net::session::clip;
 use crate::publish::client;
 
 /// Requests that wait to be kept, of regular customers and of others.
@@ -54,7 +52,7 @@ async fn hear(desk: &Desk, client: &Client, [regulars, others]: [mpsc::Sender<Ev
     let mut notifications = client.notifications();
     let mut relays = Vec::new();
     for address in agent.job_relays() {
-        let url = RelayUrl::parse(address.as_str())?;
+        let url = nostr::RelayUrl::parse(address.as_str())?;
         client.add_relay(&url).await?;
         let relay = client.relay(&url).await?;
         relay.connect();
@@ -99,7 +97,7 @@ async fn hear(desk: &Desk, client: &Client, [regulars, others]: [mpsc::Sender<Ev
                 missed |= queue.try_send(event.into_owned()).is_err();
             }
             RelayMessage::Closed { subscription_id, message } if *subscription_id == subscription() => {
-                tracing::warn!(relay = %url, reason = clip(&message), "a relay ended our subscription to jobs");
+                tracing::warn!(relay = %url, reason = sanitize(&message), "a relay ended our subscription to jobs");
                 if let Some(relay) = relays.iter().find(|relay| *relay.url() == url) {
                     let _ = relay.unsubscribe(&subscription()).await;
                 }

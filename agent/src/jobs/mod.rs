@@ -20,8 +20,8 @@ pub use worker::work;
 use crate::agent::{Agent, now};
 use crate::config;
 use crate::happening::Happening;
-use crate::net::Address;
 use crate::publish::{HERE, Publisher, outgoing, spelled};
+use brotr_core::RelayUrl;
 use wallet::Wallet;
 
 /// Pings are answered after jobs.
@@ -46,7 +46,7 @@ pub fn wallet(agent: &Agent) -> Result<Option<Arc<Wallet>>> {
 pub fn dvm(agent: &Agent, wallet: Option<Arc<Wallet>>) -> Dvm {
     let guard = agent.dialer.guard().clone();
     let canonical: Canonical = Arc::new(move |url: &str| {
-        Address::parse(url, &guard).map(|a| a.as_str().to_owned()).map_err(|e| e.to_string())
+        RelayUrl::parse(url, &guard).map(|a| a.as_str().to_owned()).map_err(|e| e.to_string())
     });
     let config = &agent.config.dvm;
     let keys = |list: &[String]| list.iter().filter_map(|text| PublicKey::parse(text).ok()).collect();

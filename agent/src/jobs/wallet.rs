@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use brotr_core::sanitize;
 use brotr_dvm::{Invoiced, Till};
 use nostr::nips::nip47::{LookupInvoiceRequest, MakeInvoiceRequest, NostrWalletConnectURI, Request};
 use nostr::nips::{nip04, nip44};
@@ -13,7 +14,6 @@ use serde_json::Value;
 use tokio::sync::{OnceCell, broadcast};
 
 use crate::net::Dialer;
-use crate::net::session::clip;
 use crate::publish::client;
 
 /// A wallet answers within this time, or is taken to be away.
@@ -90,7 +90,7 @@ impl Wallet {
     async fn reads_nip44(&self) -> Result<bool, String> {
         let ask = async || {
             let info = Filter::new().kind(Kind::WalletConnectInfo).author(self.uri.public_key).limit(1);
-            let found = self.client.fetch_events(info, PATIENCE).await.map_err(|e| clip(&e.to_string()))?;
+            let found = self.client.fetch_events(info, PATIENCE).await.map_err(|e| sanitize(&e.to_string()))?;
             let info = found.first().ok_or("the wallet does not say what it can: its relay may be away")?;
             let schemes = info.tags.find(TagKind::custom("encryption")).and_then(|tag| tag.content());
             // One that says nothing of it is of the time before there was a choice.
@@ -124,9 +124,9 @@ impl Wallet {
         let event = signed.map_err(|e| e.to_string())?;
         let answer = Filter::new().kind(Kind::WalletConnectResponse).author(*wallet).event(event.id);
         let mut heard = self.client.notifications();
-        let subscription = self.client.subscribe(answer, None).await.map_err(|e| clip(&e.to_string()))?.val;
+        let subscription = self.client.subscribe(answer, None).await.map_err(|e| sanitize(&e.to_string()))?.val;
         let said = tokio::time::timeout(PATIENCE, async {
-            self.client.send_event(&event).await.map_err(|e| clip(&e.to_string()))?;
+            self.client.send_event(&event).await.map_err(|e| sanitize(&e.to_string()))?;
             loop {
                 match heard.recv().await {
                     Ok(RelayPoolNotification::Event { event: said, .. })
@@ -146,7 +146,7 @@ impl Wallet {
         let said: Value = serde_json::from_str(&said??).map_err(|_| "the wallet said what is no JSON".to_owned())?;
         if let Some(error) = said["error"].as_object() {
             let word = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            return Err(clip(&format!("{asked} was refused: {} {}", word("code"), word("message"))));
+            return Err(sanitize(&format!("{asked} was refused: {} {}", word("code"), word("message"))));
         }
         Ok(said["result"].clone())
     }

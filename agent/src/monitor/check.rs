@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use brotr_core::{Network, RelayUrl, sanitize};
 use brotr_keys::Signer;
-use brotr_storage::Network;
 use nostr::{EventBuilder, Filter, Kind, Tag};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,8 +17,8 @@ use super::probe::{self, Probes};
 use crate::config::Check;
 use crate::net::http::HttpError;
 use crate::net::info::{self, Info};
-use crate::net::session::{Verdict, clip};
-use crate::net::{Address, DialError, Dialer, End, Session, Trace};
+use crate::net::session::Verdict;
+use crate::net::{DialError, Dialer, End, Session, Trace};
 
 /// The write test's event: ephemeral, so that a relay passes it on and keeps nothing (NIP-01), and of a kind that
 /// relay monitors use.
@@ -51,12 +51,12 @@ impl Outcome {
     }
 
     fn bad(reason: impl ToString) -> Self {
-        Self { ok: Some(false), ms: None, reason: Some(clip(&reason.to_string())) }
+        Self { ok: Some(false), ms: None, reason: Some(sanitize(&reason.to_string())) }
     }
 
     /// A check that shows nothing, for or against the relay.
     fn unknown(reason: impl ToString) -> Self {
-        Self { ok: None, ms: None, reason: Some(clip(&reason.to_string())) }
+        Self { ok: None, ms: None, reason: Some(sanitize(&reason.to_string())) }
     }
 }
 
@@ -244,7 +244,7 @@ impl Health {
 }
 
 /// Visits a relay: one connection for open, read, probes and write, one for its document.
-pub async fn check(dialer: &Arc<Dialer>, address: &Address, plan: &Plan) -> Health {
+pub async fn check(dialer: &Arc<Dialer>, address: &RelayUrl, plan: &Plan) -> Health {
     let mut health = Health {
         url: address.as_str().to_owned(),
         network: address.network(),
@@ -291,7 +291,7 @@ pub async fn check(dialer: &Arc<Dialer>, address: &Address, plan: &Plan) -> Heal
 /// Opens the WebSocket and reads; gives the conversation, if it may go on, and what was read.
 async fn open(
     dialer: &Dialer,
-    address: &Address,
+    address: &RelayUrl,
     plan: &Plan,
     health: &mut Health,
 ) -> (Option<Session>, Option<crate::net::Page>) {
@@ -363,7 +363,7 @@ async fn open(
 fn read(page: &crate::net::Page, took: Duration) -> Outcome {
     let mut came = page.events.iter().chain(&page.late).peekable();
     let is_empty = page.transferred == 0 && came.peek().is_none();
-    let is_signed = |event: &brotr_storage::RawEvent| event.parse().is_ok_and(|event| event.verify().is_ok());
+    let is_signed = |event: &brotr_core::RawEvent| event.parse().is_ok_and(|event| event.verify().is_ok());
     if is_empty || came.any(is_signed) {
         return Outcome::good(took);
     }
@@ -374,7 +374,7 @@ fn read(page: &crate::net::Page, took: Duration) -> Outcome {
 }
 
 /// What the way to the WebSocket showed.
-fn look(health: &mut Health, address: &Address, plan: &Plan, error: Option<&DialError>) {
+fn look(health: &mut Health, address: &RelayUrl, plan: &Plan, error: Option<&DialError>) {
     if plan.wants(Check::Dns) {
         let outcome = match (&health.trace.lookup, error) {
             (Some(lookup), _) => Some(Outcome::good(lookup.took)),
@@ -462,7 +462,7 @@ async fn write(session: &mut Session, patience: Duration, plan: &Plan, health: &
 }
 
 /// Looks up where the address is that was connected to.
-async fn locate(health: &mut Health, address: &Address, plan: &Plan) {
+async fn locate(health: &mut Health, address: &RelayUrl, plan: &Plan) {
     let (net, geo) = (plan.wants(Check::Net), plan.wants(Check::Geo) && plan.places.tell_cities());
     let Some(peer) = health.trace.peer.filter(|_| (net || geo) && address.network() == Network::Clearnet) else {
         return;

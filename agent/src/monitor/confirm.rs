@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use brotr_storage::{Network, Relay, RelayQuery, RelayState};
+use brotr_core::{Network, RelayState, RelayUrl};
+use brotr_storage::{Relay, RelayQuery};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::Monitor;
-use crate::net::{Address, DialError, Purpose};
+use crate::net::{DialError, Purpose};
 use crate::outage::{ENOUGH, Failure, Verdict};
 
 /// Relays that are asked at once, each on another host; some may be busy or down themselves.
@@ -23,7 +24,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 impl Monitor {
     /// Returns true if a failed check says nothing about the relay because our own network is down.
-    pub(super) async fn is_ours(&self, relay: &Relay, address: &Address, silent: (Instant, Instant)) -> Result<bool> {
+    pub(super) async fn is_ours(&self, relay: &Relay, address: &RelayUrl, silent: (Instant, Instant)) -> Result<bool> {
         let outage = &self.agent.outage;
         let network = relay.network;
         let (began, ended) = silent;
@@ -56,12 +57,12 @@ impl Monitor {
     /// Connects to relays on other hosts, those that are up first, until one answers.
     async fn ask(&self, network: Network, except: Option<&str>) -> Result<Verdict> {
         let dialer = &self.agent.dialer;
-        let mut others: Vec<(bool, Address)> = Vec::new();
+        let mut others: Vec<(bool, RelayUrl)> = Vec::new();
         for state in [RelayState::Up, RelayState::New] {
             let query =
                 RelayQuery { networks: vec![network], states: vec![state], limit: CHOICE, ..RelayQuery::default() };
             let relays = self.agent.archive.relays(&query).await?;
-            let addresses = relays.iter().filter_map(|relay| Address::parse(&relay.url, dialer.guard()).ok());
+            let addresses = relays.iter().filter_map(|relay| RelayUrl::parse(&relay.url, dialer.guard()).ok());
             others.extend(addresses.map(|address| (state == RelayState::New, address)));
         }
         fastrand::shuffle(&mut others);

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
-use brotr_storage::{Aftermath, CheckRecord, DocumentType, Relay, RelayQuery, RelayState, ServiceState, Task};
+use brotr_core::{RelayState, RelayUrl};
+use brotr_storage::{Aftermath, CheckRecord, DocumentType, Relay, RelayQuery, ServiceState, Task};
 use nostr::EventBuilder;
 use tokio::sync::Mutex;
 
@@ -22,7 +23,7 @@ pub use probe::{Probe, Probes};
 
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
-use crate::net::{Address, info::Info};
+use crate::net::info::Info;
 use crate::publish::{Publisher, nip66};
 use crate::pulse::Pulse;
 use crate::rounds::Rounds;
@@ -72,7 +73,7 @@ impl Monitor {
     /// When the archive cannot be used; what is wrong with the relay is in the result.
     pub async fn visit(&self, relay: &Relay) -> Result<Option<Health>> {
         let agent = &self.agent;
-        let Ok(address) = Address::parse(&relay.url, agent.dialer.guard()) else {
+        let Ok(address) = RelayUrl::parse(&relay.url, agent.dialer.guard()) else {
             // It was let in under another network.allow.
             let record = CheckRecord { at: now(), due_at: now() + schedule::LONGEST_WAIT, ..CheckRecord::default() };
             agent.archive.record_check((&relay.url, relay.network), &record).await?;
@@ -138,7 +139,7 @@ impl Monitor {
 
     /// Whether this is the relay at its host's root by another name: with the same document. Operators of real relays on
     /// paths give each its own.
-    async fn is_alias(&self, address: &Address, health: &Health) -> Result<bool> {
+    async fn is_alias(&self, address: &RelayUrl, health: &Health) -> Result<bool> {
         let agent = &self.agent;
         let (Some(info), Some(root)) = (&health.info, address.root(agent.dialer.guard())) else { return Ok(false) };
         if agent.config.monitor.is_distinct(address.host()) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use brotr_storage::RawEvent;
+use brotr_core::RawEvent;
 use nostr::{Filter, Keys};
 use serde::Serialize;
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use brotr_storage::Network;
+use brotr_core::{Guard, Network, RelayUrl, sanitize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -20,13 +20,10 @@ use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self};
 
-use super::guard::Private;
 use super::lookup::{Lookup, Resolver};
 use super::permits::{Busy, Gate, Permits, Purpose};
-use super::session::clip;
 use super::tls::{Connector, Seen, Tls, Trust};
 use super::tor::Tor;
-use super::{Address, Guard};
 use crate::config;
 
 /// Addresses of one host that are tried before giving up.
@@ -77,7 +74,7 @@ impl Trace {
     }
 
     fn headers(&mut self, status: u16, headers: &HeaderMap) {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(clip);
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(sanitize);
         self.status = Some(status);
         self.server = text("server");
         self.powered_by = text("x-powered-by");
@@ -310,7 +307,7 @@ impl Dialer {
     }
 
     /// Acquires the right to connect to a relay, within a bounded time.
-    pub(super) async fn permit(&self, address: &Address, purpose: Purpose) -> Result<Permits, DialError> {
+    pub(super) async fn permit(&self, address: &RelayUrl, purpose: Purpose) -> Result<Permits, DialError> {
         self.gate.permit(address, purpose).await.map_err(|Busy| DialError::Busy(address.host().to_owned()))
     }
 
@@ -318,7 +315,7 @@ impl Dialer {
     ///
     /// # Errors
     /// See [`DialError`].
-    pub async fn dial(&self, address: &Address, purpose: Purpose) -> Result<Connection, DialError> {
+    pub async fn dial(&self, address: &RelayUrl, purpose: Purpose) -> Result<Connection, DialError> {
         self.dial_traced(address, purpose, &mut Trace::default()).await
     }
 
@@ -328,7 +325,7 @@ impl Dialer {
     /// See [`DialError`]; what was seen before it failed is in the trace.
     pub async fn dial_traced(
         &self,
-        address: &Address,
+        address: &RelayUrl,
         purpose: Purpose,
         trace: &mut Trace,
     ) -> Result<Connection, DialError> {
@@ -339,19 +336,24 @@ impl Dialer {
 
     /// Opens a WebSocket in place of one that broke, on whose permits it is opened: nobody waits for permits that others in
     /// the same position hold.
-    pub(super) async fn redial(&self, address: &Address, permits: Permits) -> Result<Connection, DialError> {
+    pub(super) async fn redial(&self, address: &RelayUrl, permits: Permits) -> Result<Connection, DialError> {
         self.gate.until_ready().await;
         self.dial_with(address, permits, &mut Trace::default()).await
     }
 
-    async fn dial_with(&self, address: &Address, permits: Permits, trace: &mut Trace) -> Result<Connection, DialError> {
+    async fn dial_with(
+        &self,
+        address: &RelayUrl,
+        permits: Permits,
+        trace: &mut Trace,
+    ) -> Result<Connection, DialError> {
         let limit = self.limits(address.network()).connect_timeout.get();
         let began = Instant::now();
         let socket = timeout(limit, self.open(address, trace)).await.map_err(|_| DialError::Timeout(limit))??;
         Ok(Connection { socket, opened_in: began.elapsed(), permits: Some(permits) })
     }
 
-    async fn open(&self, address: &Address, trace: &mut Trace) -> Result<WebSocketStream<Box<dyn Stream>>, DialError> {
+    async fn open(&self, address: &RelayUrl, trace: &mut Trace) -> Result<WebSocketStream<Box<dyn Stream>>, DialError> {
         let stream = self.stream(address, trace).await?;
         let mut request = address.as_str().into_client_request().map_err(|e| DialError::Handshake(e.to_string()))?;
         request.headers_mut().insert(header::USER_AGENT, self.user_agent.clone());
@@ -379,14 +381,14 @@ impl Dialer {
 
     /// Opens a stream to a relay's host and port, under TLS where its address says so. The network must be one that is
     /// reached; the caller keeps the time.
-    pub(super) async fn stream(&self, address: &Address, trace: &mut Trace) -> Result<Box<dyn Stream>, DialError> {
+    pub(super) async fn stream(&self, address: &RelayUrl, trace: &mut Trace) -> Result<Box<dyn Stream>, DialError> {
         let (host, port) = (address.host(), address.port());
-        let failed = |error: String| DialError::Connect(clip(&error));
+        let failed = |error: String| DialError::Connect(sanitize(&error));
         let through_tor = address.network() == Network::Tor || self.limits.tor.clearnet;
         let began = Instant::now();
         let stream: Box<dyn Stream> = match (address.network(), &self.tor) {
             (Network::Clearnet | Network::Tor, Some(tor)) if through_tor => {
-                let client = tor.client().await.map_err(|error| DialError::Way(clip(&error)))?;
+                let client = tor.client().await.map_err(|error| DialError::Way(sanitize(&error)))?;
                 let stream = tor.connect(&client, host, port).await.map_err(failed)?;
                 trace.connect = Some(began.elapsed());
                 stream
@@ -400,7 +402,7 @@ impl Dialer {
                 let proxy = proxy.ok_or(DialError::Unreachable(network, "no proxy is configured"))?;
                 let stream = Socks5Stream::connect(proxy, (host, port)).await.map_err(|error| match error {
                     tokio_socks::Error::Io(_) | tokio_socks::Error::ProxyServerUnreachable => {
-                        DialError::Way(clip(&format!("the proxy {proxy}: {error}")))
+                        DialError::Way(sanitize(&format!("the proxy {proxy}: {error}")))
                     }
                     other => failed(other.to_string()),
                 })?;
@@ -414,7 +416,7 @@ impl Dialer {
         let trust = if address.network() == Network::Clearnet { Trust::Vouched } else { Trust::Address };
         let seen = trace.seen.insert(Arc::default()).clone();
         let tls = self.connector.connect(host, stream, trust, &seen).await;
-        Ok(Box::new(tls.map_err(|error| DialError::Tls(clip(&error)))?))
+        Ok(Box::new(tls.map_err(|error| DialError::Tls(sanitize(&error)))?))
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the place that dials; the address was checked above")]
@@ -450,15 +452,15 @@ impl Dialer {
             Ok(ip) => vec![ip],
             Err(_) => {
                 let lookup = self.resolver.lookup(host).await;
-                let lookup = lookup.map_err(|error| DialError::Resolve(host.to_owned(), clip(&error)))?;
+                let lookup = lookup.map_err(|error| DialError::Resolve(host.to_owned(), sanitize(&error)))?;
                 trace.lookup.insert(lookup).addresses.clone()
             }
         };
         for ip in &addresses {
-            self.guard.check(*ip).map_err(|Private(name)| DialError::Private {
+            self.guard.check(*ip).map_err(|reason| DialError::Private {
                 host: host.to_owned(),
                 ip: *ip,
-                reason: Private(name).to_string(),
+                reason: reason.to_string(),
             })?;
         }
         Ok(addresses)

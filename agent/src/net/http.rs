@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use brotr_core::RelayUrl;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::header::{
@@ -15,7 +16,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::dial::Trace;
-use super::{Address, Dialer, Purpose};
+use super::{Dialer, Purpose};
 
 /// The head of an answer is at most so large.
 const MAX_HEAD: usize = 64 << 10;
@@ -162,7 +163,7 @@ async fn read(
 }
 
 /// The server of a URL, as an address that passed the guard.
-fn server(dialer: &Dialer, url: &Url) -> Result<Address, HttpError> {
+fn server(dialer: &Dialer, url: &Url) -> Result<RelayUrl, HttpError> {
     let refused = |reason: &dyn std::fmt::Display| HttpError::Refused(reason.to_string());
     let scheme = match url.scheme() {
         "http" => "ws",
@@ -170,7 +171,7 @@ fn server(dialer: &Dialer, url: &Url) -> Result<Address, HttpError> {
         other => return Err(refused(&format!("{other} is not http or https"))),
     };
     let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
-    Address::parse(&format!("{scheme}://{authority}/"), dialer.guard()).map_err(|e| refused(&e))
+    RelayUrl::parse(&format!("{scheme}://{authority}/"), dialer.guard()).map_err(|e| refused(&e))
 }
 
 /// The innermost cause, which is the one that says something.

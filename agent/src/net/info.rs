@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use brotr_core::RelayUrl;
 use serde_json::Value;
 
+use super::Dialer;
 use super::http::{self, HttpError};
-use super::{Address, Dialer};
 
 /// A document is at most so large.
 const MAX_DOCUMENT: usize = 64 << 10;
@@ -125,7 +126,7 @@ impl Info {
 ///
 /// # Errors
 /// When there is none, or it is no JSON object of at most 64 KiB.
-pub async fn fetch(dialer: &Arc<Dialer>, address: &Address) -> Result<(Info, Duration), HttpError> {
+pub async fn fetch(dialer: &Arc<Dialer>, address: &RelayUrl) -> Result<(Info, Duration), HttpError> {
     let answer = http::get(dialer, &address.info_url(), "application/nostr+json", MAX_DOCUMENT).await?;
     let info = Info::parse(answer.body).map_err(HttpError::Failed)?;
     Ok((info, answer.took))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use brotr_storage::RawEvent;
+use brotr_core::RawEvent;
 use futures::StreamExt;
 use nostr::Filter;
 use tokio::time::{Instant, timeout_at};

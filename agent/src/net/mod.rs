@@ -1,8 +1,6 @@
 //! The only room that dials. Every outbound byte of the agent passes the guard here.
 
-pub mod address;
 pub mod dial;
-pub mod guard;
 pub mod http;
 pub mod info;
 pub mod live;
@@ -14,9 +12,7 @@ pub mod tls;
 pub mod tor;
 pub mod transport;
 
-pub use address::{Address, BadAddress};
 pub use dial::{DialError, Dialer, Trace};
-pub use guard::Guard;
 pub use lookup::Lookup;
 pub use permits::Purpose;
 pub use session::{End, Page, Session, Verdict};

@@ -8,13 +8,12 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brotr_storage::Network;
+use brotr_core::{Network, RelayUrl};
 use dashmap::DashMap;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::Address;
 use crate::config;
 
 /// Connections to one host at a time that end soon.
@@ -116,7 +115,7 @@ impl Gate {
 
     /// Acquires the right to connect to a relay, waiting at most half a minute for other connections to end, and then
     /// for the dial rate.
-    pub(super) async fn permit(&self, address: &Address, purpose: Purpose) -> Result<Permits, Busy> {
+    pub(super) async fn permit(&self, address: &RelayUrl, purpose: Purpose) -> Result<Permits, Busy> {
         let place = (address.host().to_owned(), purpose);
         let mut permits = Permits { place: place.clone(), hosts: self.hosts.clone(), held: Vec::with_capacity(4) };
         let mut wanted = Vec::with_capacity(4);
@@ -154,11 +153,12 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::net::Guard;
+    use brotr_core::Guard;
 
-    fn address(url: &str) -> Address {
-        Address::parse(url, &Guard::default()).expect("an address")
+    use super::*;
+
+    fn address(url: &str) -> RelayUrl {
+        RelayUrl::parse(url, &Guard::default()).expect("an address")
     }
 
     fn gate(own: &[&str]) -> Gate {

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
+use brotr_core::sanitize;
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use nostr::{EventId, Filter};
 use tokio::time::{Duration, Instant, timeout_at};
 
-use super::session::{End, NOTICE_PATIENCE, STEADY, Said, Session, clip, parse};
+use super::session::{End, NOTICE_PATIENCE, STEADY, Said, Session, parse};
 
 /// Of a message of ours, in bytes before it is written as hexadecimal: relays take 128 KiB as a rule.
 const FRAME: u64 = 60_000;
@@ -47,7 +48,7 @@ impl Session {
     /// # Errors
     /// See [`Refusal`].
     pub async fn reconcile(&mut self, filter: &Filter, ours: &[(EventId, i64)]) -> Result<Difference, Refusal> {
-        let broken = |what: String| Refusal::Unwilling(clip(&what));
+        let broken = |what: String| Refusal::Unwilling(sanitize(&what));
         let mut storage = NegentropyStorageVector::with_capacity(ours.len());
         for (id, at) in ours {
             let inserted = storage.insert(at.max(&0).cast_unsigned(), Id::from_byte_array(id.to_bytes()));
@@ -95,7 +96,7 @@ impl Session {
                     if found.rounds == 1 && notice.is_none() {
                         idle_at = idle_at.min(Instant::now() + NOTICE_PATIENCE);
                     }
-                    notice = Some(format!("NOTICE: {}", clip(&text)));
+                    notice = Some(format!("NOTICE: {}", sanitize(&text)));
                     continue;
                 }
                 _ => continue,
@@ -105,7 +106,7 @@ impl Session {
             if missing.len() > MAX_MISSING {
                 return Err(Refusal::TooLarge);
             }
-            match next.map_err(|error| Refusal::Unwilling(clip(&error.to_string())))? {
+            match next.map_err(|error| Refusal::Unwilling(sanitize(&error.to_string())))? {
                 None => {
                     let ids = |list: &[Id]| {
                         list.iter().map(|id| EventId::from_byte_array(*id.as_bytes())).collect::<HashSet<_>>()

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use brotr_core::sanitize;
 use data_encoding::HEXLOWER;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -195,17 +196,16 @@ fn read(der: &CertificateDer<'_>) -> Option<Certificate> {
         return None;
     }
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let clip = |text: &str| super::session::clip(text);
     let subject = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
     let issuer = certificate.issuer().iter_organization().next().and_then(|name| name.as_str().ok());
     let names = certificate.subject_alternative_name().ok().flatten();
     let names = names.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(clip(name)),
+        GeneralName::DNSName(name) => Some(sanitize(name)),
         _ => None,
     });
     Some(Certificate {
-        subject: clip(subject.unwrap_or(&certificate.subject().to_string())),
-        issuer: clip(issuer.unwrap_or(&certificate.issuer().to_string())),
+        subject: sanitize(subject.unwrap_or(&certificate.subject().to_string())),
+        issuer: sanitize(issuer.unwrap_or(&certificate.issuer().to_string())),
         names: names.take(MOST_NAMES).collect(),
         not_before: certificate.validity().not_before.timestamp(),
         not_after: certificate.validity().not_after.timestamp(),

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_wsocket::{ConnectionMode, Message as SdkMessage};
+use brotr_core::RelayUrl;
 use futures::stream::SplitSink;
 use futures::{Sink, StreamExt};
 use nostr::Url;
@@ -16,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::dial::Stream;
 use super::permits::Permits;
-use super::{Address, Dialer, Purpose};
+use super::{Dialer, Purpose};
 
 /// The dialer as rust-nostr's transport. The connect timeout is the dialer's own.
 #[derive(Debug, Clone)]
@@ -69,7 +70,7 @@ impl WebSocketTransport for GuardedTransport {
         _timeout: Duration,
     ) -> BoxedFuture<'a, Result<(WebSocketSink, WebSocketStream), TransportError>> {
         Box::pin(async move {
-            let address = Address::parse(url.as_str(), self.0.guard()).map_err(TransportError::backend)?;
+            let address = RelayUrl::parse(url.as_str(), self.0.guard()).map_err(TransportError::backend)?;
             let connection = self.0.dial(&address, Purpose::Standing).await.map_err(TransportError::backend)?;
             let (sink, stream) = connection.socket.split();
             let sink: WebSocketSink = Box::new(Sending { sink, _permits: connection.permits });

@@ -18,7 +18,7 @@ pub use profile::{announce, beat, withdraw};
 pub use voice::{Voice, client};
 
 use crate::agent::{Agent, now};
-use crate::net::Address;
+use brotr_core::RelayUrl;
 
 /// Puts events into the outbox.
 #[derive(Debug, Clone)]
@@ -112,6 +112,6 @@ pub fn outgoing(event: &Event, relays: &[String]) -> Vec<Outgoing> {
 
 /// Addresses as the archive and the outbox spell them.
 #[must_use]
-pub fn spelled(addresses: &[Address]) -> Vec<String> {
+pub fn spelled(addresses: &[RelayUrl]) -> Vec<String> {
     addresses.iter().map(|a| a.as_str().to_owned()).collect()
 }

@@ -153,7 +153,7 @@ pub fn withdrawal(author: PublicKey, url: &str) -> EventBuilder {
 #[must_use]
 pub fn announcement(agent: &Agent) -> EventBuilder {
     let monitor = &agent.config.monitor;
-    let limits: Limits = agent.dialer.limits(brotr_storage::Network::Clearnet);
+    let limits: Limits = agent.dialer.limits(brotr_core::Network::Clearnet);
     let mut tags = vec![tag("frequency", [&monitor.interval.as_secs().to_string()])];
     // Where no database tells cities, nothing is checked of them.
     let made = |check: &&Check| **check != Check::Geo || monitor.geo.city.is_some();

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::Result;
+use brotr_core::RelayUrl;
 use brotr_storage::{Batch, Delivery, Lane, Outgoing};
 use futures::StreamExt;
 use nostr::{Event, JsonUtil};
@@ -12,7 +13,6 @@ use tokio::task::JoinSet;
 use super::{Publisher, Voice};
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
-use crate::net::Address;
 use crate::pulse::Pulse;
 
 /// To one relay, so many in a row,
@@ -129,7 +129,7 @@ async fn archive(agent: &Agent, lane: Lane) -> Result<()> {
     let due = agent.archive.due_outgoing(HERE, lane, now(), PAGE).await?;
     let (mut events, mut deliveries) = (Vec::new(), Vec::new());
     for one in &due {
-        let event = brotr_storage::Event::from_json(&one.body).ok().and_then(|event| event.verify().ok());
+        let event = brotr_core::Event::from_json(&one.body).ok().and_then(|event| event.verify().ok());
         deliveries.push(match event {
             Some(event) => {
                 events.push(event);
@@ -148,7 +148,7 @@ async fn archive(agent: &Agent, lane: Lane) -> Result<()> {
 }
 
 async fn send(agent: &Agent, voice: &Voice, one: &Outgoing) -> Delivery {
-    let address = match Address::parse(&one.relay, agent.dialer.guard()) {
+    let address = match RelayUrl::parse(&one.relay, agent.dialer.guard()) {
         Ok(address) => address,
         Err(error) => return Delivery::Refused(error.to_string()),
     };

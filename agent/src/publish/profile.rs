@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use brotr_core::RelayUrl;
 use brotr_dvm::Dvm;
 use brotr_storage::{Aftermath, ServiceState};
 use nostr::{Event, EventBuilder, Kind, Tag, TagKind};
@@ -11,7 +12,6 @@ use serde_json::json;
 
 use super::{Publisher, Voice, nip66, outgoing, spelled};
 use crate::agent::{Agent, now};
-use crate::net::Address;
 
 const A_DAY: i64 = 86_400;
 /// What was sent, and jobs that ended, are forgotten after so many seconds; requests that old are not taken.
@@ -84,7 +84,7 @@ pub async fn withdraw(agent: &Agent, voice: &Voice, dvm: &Dvm) -> Result<()> {
     agent.archive.set_state("publish", "announcement", "31990", "").await?;
     let relays = relays(agent);
     let guard = agent.dialer.guard();
-    let said = relays.iter().filter_map(|url| Address::parse(url, guard).ok()).map(async |relay| {
+    let said = relays.iter().filter_map(|url| RelayUrl::parse(url, guard).ok()).map(async |relay| {
         let said = tokio::time::timeout(PARTING, voice.say(&event, &relay, 0)).await;
         let why = match said {
             Ok(brotr_storage::Delivery::Accepted) => return,

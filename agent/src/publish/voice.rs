@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use brotr_core::{RelayUrl, sanitize};
 use brotr_storage::Delivery;
-use nostr::{Event, NostrSigner, RelayUrl};
+use nostr::{Event, NostrSigner};
 use nostr_sdk::{Client, ClientOptions, RelayStatus};
 
 use crate::agent::{Agent, now};
-use crate::net::session::clip;
+use crate::net::Dialer;
 use crate::net::transport::GuardedTransport;
-use crate::net::{Address, Dialer};
 
 /// Tries after which an event is given up: to a relay that is not reached,
 const TRIES: i64 = 12;
@@ -36,8 +36,8 @@ enum Trouble {
 pub struct Voice {
     client: Client,
     dialer: Arc<Dialer>,
-    own: Vec<RelayUrl>,
-    guests: Arc<Mutex<HashMap<RelayUrl, Instant>>>,
+    own: Vec<nostr::RelayUrl>,
+    guests: Arc<Mutex<HashMap<nostr::RelayUrl, Instant>>>,
 }
 
 impl Voice {
@@ -46,12 +46,12 @@ impl Voice {
     pub fn new(agent: &Agent) -> Self {
         let client = client(agent.signer.clone(), &agent.dialer);
         let own = agent.own_relays().into_iter().chain(agent.job_relays());
-        let own = own.filter_map(|a| RelayUrl::parse(a.as_str()).ok()).collect();
+        let own = own.filter_map(|a| nostr::RelayUrl::parse(a.as_str()).ok()).collect();
         Self { client, dialer: agent.dialer.clone(), own, guests: Arc::default() }
     }
 
     /// Sends an event to a relay and waits for its OK. `attempts` is how often it was tried before.
-    pub async fn say(&self, event: &Event, relay: &Address, attempts: i64) -> Delivery {
+    pub async fn say(&self, event: &Event, relay: &RelayUrl, attempts: i64) -> Delivery {
         let due_at = now() + (5_i64 << attempts.clamp(0, 20)).min(LONGEST_WAIT);
         match self.send(event, relay).await {
             Ok(()) => Delivery::Accepted,
@@ -62,21 +62,21 @@ impl Voice {
         }
     }
 
-    async fn send(&self, event: &Event, relay: &Address) -> Result<(), Trouble> {
-        let url = RelayUrl::parse(relay.as_str()).map_err(|e| Trouble::OfEvent(e.to_string()))?;
-        let failed = |e: nostr_sdk::client::Error| Trouble::OfRelay(clip(&e.to_string()));
+    async fn send(&self, event: &Event, relay: &RelayUrl) -> Result<(), Trouble> {
+        let url = nostr::RelayUrl::parse(relay.as_str()).map_err(|e| Trouble::OfEvent(e.to_string()))?;
+        let failed = |e: nostr_sdk::client::Error| Trouble::OfRelay(sanitize(&e.to_string()));
         self.client.add_relay(&url).await.map_err(failed)?;
         self.used(&url).await;
         // By its own handle: the client's own way would hold a lock on all relays while this one is dialed.
         let handle = self.client.relay(&url).await.map_err(failed)?;
         if handle.status() != RelayStatus::Connected {
             let connected = handle.try_connect(self.dialer.limits(relay.network()).connect_timeout.get()).await;
-            connected.map_err(|e| Trouble::OfRelay(clip(&e.to_string())))?;
+            connected.map_err(|e| Trouble::OfRelay(sanitize(&e.to_string())))?;
         }
         match handle.send_event(event).await {
             Ok(_) => Ok(()),
             Err(nostr_relay_pool::relay::Error::RelayMessage(reason)) => {
-                let reason = clip(&reason);
+                let reason = sanitize(&reason);
                 // What relays say of us, and not of the event.
                 let of_us = ["rate-limited:", "auth-required:"].iter().any(|prefix| reason.starts_with(prefix));
                 Err(if of_us { Trouble::OfRelay(reason) } else { Trouble::OfEvent(reason) })
@@ -87,16 +87,16 @@ impl Voice {
                 handle.disconnect();
                 Err(Trouble::OfEvent("no answer in time".into()))
             }
-            Err(error) => Err(Trouble::OfRelay(clip(&error.to_string()))),
+            Err(error) => Err(Trouble::OfRelay(sanitize(&error.to_string()))),
         }
     }
 
     /// Customers name relays of theirs; connections to them are not kept for ever.
-    async fn used(&self, url: &RelayUrl) {
+    async fn used(&self, url: &nostr::RelayUrl) {
         if self.own.contains(url) {
             return;
         }
-        let idle: Vec<RelayUrl> = {
+        let idle: Vec<nostr::RelayUrl> = {
             let mut guests = self.guests.lock().expect("no holder panics");
             guests.insert(url.clone(), Instant::now());
             guests.extract_if(|_, used| used.elapsed() > GUEST_STAYS).map(|(url, _)| url).collect()

@@ -7,7 +7,8 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use brotr_storage::{Archive, Cursor, Event, View};
+use brotr_core::Event;
+use brotr_storage::{Archive, Cursor, View};
 use nostr::{EventId, Filter};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use brotr_core::sanitize;
 use brotr_storage::Archive;
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
@@ -13,7 +14,6 @@ use tokio::time::Instant;
 
 use super::budget::{Account, Held, Use};
 use super::{parse, query, view};
-use crate::net::session::clip;
 
 /// Comparisons of one client at a time.
 const MAX_OPEN: usize = 4;
@@ -76,7 +76,7 @@ impl Comparisons {
         let answer = message.and_then(|message| comparison.side.reconcile(&message).map_err(|error| error.to_string()));
         answer.map(|answer| HEXLOWER.encode(&answer)).map_err(|error| {
             self.0.remove(name);
-            format!("invalid: {}", clip(&error))
+            format!("invalid: {}", sanitize(&error))
         })
     }
 

@@ -4,7 +4,8 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use brotr_storage::{Archive, Event, EventTerms, Search, StorageError, matches};
+use brotr_core::{Event, matches};
+use brotr_storage::{Archive, EventTerms, Search, StorageError};
 use nostr::{EventId, Filter};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;

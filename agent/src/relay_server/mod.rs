@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use answer::Source;
 use anyhow::{Context, Result};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Extension, Request, State};
@@ -20,7 +21,11 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
-use brotr_storage::{StorageError, View, parse_filter, within};
+use brotr_core::parse_filter;
+use brotr_storage::{StorageError, View, within};
+use budget::Budget;
+use feed::Feed;
+use line::Line;
 use nostr::Filter;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -30,10 +35,6 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 use crate::agent::{Agent, now};
 use crate::inbound::{self, Client, Limits, Takeover};
 use crate::jobs::Desk;
-use answer::Source;
-use budget::Budget;
-use feed::Feed;
-use line::Line;
 
 /// The largest message of a client, in bytes.
 pub(crate) const MAX_MESSAGE: usize = 128 << 10;

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use brotr_core::sanitize;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use nostr::Filter;
 use serde_json::{Value, json};
@@ -17,7 +18,6 @@ use super::feed::{Batch, Listener, Told, Wanted};
 use super::line::{FRAGMENT, Gone, Line};
 use super::submit::submit;
 use super::{MAX_NAME, MAX_SUBSCRIPTIONS, PATIENCE, Server, parse, query, view};
-use crate::net::session::clip;
 
 /// Messages a second of one client, and how many at once; more of them wait.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
@@ -151,7 +151,7 @@ impl Session {
                 self.drop_subscription(name);
                 Ok(())
             }
-            other => self.line.say(json!(["NOTICE", format!("error: unknown command {:?}", clip(other))])).await,
+            other => self.line.say(json!(["NOTICE", format!("error: unknown command {:?}", sanitize(other))])).await,
         }
     }
 

@@ -1,13 +1,12 @@
 //! Events that clients send: job requests (NIP-90) and what belongs to them.
 
+use brotr_core::{Event, sanitize};
 use brotr_dvm::{Acceptance, PING};
-use brotr_storage::Event;
 use nostr::Kind;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{PATIENCE, Server};
-use crate::net::session::clip;
 use crate::publish::HERE;
 
 /// Takes an event and returns what the client is told.
@@ -18,7 +17,7 @@ pub(super) async fn submit(server: &Server, value: Option<&Value>) -> Value {
         Ok(event) => event,
         // What is no event can be refused by the id that it claims, if it claims one.
         Err(error) => {
-            let why = format!("invalid: {}", clip(&error.to_string()));
+            let why = format!("invalid: {}", sanitize(&error.to_string()));
             return match value["id"].as_str().filter(|id| id.len() == 64) {
                 Some(id) => json!(["OK", id, false, why]),
                 None => json!(["NOTICE", why]),

@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use brotr_storage::{Batch, Covered, Gap, GapReason, Interval, Method, View};
+use brotr_core::{Covered, Gap, GapReason, Interval, Method, RelayUrl};
+use brotr_storage::{Batch, View};
 use nostr::{Filter, Kind};
 
 use super::{Bounds, Pass, habits};
 use crate::agent::{Agent, now};
-use crate::net::{Address, End, Session};
+use crate::net::{End, Session};
 
 /// Kinds that are asked for beside those that were seen, since they come in floods.
 const USUAL: [u16; 12] = [0, 1, 3, 4, 5, 6, 7, 1_059, 1_984, 9_735, 10_002, 30_023];
@@ -30,7 +31,7 @@ const LARGEST: usize = 5_000;
 /// When the archive cannot be used; a relay that fails is left with what came.
 pub(super) async fn at_once(
     agent: &Agent,
-    (address, session): (&Address, &mut Session),
+    (address, session): (&RelayUrl, &mut Session),
     (filter, key): (&Filter, &str),
     (interval, bounds, limit): (Interval, Bounds, usize),
     pass: &mut Pass,
@@ -69,7 +70,7 @@ pub(super) async fn at_once(
 /// When the archive cannot be used; a relay that fails is left with what came.
 pub(super) async fn by_kind(
     agent: &Agent,
-    (address, session): (&Address, &mut Session),
+    (address, session): (&RelayUrl, &mut Session),
     (filter, key): (&Filter, &str),
     (second, bounds, limit): (Interval, Bounds, usize),
     pass: &mut Pass,

@@ -1,12 +1,12 @@
 //! What a relay was found to do: whether it counts the ends of a window in, and how many events it gives at a time.
 
 use anyhow::Result;
-use brotr_storage::Interval;
+use brotr_core::{Interval, RelayUrl};
 use nostr::{EventId, Filter, Timestamp};
 
 use super::{Bounds, Cap, Pass, SERVICE};
 use crate::agent::{Agent, now};
-use crate::net::{Address, End, Session};
+use crate::net::{End, Session};
 
 const BOUNDS: &str = "bounds";
 const INSIDE: &str = "inside";
@@ -18,7 +18,7 @@ const SEEN: i64 = 7 * 86_400;
 const GUESSED: i64 = 86_400;
 
 /// Whether the relay counts the ends of a window in, where it was found out.
-pub(super) async fn bounds(agent: &Agent, address: &Address) -> Result<Option<Bounds>> {
+pub(super) async fn bounds(agent: &Agent, address: &RelayUrl) -> Result<Option<Bounds>> {
     Ok(match agent.archive.state(SERVICE, BOUNDS, address.as_str()).await?.as_deref() {
         Some(INSIDE) => Some(Bounds::Inside),
         Some(OUTSIDE) => Some(Bounds::Outside),
@@ -30,7 +30,7 @@ pub(super) async fn bounds(agent: &Agent, address: &Address) -> Result<Option<Bo
 /// bounds out.
 pub(super) async fn probe_bounds(
     agent: &Agent,
-    address: &Address,
+    address: &RelayUrl,
     session: &mut Session,
     (id, at): (EventId, i64),
     pass: &mut Pass,
@@ -51,7 +51,7 @@ pub(super) async fn probe_bounds(
 }
 
 /// How many events the relay gives at a time, where it was found out of late.
-pub(super) async fn cap(agent: &Agent, address: &Address) -> Result<Option<usize>> {
+pub(super) async fn cap(agent: &Agent, address: &RelayUrl) -> Result<Option<usize>> {
     let kept = agent.archive.state(SERVICE, CAP, address.as_str()).await?;
     let parse = |kept: String| {
         let (cap, until) = kept.split_once(' ')?;
@@ -62,7 +62,7 @@ pub(super) async fn cap(agent: &Agent, address: &Address) -> Result<Option<usize
 }
 
 /// Remembers how many events the relay gives at a time.
-pub(super) async fn set_cap(agent: &Agent, address: &Address, cap: Cap) -> Result<()> {
+pub(super) async fn set_cap(agent: &Agent, address: &RelayUrl, cap: Cap) -> Result<()> {
     let (cap, believed) = match cap {
         Cap::Seen(cap) => (cap, SEEN),
         Cap::Guessed(cap) => (cap, GUESSED),

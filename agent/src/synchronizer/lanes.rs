@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use brotr_core::RelayUrl;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Override;
-use crate::net::Address;
 
 /// The overrides that bound how many of their relays are in work.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ impl Lanes {
     }
 
     /// The right to work on a relay, held by whoever has it; nothing while others have it.
-    pub(super) fn enter(&self, address: &Address) -> Option<Vec<OwnedSemaphorePermit>> {
+    pub(super) fn enter(&self, address: &RelayUrl) -> Option<Vec<OwnedSemaphorePermit>> {
         self.0
             .iter()
             .filter(|(one, _)| one.is_about(address.as_str(), address.host()))
@@ -30,14 +30,15 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
+    use brotr_core::Guard;
+
     use super::*;
-    use crate::net::Guard;
 
     #[test]
     fn a_pattern_has_so_many_places() {
         let one = |relay: &str, concurrency| Override { relay: relay.into(), concurrency, ..Override::default() };
         let lanes = Lanes::new(&[one("*.example", Some(2)), one("b.example", Some(1)), one("*", None)]);
-        let address = |host: &str| Address::parse(&format!("wss://{host}"), &Guard::default()).expect("an address");
+        let address = |host: &str| RelayUrl::parse(&format!("wss://{host}"), &Guard::default()).expect("an address");
         let first = lanes.enter(&address("b.example")).expect("free");
         assert!(lanes.enter(&address("b.example")).is_none(), "its own place is taken");
         let second = lanes.enter(&address("c.example")).expect("free");

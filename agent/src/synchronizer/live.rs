@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use brotr_storage::{Batch, RelayQuery, RelayState, parse_filter};
+use brotr_core::{RelayState, RelayUrl, parse_filter};
+use brotr_storage::{Batch, RelayQuery};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -15,7 +16,7 @@ use super::{SERVICE, failure, rest, wait_for_room};
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
 use crate::net::permits::LIVE_PER_HOST;
-use crate::net::{Address, End, Purpose, Session};
+use crate::net::{End, Purpose, Session};
 
 /// How often empty places are filled.
 const FILL: Duration = Duration::from_secs(10);
@@ -117,7 +118,7 @@ pub async fn run(agent: Agent) -> Result<()> {
             let rests = |url: &String| resting.get(url).is_some_and(|rest| rest.until > Instant::now());
             elsewhere.retain(|_, until| *until > Instant::now());
             candidates.retain(|url| !followed.contains_key(url) && !rests(url) && !elsewhere.contains_key(url));
-            let host = |url: &String| Some(Address::parse(url, agent.dialer.guard()).ok()?.host().to_owned());
+            let host = |url: &String| Some(RelayUrl::parse(url, agent.dialer.guard()).ok()?.host().to_owned());
             limit_hosts(&mut candidates, followed.keys(), &novelties, host);
             let mut free = places.saturating_sub(followed.len());
             if started.elapsed() < lease + lease / 2 {
@@ -255,7 +256,7 @@ fn choose(candidates: Vec<String>, novelties: &HashMap<String, Novelty>, free: u
 /// Follows one relay until it ends that; says how long to leave it alone. What it took in before it was followed, and
 /// while it was lost, is for a pass, at once.
 async fn follow(agent: &Agent, url: &str) -> Result<Duration> {
-    let Ok(address) = Address::parse(url, agent.dialer.guard()) else { return Ok(LAST_REST) };
+    let Ok(address) = RelayUrl::parse(url, agent.dialer.guard()) else { return Ok(LAST_REST) };
     let settings = agent.config.synchronizer.of(address.as_str(), address.host());
     if !settings.enabled || !settings.live {
         return Ok(LAST_REST);
@@ -315,7 +316,7 @@ async fn follow(agent: &Agent, url: &str) -> Result<Duration> {
 }
 
 /// Has what a relay took in while nobody listened fetched at once, unless its rest says otherwise.
-async fn fill(agent: &Agent, address: &Address) -> Result<()> {
+async fn fill(agent: &Agent, address: &RelayUrl) -> Result<()> {
     if !rest::is_failing(agent, address).await? {
         agent.archive.set_sync_due(address.as_str(), now()).await?;
     }

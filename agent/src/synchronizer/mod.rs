@@ -14,11 +14,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use brotr_storage::{
-    Batch, Covered, DocumentType, Gap, GapReason, Interval, IntervalSet, Method, Relay, RelayQuery, RelayState, Task,
-    parse_filter,
-};
-use nostr::{Event, EventBuilder, EventId, Filter, RelayUrl};
+use brotr_core::{Covered, Gap, GapReason, Interval, IntervalSet, Method, RelayState, RelayUrl, parse_filter};
+use brotr_storage::{Batch, DocumentType, Relay, RelayQuery, Task};
+use nostr::{Event, EventBuilder, EventId, Filter};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -31,7 +29,7 @@ use crate::agent::{Agent, now};
 use crate::config::{Profile, Synchronizer};
 use crate::happening::Happening;
 use crate::net::info::Info;
-use crate::net::{Address, End, Purpose, Session, Verdict};
+use crate::net::{End, Purpose, Session, Verdict};
 use crate::pulse::Pulse;
 use crate::rounds::Rounds;
 
@@ -135,7 +133,7 @@ async fn hold(agent: &Agent, url: &str) -> Result<()> {
 
 /// One turn at a relay that is due.
 async fn turn(agent: &Agent, lanes: &Lanes, relay: &Relay) -> Result<()> {
-    let Ok(address) = Address::parse(&relay.url, agent.dialer.guard()) else {
+    let Ok(address) = RelayUrl::parse(&relay.url, agent.dialer.guard()) else {
         return Ok(agent.archive.set_sync_due(&relay.url, i64::MAX).await?);
     };
     let settings = agent.config.synchronizer.of(address.as_str(), address.host());
@@ -155,7 +153,7 @@ async fn turn(agent: &Agent, lanes: &Lanes, relay: &Relay) -> Result<()> {
 /// When the archive cannot be used; what is wrong with the relay is in the result.
 pub async fn pass(
     agent: &Agent,
-    address: &Address,
+    address: &RelayUrl,
     most: Option<u64>,
     progress: impl Fn(&Pass) + Send + Sync,
 ) -> Result<Pass> {
@@ -192,7 +190,7 @@ pub async fn pass(
 
 async fn walk(
     agent: &Agent,
-    address: &Address,
+    address: &RelayUrl,
     (session, config): (&mut Session, &Synchronizer),
     pass: &mut Pass,
     progress: impl Fn(&Pass) + Send + Sync,
@@ -307,7 +305,7 @@ async fn walk(
 }
 
 /// The relay's newest information document.
-async fn info(agent: &Agent, address: &Address) -> Result<Option<Info>> {
+async fn info(agent: &Agent, address: &RelayUrl) -> Result<Option<Info>> {
     let documents = agent.archive.documents(address.as_str()).await?;
     let document = documents.into_iter().find(|document| document.kind == DocumentType::Nip11);
     Ok(document.and_then(|document| Info::parse(document.data.into_bytes()).ok()))
@@ -334,7 +332,7 @@ struct Answer {
 /// Leaves what a pager has not walked as a gap, for a request that broke off and could not be repeated.
 async fn give_up(
     agent: &Agent,
-    address: &Address,
+    address: &RelayUrl,
     (pager, key): (&mut Pager, &str),
     end: &End,
     pass: &mut Pass,
@@ -351,7 +349,7 @@ async fn give_up(
 /// Fetches, checks and stores one page with what it proves.
 async fn page(
     agent: &Agent,
-    address: &Address,
+    address: &RelayUrl,
     (session, auth): (&mut Session, bool),
     (pager, asked, key): (&mut Pager, &Filter, &str),
     pass: &mut Pass,
@@ -427,15 +425,15 @@ async fn page(
 }
 
 /// Says who we are (NIP-42) if the relay has asked for that; returns whether it accepts it.
-async fn log_in(agent: &Agent, address: &Address, session: &mut Session) -> Result<bool> {
+async fn log_in(agent: &Agent, address: &RelayUrl, session: &mut Session) -> Result<bool> {
     let Some(event) = auth_event(agent, address, session.challenge())? else { return Ok(false) };
     Ok(session.authenticate(&event).await == Verdict::Accepted)
 }
 
 /// The event that says who we are (NIP-42), if there is a challenge.
-fn auth_event(agent: &Agent, address: &Address, challenge: Option<&str>) -> Result<Option<Event>> {
+fn auth_event(agent: &Agent, address: &RelayUrl, challenge: Option<&str>) -> Result<Option<Event>> {
     let Some(challenge) = challenge else { return Ok(None) };
-    let event = EventBuilder::auth(challenge, RelayUrl::parse(address.as_str())?);
+    let event = EventBuilder::auth(challenge, nostr::RelayUrl::parse(address.as_str())?);
     Ok(Some(agent.signer.sign(event)?))
 }
 

@@ -13,7 +13,7 @@
 
 use std::collections::HashSet;
 
-use brotr_storage::{GapReason, Interval};
+use brotr_core::{GapReason, Interval};
 use nostr::{EventId, Filter};
 
 use super::habits::within;
@@ -332,7 +332,7 @@ fn dense(interval: Interval, seen: usize) -> (Interval, GapReason, Option<i64>) 
 mod tests {
     use std::collections::BTreeMap;
 
-    use brotr_storage::{IntervalSet, RawEvent};
+    use brotr_core::{IntervalSet, RawEvent};
     use proptest::prelude::*;
 
     use super::*;

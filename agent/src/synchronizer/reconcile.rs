@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 
 use anyhow::Result;
-use brotr_storage::{Batch, Covered, Gap, GapReason, Interval, IntervalSet, Method, View};
+use brotr_core::{Covered, Gap, GapReason, Interval, IntervalSet, Method, RelayUrl};
+use brotr_storage::{Batch, View};
 use nostr::{EventId, Filter};
 
 use super::{Bounds, Pass, SERVICE, Trouble, habits};
 use crate::agent::{Agent, now};
 use crate::net::reconcile::Refusal;
-use crate::net::{Address, End, Session};
+use crate::net::{End, Session};
 
 /// Of a window in which we have fewer events, paging tells as much for less.
 pub(super) const WORTH: u64 = 200;
@@ -46,7 +47,7 @@ pub(super) struct Compared {
 }
 
 /// Whether a relay is worth asking, where nothing else speaks against it: it has not refused of late.
-pub(super) async fn is_promising(agent: &Agent, address: &Address, wanted: bool) -> Result<bool> {
+pub(super) async fn is_promising(agent: &Agent, address: &RelayUrl, wanted: bool) -> Result<bool> {
     if !wanted {
         return Ok(false);
     }
@@ -56,7 +57,7 @@ pub(super) async fn is_promising(agent: &Agent, address: &Address, wanted: bool)
 
 /// Whether everything is to be compared once more, what is proven included: relays forget events, and take in others
 /// long after their date. The first comparison of all is that of what is missing.
-pub(super) async fn is_due_again(agent: &Agent, address: &Address, key: &str, after: i64) -> Result<bool> {
+pub(super) async fn is_due_again(agent: &Agent, address: &RelayUrl, key: &str, after: i64) -> Result<bool> {
     let last = agent.archive.state(SERVICE, COMPARED, &place(address, key)).await?;
     match last.and_then(|at| at.parse::<i64>().ok()) {
         Some(at) => Ok(at.saturating_add(after) <= now()),
@@ -68,24 +69,29 @@ pub(super) async fn is_due_again(agent: &Agent, address: &Address, key: &str, af
 }
 
 /// Remembers where a comparison of everything stopped.
-pub(super) async fn stop_at(agent: &Agent, address: &Address, key: &str, until: i64) -> Result<()> {
+pub(super) async fn stop_at(agent: &Agent, address: &RelayUrl, key: &str, until: i64) -> Result<()> {
     Ok(agent.archive.set_state(SERVICE, STOPPED, &place(address, key), &until.to_string()).await?)
 }
 
 /// What is left of a window after the turns before, if a comparison of everything was begun.
-pub(super) async fn resumed(agent: &Agent, address: &Address, key: &str, window: Interval) -> Result<Option<Interval>> {
+pub(super) async fn resumed(
+    agent: &Agent,
+    address: &RelayUrl,
+    key: &str,
+    window: Interval,
+) -> Result<Option<Interval>> {
     let stopped = agent.archive.state(SERVICE, STOPPED, &place(address, key)).await?;
     let until = stopped.and_then(|at| at.parse::<i64>().ok());
     Ok(until.and_then(|until| Interval::new(window.since, until.min(window.until))))
 }
 
 /// Remembers that everything was compared.
-pub(super) async fn compared(agent: &Agent, address: &Address, key: &str) -> Result<()> {
+pub(super) async fn compared(agent: &Agent, address: &RelayUrl, key: &str) -> Result<()> {
     agent.archive.set_state(SERVICE, STOPPED, &place(address, key), "").await?;
     Ok(agent.archive.set_state(SERVICE, COMPARED, &place(address, key), &now().to_string()).await?)
 }
 
-fn place(address: &Address, key: &str) -> String {
+fn place(address: &RelayUrl, key: &str) -> String {
     format!("{address} {key}")
 }
 
@@ -113,7 +119,7 @@ enum Piece {
 /// When the archive cannot be used.
 pub(super) async fn window(
     agent: &Agent,
-    (address, session): (&Address, &mut Session),
+    (address, session): (&RelayUrl, &mut Session),
     (filter, key, worth): (&Filter, &str, u64),
     window: Interval,
     pass: &mut Pass,
@@ -170,7 +176,7 @@ pub(super) async fn window(
 /// When the archive cannot be used.
 pub(super) async fn second(
     agent: &Agent,
-    relay: (&Address, &mut Session),
+    relay: (&RelayUrl, &mut Session),
     (filter, key): (&Filter, &str),
     second: Interval,
     pass: &mut Pass,
@@ -181,7 +187,7 @@ pub(super) async fn second(
 }
 
 /// Remembers for so many seconds that a relay is not to be asked.
-async fn give_up(agent: &Agent, address: &Address, why: &str, seconds: i64) -> Result<()> {
+async fn give_up(agent: &Agent, address: &RelayUrl, why: &str, seconds: i64) -> Result<()> {
     tracing::debug!(relay = address.as_str(), why, "no comparison (NIP-77)");
     let until = (now() + seconds).to_string();
     Ok(agent.archive.set_state(SERVICE, REFUSED, address.as_str(), &until).await?)
@@ -189,7 +195,7 @@ async fn give_up(agent: &Agent, address: &Address, why: &str, seconds: i64) -> R
 
 async fn piece(
     agent: &Agent,
-    (address, session): (&Address, &mut Session),
+    (address, session): (&RelayUrl, &mut Session),
     (filter, key, worth): (&Filter, &str, u64),
     interval: Interval,
     pass: &mut Pass,
@@ -283,7 +289,7 @@ async fn piece(
 }
 
 /// Takes back what was proven of a span: the relay names events of it that we do not have, and they could not be fetched.
-async fn refute(agent: &Agent, address: &Address, key: &str, interval: Interval) -> Result<()> {
+async fn refute(agent: &Agent, address: &RelayUrl, key: &str, interval: Interval) -> Result<()> {
     agent.archive.store(Batch { refuted: vec![interval], ..batch(address, key) }).await?;
     Ok(())
 }
@@ -305,7 +311,7 @@ enum Fetched {
 /// Fetches events by id.
 async fn fetch(
     agent: &Agent,
-    (address, session): (&Address, &mut Session),
+    (address, session): (&RelayUrl, &mut Session),
     key: &str,
     missing: &[EventId],
     pass: &mut Pass,
@@ -387,7 +393,7 @@ async fn fetch(
     Ok(if left.is_empty() { Fetched::All } else { Fetched::But(left.len()) })
 }
 
-fn batch(address: &Address, key: &str) -> Batch {
+fn batch(address: &RelayUrl, key: &str) -> Batch {
     let relay = Some((address.as_str().to_owned(), address.network()));
     Batch { relay, seen_at: now(), filter: key.to_owned(), ..Batch::default() }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use brotr_core::RelayUrl;
 use tokio::time::Instant;
 
 use crate::agent::Agent;
-use crate::net::{Address, DialError, End, Session};
+use crate::net::{DialError, End, Session};
 
 /// A turn of the daemon takes at most this long,
 const LONGEST: Duration = Duration::from_secs(600);
@@ -90,7 +91,7 @@ impl Turn {
 /// Why there is no connection, after several tries.
 pub(super) async fn recover(
     agent: &Agent,
-    address: &Address,
+    address: &RelayUrl,
     session: &mut Session,
     end: &End,
     n: u32,

@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use brotr_storage::{Cursor, Event, parse_filter};
+use brotr_core::{Event, parse_filter};
+use brotr_storage::Cursor;
 use nostr::{Alphabet, Filter, SingleLetterTag};
 use serde_json::Value;
 

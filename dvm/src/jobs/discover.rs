@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use brotr_storage::Event;
+use brotr_core::Event;
 use nostr::nips::nip01::Coordinate;
 use nostr::{EventId, Filter};
 

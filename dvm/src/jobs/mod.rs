@@ -7,10 +7,10 @@ mod search;
 mod tally;
 
 use async_trait::async_trait;
+use brotr_core::Event;
 use brotr_keys::Signer;
-use brotr_storage::{Archive, Event, StorageError, View};
+use brotr_storage::{Archive, StorageError, View};
 use nostr::{EventId, Filter, Kind, PublicKey};
-
 use tokio::sync::watch;
 
 use crate::request::{Input, InputType};

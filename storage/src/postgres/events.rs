@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
+use brotr_core::{Event, matches};
 use nostr::{EventId, Filter};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
@@ -14,7 +15,6 @@ use super::store::{event_key, id_bytes};
 use super::{PostgresArchive, bind, scan, sightings, store};
 use crate::archive::{Options, Profile};
 use crate::error::of_commit;
-use crate::filter::matches;
 use crate::ledger::{event_id, public_key};
 use crate::patience::{Patience, Repeat, retry};
 use crate::payload::{pack_tags, unpack_tags};
@@ -22,7 +22,7 @@ use crate::prepare::{PreparedBatch, tagvalues};
 use crate::rows::{Batch, Cursor, Stats, Stored};
 use crate::search::{self, searchable};
 use crate::select::Condition;
-use crate::{Event, Events, StorageError, View};
+use crate::{Events, StorageError, View};
 
 const COLUMNS: &str = "event.id, author.pubkey, event.created_at, event.kind, event.sig, event.tags, event.content";
 /// An arrival's number is followed by the place in it: so many events are at most stored together.

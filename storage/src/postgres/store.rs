@@ -9,10 +9,10 @@ use sqlx::{AssertSqlSafe, PgConnection, Postgres};
 use super::{PostgresTransaction, WRITER_LOCK, sightings};
 use crate::archive::Profile;
 use crate::error::of_commit;
-use crate::filter::tag_key;
 use crate::ledger::{event_id, public_key, relay_key};
 use crate::prepare::{Prepared, PreparedBatch};
 use crate::rows::Stored;
+use crate::tag_key::tag_key;
 use crate::view::{Scene, Slot};
 use crate::{StorageError, claims};
 

@@ -11,9 +11,9 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::authors;
 use super::runs::{Dated, Indexes, Merge, Set, TimeEntry};
-use crate::filter::tag_key;
 use crate::search::{SEARCHED, search_terms};
 use crate::select::fts5;
+use crate::tag_key::tag_key;
 use crate::{StorageError, View};
 
 /// Returns the numbers of the events that any of the filters asks for.

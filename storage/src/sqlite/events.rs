@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use async_trait::async_trait;
+use brotr_core::{Event, matches};
 use nostr::{EventId, Filter};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -11,13 +12,12 @@ use super::remove::remove;
 use super::runs::{self, Indexes};
 use super::{SqliteArchive, count, load_dictionaries, scan};
 use crate::archive::Options;
-use crate::filter::matches;
 use crate::ledger::{event_id, public_key};
 use crate::patience::{Repeat, retry};
 use crate::payload::Codec;
 use crate::rows::{Batch, Cursor, Stats, Stored};
 use crate::search::{VERSION, searchable};
-use crate::{Event, Events, StorageError, View};
+use crate::{Events, StorageError, View};
 
 /// Events are removed so many at a time.
 const REMOVED: usize = 10_000;

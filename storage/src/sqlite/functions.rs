@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use brotr_core::indexed_tags;
 use data_encoding::HEXLOWER;
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::functions::FunctionFlags;
@@ -12,14 +13,13 @@ use tokio::sync::mpsc;
 
 use crate::StorageError;
 use crate::archive::SqlRow;
-use crate::filter::indexed;
 use crate::payload::Codec;
 
 /// Makes the functions known to a connection.
 pub(super) fn register(connection: &Connection, codec: &Arc<Codec>) -> rusqlite::Result<()> {
     define(connection, codec, "event_tags", |tags, _| json(&tags))?;
     define(connection, codec, "event_tagvalues", |tags, _| {
-        json(&indexed(&tags).map(|(letter, value)| format!("{letter}:{value}")).collect::<Vec<_>>())
+        json(&indexed_tags(&tags).map(|(letter, value)| format!("{letter}:{value}")).collect::<Vec<_>>())
     })?;
     define(connection, codec, "event_content", |_, content| content)
 }

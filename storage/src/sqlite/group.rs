@@ -11,10 +11,10 @@ use super::runs::{Entries, Indexed, Indexes, Set};
 use super::writer::{REMEMBERED, Writer};
 use crate::StorageError;
 use crate::archive::Profile;
-use crate::filter::tag_key;
 use crate::ledger::event_id;
 use crate::prepare::{Prepared, PreparedBatch};
 use crate::rows::{Batch, Stored};
+use crate::tag_key::tag_key;
 use crate::view::{Scene, Slot, VANISH};
 
 /// A statement writes so many rows: to begin and end one costs as much as a row.

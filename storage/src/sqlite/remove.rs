@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use brotr_core::indexed_tags;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::authors;
 use super::runs::{self, Entries, Indexed, Indexes, Set};
 use crate::StorageError;
-use crate::filter::{indexed as indexed_tags, tag_key};
 use crate::payload::Codec;
 use crate::search::SEARCHED;
+use crate::tag_key::tag_key;
 
 /// What must be known of an event to remove it.
 struct Removed {

@@ -11,10 +11,10 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::authors;
 use super::runs::{Dated, Indexes, Merge, Set, TagEntry};
-use crate::filter::tag_key;
 use crate::ledger::event_id;
 use crate::search::{SEARCHED, search_terms};
 use crate::select::fts5;
+use crate::tag_key::tag_key;
 use crate::{Cursor, StorageError, View};
 
 /// How many rows are counted of a tag to learn whether it is rarer than the authors.
@@ -370,11 +370,12 @@ impl<'c> Scan<'c> {
 
 #[cfg(test)]
 mod tests {
+    use brotr_core::Event;
     use nostr::{EventBuilder, Keys, Kind, Tag, Timestamp};
 
     use super::*;
     use crate::archive::Options;
-    use crate::{Archive, Batch, Event, Events, Ledger, SqliteArchive};
+    use crate::{Archive, Batch, Events, Ledger, SqliteArchive};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn words_that_too_many_have_to_gather_are_found_the_same() {

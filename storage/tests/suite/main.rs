@@ -15,6 +15,7 @@ mod sqlite_only;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use brotr_core::*;
 use brotr_storage::*;
 use clients::*;
 use coverage::*;

@@ -155,7 +155,7 @@ pub(in crate::sqlite) struct KeyEntry<const INDEX: u8> {
     pub(in crate::sqlite) event: i64,
 }
 
-/// An entry of [`Index::Tags`]: the key is that of the tag ([`crate::filter::tag_key`]).
+/// An entry of [`Index::Tags`]: the key is that of the tag ([`crate::tag_key::tag_key`]).
 pub(in crate::sqlite) type TagEntry = KeyEntry<1>;
 
 /// An entry of [`Index::Heads`]: the key is a kind, or the number of an author, times 2^16, and a kind.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::event::fixed;
 use crate::filter::{asks_for, asks_for_tags};
-use crate::{BadEvent, Event};
+use crate::{Event, InvalidEvent};
 
 /// An event (NIP-01) of which id, author, time, kind and signature are read, while tags and content are the text that
 /// came. Of what relays give most is known already, and needs no more.
@@ -44,8 +44,8 @@ struct Wire<'a> {
     sig: std::borrow::Cow<'a, str>,
 }
 
-fn malformed(what: &dyn std::fmt::Display) -> BadEvent {
-    BadEvent::Malformed(what.to_string())
+fn malformed(what: &dyn std::fmt::Display) -> InvalidEvent {
+    InvalidEvent::Malformed(what.to_string())
 }
 
 impl RawEvent {
@@ -53,7 +53,7 @@ impl RawEvent {
     ///
     /// # Errors
     /// When the text is not JSON, a field is missing, doubled, of another type or out of its range.
-    pub fn from_json(json: &str) -> Result<Self, BadEvent> {
+    pub fn from_json(json: &str) -> Result<Self, InvalidEvent> {
         // A list of the same values would do as well otherwise.
         if !json.trim_start().starts_with('{') {
             return Err(malformed(&"an event is a JSON object"));
@@ -78,7 +78,7 @@ impl RawEvent {
     ///
     /// # Errors
     /// When tags are not lists of strings or the content is not a string.
-    pub fn parse(&self) -> Result<Event, BadEvent> {
+    pub fn parse(&self) -> Result<Event, InvalidEvent> {
         Ok(Event {
             id: self.id,
             pubkey: self.pubkey,
@@ -91,7 +91,7 @@ impl RawEvent {
         })
     }
 
-    fn tags(&self) -> Result<Vec<Vec<String>>, BadEvent> {
+    fn tags(&self) -> Result<Vec<Vec<String>>, InvalidEvent> {
         serde_json::from_str(&self.text[..self.content_at]).map_err(|error| malformed(&format_args!("tags: {error}")))
     }
 
@@ -118,7 +118,7 @@ impl RawEvent {
     ///
     /// # Errors
     /// When its tags, which the filter asks for, are not lists of strings.
-    pub fn matches(&self, filter: &Filter) -> Result<bool, BadEvent> {
+    pub fn matches(&self, filter: &Filter) -> Result<bool, InvalidEvent> {
         let head = asks_for(filter, &self.id, &self.pubkey, self.kind, self.created_at);
         Ok(head && (filter.generic_tags.is_empty() || asks_for_tags(filter, &self.tags()?)))
     }

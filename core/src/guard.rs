@@ -53,9 +53,9 @@ pub struct Guard {
 
 /// Why an address may not be dialed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Private(pub(super) &'static str);
+pub struct PrivateAddress(&'static str);
 
-impl fmt::Display for Private {
+impl fmt::Display for PrivateAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "private address ({})", self.0)
     }
@@ -72,7 +72,7 @@ impl Guard {
     ///
     /// # Errors
     /// When it is not public and in no allowed range.
-    pub fn check(&self, ip: IpAddr) -> Result<(), Private> {
+    pub fn check(&self, ip: IpAddr) -> Result<(), PrivateAddress> {
         if self.allow.iter().any(|net| net.contains(&ip)) {
             return Ok(());
         }
@@ -81,7 +81,7 @@ impl Guard {
             IpAddr::V6(ip) if !GLOBAL_V6.contains(&ip) => Some("not global unicast"),
             IpAddr::V6(ip) => NOT_PUBLIC_V6.iter().find(|(net, _)| net.contains(&ip)).map(|(_, name)| *name),
         };
-        found.map_or(Ok(()), |name| Err(Private(name)))
+        found.map_or(Ok(()), |name| Err(PrivateAddress(name)))
     }
 
     /// Checks a name. Where ranges are allowed, local names may resolve into them, and the check is left to
@@ -89,9 +89,9 @@ impl Guard {
     ///
     /// # Errors
     /// When the name never is public.
-    pub fn check_name(&self, name: &str) -> Result<(), Private> {
+    pub fn check_name(&self, name: &str) -> Result<(), PrivateAddress> {
         let within = |zone: &str| name.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
         let local = NOT_PUBLIC_NAMES.iter().any(|zone| within(zone)) || !name.contains('.');
-        if local && self.allow.is_empty() { Err(Private("local name")) } else { Ok(()) }
+        if local && self.allow.is_empty() { Err(PrivateAddress("local name")) } else { Ok(()) }
     }
 }

@@ -39,7 +39,7 @@ pub struct Event {
 
 /// Why an event is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadEvent {
+pub enum InvalidEvent {
     /// Not the JSON of an event.
     #[error("not an event: {0}")]
     Malformed(String),
@@ -56,7 +56,7 @@ impl Event {
     ///
     /// # Errors
     /// When the text is not JSON, a field is missing, doubled, of another type or out of its range.
-    pub fn from_json(json: &str) -> Result<Self, BadEvent> {
+    pub fn from_json(json: &str) -> Result<Self, InvalidEvent> {
         RawEvent::from_json(json)?.parse()
     }
 
@@ -69,8 +69,8 @@ impl Event {
     /// Recomputes the id.
     ///
     /// # Errors
-    /// [`BadEvent::Id`] when it is not the claimed one.
-    pub fn identify(self) -> Result<Identified, BadEvent> {
+    /// [`InvalidEvent::Id`] when it is not the claimed one.
+    pub fn identify(self) -> Result<Identified, InvalidEvent> {
         let mut author = [0; 64];
         HEXLOWER.encode_mut(self.pubkey.as_bytes(), &mut author);
         let author = str::from_utf8(&author).expect("hexadecimal is ASCII");
@@ -79,21 +79,21 @@ impl Event {
         if Sha256::digest(&preimage).as_slice() == self.id.as_bytes() {
             Ok(Identified(self))
         } else {
-            Err(BadEvent::Id)
+            Err(InvalidEvent::Id)
         }
     }
 
     /// Recomputes the id and checks the signature.
     ///
     /// # Errors
-    /// [`BadEvent::Id`] or [`BadEvent::Signature`].
-    pub fn verify(self) -> Result<Verified, BadEvent> {
+    /// [`InvalidEvent::Id`] or [`InvalidEvent::Signature`].
+    pub fn verify(self) -> Result<Verified, InvalidEvent> {
         self.identify()?.verify()
     }
 
     /// The first value of each tag whose name is one letter: what a filter can ask for (NIP-01).
     pub fn indexed_tags(&self) -> impl Iterator<Item = (char, &str)> {
-        crate::filter::indexed(&self.tags)
+        crate::filter::indexed_tags(&self.tags)
     }
 }
 
@@ -117,8 +117,8 @@ impl Identified {
     /// Checks the signature.
     ///
     /// # Errors
-    /// [`BadEvent::Signature`].
-    pub fn verify(self) -> Result<Verified, BadEvent> {
+    /// [`InvalidEvent::Signature`].
+    pub fn verify(self) -> Result<Verified, InvalidEvent> {
         self.judge(|signed| signed.is_valid())
     }
 
@@ -126,9 +126,9 @@ impl Identified {
     /// hundreds. One that is invalid takes most of the gain.
     ///
     /// # Errors
-    /// [`BadEvent::Signature`], for each event by itself.
+    /// [`InvalidEvent::Signature`], for each event by itself.
     #[must_use]
-    pub fn verify_all(events: Vec<Self>) -> Vec<Result<Verified, BadEvent>> {
+    pub fn verify_all(events: Vec<Self>) -> Vec<Result<Verified, InvalidEvent>> {
         static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| Verifier::new(KNOWN_KEYS));
         let signed: Vec<Signed> = events.iter().map(Self::signed).collect();
         let verdicts = VERIFIER.verify(&signed);
@@ -139,8 +139,8 @@ impl Identified {
         Signed { public_key: self.0.pubkey.to_bytes(), message: self.0.id.to_bytes(), signature: self.0.sig }
     }
 
-    fn judge(self, is_valid: impl FnOnce(Signed) -> bool) -> Result<Verified, BadEvent> {
-        if is_valid(self.signed()) { Ok(Verified(self.0)) } else { Err(BadEvent::Signature) }
+    fn judge(self, is_valid: impl FnOnce(Signed) -> bool) -> Result<Verified, InvalidEvent> {
+        if is_valid(self.signed()) { Ok(Verified(self.0)) } else { Err(InvalidEvent::Signature) }
     }
 }
 
@@ -177,11 +177,11 @@ impl From<&nostr::Event> for Event {
 }
 
 impl TryFrom<&Event> for nostr::Event {
-    type Error = BadEvent;
+    type Error = InvalidEvent;
 
     /// Fails for an event with an empty inner tag, which `nostr::Event` cannot hold.
-    fn try_from(event: &Event) -> Result<Self, BadEvent> {
-        let malformed = |what: &dyn fmt::Display| BadEvent::Malformed(what.to_string());
+    fn try_from(event: &Event) -> Result<Self, InvalidEvent> {
+        let malformed = |what: &dyn fmt::Display| InvalidEvent::Malformed(what.to_string());
         let tags = event.tags.iter().map(|tag| nostr::Tag::parse(tag.iter()).map_err(|e| malformed(&e)));
         Ok(Self::new(
             event.id,
@@ -298,13 +298,13 @@ mod tests {
         ] {
             let mut bad = good.clone();
             bad[field] = value;
-            assert!(matches!(Event::from_json(&bad.to_string()), Err(BadEvent::Malformed(_))), "{bad}");
+            assert!(matches!(Event::from_json(&bad.to_string()), Err(InvalidEvent::Malformed(_))), "{bad}");
         }
         let twice = good.to_string().replacen("{", r#"{"kind":2,"#, 1);
         assert!(Event::from_json(&twice).is_err(), "a key that is there twice");
         let list = serde_json::json!(["0".repeat(64), "a".repeat(64), 1, 1, [], "", "0".repeat(128)]);
         assert!(Event::from_json(&list.to_string()).is_err(), "the values without their names");
         assert!(Event::from_json(r#"{"content":"\ud800"}"#).is_err(), "a lone surrogate");
-        assert_eq!(Event::from_json(&good.to_string()).expect("parsed").verify(), Err(BadEvent::Id));
+        assert_eq!(Event::from_json(&good.to_string()).expect("parsed").verify(), Err(InvalidEvent::Id));
     }
 }

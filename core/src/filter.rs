@@ -1,12 +1,11 @@
 //! NIP-01 filters from outside, and what a filter means.
 
 use nostr::{EventId, Filter, PublicKey};
-use sha2::{Digest, Sha256};
 
 use crate::Event;
 
 /// The most values one filter may hold, over all its lists.
-pub(crate) const MAX_FILTER_VALUES: usize = 10_000;
+pub const MAX_FILTER_VALUES: usize = 10_000;
 
 /// Why a text is not a filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,14 +96,13 @@ pub(crate) fn asks_for(filter: &Filter, id: &EventId, pubkey: &PublicKey, kind: 
 
 /// Whether a filter asks for an event as far as its tags go.
 pub(crate) fn asks_for_tags(filter: &Filter, tags: &[Vec<String>]) -> bool {
-    filter
-        .generic_tags
-        .iter()
-        .all(|(letter, wanted)| indexed(tags).any(|(name, value)| name == letter.as_char() && wanted.contains(value)))
+    filter.generic_tags.iter().all(|(letter, wanted)| {
+        indexed_tags(tags).any(|(name, value)| name == letter.as_char() && wanted.contains(value))
+    })
 }
 
 /// The first value of each tag whose name is one letter: what a filter can ask for (NIP-01).
-pub(crate) fn indexed(tags: &[Vec<String>]) -> impl Iterator<Item = (char, &str)> {
+pub fn indexed_tags(tags: &[Vec<String>]) -> impl Iterator<Item = (char, &str)> {
     tags.iter().filter_map(|tag| {
         let mut name = tag.first()?.chars();
         match (name.next(), name.next()) {
@@ -112,13 +110,6 @@ pub(crate) fn indexed(tags: &[Vec<String>]) -> impl Iterator<Item = (char, &str)
             _ => None,
         }
     })
-}
-
-/// The key under which one value of a one-letter tag is indexed: 64 bits of a hash, whatever the value's length.
-/// Two values share a key with odds of 2^-64, and rows found by key are compared in full before they leave.
-pub(crate) fn tag_key(letter: char, value: &str) -> i64 {
-    let hash = Sha256::new_with_prefix([letter as u8]).chain_update(value).finalize();
-    i64::from_be_bytes(hash[..8].try_into().expect("a hash has 32 bytes"))
 }
 
 #[cfg(test)]

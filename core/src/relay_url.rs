@@ -3,18 +3,17 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use brotr_storage::Network;
 use url::{Host, Url};
 
-use super::Guard;
+use crate::{Guard, Network};
 
 /// Longer than any address a relay was seen with; a text beyond is not looked at.
-pub const MAX_ADDRESS: usize = 1_024;
+pub const MAX_RELAY_URL: usize = 1_024;
 
 /// The canonical address of a relay: `ws` or `wss`, lower-case host without trailing dot (IDN in punycode), no
 /// default port, `/` for an empty path, and neither user, query nor fragment (RFC 3986, section 6; NIP-66's `d`).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
+pub struct RelayUrl {
     url: String,
     host: String,
     port: u16,
@@ -23,7 +22,7 @@ pub struct Address {
 
 /// Why a text is not the address of a relay that may be dialed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadAddress {
+pub enum RelayUrlError {
     /// The address is well formed and not on the public internet (or any network we know).
     #[error("{0}")]
     Refused(String),
@@ -32,46 +31,46 @@ pub enum BadAddress {
     Malformed(String),
 }
 
-impl BadAddress {
+impl RelayUrlError {
     fn malformed(reason: &str) -> Self {
         Self::Malformed(reason.to_owned())
     }
 }
 
-impl Address {
+impl RelayUrl {
     /// Parses and normalises an address.
     ///
     /// # Errors
-    /// See [`BadAddress`]; the text says what is wrong.
-    pub fn parse(text: &str, guard: &Guard) -> Result<Self, BadAddress> {
+    /// See [`RelayUrlError`]; the text says what is wrong.
+    pub fn parse(text: &str, guard: &Guard) -> Result<Self, RelayUrlError> {
         let text = text.trim();
-        if text.len() > MAX_ADDRESS {
-            return Err(BadAddress::Malformed(format!("longer than {MAX_ADDRESS} bytes")));
+        if text.len() > MAX_RELAY_URL {
+            return Err(RelayUrlError::Malformed(format!("longer than {MAX_RELAY_URL} bytes")));
         }
         if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(BadAddress::malformed("white space inside"));
+            return Err(RelayUrlError::malformed("white space inside"));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(BadAddress::malformed("no scheme: an address starts with wss:// or ws://"));
+            return Err(RelayUrlError::malformed("no scheme: an address starts with wss:// or ws://"));
         };
         if !scheme.eq_ignore_ascii_case("wss") && !scheme.eq_ignore_ascii_case("ws") {
-            return Err(BadAddress::malformed("not a wss:// or ws:// address"));
+            return Err(RelayUrlError::malformed("not a wss:// or ws:// address"));
         }
         let lower = rest.to_ascii_lowercase();
         let glued = lower.contains("://") || lower.contains("%3a%2f%2f") || lower.contains(['|', ',', ';']);
         if glued || ["wss//", "ws//", "https//", "http//"].iter().any(|p| lower.starts_with(p)) {
-            return Err(BadAddress::malformed("several addresses glued together"));
+            return Err(RelayUrlError::malformed("several addresses glued together"));
         }
         if text.contains('\\') {
-            return Err(BadAddress::malformed("a backslash inside"));
+            return Err(RelayUrlError::malformed("a backslash inside"));
         }
-        let mut url = Url::parse(text).map_err(|e| BadAddress::Malformed(e.to_string()))?;
+        let mut url = Url::parse(text).map_err(|e| RelayUrlError::Malformed(e.to_string()))?;
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(BadAddress::malformed("a user name or password inside"));
+            return Err(RelayUrlError::malformed("a user name or password inside"));
         }
         url.set_query(None);
         url.set_fragment(None);
-        let no_host = || BadAddress::malformed("no host");
+        let no_host = || RelayUrlError::malformed("no host");
         // Dots behind a name say nothing; without them it may be the number of a host, which is looked at below.
         if let Some(Host::Domain(name)) = url.host()
             && name.ends_with('.')
@@ -86,13 +85,15 @@ impl Address {
         };
         let path = canonical_path(url.path())?;
         url.set_path(&path);
-        if url.as_str().len() > MAX_ADDRESS {
-            return Err(BadAddress::Malformed(format!("longer than {MAX_ADDRESS} bytes once its path is escaped")));
+        if url.as_str().len() > MAX_RELAY_URL {
+            return Err(RelayUrlError::Malformed(format!(
+                "longer than {MAX_RELAY_URL} bytes once its path is escaped"
+            )));
         }
         let port = url.port_or_known_default().filter(|port| *port != 0);
         Ok(Self {
             host: url.host_str().ok_or_else(no_host)?.trim_matches(['[', ']']).to_owned(),
-            port: port.ok_or_else(|| BadAddress::malformed("port 0"))?,
+            port: port.ok_or_else(|| RelayUrlError::malformed("port 0"))?,
             network,
             url: url.into(),
         })
@@ -155,24 +156,24 @@ impl Address {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for RelayUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
     }
 }
 
-impl fmt::Debug for Address {
+impl fmt::Debug for RelayUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
     }
 }
 
-fn ip_network(ip: IpAddr, guard: &Guard) -> Result<Network, BadAddress> {
-    guard.check(ip).map_err(|reason| BadAddress::Refused(reason.to_string()))?;
+fn ip_network(ip: IpAddr, guard: &Guard) -> Result<Network, RelayUrlError> {
+    guard.check(ip).map_err(|reason| RelayUrlError::Refused(reason.to_string()))?;
     Ok(Network::Clearnet)
 }
 
-fn name_network(name: &str, guard: &Guard) -> Result<Network, BadAddress> {
+fn name_network(name: &str, guard: &Guard) -> Result<Network, RelayUrlError> {
     let labels: Vec<&str> = name.split('.').collect();
     let label_ok = |label: &&str| {
         !label.is_empty()
@@ -182,23 +183,23 @@ fn name_network(name: &str, guard: &Guard) -> Result<Network, BadAddress> {
             && !label.ends_with('-')
     };
     if name.len() > 253 || !labels.iter().all(label_ok) {
-        return Err(BadAddress::malformed("not a host name"));
+        return Err(RelayUrlError::malformed("not a host name"));
     }
     let base32 = |label: &str, len| label.len() == len && label.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'));
     match labels.as_slice() {
         [.., service, "onion"] if base32(service, 56) => Ok(Network::Tor),
-        [.., "onion"] => Err(BadAddress::malformed("not a version 3 onion address")),
+        [.., "onion"] => Err(RelayUrlError::malformed("not a version 3 onion address")),
         [_, .., "i2p"] => Ok(Network::I2p),
         [_, .., "loki"] => Ok(Network::Loki),
         _ => {
-            guard.check_name(name).map_err(|reason| BadAddress::Refused(reason.to_string()))?;
+            guard.check_name(name).map_err(|reason| RelayUrlError::Refused(reason.to_string()))?;
             Ok(Network::Clearnet)
         }
     }
 }
 
 /// Escapes in one spelling, no empty segments, no trailing slash but the root's.
-fn canonical_path(path: &str) -> Result<String, BadAddress> {
+fn canonical_path(path: &str) -> Result<String, RelayUrlError> {
     let mut out = String::new();
     for segment in path.split('/').filter(|segment| !segment.is_empty()) {
         out.push('/');
@@ -207,7 +208,7 @@ fn canonical_path(path: &str) -> Result<String, BadAddress> {
             let byte = if byte == b'%' {
                 let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16));
                 let (Some(high), Some(low)) = (digit(bytes.next()), digit(bytes.next())) else {
-                    return Err(BadAddress::malformed("a broken percent escape in the path"));
+                    return Err(RelayUrlError::malformed("a broken percent escape in the path"));
                 };
                 u8::try_from(high * 16 + low).expect("two hex digits")
             } else {
@@ -218,7 +219,7 @@ fn canonical_path(path: &str) -> Result<String, BadAddress> {
                     out.push(char::from(byte));
                 }
                 0x21..=0x7e | 0x80.. => out.push_str(&format!("%{byte:02X}")),
-                _ => return Err(BadAddress::malformed("white space or a control character in the path")),
+                _ => return Err(RelayUrlError::malformed("white space or a control character in the path")),
             }
         }
     }
@@ -245,7 +246,7 @@ mod tests {
             ("wss://a.example/npub1xyz".to_owned(), true),
             ("wss://a.example/a.example".to_owned(), true),
         ] {
-            let address = Address::parse(&text, &Guard::default()).expect("an address");
+            let address = RelayUrl::parse(&text, &Guard::default()).expect("an address");
             assert_eq!(address.is_made_up(), made_up, "{text}");
             let root = address.root(&Guard::default()).unwrap_or_else(|| address.clone());
             assert_eq!(root.as_str(), "wss://a.example/");
@@ -263,8 +264,8 @@ mod tests {
                 "wss://[a-z]{1,8}\\.example(:[0-9]{1,6})?(/[a-zA-Z0-9%~._é -]{0,12}){0,3}",
             ]
         ) {
-            if let Ok(address) = Address::parse(&text, &Guard::default()) {
-                let again = Address::parse(address.as_str(), &Guard::default());
+            if let Ok(address) = RelayUrl::parse(&text, &Guard::default()) {
+                let again = RelayUrl::parse(address.as_str(), &Guard::default());
                 prop_assert_eq!(again.as_ref(), Ok(&address));
                 prop_assert!(!address.as_str().contains(char::is_whitespace) && address.port() != 0);
             }
@@ -304,9 +305,9 @@ mod tests {
         ];
         let guard = Guard::default();
         for (text, wanted) in table {
-            let address = Address::parse(text, &guard).unwrap_or_else(|e| panic!("{text}: {e}"));
+            let address = RelayUrl::parse(text, &guard).unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(address.as_str(), wanted, "{text}");
-            assert_eq!(Address::parse(wanted, &guard).expect("canonical"), address, "parsing again changes nothing");
+            assert_eq!(RelayUrl::parse(wanted, &guard).expect("canonical"), address, "parsing again changes nothing");
         }
     }
 
@@ -349,8 +350,8 @@ mod tests {
             &label,
         ];
         for text in table {
-            match Address::parse(text, &Guard::default()) {
-                Err(BadAddress::Malformed(_)) => {}
+            match RelayUrl::parse(text, &Guard::default()) {
+                Err(RelayUrlError::Malformed(_)) => {}
                 other => panic!("{text:?} gave {other:?}"),
             }
         }
@@ -414,8 +415,8 @@ mod tests {
             "wss://relay",
         ];
         for text in table {
-            match Address::parse(text, &Guard::default()) {
-                Err(BadAddress::Refused(_)) => {}
+            match RelayUrl::parse(text, &Guard::default()) {
+                Err(RelayUrlError::Refused(_)) => {}
                 other => panic!("{text:?} gave {other:?}"),
             }
         }
@@ -424,10 +425,10 @@ mod tests {
     #[test]
     fn an_allowed_range_is_let_through_and_no_other() {
         let guard = Guard::new(vec!["127.0.0.0/8".parse().expect("a range")]);
-        assert_eq!(Address::parse("ws://127.0.0.1:7777", &guard).expect("allowed").as_str(), "ws://127.0.0.1:7777/");
-        assert_eq!(Address::parse("ws://localhost:7777", &guard).expect("resolved later").host(), "localhost");
+        assert_eq!(RelayUrl::parse("ws://127.0.0.1:7777", &guard).expect("allowed").as_str(), "ws://127.0.0.1:7777/");
+        assert_eq!(RelayUrl::parse("ws://localhost:7777", &guard).expect("resolved later").host(), "localhost");
         for text in ["ws://10.0.0.1", "ws://[::1]", "ws://[::ffff:127.0.0.1]"] {
-            assert!(matches!(Address::parse(text, &guard), Err(BadAddress::Refused(_))), "{text}");
+            assert!(matches!(RelayUrl::parse(text, &guard), Err(RelayUrlError::Refused(_))), "{text}");
         }
     }
 }

@@ -1,0 +1,35 @@
+//! Text from strangers, made safe to show and to store.
+
+/// Characters that are kept.
+const MAX_CHARS: usize = 300;
+
+/// Returns the first 300 characters of a text, with control characters replaced by spaces.
+///
+/// What a relay says goes to terminals, logs and the database. Control characters move a terminal's cursor, and PostgreSQL
+/// cannot hold NUL.
+#[must_use]
+pub fn sanitize(text: &str) -> String {
+    let mut sanitized: String = text.chars().take(MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if sanitized.len() < text.len() && text.chars().count() > MAX_CHARS {
+        sanitized.push('…');
+    }
+    sanitized
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_control_character_and_no_more_than_the_limit(text: String) {
+            let sanitized = sanitize(&text);
+            prop_assert!(!sanitized.contains(char::is_control));
+            prop_assert!(sanitized.chars().count() <= MAX_CHARS + 1);
+            let short = text.chars().count() <= MAX_CHARS;
+            prop_assert_eq!(short, !sanitized.ends_with('…') || text.ends_with('…') && short);
+        }
+    }
+}
