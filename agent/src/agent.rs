@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 pub use crate::clock::now;
 use crate::config::Config;
 use crate::ingest::Ingest;
-use crate::net::Dialer;
 use crate::outage::Outage;
 use brotr_core::{Guard, RelayUrl};
+use brotr_net::Dialer;
 
 /// A relay that is down is checked at least once in this many seconds.
 pub const LONGEST_WAIT: i64 = 7 * 86_400;
@@ -135,11 +135,10 @@ impl Agent {
 /// When the contact cannot stand in a header, or the settings of TLS or Tor are wrong.
 pub fn dialer(config: &Config, signer: &Signer) -> Result<Arc<Dialer>> {
     let contact = config.network.contact.clone().unwrap_or_else(|| format!("nostr:{}", signer.npub()));
-    let tor = config.uses_tor().then(|| config.data_dir.join("tor"));
     let guard = Guard::new(config.network.allow.clone());
     let own = config.identity.relays.iter().chain(&config.dvm.relays);
     let own = own.filter_map(|text| Some(RelayUrl::parse(text, &guard).ok()?.as_str().to_owned())).collect();
-    Ok(Arc::new(Dialer::new(&config.network, &contact, tor.as_deref(), own)?))
+    Ok(Arc::new(Dialer::new(config.network_settings(), &contact, own)?))
 }
 
 /// The key that the configuration names, if it is there.

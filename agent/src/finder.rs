@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use anyhow::{Context, Result};
 use brotr_core::{Event, Guard, RelayUrl};
+use brotr_net::http;
 use brotr_storage::{Lease, RelayQuery};
 use nostr::PublicKey;
 use nostr::nips::nip19::{FromBech32, Nip19};
@@ -13,7 +14,6 @@ use crate::agent::{Agent, now};
 use crate::config::{Profile, Source};
 use crate::happening::Happening;
 use crate::initializer::{self, Sorted};
-use crate::net::http;
 
 const SERVICE: &str = "finder";
 /// A source is at most so large.

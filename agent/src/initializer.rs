@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use brotr_core::{Guard, RelayUrl, RelayUrlError};
+use brotr_net::http;
 use brotr_storage::Archive;
 use serde::Serialize;
 
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
-use crate::net::http;
 
 /// Well-known public relays, to start from when nothing else is given.
 const BUILTIN: &str = include_str!("bootstrap-relays.txt");

@@ -14,7 +14,6 @@ pub mod ingest;
 pub mod initializer;
 pub mod jobs;
 pub mod monitor;
-pub mod net;
 pub mod outage;
 pub mod publish;
 pub mod pulse;

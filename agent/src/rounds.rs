@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use brotr_core::RelayUrl;
+use brotr_net::Purpose;
 use brotr_storage::{Relay, StorageError, Task};
 use tokio::task::{Id, JoinSet};
 
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
-use crate::net::Purpose;
 use crate::pulse::Pulse;
 
 /// How often to claim relays while there is room for more.

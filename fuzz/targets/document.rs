@@ -1,6 +1,6 @@
 //! A relay information document (NIP-11) says what it says, within bounds.
 #![no_main]
-use brotr::net::info::Info;
+use brotr_net::info::Info;
 
 libfuzzer_sys::fuzz_target!(|body: &[u8]| {
     if let Ok(info) = Info::parse(body.to_vec()) {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use brotr::agent::Agent;
 use brotr::config::{Check, Config};
 use brotr::monitor::{Plan, WriteTest, check};
-use brotr::net::{Purpose, info};
 use brotr::synchronizer::{self, Pass};
 use brotr_core::{GapReason, RelayUrl};
+use brotr_net::{Purpose, info};
 use brotr_storage::{CoverageReport, RelayQuery, View};
 use brotr_tests::{Fault, Script, ScriptedRelay, events};
 use futures::StreamExt;
@@ -301,7 +301,7 @@ async fn a_name_that_resolves_to_a_private_address_is_not_dialed() {
     let error = dialer.dial(&address, Purpose::Visit).await.err().expect("refused").to_string();
     assert!(error.contains("resolves to") && error.contains("private address"), "{error}");
     let error =
-        brotr::net::http::get(&dialer, &format!("http://localhost:{port}/"), "*/*", 10).await.expect_err("refused");
+        brotr_net::http::get(&dialer, &format!("http://localhost:{port}/"), "*/*", 10).await.expect_err("refused");
     assert!(error.to_string().contains("private address"), "{error}");
     assert_eq!(relay.counts.connections.load(std::sync::atomic::Ordering::Relaxed), 0, "nobody knocked");
 }

@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use brotr::net::http::{self, HttpError};
-use brotr::net::{DialError, Purpose, Trace, info};
 use brotr_core::{RelayUrl, RelayUrlError};
+use brotr_net::http::{self, HttpError};
+use brotr_net::{DialError, Purpose, Trace, info};
 use brotr_tests::dns::{Answer, TTL};
 use brotr_tests::{Dns, Script, ScriptedRelay};
 use serde_json::json;

@@ -50,7 +50,7 @@ async fn a_dense_second_is_asked_for_at_once_where_the_relay_offers_that() {
         let place = place().await;
         let nip11 = Some(r#"{"limitation": {"max_limit": 2000}}"#.to_owned());
         let relay = ScriptedRelay::start(Script { cap, nip11, ..Script::honest(list.clone()) }).await.expect("started");
-        let (info, _) = brotr::net::info::fetch(&place.agent.dialer, &place.address(&relay)).await.expect("fetched");
+        let (info, _) = brotr_net::info::fetch(&place.agent.dialer, &place.address(&relay)).await.expect("fetched");
         let record = brotr_storage::CheckRecord { nip11: Some(info.text), nip66: "{}".into(), ..Default::default() };
         let address = place.address(&relay);
         place.agent.archive.record_check((address.as_str(), address.network()), &record).await.expect("kept");

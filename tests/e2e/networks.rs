@@ -3,10 +3,10 @@
 
 use brotr::config::Check;
 use brotr::monitor::{Plan, WriteTest, check};
-use brotr::net::{Purpose, TorStatus};
 use brotr::publish::Voice;
 use brotr::synchronizer;
 use brotr_core::RelayUrl;
+use brotr_net::{Purpose, TorStatus};
 use brotr_storage::{Delivery, View};
 use brotr_tests::dns::Answer;
 use brotr_tests::{Dns, Script, ScriptedRelay, Socks, TorNetwork, events};

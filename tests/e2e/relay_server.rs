@@ -188,7 +188,7 @@ async fn the_archive_is_read_as_a_good_relay_is() {
     }
     let agent = super::faults::place().await.agent;
     let address = RelayUrl::parse(&url, agent.dialer.guard()).expect("an address");
-    let (info, _) = brotr::net::info::fetch(&agent.dialer, &address).await.expect("a document");
+    let (info, _) = brotr_net::info::fetch(&agent.dialer, &address).await.expect("a document");
     assert_eq!((info.text_field("name"), info.limit("max_limit")), (Some("an archive"), Some(500)));
     assert!([1, 11, 45, 50, 77].iter().all(|nip| info.nips().contains(nip)));
     // rust-nostr's client reads it too.

@@ -8,9 +8,9 @@
 
 use std::collections::HashSet;
 
-use brotr::net::{End, Page};
 use brotr::synchronizer::{Bounds, Pager};
 use brotr_core::{GapReason, Interval, IntervalSet};
+use brotr_net::{End, Page};
 use brotr_tests::lifelike::Dice;
 use nostr::{EventId, Filter};
 

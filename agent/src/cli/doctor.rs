@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use brotr_core::{Network, RelayUrl};
+use brotr_net::{Dialer, Purpose};
 use serde::Serialize;
 use serde_json::json;
 
@@ -13,7 +14,6 @@ use crate::agent;
 use crate::config::{Config, Size};
 use crate::initializer;
 use crate::monitor::Places;
-use crate::net::{Dialer, Purpose};
 use crate::synchronizer::free_bytes;
 
 #[derive(Debug, Serialize)]

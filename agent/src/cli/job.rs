@@ -55,7 +55,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     for url in named {
         let address = RelayUrl::parse(url, dialer.guard()).map_err(|e| Usage(anyhow::anyhow!("{url}: {e}")))?;
         relays.push(nostr::RelayUrl::parse(address.as_str())?);
-        patience = patience.max(dialer.limits(address.network()).connect_timeout.get());
+        patience = patience.max(dialer.limits(address.network()).connect_timeout);
     }
     let request = signer.sign(request(&args, to, &relays, &signer).await?)?;
 

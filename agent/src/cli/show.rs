@@ -25,7 +25,7 @@ pub(super) async fn show(shared: &Shared, config: &Config, archive: &dyn Archive
     let cap = archive.state("synchronizer", "cap", url).await?;
     let cap = cap.and_then(|kept| kept.split(' ').next().and_then(|cap| cap.parse::<u64>().ok()));
     let reports = archive.coverage(Some(url)).await?;
-    let reached = crate::net::dial::unreached(&config.network, config.uses_tor(), address.network());
+    let reached = config.network_settings().unreached(address.network());
     if shared.json {
         let mut shown = serde_json::to_value(&relay)?;
         shown["reached"] = json!(reached.is_none());

@@ -241,6 +241,12 @@ impl Config {
         });
     }
 
+    /// The settings of the dialer.
+    #[must_use]
+    pub fn network_settings(&self) -> brotr_net::Settings {
+        self.network.settings(self.uses_tor().then(|| self.data_dir.join("tor")))
+    }
+
     /// Whether onion services are reached.
     #[must_use]
     pub fn uses_tor(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use brotr_net::Limits;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -143,7 +144,7 @@ section! {
     Log {
         /// `text` or `json`.
         format: LogFormat = LogFormat::Text,
-        /// A level, or directives such as `info,brotr::net=debug`.
+        /// A level, or directives such as `info,brotr_net=debug`.
         level: String = "info".into(),
     }
 }
@@ -214,35 +215,52 @@ section! {
     }
 }
 
-/// The limits of one network.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// For everything up to an open WebSocket.
-    pub connect_timeout: Span,
-    /// A relay that brings nothing it was asked for so long is silent.
-    pub request_timeout: Span,
-    /// Connections at a time.
-    pub max_connections: usize,
+impl Network {
+    /// The settings of the dialer; arti keeps its state in `tor`, if Tor is used.
+    #[must_use]
+    pub fn settings(&self, tor: Option<PathBuf>) -> brotr_net::Settings {
+        brotr_net::Settings {
+            allow: self.allow.clone(),
+            max_connections: self.max_connections,
+            dials_per_minute: self.dials_per_minute,
+            max_message: self.max_message.as_u64().try_into().unwrap_or(usize::MAX),
+            nameservers: self.nameservers.clone(),
+            ca_file: self.ca_file.clone(),
+            clearnet: brotr_net::Direct {
+                enabled: self.clearnet.enabled,
+                limits: Limits {
+                    connect_timeout: self.clearnet.connect_timeout.get(),
+                    request_timeout: self.clearnet.request_timeout.get(),
+                    max_connections: self.clearnet.max_connections,
+                },
+            },
+            tor: brotr_net::TorSettings {
+                directory: tor,
+                clearnet: self.tor.clearnet,
+                arti: self.tor.settings.clone(),
+                limits: Limits {
+                    connect_timeout: self.tor.connect_timeout.get(),
+                    request_timeout: self.tor.request_timeout.get(),
+                    max_connections: self.tor.max_connections,
+                },
+            },
+            i2p: self.i2p.settings(),
+            loki: self.loki.settings(),
+        }
+    }
 }
 
-impl Network {
-    /// The limits of one network.
-    #[must_use]
-    pub fn of(&self, network: brotr_core::Network) -> Limits {
-        use brotr_core::Network as N;
-        let (connect_timeout, request_timeout, max_connections) = match network {
-            // What goes through Tor takes Tor's time.
-            N::Clearnet if self.tor.clearnet => {
-                (self.tor.connect_timeout, self.tor.request_timeout, self.clearnet.max_connections)
-            }
-            N::Clearnet => {
-                (self.clearnet.connect_timeout, self.clearnet.request_timeout, self.clearnet.max_connections)
-            }
-            N::Tor => (self.tor.connect_timeout, self.tor.request_timeout, self.tor.max_connections),
-            N::I2p => (self.i2p.connect_timeout, self.i2p.request_timeout, self.i2p.max_connections),
-            N::Loki => (self.loki.connect_timeout, self.loki.request_timeout, self.loki.max_connections),
-        };
-        Limits { connect_timeout, request_timeout, max_connections }
+impl Proxied {
+    fn settings(&self) -> brotr_net::Proxied {
+        brotr_net::Proxied {
+            enabled: self.enabled,
+            socks: self.socks,
+            limits: Limits {
+                connect_timeout: self.connect_timeout.get(),
+                request_timeout: self.request_timeout.get(),
+                max_connections: self.max_connections,
+            },
+        }
     }
 }
 

@@ -6,10 +6,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use brotr_net::{Tor, TorStatus};
 use serde_json::{Value, json};
 
 use super::House;
-use crate::net::{Tor, TorStatus};
 
 /// The archive has so long to answer a probe.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -10,6 +10,7 @@ use anyhow::Result;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
+use brotr_net::TorStatus;
 use futures::Stream;
 use metrics::gauge;
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,6 @@ use super::door::Problem;
 use super::{House, health};
 use crate::agent::now;
 use crate::happening;
-use crate::net::TorStatus;
 use crate::synchronizer::free_bytes;
 
 /// Between two looks while somebody watches, and while nobody does.

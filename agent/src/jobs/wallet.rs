@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use brotr_core::sanitize;
 use brotr_dvm::{Invoiced, Till};
+use brotr_net::Dialer;
 use nostr::nips::nip47::{LookupInvoiceRequest, MakeInvoiceRequest, NostrWalletConnectURI, Request};
 use nostr::nips::{nip04, nip44};
 use nostr::{Event, EventBuilder, Filter, JsonUtil, Keys, Kind, Tag, TagKind, Timestamp};
@@ -13,7 +14,6 @@ use nostr_sdk::{Client, RelayPoolNotification};
 use serde_json::Value;
 use tokio::sync::{OnceCell, broadcast};
 
-use crate::net::Dialer;
 use crate::publish::client;
 
 /// A wallet answers within this time, or is taken to be away.

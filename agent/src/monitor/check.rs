@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use brotr_core::{Network, RelayUrl, sanitize};
 use brotr_keys::Signer;
+use brotr_net::http::HttpError;
+use brotr_net::info::{self, Info};
+use brotr_net::{DialError, Dialer, End, Session, Trace, Verdict};
 use nostr::{EventBuilder, Filter, Kind, Tag};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -15,10 +18,6 @@ use serde_json::{Value, json};
 use super::place::{Place, Places};
 use super::probe::{self, Probes};
 use crate::config::Check;
-use crate::net::http::HttpError;
-use crate::net::info::{self, Info};
-use crate::net::session::Verdict;
-use crate::net::{DialError, Dialer, End, Session, Trace};
 
 /// The write test's event: ephemeral, so that a relay passes it on and keeps nothing (NIP-01), and of a kind that
 /// relay monitors use.
@@ -278,7 +277,7 @@ pub async fn check(dialer: &Arc<Dialer>, address: &RelayUrl, plan: &Plan) -> Hea
             // The most that a round trip took, opening included, within what any relay gets.
             let read = health.checks.get("read").and_then(|outcome| outcome.ms).map(Duration::from_millis);
             let round_trip = session.opened_in().max(read.unwrap_or_default());
-            let limit = dialer.limits(address.network()).request_timeout.get();
+            let limit = dialer.limits(address.network()).request_timeout;
             let patience = (round_trip * ROUND_TRIPS).max(LEAST_WAIT).min(limit);
             write(&mut session, patience, plan, &mut health).await;
         }
@@ -294,7 +293,7 @@ async fn open(
     address: &RelayUrl,
     plan: &Plan,
     health: &mut Health,
-) -> (Option<Session>, Option<crate::net::Page>) {
+) -> (Option<Session>, Option<brotr_net::Page>) {
     let began = Instant::now();
     let opened = Session::open_traced(dialer, address, &mut health.trace).await;
     let ended = Instant::now();
@@ -312,7 +311,7 @@ async fn open(
                 DialError::Upgrade(_) => health.answered_at = Some(ended),
                 _ => {
                     // What came before was waiting for a permit.
-                    let limit = dialer.limits(address.network()).connect_timeout.get();
+                    let limit = dialer.limits(address.network()).connect_timeout;
                     let began = ended.checked_sub(limit).map_or(began, |earliest| began.max(earliest));
                     health.silent = Some((began, ended));
                 }
@@ -360,7 +359,7 @@ async fn open(
 
 /// The outcome of a read test that ended with EOSE. Events prove something only if they are what somebody signed; a relay that
 /// holds none is readable.
-fn read(page: &crate::net::Page, took: Duration) -> Outcome {
+fn read(page: &brotr_net::Page, took: Duration) -> Outcome {
     let mut came = page.events.iter().chain(&page.late).peekable();
     let is_empty = page.transferred == 0 && came.peek().is_none();
     let is_signed = |event: &brotr_core::RawEvent| event.parse().is_ok_and(|event| event.verify().is_ok());

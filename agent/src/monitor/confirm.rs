@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use brotr_core::{Network, RelayState, RelayUrl};
+use brotr_net::{DialError, Purpose};
 use brotr_storage::{Relay, RelayQuery};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::Monitor;
-use crate::net::{DialError, Purpose};
 use crate::outage::{ENOUGH, Failure, Verdict};
 
 /// Relays that are asked at once, each on another host; some may be busy or down themselves.
@@ -70,7 +70,7 @@ impl Monitor {
         let mut hosts: BTreeSet<String> = except.map(str::to_owned).into_iter().collect();
         others.retain(|(_, address)| hosts.insert(address.host().to_owned()));
         others.truncate(ASKED);
-        let limit = dialer.limits(network).connect_timeout.get();
+        let limit = dialer.limits(network).connect_timeout;
         let began = Instant::now();
         let dials = others.into_iter().map(async |(_, address)| {
             // A host without a free connection counts as not asked.

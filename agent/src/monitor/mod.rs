@@ -23,10 +23,10 @@ pub use probe::{Probe, Probes};
 
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
-use crate::net::info::Info;
 use crate::publish::{Publisher, nip66};
 use crate::pulse::Pulse;
 use crate::rounds::Rounds;
+use brotr_net::info::Info;
 
 const SERVICE: &str = "monitor";
 /// When the last 30166 of a relay was published, by its address.

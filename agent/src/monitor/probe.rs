@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use brotr_core::RawEvent;
+use brotr_net::info::Info;
+use brotr_net::{End, Page, Refusal, Session};
 use nostr::{Filter, Keys};
 use serde::Serialize;
-
-use crate::net::info::Info;
-use crate::net::reconcile::Refusal;
-use crate::net::{End, Page, Session};
 
 /// A word that is in the events of most relays.
 const WORD: &str = "nostr";

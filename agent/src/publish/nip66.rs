@@ -1,11 +1,11 @@
 //! NIP-66: what was measured, as events. What was not measured has no tag. `docs/MONITORING.md` has the table.
 
+use brotr_net::info::Info;
 use nostr::{EventBuilder, Kind, PublicKey, Tag, TagKind, Timestamp};
 
 use crate::agent::Agent;
-use crate::config::{Check, Limits};
+use crate::config::Check;
 use crate::monitor::{Health, Requirement};
-use crate::net::info::Info;
 
 /// A relay as it was found.
 pub const DISCOVERY: Kind = Kind::Custom(30_166);
@@ -153,7 +153,7 @@ pub fn withdrawal(author: PublicKey, url: &str) -> EventBuilder {
 #[must_use]
 pub fn announcement(agent: &Agent) -> EventBuilder {
     let monitor = &agent.config.monitor;
-    let limits: Limits = agent.dialer.limits(brotr_core::Network::Clearnet);
+    let limits = agent.dialer.limits(brotr_core::Network::Clearnet);
     let mut tags = vec![tag("frequency", [&monitor.interval.as_secs().to_string()])];
     // Where no database tells cities, nothing is checked of them.
     let made = |check: &&Check| **check != Check::Geo || monitor.geo.city.is_some();
@@ -163,7 +163,7 @@ pub fn announcement(agent: &Agent) -> EventBuilder {
             Check::Read | Check::Write | Check::Nip11 => limits.request_timeout,
             _ => limits.connect_timeout,
         };
-        tags.push(tag("timeout", [&timeout.get().as_millis().to_string(), check.as_str()]));
+        tags.push(tag("timeout", [&timeout.as_millis().to_string(), check.as_str()]));
     }
     tags.extend(monitor.checks.iter().filter(made).map(|check| tag("c", [check.as_str()])));
     tags.extend(agent.dialer.networks().iter().map(|network| tag("n", [network.as_str()])));

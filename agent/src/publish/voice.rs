@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use brotr_core::{RelayUrl, sanitize};
+use brotr_net::{Dialer, GuardedTransport};
 use brotr_storage::Delivery;
 use nostr::{Event, NostrSigner};
 use nostr_sdk::{Client, ClientOptions, RelayStatus};
 
 use crate::agent::{Agent, now};
-use crate::net::Dialer;
-use crate::net::transport::GuardedTransport;
 
 /// Tries after which an event is given up: to a relay that is not reached,
 const TRIES: i64 = 12;
@@ -70,7 +69,7 @@ impl Voice {
         // By its own handle: the client's own way would hold a lock on all relays while this one is dialed.
         let handle = self.client.relay(&url).await.map_err(failed)?;
         if handle.status() != RelayStatus::Connected {
-            let connected = handle.try_connect(self.dialer.limits(relay.network()).connect_timeout.get()).await;
+            let connected = handle.try_connect(self.dialer.limits(relay.network()).connect_timeout).await;
             connected.map_err(|e| Trouble::OfRelay(sanitize(&e.to_string())))?;
         }
         match handle.send_event(event).await {

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use brotr_core::{Covered, Gap, GapReason, Interval, Method, RelayUrl};
+use brotr_net::{End, Session};
 use brotr_storage::{Batch, View};
 use nostr::{Filter, Kind};
 
 use super::{Bounds, Pass, habits};
 use crate::agent::{Agent, now};
-use crate::net::{End, Session};
 
 /// Kinds that are asked for beside those that were seen, since they come in floods.
 const USUAL: [u16; 12] = [0, 1, 3, 4, 5, 6, 7, 1_059, 1_984, 9_735, 10_002, 30_023];

@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 use brotr_core::{Interval, RelayUrl};
+use brotr_net::{End, Session};
 use nostr::{EventId, Filter, Timestamp};
 
 use super::{Bounds, Cap, Pass, SERVICE};
 use crate::agent::{Agent, now};
-use crate::net::{End, Session};
 
 const BOUNDS: &str = "bounds";
 const INSIDE: &str = "inside";

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use brotr_core::{RelayState, RelayUrl, parse_filter};
+use brotr_net::{End, LIVE_PER_HOST, Purpose, Session};
 use brotr_storage::{Batch, RelayQuery};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -15,8 +16,6 @@ use tokio::time::Instant;
 use super::{SERVICE, failure, rest, wait_for_room};
 use crate::agent::{Agent, now};
 use crate::happening::Happening;
-use crate::net::permits::LIVE_PER_HOST;
-use crate::net::{End, Purpose, Session};
 
 /// How often empty places are filled.
 const FILL: Duration = Duration::from_secs(10);

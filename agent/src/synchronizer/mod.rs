@@ -28,10 +28,10 @@ use turn::Turn;
 use crate::agent::{Agent, now};
 use crate::config::{Profile, Synchronizer};
 use crate::happening::Happening;
-use crate::net::info::Info;
-use crate::net::{End, Purpose, Session, Verdict};
 use crate::pulse::Pulse;
 use crate::rounds::Rounds;
+use brotr_net::info::Info;
+use brotr_net::{End, Purpose, Session, Verdict};
 
 /// The daemon turns to other relays after so many requests to one, and comes back.
 const A_TURN: u64 = 200;

@@ -14,11 +14,11 @@
 use std::collections::HashSet;
 
 use brotr_core::{GapReason, Interval};
+use brotr_net::{End, Page};
 use nostr::{EventId, Filter};
 
 use super::habits::within;
 use super::rest::Trouble;
-use crate::net::{End, Page};
 
 /// No relay gives fewer events at a time than this, if it has more. Caps are not constant (some count bytes), so a page
 /// of as many may always have been cut off.

@@ -4,13 +4,12 @@ use std::collections::HashSet;
 
 use anyhow::Result;
 use brotr_core::{Covered, Gap, GapReason, Interval, IntervalSet, Method, RelayUrl};
+use brotr_net::{End, Refusal, Session};
 use brotr_storage::{Batch, View};
 use nostr::{EventId, Filter};
 
 use super::{Bounds, Pass, SERVICE, Trouble, habits};
 use crate::agent::{Agent, now};
-use crate::net::reconcile::Refusal;
-use crate::net::{End, Session};
 
 /// Of a window in which we have fewer events, paging tells as much for less.
 pub(super) const WORTH: u64 = 200;

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use brotr_core::RelayUrl;
+use brotr_net::{DialError, End};
 
 use super::SERVICE;
 use crate::agent::Agent;
-use crate::net::{DialError, End};
 
 /// After the first failure, in seconds: what passes by itself,
 const PASSING: i64 = 15 * 60;

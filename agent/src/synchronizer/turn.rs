@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use brotr_core::RelayUrl;
+use brotr_net::{DialError, End, Session};
 use tokio::time::Instant;
 
 use crate::agent::Agent;
-use crate::net::{DialError, End, Session};
 
 /// A turn of the daemon takes at most this long,
 const LONGEST: Duration = Duration::from_secs(600);

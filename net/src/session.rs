@@ -15,8 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::dial::Connection;
-use super::{DialError, Dialer, Purpose, Trace};
+use crate::dial::Connection;
+use crate::{DialError, Dialer, Purpose, Trace};
 
 /// A page is cut off when it brings so many times the events it was asked for,
 const SURPLUS: usize = 4;
@@ -24,9 +24,9 @@ const SURPLUS: usize = 4;
 const MAX_PAGE: u64 = 16 << 20;
 /// An answer with more bytes than this waits for the right to grow, and its socket with it: of many relays at once only a
 /// few answers are large.
-pub(super) const SMALL: u64 = 256 << 10;
+pub(crate) const SMALL: u64 = 256 << 10;
 /// A NOTICE without anything else ends a request after so long: some relays refuse that way (and no other).
-pub(super) const NOTICE_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const NOTICE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for the pong that shows that nothing follows an EOSE.
 const FENCE: Duration = Duration::from_secs(2);
 /// How long an empty answer must be followed by silence.
@@ -36,7 +36,7 @@ const MAX_LATE: usize = 500;
 /// How long a relay has to take a closing message.
 const CLOSING: Duration = Duration::from_secs(1);
 /// A request may take so many times its idle limit, however steadily it trickles.
-pub(super) const STEADY: u32 = 10;
+pub(crate) const STEADY: u32 = 10;
 /// The same for a large answer, behind which others wait.
 const LARGE_STEADY: u32 = 2;
 
@@ -92,7 +92,7 @@ pub enum Verdict {
 
 /// An open conversation. Dropping it hangs up.
 pub struct Session {
-    pub(super) connection: Connection,
+    pub(crate) connection: Connection,
     idle: Duration,
     subscriptions: u64,
     /// Bytes of text received.
@@ -114,7 +114,7 @@ pub struct Session {
     early_room: Option<OwnedSemaphorePermit>,
 }
 
-pub(super) enum Said<'a> {
+pub(crate) enum RelayMessage<'a> {
     Event(Cow<'a, str>, &'a RawValue),
     Eose(Cow<'a, str>),
     Closed(Cow<'a, str>, String),
@@ -145,7 +145,7 @@ impl Session {
     }
 
     fn of(dialer: &Dialer, address: &RelayUrl, connection: Connection) -> Self {
-        let idle = dialer.limits(address.network()).request_timeout.get();
+        let idle = dialer.limits(address.network()).request_timeout;
         Self {
             connection,
             idle,
@@ -202,12 +202,12 @@ impl Session {
         self.idle
     }
 
-    pub(super) fn count_received(&mut self, bytes: usize) {
+    pub(crate) fn count_received(&mut self, bytes: usize) {
         self.received += bytes as u64;
     }
 
     /// A name for the next subscription.
-    pub(super) fn name(&mut self) -> String {
+    pub(crate) fn name(&mut self) -> String {
         self.subscriptions += 1;
         format!("b{}", self.subscriptions)
     }
@@ -271,7 +271,7 @@ impl Session {
                 let until = idle_at.min(stop_at);
                 let text = match buffered.pop_front() {
                     Some(text) => text,
-                    None => match timeout_at(until, self.hear()).await {
+                    None => match timeout_at(until, self.recv()).await {
                         Ok(Ok(text)) => text,
                         Ok(Err(end)) => break end,
                         Err(_) => break notice.map_or(End::Timeout, End::Notice),
@@ -289,12 +289,12 @@ impl Session {
                     break End::Overflow;
                 }
                 match parse(&text) {
-                    Said::Event(sub, _) | Said::Eose(sub) | Said::Closed(sub, _)
+                    RelayMessage::Event(sub, _) | RelayMessage::Eose(sub) | RelayMessage::Closed(sub, _)
                         if self.ahead.as_deref() == Some(sub.as_ref()) =>
                     {
                         self.early.push_back(text.clone());
                     }
-                    Said::Event(sub, json) if sub == id => {
+                    RelayMessage::Event(sub, json) if sub == id => {
                         page.transferred += 1;
                         let event = RawEvent::from_json(json.get());
                         match event.and_then(|event| Ok((event.matches(filter)?, event))) {
@@ -311,18 +311,18 @@ impl Session {
                             break End::Overflow;
                         }
                     }
-                    Said::Event(sub, json) => {
+                    RelayMessage::Event(sub, json) => {
                         self.keep_late(&sub, json);
                         strays += 1;
                         if strays >= most {
                             break End::Overflow;
                         }
                     }
-                    Said::Eose(sub) if sub == id => break End::Eose,
-                    Said::Closed(sub, reason) if sub == id => break End::Closed(reason),
-                    Said::Notice(text) => {
+                    RelayMessage::Eose(sub) if sub == id => break End::Eose,
+                    RelayMessage::Closed(sub, reason) if sub == id => break End::Closed(reason),
+                    RelayMessage::Notice(text) => {
                         if page.transferred == 0 && notice.is_none() {
-                            idle_at = idle_at.min(Instant::now() + NOTICE_PATIENCE);
+                            idle_at = idle_at.min(Instant::now() + NOTICE_TIMEOUT);
                         }
                         notice = Some(sanitize(&text));
                     }
@@ -359,15 +359,15 @@ impl Session {
         let mut until = Instant::now() + self.idle;
         let mut notice = None;
         loop {
-            let text = match timeout_at(until, self.hear()).await {
+            let text = match timeout_at(until, self.recv()).await {
                 Ok(text) => text?,
                 Err(_) => return Err(notice.map_or(End::Timeout, End::Notice)),
             };
             match parse(&text) {
-                Said::Count(sub, n) if sub == id => return Ok(n),
-                Said::Closed(sub, reason) if sub == id => return Err(End::Closed(reason)),
-                Said::Notice(text) => {
-                    until = until.min(Instant::now() + NOTICE_PATIENCE);
+                RelayMessage::Count(sub, n) if sub == id => return Ok(n),
+                RelayMessage::Closed(sub, reason) if sub == id => return Err(End::Closed(reason)),
+                RelayMessage::Notice(text) => {
+                    until = until.min(Instant::now() + NOTICE_TIMEOUT);
                     notice = Some(sanitize(&text));
                 }
                 _ => {}
@@ -390,22 +390,22 @@ impl Session {
             }
             // The event goes out once the subscription stands, was refused, or got no answer.
             let mut answered = false;
-            match timeout_at(until, self.hear()).await {
+            match timeout_at(until, self.recv()).await {
                 Ok(Err(end)) => break Verdict::Unanswered(end),
                 Err(_) if sent.is_some() => break Verdict::Unanswered(End::Timeout),
                 Err(_) => answered = true,
                 Ok(Ok(text)) => match parse(&text) {
-                    Said::Event(of, json) if of == sub => {
+                    RelayMessage::Event(of, json) if of == sub => {
                         let came = RawEvent::from_json(json.get()).and_then(|came| came.parse());
                         if came.is_ok_and(|came| came == brotr_core::Event::from(event)) {
                             break Verdict::Accepted;
                         }
                     }
-                    Said::Ok(about, accepted, reason) if about == id => {
+                    RelayMessage::Ok(about, accepted, reason) if about == id => {
                         break if accepted { Verdict::Accepted } else { Verdict::Refused(sanitize(&reason)) };
                     }
-                    Said::Eose(of) if of == sub => answered = true,
-                    Said::Closed(of, _) if of == sub => (answered, subscribed) = (true, false),
+                    RelayMessage::Eose(of) if of == sub => answered = true,
+                    RelayMessage::Closed(of, _) if of == sub => (answered, subscribed) = (true, false),
                     _ => {}
                 },
             }
@@ -428,7 +428,7 @@ impl Session {
         self.challenge.as_deref()
     }
 
-    pub(super) fn set_challenge(&mut self, challenge: &str) {
+    pub(crate) fn set_challenge(&mut self, challenge: &str) {
         self.challenge = Some(sanitize(challenge));
     }
 
@@ -440,11 +440,11 @@ impl Session {
         let id = event.id.to_hex();
         let until = Instant::now() + self.idle;
         loop {
-            match timeout_at(until, self.hear()).await {
+            match timeout_at(until, self.recv()).await {
                 Err(_) => return Verdict::Unanswered(End::Timeout),
                 Ok(Err(end)) => return Verdict::Unanswered(end),
                 Ok(Ok(text)) => {
-                    if let Said::Ok(about, accepted, reason) = parse(&text)
+                    if let RelayMessage::Ok(about, accepted, reason) = parse(&text)
                         && about == id
                     {
                         return if accepted { Verdict::Accepted } else { Verdict::Refused(sanitize(&reason)) };
@@ -487,7 +487,7 @@ impl Session {
                 }
                 Message::Text(text) => {
                     self.received += text.len() as u64;
-                    if let Said::Event(sub, json) = parse(&text) {
+                    if let RelayMessage::Event(sub, json) = parse(&text) {
                         self.keep_late(&sub, json);
                     }
                 }
@@ -503,13 +503,13 @@ impl Session {
         }
     }
 
-    pub(super) async fn send(&mut self, message: &serde_json::Value) -> Result<(), End> {
+    pub(crate) async fn send(&mut self, message: &serde_json::Value) -> Result<(), End> {
         let text = message.to_string();
         self.sent += text.len() as u64;
         self.send_message(Message::text(text)).await
     }
 
-    pub(super) async fn send_message(&mut self, message: Message) -> Result<(), End> {
+    pub(crate) async fn send_message(&mut self, message: Message) -> Result<(), End> {
         let send = self.connection.socket.send(message);
         match tokio::time::timeout(self.idle, send).await {
             Ok(Ok(())) => Ok(()),
@@ -519,14 +519,14 @@ impl Session {
     }
 
     /// The next text; pings are answered below, and binary frames are no Nostr.
-    pub(super) async fn hear(&mut self) -> Result<Utf8Bytes, End> {
+    pub(crate) async fn recv(&mut self) -> Result<Utf8Bytes, End> {
         loop {
             match self.connection.socket.next().await {
                 Some(Ok(Message::Text(text))) => {
                     self.received += text.len() as u64;
                     // Only a word like this can be a challenge; what has it is looked at twice.
                     if text.get(..12).is_some_and(|head| head.contains("AUTH"))
-                        && let Said::Auth(challenge) = parse(&text)
+                        && let RelayMessage::Auth(challenge) = parse(&text)
                     {
                         self.set_challenge(&challenge);
                     }
@@ -546,12 +546,12 @@ impl Session {
 
 /// For `fuzz/`.
 #[cfg(fuzzing)]
-pub fn hear_any(text: &str) {
+pub fn parse_any(text: &str) {
     let _ = parse(text);
 }
 
-pub(super) fn parse(text: &str) -> Said<'_> {
-    let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(text) else { return Said::Other };
+pub(crate) fn parse(text: &str) -> RelayMessage<'_> {
+    let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(text) else { return RelayMessage::Other };
     fn word<'a>(part: Option<&&'a RawValue>) -> Option<Cow<'a, str>> {
         let text = part?.get();
         // Most words have no escapes and need no copy.
@@ -563,22 +563,22 @@ pub(super) fn parse(text: &str) -> Said<'_> {
     let said = || {
         let text = |n: usize| word(parts.get(n)).map(Cow::into_owned).unwrap_or_default();
         Some(match word(parts.first())?.as_ref() {
-            "EVENT" => Said::Event(word(parts.get(1))?, parts.get(2)?),
-            "EOSE" => Said::Eose(word(parts.get(1))?),
-            "CLOSED" => Said::Closed(word(parts.get(1))?, sanitize(&text(2))),
-            "NOTICE" => Said::Notice(text(1)),
-            "AUTH" => Said::Auth(word(parts.get(1))?),
-            "NEG-MSG" => Said::NegMsg(word(parts.get(1))?, word(parts.get(2))?),
-            "NEG-ERR" => Said::NegErr(word(parts.get(1))?, sanitize(&text(2))),
+            "EVENT" => RelayMessage::Event(word(parts.get(1))?, parts.get(2)?),
+            "EOSE" => RelayMessage::Eose(word(parts.get(1))?),
+            "CLOSED" => RelayMessage::Closed(word(parts.get(1))?, sanitize(&text(2))),
+            "NOTICE" => RelayMessage::Notice(text(1)),
+            "AUTH" => RelayMessage::Auth(word(parts.get(1))?),
+            "NEG-MSG" => RelayMessage::NegMsg(word(parts.get(1))?, word(parts.get(2))?),
+            "NEG-ERR" => RelayMessage::NegErr(word(parts.get(1))?, sanitize(&text(2))),
             "COUNT" => {
                 let answer: serde_json::Value = serde_json::from_str(parts.get(2)?.get()).ok()?;
-                Said::Count(word(parts.get(1))?, answer["count"].as_u64()?)
+                RelayMessage::Count(word(parts.get(1))?, answer["count"].as_u64()?)
             }
-            "OK" => Said::Ok(word(parts.get(1))?, parts.get(2)?.get() == "true", text(3)),
+            "OK" => RelayMessage::Ok(word(parts.get(1))?, parts.get(2)?.get() == "true", text(3)),
             _ => return None,
         })
     };
-    said().unwrap_or(Said::Other)
+    said().unwrap_or(RelayMessage::Other)
 }
 
 #[cfg(test)]
@@ -602,16 +602,18 @@ mod tests {
     #[test]
     fn what_a_relay_says_is_told_apart() {
         assert!(
-            matches!(parse(r#"["EVENT","s",{"id":1}]"#), Said::Event(s, json) if s == "s" && json.get() == r#"{"id":1}"#)
+            matches!(parse(r#"["EVENT","s",{"id":1}]"#), RelayMessage::Event(s, json) if s == "s" && json.get() == r#"{"id":1}"#)
         );
-        assert!(matches!(parse(r#"[ "EOSE" , "\u0073" ]"#), Said::Eose(s) if s == "s"));
-        assert!(matches!(parse(r#"["CLOSED","s"]"#), Said::Closed(s, reason) if s == "s" && reason.is_empty()));
-        assert!(matches!(parse(r#"["OK","id",false,"pow: 20"]"#), Said::Ok(_, false, reason) if reason == "pow: 20"));
-        assert!(matches!(parse(r#"["NOTICE"]"#), Said::Notice(text) if text.is_empty()));
+        assert!(matches!(parse(r#"[ "EOSE" , "\u0073" ]"#), RelayMessage::Eose(s) if s == "s"));
+        assert!(matches!(parse(r#"["CLOSED","s"]"#), RelayMessage::Closed(s, reason) if s == "s" && reason.is_empty()));
+        assert!(
+            matches!(parse(r#"["OK","id",false,"pow: 20"]"#), RelayMessage::Ok(_, false, reason) if reason == "pow: 20")
+        );
+        assert!(matches!(parse(r#"["NOTICE"]"#), RelayMessage::Notice(text) if text.is_empty()));
         for other in ["", "[]", "{}", "[1]", r#"["EVENT","s"]"#, r#"["EOSE","s"]x"#] {
-            assert!(matches!(parse(other), Said::Other), "{other}");
+            assert!(matches!(parse(other), RelayMessage::Other), "{other}");
         }
         let deep = format!(r#"["EVENT","s",{}]"#, "[".repeat(100_000));
-        assert!(matches!(parse(&deep), Said::Other));
+        assert!(matches!(parse(&deep), RelayMessage::Other));
     }
 }

@@ -14,7 +14,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::config;
+use crate::settings::Settings;
 
 /// Connections to one host at a time that end soon.
 pub const VISITS_PER_HOST: usize = 4;
@@ -49,7 +49,7 @@ impl Purpose {
 type Hosts = DashMap<(String, Purpose), Arc<Semaphore>>;
 
 /// Where permits come from.
-pub(super) struct Gate {
+pub(crate) struct Gate {
     all: Arc<Semaphore>,
     networks: [Lane; 4],
     hosts: Arc<Hosts>,
@@ -83,18 +83,18 @@ impl Drop for Permits {
 
 /// Every connection that a caller may use is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Busy;
+pub(crate) struct Busy;
 
 impl Gate {
-    pub(super) fn new(limits: &config::Network, own: HashSet<String>) -> Self {
-        let quota = Quota::per_minute(NonZeroU32::new(limits.dials_per_minute).unwrap_or(NonZeroU32::MIN));
+    pub(crate) fn new(settings: &Settings, own: HashSet<String>) -> Self {
+        let quota = Quota::per_minute(NonZeroU32::new(settings.dials_per_minute).unwrap_or(NonZeroU32::MIN));
         let lane = |network: Network| {
-            let most = limits.of(network).max_connections;
+            let most = settings.limits(network).max_connections;
             let live = Arc::new(Semaphore::new(most.div_ceil(2)));
             Lane { network, all: Arc::new(Semaphore::new(most)), live }
         };
         Self {
-            all: Arc::new(Semaphore::new(limits.max_connections)),
+            all: Arc::new(Semaphore::new(settings.max_connections)),
             networks: [Network::Clearnet, Network::Tor, Network::I2p, Network::Loki].map(lane),
             hosts: Arc::default(),
             rate: RateLimiter::direct(quota),
@@ -104,18 +104,18 @@ impl Gate {
     }
 
     /// Returns whether every connection for this purpose to a host is taken.
-    pub(super) fn is_full(&self, host: &str, purpose: Purpose) -> bool {
+    pub(crate) fn is_full(&self, host: &str, purpose: Purpose) -> bool {
         self.hosts.get(&(host.to_owned(), purpose)).is_some_and(|host| host.available_permits() == 0)
     }
 
     /// Waits until another connection may be opened by the dial rate.
-    pub(super) async fn until_ready(&self) {
+    pub(crate) async fn until_ready(&self) {
         self.rate.until_ready().await;
     }
 
     /// Acquires the right to connect to a relay, waiting at most half a minute for other connections to end, and then
     /// for the dial rate.
-    pub(super) async fn permit(&self, address: &RelayUrl, purpose: Purpose) -> Result<Permits, Busy> {
+    pub(crate) async fn permit(&self, address: &RelayUrl, purpose: Purpose) -> Result<Permits, Busy> {
         let place = (address.host().to_owned(), purpose);
         let mut permits = Permits { place: place.clone(), hosts: self.hosts.clone(), held: Vec::with_capacity(4) };
         let mut wanted = Vec::with_capacity(4);
@@ -156,14 +156,33 @@ mod tests {
     use brotr_core::Guard;
 
     use super::*;
+    use crate::settings::{Direct, Limits, Proxied, TorSettings};
 
     fn address(url: &str) -> RelayUrl {
         RelayUrl::parse(url, &Guard::default()).expect("an address")
     }
 
+    fn settings() -> Settings {
+        let second = Duration::from_secs(1);
+        let limits = Limits { connect_timeout: second, request_timeout: second, max_connections: 24 };
+        let proxied = Proxied { enabled: false, socks: None, limits };
+        Settings {
+            allow: vec![],
+            max_connections: 64,
+            dials_per_minute: 12_000,
+            max_message: 1 << 20,
+            nameservers: vec![],
+            ca_file: None,
+            clearnet: Direct { enabled: true, limits },
+            tor: TorSettings { directory: None, clearnet: false, arti: serde_json::json!({}), limits },
+            i2p: proxied,
+            loki: proxied,
+        }
+    }
+
     fn gate(own: &[&str]) -> Gate {
         let own = own.iter().map(|url| address(url).as_str().to_owned()).collect();
-        Gate { longest_wait: Duration::from_millis(50), ..Gate::new(&config::Network::default(), own) }
+        Gate { longest_wait: Duration::from_millis(50), ..Gate::new(&settings(), own) }
     }
 
     #[tokio::test]
@@ -196,7 +215,7 @@ mod tests {
         while let Ok(permit) = gate.permit(&address(&format!("wss://h{}.example", held.len())), Purpose::Live).await {
             held.push(permit);
         }
-        assert_eq!(held.len(), config::Network::default().clearnet.max_connections / 2);
+        assert_eq!(held.len(), settings().clearnet.limits.max_connections / 2);
         gate.permit(&address("wss://other.example"), Purpose::Visit).await.expect("half is left");
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use brotr_core::RelayUrl;
 use serde_json::Value;
 
-use super::Dialer;
-use super::http::{self, HttpError};
+use crate::Dialer;
+use crate::http::{self, HttpError};
 
 /// A document is at most so large.
 const MAX_DOCUMENT: usize = 64 << 10;

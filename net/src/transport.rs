@@ -15,9 +15,9 @@ use nostr_relay_pool::transport::error::TransportError;
 use nostr_relay_pool::transport::websocket::{WebSocketSink, WebSocketStream, WebSocketTransport};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::dial::Stream;
-use super::permits::Permits;
-use super::{Dialer, Purpose};
+use crate::permits::Permits;
+use crate::stream::Stream;
+use crate::{Dialer, Purpose};
 
 /// The dialer as rust-nostr's transport. The connect timeout is the dialer's own.
 #[derive(Debug, Clone)]

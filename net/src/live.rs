@@ -8,7 +8,7 @@ use nostr::Filter;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::session::{End, SMALL, Said, Session, Verdict, parse};
+use crate::session::{End, RelayMessage, SMALL, Session, Verdict, parse};
 
 /// Events that come within this time of the first are handed on together,
 const GATHERED: Duration = Duration::from_millis(100);
@@ -115,7 +115,7 @@ impl Live {
             bytes += text.len() as u64;
             self.nonsense += 1;
             match parse(&text) {
-                Said::Event(sub, json) if sub == self.id => {
+                RelayMessage::Event(sub, json) if sub == self.id => {
                     if heard.transferred == 0 {
                         until = Instant::now() + GATHERED;
                     }
@@ -127,9 +127,9 @@ impl Live {
                         heard.events.push(event);
                     }
                 }
-                Said::Closed(sub, reason) if sub == self.id => return self.ended(heard, End::Closed(reason)),
-                Said::Eose(_) => self.nonsense = 0,
-                Said::Auth(challenge) => self.session.set_challenge(&challenge),
+                RelayMessage::Closed(sub, reason) if sub == self.id => return self.ended(heard, End::Closed(reason)),
+                RelayMessage::Eose(_) => self.nonsense = 0,
+                RelayMessage::Auth(challenge) => self.session.set_challenge(&challenge),
                 _ => {}
             }
             if heard.transferred >= MOST || (heard.transferred > 0 && bytes >= SMALL) {

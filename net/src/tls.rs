@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use brotr_core::sanitize;
 use data_encoding::HEXLOWER;
 use rustls::client::WebPkiServerVerifier;
@@ -19,7 +18,8 @@ use sha2::{Digest, Sha256};
 use tokio_rustls::client::TlsStream;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::dial::Stream;
+use crate::settings::SettingsError;
+use crate::stream::Stream;
 
 /// Alternative names of a certificate that are kept.
 const MOST_NAMES: usize = 50;
@@ -66,7 +66,7 @@ impl Tls {
 
 /// Whether a server must show a certificate that somebody vouches for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trust {
+pub(crate) enum Trust {
     /// It must.
     Vouched,
     /// Its address is its key: an onion service.
@@ -74,28 +74,30 @@ pub(super) enum Trust {
 }
 
 /// Begins TLS.
-pub(super) struct Connector {
+pub(crate) struct Connector {
     provider: Arc<CryptoProvider>,
     verifier: Arc<WebPkiServerVerifier>,
 }
 
 impl Connector {
     /// A connector that trusts Mozilla's authorities, and those of a file besides.
-    pub(super) fn new(authorities: Option<&Path>) -> anyhow::Result<Self> {
+    pub(crate) fn new(authorities: Option<&Path>) -> Result<Self, SettingsError> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(file) = authorities {
-            let failed = || format!("network.ca_file: failed to read certificates from {}", file.display());
-            for certificate in CertificateDer::pem_file_iter(file).with_context(failed)? {
-                roots.add(certificate.with_context(failed)?).with_context(failed)?;
+            let failed = |detail: String| SettingsError::Authorities { file: file.to_owned(), detail };
+            for certificate in CertificateDer::pem_file_iter(file).map_err(|error| failed(error.to_string()))? {
+                let certificate = certificate.map_err(|error| failed(error.to_string()))?;
+                roots.add(certificate).map_err(|error| failed(error.to_string()))?;
             }
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build()?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+        let verifier = verifier.map_err(|error| SettingsError::Tls(error.to_string()))?;
         Ok(Self { provider, verifier })
     }
 
     /// Shakes hands; what was seen is in `seen`, however it ends, once it is told to settle.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         &self,
         host: &str,
         stream: Box<dyn Stream>,
@@ -125,11 +127,11 @@ impl Connector {
 
 /// What is seen while hands are shaken.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<Tls>);
+pub(crate) struct Seen(Mutex<Tls>);
 
 impl Seen {
     /// What was seen so far.
-    pub(super) fn tls(&self) -> Tls {
+    pub(crate) fn tls(&self) -> Tls {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

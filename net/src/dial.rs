@@ -4,12 +4,10 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use brotr_core::{Guard, Network, RelayUrl, sanitize};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -20,21 +18,18 @@ use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self};
 
-use super::lookup::{Lookup, Resolver};
-use super::permits::{Busy, Gate, Permits, Purpose};
-use super::tls::{Connector, Seen, Tls, Trust};
-use super::tor::Tor;
-use crate::config;
+use crate::lookup::{Lookup, Resolver};
+use crate::permits::{Busy, Gate, Permits, Purpose};
+use crate::settings::{Limits, Settings, SettingsError};
+use crate::stream::Stream;
+use crate::tls::{Connector, Seen, Tls, Trust};
+use crate::tor::Tor;
 
 /// Addresses of one host that are tried before giving up.
 const TRIES: usize = 3;
 
 /// Answers of more than a few hundred kilobytes that are in memory at a time.
 const LARGE: usize = 6;
-
-/// A stream under a WebSocket.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// An open WebSocket with the permits it holds.
 pub struct Connection {
@@ -169,7 +164,7 @@ impl DialError {
 /// Dials relays within the limits of the configuration.
 pub struct Dialer {
     guard: Guard,
-    limits: config::Network,
+    settings: Settings,
     resolver: Resolver,
     connector: Connector,
     tor: Option<Tor>,
@@ -195,45 +190,25 @@ fn alternating(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
         .collect()
 }
 
-/// Why relays of a network are not reached, if they are not.
-#[must_use]
-pub fn unreached(limits: &config::Network, tor: bool, network: Network) -> Option<&'static str> {
-    Some(match network {
-        Network::Clearnet if !limits.clearnet.enabled => "network.clearnet.enabled is false",
-        Network::Clearnet if limits.tor.clearnet && !tor => {
-            "network.tor.clearnet is true and network.tor.enabled is not"
-        }
-        Network::Tor if !tor => "network.tor.enabled is false",
-        Network::I2p if limits.i2p.socks.is_none() => "network.i2p.socks names no proxy",
-        Network::I2p if !limits.i2p.enabled => "network.i2p.enabled is false",
-        Network::Loki if limits.loki.socks.is_none() => "network.loki.socks names no proxy",
-        Network::Loki if !limits.loki.enabled => "network.loki.enabled is false",
-        _ => return None,
-    })
-}
-
 impl Dialer {
-    /// A dialer with these limits; `contact` tells operators whom they see. Tor keeps its state in `tor`, if it is used.
-    /// `own` has the URLs of the operator's own relays, to which the limits per host do not apply.
+    /// A dialer with these settings; `contact` tells operators of relays whom they see. `own` has the URLs of the operator's
+    /// own relays, to which the limits per host do not apply.
     ///
     /// # Errors
-    /// When `contact` cannot stand in an HTTP header, or the settings of TLS or Tor are wrong.
-    pub fn new(
-        limits: &config::Network,
-        contact: &str,
-        tor: Option<&Path>,
-        own: HashSet<String>,
-    ) -> anyhow::Result<Self> {
+    /// See [`SettingsError`].
+    pub fn new(settings: Settings, contact: &str, own: HashSet<String>) -> Result<Self, SettingsError> {
         let agent = format!("brotr/{} ({contact})", env!("CARGO_PKG_VERSION"));
+        let user_agent = HeaderValue::from_str(&agent).map_err(|_| SettingsError::Contact(contact.to_owned()))?;
+        let tor = settings.tor.directory.as_deref();
         Ok(Self {
-            guard: Guard::new(limits.allow.clone()),
-            resolver: Resolver::new(&limits.nameservers)?,
-            connector: Connector::new(limits.ca_file.as_deref())?,
-            tor: tor.map(|directory| Tor::new(directory, &limits.tor.settings)).transpose()?,
-            user_agent: HeaderValue::from_str(&agent)?,
-            gate: Gate::new(limits, own),
+            guard: Guard::new(settings.allow.clone()),
+            resolver: Resolver::new(&settings.nameservers)?,
+            connector: Connector::new(settings.ca_file.as_deref())?,
+            tor: tor.map(|directory| Tor::new(directory, &settings.tor.arti)).transpose()?,
+            user_agent,
+            gate: Gate::new(&settings, own),
             large: Arc::new(Semaphore::new(LARGE)),
-            limits: limits.clone(),
+            settings,
         })
     }
 
@@ -245,8 +220,8 @@ impl Dialer {
 
     /// The limits in force on a network.
     #[must_use]
-    pub fn limits(&self, network: Network) -> config::Limits {
-        self.limits.of(network)
+    pub fn limits(&self, network: Network) -> Limits {
+        self.settings.limits(network)
     }
 
     /// The way into Tor, if it is used.
@@ -274,7 +249,7 @@ impl Dialer {
         self.resolver.lookup(host).await
     }
 
-    pub(super) fn user_agent(&self) -> &HeaderValue {
+    pub(crate) fn user_agent(&self) -> &HeaderValue {
         &self.user_agent
     }
 
@@ -289,14 +264,14 @@ impl Dialer {
     /// # Errors
     /// Why not, and what to do about it.
     pub fn reaches(&self, network: Network) -> Result<(), DialError> {
-        match unreached(&self.limits, self.tor.is_some(), network) {
+        match self.settings.unreached(network) {
             Some(why) => Err(DialError::Unreachable(network, why)),
             None => Ok(()),
         }
     }
 
     /// The right to have a large answer in memory.
-    pub(super) fn large(&self) -> Arc<Semaphore> {
+    pub(crate) fn large(&self) -> Arc<Semaphore> {
         self.large.clone()
     }
 
@@ -307,7 +282,7 @@ impl Dialer {
     }
 
     /// Acquires the right to connect to a relay, within a bounded time.
-    pub(super) async fn permit(&self, address: &RelayUrl, purpose: Purpose) -> Result<Permits, DialError> {
+    pub(crate) async fn permit(&self, address: &RelayUrl, purpose: Purpose) -> Result<Permits, DialError> {
         self.gate.permit(address, purpose).await.map_err(|Busy| DialError::Busy(address.host().to_owned()))
     }
 
@@ -336,7 +311,7 @@ impl Dialer {
 
     /// Opens a WebSocket in place of one that broke, on whose permits it is opened: nobody waits for permits that others in
     /// the same position hold.
-    pub(super) async fn redial(&self, address: &RelayUrl, permits: Permits) -> Result<Connection, DialError> {
+    pub(crate) async fn redial(&self, address: &RelayUrl, permits: Permits) -> Result<Connection, DialError> {
         self.gate.until_ready().await;
         self.dial_with(address, permits, &mut Trace::default()).await
     }
@@ -347,7 +322,7 @@ impl Dialer {
         permits: Permits,
         trace: &mut Trace,
     ) -> Result<Connection, DialError> {
-        let limit = self.limits(address.network()).connect_timeout.get();
+        let limit = self.limits(address.network()).connect_timeout;
         let began = Instant::now();
         let socket = timeout(limit, self.open(address, trace)).await.map_err(|_| DialError::Timeout(limit))??;
         Ok(Connection { socket, opened_in: began.elapsed(), permits: Some(permits) })
@@ -357,7 +332,7 @@ impl Dialer {
         let stream = self.stream(address, trace).await?;
         let mut request = address.as_str().into_client_request().map_err(|e| DialError::Handshake(e.to_string()))?;
         request.headers_mut().insert(header::USER_AGENT, self.user_agent.clone());
-        let most = self.limits.max_message.as_u64().try_into().unwrap_or(usize::MAX);
+        let most = self.settings.max_message;
         let config = WebSocketConfig::default()
             .max_message_size(Some(most))
             .max_frame_size(Some(most))
@@ -381,10 +356,10 @@ impl Dialer {
 
     /// Opens a stream to a relay's host and port, under TLS where its address says so. The network must be one that is
     /// reached; the caller keeps the time.
-    pub(super) async fn stream(&self, address: &RelayUrl, trace: &mut Trace) -> Result<Box<dyn Stream>, DialError> {
+    pub(crate) async fn stream(&self, address: &RelayUrl, trace: &mut Trace) -> Result<Box<dyn Stream>, DialError> {
         let (host, port) = (address.host(), address.port());
         let failed = |error: String| DialError::Connect(sanitize(&error));
-        let through_tor = address.network() == Network::Tor || self.limits.tor.clearnet;
+        let through_tor = address.network() == Network::Tor || self.settings.tor.clearnet;
         let began = Instant::now();
         let stream: Box<dyn Stream> = match (address.network(), &self.tor) {
             (Network::Clearnet | Network::Tor, Some(tor)) if through_tor => {
@@ -396,8 +371,8 @@ impl Dialer {
             (Network::Clearnet, _) => Box::new(self.connect(host, port, trace).await?),
             (network, _) => {
                 let proxy = match network {
-                    Network::I2p => self.limits.i2p.socks,
-                    _ => self.limits.loki.socks,
+                    Network::I2p => self.settings.i2p.socks,
+                    _ => self.settings.loki.socks,
                 };
                 let proxy = proxy.ok_or(DialError::Unreachable(network, "no proxy is configured"))?;
                 let stream = Socks5Stream::connect(proxy, (host, port)).await.map_err(|error| match error {
@@ -423,7 +398,7 @@ impl Dialer {
     async fn connect(&self, host: &str, port: u16, trace: &mut Trace) -> Result<TcpStream, DialError> {
         let tried = alternating(self.resolve(host, trace).await?);
         // An address that never answers leaves time for the others, and for the upgrade.
-        let each = self.limits(Network::Clearnet).connect_timeout.get() / u32::try_from(tried.len() + 1).unwrap_or(1);
+        let each = self.limits(Network::Clearnet).connect_timeout / u32::try_from(tried.len() + 1).unwrap_or(1);
         let mut last = DialError::Resolve(host.to_owned(), "no address".into());
         let alone = tried.len() == 1;
         for ip in tried {

@@ -9,6 +9,8 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use hickory_resolver::system_conf::read_system_conf;
 
+use crate::settings::SettingsError;
+
 /// One question to a name server; it is asked twice.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Addresses of one name that are looked at.
@@ -28,11 +30,11 @@ pub struct Lookup {
 }
 
 /// Asks name servers.
-pub(super) struct Resolver(TokioResolver);
+pub(crate) struct Resolver(TokioResolver);
 
 impl Resolver {
     /// A resolver that asks these servers, or those of the system.
-    pub(super) fn new(nameservers: &[SocketAddr]) -> anyhow::Result<Self> {
+    pub(crate) fn new(nameservers: &[SocketAddr]) -> Result<Self, SettingsError> {
         let (system, mut options) = read_system_conf().unwrap_or_else(|error| {
             tracing::debug!(%error, "no /etc/resolv.conf: asking the name server of this machine");
             (ResolverConfig::from_name_servers(vec![server(([127, 0, 0, 1], 53).into())]), ResolverOpts::default())
@@ -47,11 +49,12 @@ impl Resolver {
         options.cache_size = 0;
         let config = ResolverConfig::from_name_servers(servers);
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        Ok(Self(builder.with_options(options).build()?))
+        let resolver = builder.with_options(options).build();
+        Ok(Self(resolver.map_err(|error| SettingsError::Resolver(error.to_string()))?))
     }
 
     /// Looks a name up.
-    pub(super) async fn lookup(&self, host: &str) -> Result<Lookup, String> {
+    pub(crate) async fn lookup(&self, host: &str) -> Result<Lookup, String> {
         let began = Instant::now();
         let found = self.0.lookup_ip(host).await.map_err(|error| error.to_string())?;
         let mut lookup = Lookup { took: began.elapsed(), ttl: u32::MAX, ..Lookup::default() };

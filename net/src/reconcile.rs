@@ -8,7 +8,7 @@ use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use nostr::{EventId, Filter};
 use tokio::time::{Duration, Instant, timeout_at};
 
-use super::session::{End, NOTICE_PATIENCE, STEADY, Said, Session, parse};
+use crate::session::{End, NOTICE_TIMEOUT, RelayMessage, STEADY, Session, parse};
 
 /// Of a message of ours, in bytes before it is written as hexadecimal: relays take 128 KiB as a rule.
 const FRAME: u64 = 60_000;
@@ -80,21 +80,21 @@ impl Session {
         let mut idle_at = began + SILENCE.min(self.idle());
         let mut notice = None;
         loop {
-            let text = match timeout_at(idle_at.min(stop_at), self.hear()).await {
+            let text = match timeout_at(idle_at.min(stop_at), self.recv()).await {
                 Ok(Ok(text)) => text,
                 Ok(Err(end)) => return Err(Refusal::Broken(end)),
                 Err(_) if found.rounds > 1 => return Err(Refusal::Broken(End::Timeout)),
                 Err(_) => return Err(Refusal::Unwilling(notice.unwrap_or_else(|| "no answer to NEG-OPEN".to_owned()))),
             };
             let message = match parse(&text) {
-                Said::NegMsg(sub, message) if sub == id => HEXLOWER_PERMISSIVE.decode(message.as_bytes()),
-                Said::NegErr(sub, reason) if sub == id => {
+                RelayMessage::NegMsg(sub, message) if sub == id => HEXLOWER_PERMISSIVE.decode(message.as_bytes()),
+                RelayMessage::NegErr(sub, reason) if sub == id => {
                     return Err(if is_too_large(&reason) { Refusal::TooLarge } else { Refusal::Unwilling(reason) });
                 }
-                Said::Closed(sub, reason) if sub == id => return Err(Refusal::Unwilling(reason)),
-                Said::Notice(text) => {
+                RelayMessage::Closed(sub, reason) if sub == id => return Err(Refusal::Unwilling(reason)),
+                RelayMessage::Notice(text) => {
                     if found.rounds == 1 && notice.is_none() {
-                        idle_at = idle_at.min(Instant::now() + NOTICE_PATIENCE);
+                        idle_at = idle_at.min(Instant::now() + NOTICE_TIMEOUT);
                     }
                     notice = Some(format!("NOTICE: {}", sanitize(&text)));
                     continue;

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use arti_client::config::{CfgPath, TorClientConfigBuilder};
 use arti_client::isolation::IsolationHelper;
 use arti_client::{BootstrapBehavior, StreamPrefs, TorClient, TorClientConfig};
@@ -14,7 +13,8 @@ use futures::StreamExt;
 use serde_json::Value;
 use tor_rtcompat::PreferredRuntime;
 
-use super::dial::Stream;
+use crate::settings::SettingsError;
+use crate::stream::Stream;
 
 /// After arti failed to start it is not tried again for so long.
 const REST: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ const REST: Duration = Duration::from_secs(60);
 /// It is waited for so long; what it has read of the directory by then is kept for the next time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) type Client = TorClient<PreferredRuntime>;
+pub(crate) type Client = TorClient<PreferredRuntime>;
 
 /// How arti does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,21 +80,28 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// An error with what lies behind it, which says more than the error.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 impl Tor {
     /// A way into Tor that keeps its state under `directory`, with arti's own settings, as its configuration file has them.
     ///
     /// # Errors
     /// When arti does not take the settings.
-    pub fn new(directory: &Path, settings: &Value) -> anyhow::Result<Self> {
+    pub fn new(directory: &Path, settings: &Value) -> Result<Self, SettingsError> {
+        let refused = |error: &dyn fmt::Display| SettingsError::Tor(error.to_string());
         let mut builder: TorClientConfigBuilder =
-            serde_json::from_value(settings.clone()).context("network.tor.settings: arti does not take them")?;
-        let directory = std::path::absolute(directory)?;
+            serde_json::from_value(settings.clone()).map_err(|error| refused(&error))?;
+        let directory = std::path::absolute(directory).map_err(|error| refused(&error))?;
         builder
             .storage()
             .state_dir(CfgPath::new_literal(directory.join("state")))
             .cache_dir(CfgPath::new_literal(directory.join("cache")));
         builder.address_filter().allow_onion_addrs(true);
-        let config = builder.build().context("network.tor.settings: arti does not take them")?;
+        let config = builder.build().map_err(|error| refused(&error))?;
         Ok(Self {
             config,
             client: tokio::sync::Mutex::default(),
@@ -111,16 +118,15 @@ impl Tor {
 
     /// Opens a stream to a host, by its name: an onion service, or a host of the public internet whose name the exit looks
     /// up.
-    pub(super) async fn connect(&self, client: &Client, host: &str, port: u16) -> Result<Box<dyn Stream>, String> {
+    pub(crate) async fn connect(&self, client: &Client, host: &str, port: u16) -> Result<Box<dyn Stream>, String> {
         let mut prefs = StreamPrefs::new();
         prefs.set_isolation(Host(host.to_owned()));
         let stream = client.connect_with_prefs((host, port), &prefs).await;
-        // What lies behind an error says more than the error.
-        Ok(Box::new(stream.map_err(|error| format!("{:#}", anyhow::Error::from(error)))?))
+        Ok(Box::new(stream.map_err(|error| with_causes(&error))?))
     }
 
     /// The client, started by whoever needs it first; the others wait.
-    pub(super) async fn client(&self) -> Result<Arc<Client>, String> {
+    pub(crate) async fn client(&self) -> Result<Arc<Client>, String> {
         let mut client = self.client.lock().await;
         if let (Some(client), TorStatus::Ready) = (&*client, self.status()) {
             return Ok(client.clone());
@@ -136,8 +142,7 @@ impl Tor {
                 *locked(&self.status) = TorStatus::Ready;
                 Ok(client)
             }
-            Err(error) => {
-                let why = format!("{error:#}");
+            Err(why) => {
                 tracing::warn!(error = why, "failed to start Tor: onion services are not reached");
                 *locked(&self.status) = TorStatus::Failed(why.clone());
                 *locked(&self.failed_at) = Some(Instant::now());
@@ -146,7 +151,7 @@ impl Tor {
         }
     }
 
-    async fn start(&self, place: &mut Option<Arc<Client>>) -> anyhow::Result<Arc<Client>> {
+    async fn start(&self, place: &mut Option<Arc<Client>>) -> Result<Arc<Client>, String> {
         // It may be that something chose one before; then it is that.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = match place {
@@ -155,7 +160,10 @@ impl Tor {
                 tracing::info!("starting Tor: the first onion service is dialed");
                 *locked(&self.status) = TorStatus::Starting(0);
                 let builder = TorClient::builder().config(self.config.clone());
-                let client = builder.bootstrap_behavior(BootstrapBehavior::Manual).create_unbootstrapped()?;
+                let client = builder
+                    .bootstrap_behavior(BootstrapBehavior::Manual)
+                    .create_unbootstrapped()
+                    .map_err(|error| with_causes(&error))?;
                 place.insert(client).clone()
             }
         };
@@ -165,10 +173,10 @@ impl Tor {
         loop {
             tokio::select! {
                 () = &mut patience => {
-                    anyhow::bail!("not ready within {PATIENCE:?}, {}", client.bootstrap_status());
+                    return Err(format!("not ready within {PATIENCE:?}, {}", client.bootstrap_status()));
                 }
                 ended = &mut bootstrap => {
-                    ended?;
+                    ended.map_err(|error| with_causes(&error))?;
                     return Ok(client.clone());
                 }
                 Some(event) = events.next() => {

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use url::Url;
 
-use super::dial::Trace;
-use super::{Dialer, Purpose};
+use crate::dial::Trace;
+use crate::{Dialer, Purpose};
 
 /// The head of an answer is at most so large.
 const MAX_HEAD: usize = 64 << 10;
@@ -90,7 +90,7 @@ pub async fn get_if_changed(
     let server = server(dialer, &url)?;
     dialer.reaches(server.network()).map_err(|e| HttpError::Refused(e.to_string()))?;
     let limits = dialer.limits(server.network());
-    let connect = limits.connect_timeout.get();
+    let connect = limits.connect_timeout;
     // The caller may hold a connection to the same host meanwhile.
     let permits = timeout(connect, dialer.permit(&server, Purpose::Visit)).await;
     let _permits = permits.map_err(|_| HttpError::Busy)?.map_err(|_| HttpError::Busy)?;
@@ -132,7 +132,7 @@ pub async fn get_if_changed(
             () = connection => unreachable!("it is pending for ever"),
         }
     };
-    let limit = limits.request_timeout.get();
+    let limit = limits.request_timeout;
     timeout(limit, both).await.unwrap_or_else(|_| Err(failed(&format!("no answer within {limit:?}"))))
 }
 

@@ -1,0 +1,29 @@
+//! The only crate that opens connections. Every outbound byte of the agent passes the guard here.
+
+mod dial;
+pub mod http;
+pub mod info;
+mod live;
+mod lookup;
+mod permits;
+mod reconcile;
+mod session;
+mod settings;
+mod stream;
+mod tls;
+mod tor;
+mod transport;
+
+pub use dial::{Connection, DialError, Dialer, Trace};
+pub use live::*;
+pub use lookup::Lookup;
+pub use permits::{LIVE_PER_HOST, Permits, Purpose, VISITS_PER_HOST};
+pub use reconcile::*;
+#[cfg(fuzzing)]
+pub use session::parse_any;
+pub use session::{End, Page, Session, Verdict};
+pub use settings::{Direct, Limits, Proxied, Settings, SettingsError, TorSettings};
+pub use stream::Stream;
+pub use tls::{Certificate, Tls};
+pub use tor::{Tor, TorStatus};
+pub use transport::GuardedTransport;
