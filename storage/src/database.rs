@@ -5,9 +5,15 @@
 use async_trait::async_trait;
 
 use crate::StorageError;
-use crate::select::Dialect;
 
 type Result<T> = std::result::Result<T, StorageError>;
+
+/// The dialect of SQL that a database speaks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Dialect {
+    Sqlite,
+    Postgres,
+}
 
 /// A value to bind or a value that was read. Each is typed though it be null, since PostgreSQL asks for that.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,10 +4,9 @@ use async_trait::async_trait;
 use nostr::{EventId, PublicKey};
 
 use crate::StorageError;
-use crate::database::{Database, Row, Transaction, args};
+use crate::database::{Database, Dialect, Row, Transaction, args};
 use crate::ledger::{event_id, public_key, write_outgoing};
 use crate::rows::{Bill, Customer, Invoice, Job, JobStatus, Outgoing, Paid, Payment, Standing, Takings};
-use crate::select::Dialect;
 
 type Result<T> = std::result::Result<T, StorageError>;
 

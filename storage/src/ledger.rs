@@ -9,12 +9,11 @@ use nostr::{EventId, PublicKey};
 use sha2::{Digest, Sha256};
 
 use crate::archive::Ledger;
-use crate::database::{Database, Row, Transaction, Value, args};
+use crate::database::{Database, Dialect, Row, Transaction, Value, args};
 use crate::rows::{
     Aftermath, CheckRecord, CoverageReport, Deliveries, Delivery, Document, DocumentType, Lane, Lease, Outgoing,
     Overview, Progress, Relay, RelayQuery, Task, Visit,
 };
-use crate::select::Dialect;
 use crate::{StorageError, claims, future};
 
 type Result<T> = std::result::Result<T, StorageError>;

@@ -17,13 +17,6 @@ fn tsquery(terms: &[String]) -> String {
     terms.iter().map(|term| format!("'{term}'")).collect::<Vec<_>>().join(" & ")
 }
 
-/// The dialect of SQL that a database speaks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Dialect {
-    Sqlite,
-    Postgres,
-}
-
 /// A condition on the table `event` with its values, numbered from `$1`.
 #[derive(Debug, Default)]
 pub(crate) struct Condition {

@@ -11,7 +11,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use tokio::sync::oneshot;
 
-use super::store::{event_key, id_bytes};
+use super::key::{event_key, event_of, id_bytes};
+use super::lock::lock;
 use super::{PostgresArchive, bind, scan, sightings, store};
 use crate::archive::{Options, Profile};
 use crate::error::of_commit;
@@ -127,7 +128,7 @@ impl PostgresArchive {
     pub(super) async fn settle_search(&self, options: Options) -> Result<(), StorageError> {
         let wanted = if options.indexes_text() { search::VERSION } else { 0 };
         let mut tx = self.server.begin().await?;
-        store::lock(&mut tx).await?;
+        lock(&mut tx).await?;
         let there: i32 = sqlx::query_scalar("select search from archive").fetch_one(&mut *tx).await?;
         if wanted == there {
             return Ok(());
@@ -258,7 +259,7 @@ impl Events for PostgresArchive {
                     "select coalesce((select sum(events - hidden) from kind where kind = any($1)), 0)::bigint - count(*) \
                      from (select distinct event from hidden where since <> 0 and since <= $2) h cross join lateral {} e \
                      where e.kind = any($1) and not exists (select 1 from hidden p where p.event = h.event and p.since = 0)",
-                    store::event_of("h.event")
+                    event_of("h.event")
                 )))
                 .bind(kinds)
                 .bind(now),
@@ -315,7 +316,7 @@ impl Events for PostgresArchive {
         let sql = format!(
             "select {COLUMNS} from unnest($1::bigint[]) at (k) cross join lateral {} event \
              join author on author.k = event.author",
-            store::event_of("at.k")
+            event_of("at.k")
         );
         let mut after = after;
         loop {
@@ -356,7 +357,7 @@ impl Events for PostgresArchive {
             let n = retry("remove", Repeat::RolledBack, async || {
                 let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
                 let mut tx = self.server.begin().await?;
-                store::lock(&mut tx).await?;
+                lock(&mut tx).await?;
                 let n = remove(&mut tx, filter, portion, self.spread).await?;
                 tx.commit().await.map_err(of_commit)?;
                 Ok(n)
@@ -373,7 +374,7 @@ impl Events for PostgresArchive {
     async fn clear(&self) -> Result<(), StorageError> {
         let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
         let mut tx = self.server.begin().await?;
-        store::lock(&mut tx).await?;
+        lock(&mut tx).await?;
         sqlx::raw_sql(
             "select k from relay order by k for no key update; delete from search; delete from event; delete from arrival; delete from sighting; delete from lost; delete from hidden; delete from slot; delete from deletion; \
              delete from kind; delete from author; update relay set events = 0, first_seen_at = null, last_seen_at = null; \

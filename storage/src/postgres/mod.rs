@@ -2,6 +2,8 @@
 
 mod backup;
 mod events;
+mod key;
+mod lock;
 mod scan;
 mod server;
 mod sightings;
@@ -26,12 +28,11 @@ use tokio::sync::mpsc;
 use self::server::{Look, Replica, Server};
 use crate::archive::{Options, Profile, SqlRow};
 use crate::backup::Counts;
-use crate::database::{Database, Row, Transaction, Value};
+use crate::database::{Database, Dialect, Row, Transaction, Value};
 use crate::error::of_commit;
 use crate::longest::longest;
 use crate::prepare::PreparedBatch;
 use crate::rows::Stored;
-use crate::select::Dialect;
 use crate::{Archive, StorageError, search};
 
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
@@ -42,10 +43,6 @@ static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
 
 /// Who wants a connection waits so long for one.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The advisory lock that makes writers take turns, so that what is stored is numbered in the order it becomes
-/// visible. The number is "brotr" in ASCII.
-const WRITER_LOCK: i64 = 0x62_72_6f_74_72;
 
 pub(crate) use backup::restore;
 
@@ -195,7 +192,7 @@ async fn settled(server: &Server) -> Result<Schema, StorageError> {
 /// would not outlast a statement where there is a pooler between.
 async fn settle(server: &Server, profile: Profile) -> Result<(), StorageError> {
     let mut tx = server.begin().await?;
-    store::lock(&mut tx).await?;
+    lock::lock(&mut tx).await?;
     MIGRATOR.run(&mut *tx).await?;
     sqlx::query("update archive set profile = $1 where profile is null")
         .bind(profile.as_str())
@@ -203,7 +200,7 @@ async fn settle(server: &Server, profile: Profile) -> Result<(), StorageError> {
         .await?;
     tx.commit().await?;
     let mut tx = server.begin().await?;
-    store::lock(&mut tx).await?;
+    lock::lock(&mut tx).await?;
     spread::spread(&mut tx).await?;
     Ok(tx.commit().await?)
 }

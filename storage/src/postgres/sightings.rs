@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use nostr::EventId;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::store::{event_key, id_bytes, lock_relays};
+use super::key::{event_key, id_bytes};
+use super::lock::lock_relays;
 use crate::StorageError;
 use crate::prepare::{Prepared, PreparedBatch};
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use nostr::{EventId, PublicKey};
 use sqlx::{AssertSqlSafe, PgConnection, Postgres};
 
-use super::{PostgresTransaction, WRITER_LOCK, sightings};
+use super::key::{event_key, event_of, id_bytes};
+use super::lock::{lock, lock_relays};
+use super::{PostgresTransaction, sightings};
 use crate::archive::Profile;
 use crate::error::of_commit;
 use crate::ledger::{event_id, public_key, relay_key};
@@ -18,32 +20,9 @@ use crate::{StorageError, claims};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// The number of an event: the first 64 bits of its id.
-pub(super) fn event_key(id: &EventId) -> i64 {
-    i64::from_be_bytes(id.as_bytes()[..8].try_into().expect("an id has 32 bytes"))
-}
-
-/// The event with a number, as a subquery that reads the primary key: the number is the first 64 bits of the id.
-pub(super) fn event_of(k: &str) -> String {
-    format!(
-        "(select * from event where event.k = {k} and event.id >= int8send({k}) \
-         and event.id <= int8send({k}) || decode(repeat('ff', 24), 'hex') offset 0)"
-    )
-}
-
-pub(super) fn id_bytes<'a>(ids: impl IntoIterator<Item = &'a EventId>) -> Vec<&'a [u8]> {
-    ids.into_iter().map(|id| id.as_bytes().as_slice()).collect()
-}
-
 /// PostgreSQL's text cannot hold NUL; what people see instead is U+FFFD.
 fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{FFFD}")
-}
-
-/// Waits for the turn to write; returns the server's clock, in unix seconds.
-pub(super) async fn lock(connection: &mut PgConnection) -> Result<i64> {
-    let sql = "select cast(floor(extract(epoch from clock_timestamp())) as bigint) from pg_advisory_xact_lock($1)";
-    Ok(sqlx::query_scalar(sql).bind(WRITER_LOCK).fetch_one(connection).await?)
 }
 
 /// Writes batches in one transaction, which is committed only if all of them were written; says what became of each.
@@ -117,15 +96,6 @@ async fn relays<'a>(tx: &mut PostgresTransaction, batches: &'a [Arc<PreparedBatc
     }
     lock_relays(&mut tx.0, &relays.values().copied().collect::<Vec<_>>()).await?;
     Ok(relays)
-}
-
-/// Locks relays that are about to be changed, in the order of their numbers.
-pub(super) async fn lock_relays(connection: &mut PgConnection, ks: &[i64]) -> Result<()> {
-    if !ks.is_empty() {
-        let sql = "select k from relay where k = any($1) order by k for no key update";
-        sqlx::query(sql).bind(ks).execute(connection).await?;
-    }
-    Ok(())
 }
 
 /// Indexes the terms of texts by event.

@@ -13,10 +13,9 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 use super::functions;
 use crate::StorageError;
 use crate::archive::Profile;
-use crate::database::{Row, Transaction, Value};
+use crate::database::{Dialect, Row, Transaction, Value};
 use crate::longest::longest;
 use crate::payload::Codec;
-use crate::select::Dialect;
 
 /// Readers at a time,
 const READERS: usize = 8;

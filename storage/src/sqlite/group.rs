@@ -6,9 +6,8 @@ use std::sync::Arc;
 use nostr::{EventId, PublicKey};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::authors::Authors;
+use super::memory::{Memory, REMEMBERED};
 use super::runs::{Entries, Indexed, Indexes, Set};
-use super::writer::{REMEMBERED, Writer};
 use crate::StorageError;
 use crate::archive::Profile;
 use crate::ledger::event_id;
@@ -38,6 +37,7 @@ fn portions<T>(list: &[T], size: usize) -> impl Iterator<Item = &[T]> {
 /// What one commit does, gathered so that each table is met once and in its own order.
 pub(super) struct Group<'a> {
     pub(super) last_k: i64,
+    profile: Profile,
     set: Arc<Set>,
     /// New events with their numbers.
     new: Vec<(i64, &'a Prepared)>,
@@ -54,13 +54,14 @@ pub(super) struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn begin(connection: &Connection, set: Arc<Set>) -> rusqlite::Result<Self> {
+    pub(super) fn begin(connection: &Connection, profile: Profile, set: Arc<Set>) -> rusqlite::Result<Self> {
         let last_k = connection.prepare_cached("select last_k from archive")?.query_row([], |row| row.get(0))?;
         let last_author = "select coalesce(max(k), 0) from author";
         let last_author = connection.prepare_cached(last_author)?.query_row([], |row| row.get(0))?;
         Ok(Self {
             last_k,
             last_author,
+            profile,
             set,
             new: vec![],
             entries: Entries::default(),
@@ -75,7 +76,7 @@ impl<'a> Group<'a> {
     pub(super) fn insert(
         &mut self,
         connection: &Connection,
-        writer: &mut Writer,
+        memory: &mut Memory,
         batch: &'a PreparedBatch,
         relay: Option<i64>,
     ) -> Result<Stored, StorageError> {
@@ -95,7 +96,7 @@ impl<'a> Group<'a> {
             };
             seen.push(k);
         }
-        let full = writer.options.profile == Profile::Bigbrotr;
+        let full = self.profile == Profile::Bigbrotr;
         for chunk in portions(&self.new[first_new..], EVENT_ROWS) {
             let mut insert = connection.prepare_cached(&rows(
                 "insert into event (k, id, author, created_at, kind, sig, payload)",
@@ -105,7 +106,7 @@ impl<'a> Group<'a> {
             ))?;
             let mut place = 0;
             for (k, Prepared { event, payload, tags, .. }) in chunk {
-                let author = writer.author(connection, &event.pubkey)?;
+                let author = memory.author(connection, &event.pubkey)?;
                 *self.pairs.entry((author, event.kind)).or_default() += 1;
                 let (id, created_at) = (event.id.to_bytes(), event.created_at);
                 let indexed = Indexed { event: *k, id, author, kind: event.kind, created_at };
@@ -209,12 +210,8 @@ impl<'a> Group<'a> {
     }
 
     /// Adds what is new to the totals of its author and kind.
-    pub(super) fn write_totals(
-        &mut self,
-        connection: &Connection,
-        known: &mut HashSet<(i64, u16)>,
-        totals: &mut Authors,
-    ) -> Result<(), StorageError> {
+    pub(super) fn write_totals(&mut self, connection: &Connection, memory: &mut Memory) -> Result<(), StorageError> {
+        let known = &mut memory.pairs;
         if known.len() + self.pairs.len() > REMEMBERED {
             known.clear();
         }
@@ -230,7 +227,7 @@ impl<'a> Group<'a> {
             let of_kind = kinds.entry(*kind).or_default();
             *of_kind = (of_kind.0 + n, of_kind.1 + first);
         }
-        self.new_authors += totals.add(connection, &authors, self.last_author)?;
+        self.new_authors += memory.totals.add(connection, &authors, self.last_author)?;
         let mut upsert = connection.prepare_cached(
             "insert into kind (kind, events, pubkeys) values (?1, ?2, ?3) on conflict (kind) do update \
              set events = events + excluded.events, pubkeys = pubkeys + excluded.pubkeys",
@@ -242,7 +239,7 @@ impl<'a> Group<'a> {
     }
 
     /// Marks what the new events hide, and those of them that are hidden.
-    pub(super) fn hide(&mut self, connection: &Connection, writer: &mut Writer) -> Result<(), StorageError> {
+    pub(super) fn hide(&mut self, connection: &Connection, memory: &mut Memory) -> Result<(), StorageError> {
         let mut scene = Scene::default();
         let mut delete = connection.prepare_cached("insert or ignore into deletion (key) values (?1)")?;
         let mut target = connection.prepare_cached(
@@ -260,11 +257,11 @@ impl<'a> Group<'a> {
             }
             if marks.vanishes {
                 self.vanish(connection, &event.pubkey, event.created_at)?;
-                let until = writer.vanished(connection)?.entry(event.pubkey).or_insert(event.created_at);
+                let until = memory.vanished(connection)?.entry(event.pubkey).or_insert(event.created_at);
                 *until = (*until).max(event.created_at);
             }
         }
-        scene.vanished.clone_from(writer.vanished(connection)?);
+        scene.vanished.clone_from(memory.vanished(connection)?);
         if connection.prepare_cached("select 1 from deletion limit 1")?.exists([])? {
             let mut deleted = connection.prepare_cached("select 1 from deletion where key = ?1")?;
             for key in self.new.iter().filter_map(|(_, prepared)| prepared.marks.deletion) {

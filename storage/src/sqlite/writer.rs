@@ -1,7 +1,6 @@
 //! The one thread that stores events. Batches that wait while it writes are written together: sorted, they meet each
 //! page of the b-trees once, and share one commit.
 
-use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -10,16 +9,15 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use nostr::PublicKey;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::authors::Authors;
 use super::connection::WriterConnection;
 use super::group::Group;
+use super::memory::Memory;
 use super::runs::{Merges, PACE, Runs};
 use crate::archive::{Options, Profile};
-use crate::ledger::{public_key, relay_key};
+use crate::ledger::relay_key;
 use crate::patience::Patience;
 use crate::payload::{self, Codec};
 use crate::prepare::{PreparedBatch, tagvalues};
@@ -37,8 +35,6 @@ const LULL: Duration = Duration::from_millis(50);
 /// So long after a group of so many there is load.
 const LOADED_FROM: usize = 1_000;
 const LOADED: Duration = Duration::from_secs(1);
-/// Authors whose numbers are remembered, 64 bytes each, and pairs of author and kind that have events, 32 bytes each.
-pub(super) const REMEMBERED: usize = 200_000;
 /// Events from which the dictionary is trained, once there are so many.
 const TRAIN_AT: i64 = 2_000;
 const SAMPLES: i64 = 4_000;
@@ -84,10 +80,7 @@ impl Queue {
             connection,
             codec: codec.clone(),
             options,
-            authors: HashMap::new(),
-            pairs: HashSet::new(),
-            totals: Authors::default(),
-            vanished: None,
+            memory: Memory::default(),
             runs,
             merges: Merges::default(),
             // Merges that were going on when the archive was last closed go on.
@@ -140,12 +133,9 @@ impl Queue {
 pub(super) struct Writer {
     connection: WriterConnection,
     codec: Arc<Codec>,
-    pub(super) options: Options,
-    authors: HashMap<PublicKey, i64>,
-    totals: Authors,
-    pairs: HashSet<(i64, u16)>,
-    vanished: Option<HashMap<PublicKey, i64>>,
-    pub(super) runs: Arc<Runs>,
+    options: Options,
+    memory: Memory,
+    runs: Arc<Runs>,
     merges: Merges,
     /// Whether runs are to be merged though nothing is stored.
     must_merge: bool,
@@ -246,10 +236,7 @@ impl Writer {
     }
 
     fn forget(&mut self) {
-        self.authors.clear();
-        self.pairs.clear();
-        self.totals = Authors::default();
-        self.vanished = None;
+        self.memory = Memory::default();
         self.merges = Merges::default();
     }
 
@@ -283,22 +270,22 @@ impl Writer {
             self.forget();
         }
         let set = self.runs.at(tx.connection()?)?;
-        let mut group = Group::begin(tx.connection()?, set.clone())?;
+        let mut group = Group::begin(tx.connection()?, self.options.profile, set.clone())?;
         let mut stored = Vec::with_capacity(batches.len());
         for batch in batches {
             let relay = match batch.relay() {
                 Some((url, network)) => Some(ready(relay_key(&mut tx, url, network, batch.rest.seen_at))?),
                 None => None,
             };
-            stored.push(group.insert(tx.connection()?, self, batch, relay)?);
+            stored.push(group.insert(tx.connection()?, &mut self.memory, batch, relay)?);
             if let Some(relay) = relay {
                 ready(claims::write(&mut tx, relay, &batch.rest, unix_now()))?;
             }
         }
         let connection = tx.connection()?;
         group.write_text(connection)?;
-        group.write_totals(connection, &mut self.pairs, &mut self.totals)?;
-        group.hide(connection, self)?;
+        group.write_totals(connection, &mut self.memory)?;
+        group.hide(connection, &mut self.memory)?;
         group.end(connection)?;
         let dictionary = self.train(connection, group.last_k)?;
         let entries = group.take_entries();
@@ -314,38 +301,6 @@ impl Writer {
             self.codec.add_dictionary(&dictionary);
         }
         Ok(stored)
-    }
-
-    /// The number of an author, who is added when not known.
-    pub(super) fn author(&mut self, connection: &Connection, pubkey: &PublicKey) -> rusqlite::Result<i64> {
-        if let Some(k) = self.authors.get(pubkey) {
-            return Ok(*k);
-        }
-        let mut find = connection.prepare_cached("select k from author where pubkey = ?1")?;
-        let k = match find.query_row([pubkey.as_bytes()], |row| row.get(0)).optional()? {
-            Some(k) => k,
-            None => {
-                connection.prepare_cached("insert into author (pubkey) values (?1)")?.execute([pubkey.as_bytes()])?;
-                connection.last_insert_rowid()
-            }
-        };
-        if self.authors.len() >= REMEMBERED {
-            self.authors.clear();
-        }
-        self.authors.insert(*pubkey, k);
-        Ok(k)
-    }
-
-    pub(super) fn vanished(&mut self, connection: &Connection) -> Result<&mut HashMap<PublicKey, i64>, StorageError> {
-        if self.vanished.is_none() {
-            let mut statement =
-                connection.prepare("select pubkey, vanished_until from author where vanished_until is not null")?;
-            let rows = statement.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))?;
-            let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-            let known = rows.iter().map(|(key, until)| Ok((public_key(key)?, *until)));
-            self.vanished = Some(known.collect::<Result<_, StorageError>>()?);
-        }
-        Ok(self.vanished.get_or_insert_default())
     }
 
     /// Trains the archive's dictionary once it has enough to learn from, and writes it.

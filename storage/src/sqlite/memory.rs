@@ -1,0 +1,56 @@
+//! What the writer remembers of what is committed, so that it need not be read for every event.
+
+use std::collections::{HashMap, HashSet};
+
+use nostr::PublicKey;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::authors::Authors;
+use crate::StorageError;
+use crate::ledger::public_key;
+
+/// Authors whose numbers are remembered, 64 bytes each, and pairs of author and kind that have events, 32 bytes each.
+pub(super) const REMEMBERED: usize = 200_000;
+
+/// The writer's memory. It is thrown away when a transaction is rolled back.
+#[derive(Default)]
+pub(super) struct Memory {
+    authors: HashMap<PublicKey, i64>,
+    vanished: Option<HashMap<PublicKey, i64>>,
+    pub(super) totals: Authors,
+    pub(super) pairs: HashSet<(i64, u16)>,
+}
+
+impl Memory {
+    /// The number of an author, who is added when not known.
+    pub(super) fn author(&mut self, connection: &Connection, pubkey: &PublicKey) -> rusqlite::Result<i64> {
+        if let Some(k) = self.authors.get(pubkey) {
+            return Ok(*k);
+        }
+        let mut find = connection.prepare_cached("select k from author where pubkey = ?1")?;
+        let k = match find.query_row([pubkey.as_bytes()], |row| row.get(0)).optional()? {
+            Some(k) => k,
+            None => {
+                connection.prepare_cached("insert into author (pubkey) values (?1)")?.execute([pubkey.as_bytes()])?;
+                connection.last_insert_rowid()
+            }
+        };
+        if self.authors.len() >= REMEMBERED {
+            self.authors.clear();
+        }
+        self.authors.insert(*pubkey, k);
+        Ok(k)
+    }
+
+    pub(super) fn vanished(&mut self, connection: &Connection) -> Result<&mut HashMap<PublicKey, i64>, StorageError> {
+        if self.vanished.is_none() {
+            let mut statement =
+                connection.prepare("select pubkey, vanished_until from author where vanished_until is not null")?;
+            let rows = statement.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))?;
+            let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            let known = rows.iter().map(|(key, until)| Ok((public_key(key)?, *until)));
+            self.vanished = Some(known.collect::<Result<_, StorageError>>()?);
+        }
+        Ok(self.vanished.get_or_insert_default())
+    }
+}
