@@ -10,7 +10,7 @@ use brotr_storage::Archive;
 use serde::Serialize;
 
 use crate::agent::{Agent, now};
-use crate::happening::Happening;
+use crate::telemetry::{RelaysFound, SourceFailed, Telemetry};
 
 /// Well-known public relays, to start from when nothing else is given.
 const BUILTIN: &str = include_str!("bootstrap-relays.txt");
@@ -126,9 +126,9 @@ pub async fn load(agent: &Agent) -> Result<()> {
             Ok(text) => {
                 let added = add(agent.archive.as_ref(), sort(&text, agent.dialer.guard())).await?;
                 let refused = added.refused.len() + added.malformed.len();
-                Happening::RelaysFound { source, added: added.added, refused }.tell();
+                RelaysFound { source, added: added.added, refused }.emit();
             }
-            Err(error) => Happening::SourceFailed { source, error: &format!("{error:#}") }.tell(),
+            Err(error) => SourceFailed { source, error: &format!("{error:#}") }.emit(),
         }
     }
     Ok(())

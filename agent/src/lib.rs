@@ -2,26 +2,23 @@
 //! complete, publishes what it measured, and answers jobs from what it knows.
 
 pub mod agent;
-pub mod backup;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
-pub mod finder;
-pub mod happening;
-pub mod http;
+pub mod disk;
+pub mod history;
 mod inbound;
 pub mod ingest;
 pub mod initializer;
-pub mod jobs;
-pub mod monitor;
+pub mod intake;
 pub mod outage;
-pub mod publish;
+pub mod outbox;
 pub mod pulse;
-pub mod relay_server;
-pub mod retention;
-pub mod rounds;
+pub mod scheduler;
+pub mod services;
 pub mod supervisor;
-pub mod synchronizer;
+pub mod telemetry;
 
 /// Events are made on one thread and dropped on another, in many small pieces: a seventh less processor time for each.
 /// Without huge pages, which would cost twice the memory.

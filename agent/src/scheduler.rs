@@ -15,8 +15,8 @@ use brotr_storage::{Relay, StorageError, Task};
 use tokio::task::{Id, JoinSet};
 
 use crate::agent::{Agent, now};
-use crate::happening::Happening;
 use crate::pulse::Pulse;
+use crate::telemetry::{ClaimFailed, Telemetry, WorkFailed};
 
 /// How often to claim relays while there is room for more.
 const TICK: Duration = Duration::from_secs(1);
@@ -87,7 +87,7 @@ impl Rounds<'_> {
                         waiting.extend(new.into_iter().map(|relay| self.claimed(relay)));
                     }
                     Err(error) => {
-                        Happening::ClaimFailed { task: self.task.as_str(), error: &error.to_string() }.tell();
+                        ClaimFailed { task: self.task.as_str(), error: &error.to_string() }.emit();
                         claim_at = Instant::now() + wait;
                         wait = (wait * 2).min(LONGEST_WAIT);
                     }
@@ -155,7 +155,7 @@ impl Rounds<'_> {
     /// Gives up the lease of a relay whose work ended.
     async fn settle(&self, url: &str, result: Result<(), String>) {
         if let Err(error) = result {
-            Happening::WorkFailed { task: self.task.as_str(), relay: url, error: &error }.tell();
+            WorkFailed { task: self.task.as_str(), relay: url, error: &error }.emit();
             return self.postpone(url, FAILED_WAIT).await;
         }
         self.release(url).await;
@@ -185,7 +185,7 @@ impl Rounds<'_> {
     async fn release_all(&self) {
         let mut wait = FIRST_WAIT;
         while let Err(error) = self.agent.archive.release(self.task, None, self.agent.holder).await {
-            Happening::ClaimFailed { task: self.task.as_str(), error: &error.to_string() }.tell();
+            ClaimFailed { task: self.task.as_str(), error: &error.to_string() }.emit();
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }

@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::happening::Happening;
 use crate::pulse::Pulse;
+use crate::telemetry::{ServiceFailed, ServiceStarted, Telemetry};
 
 /// A service that failed waits so long at first, and twice as long each time after,
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -131,7 +131,7 @@ async fn keep_running(name: &'static str, run: impl Fn() -> BoxFuture<'static, R
     let mut wait = FIRST_WAIT;
     loop {
         vitals.until(name, false).await;
-        Happening::ServiceUp(name).tell();
+        ServiceStarted { service: name }.emit();
         let began = Instant::now();
         let ended = tokio::select! {
             ended = std::panic::AssertUnwindSafe(run()).catch_unwind() => ended,
@@ -148,7 +148,7 @@ async fn keep_running(name: &'static str, run: impl Fn() -> BoxFuture<'static, R
         if began.elapsed() > SETTLED {
             wait = FIRST_WAIT;
         }
-        Happening::ServiceDown { service: name, error: &error, again_in: wait.as_secs() }.tell();
+        ServiceFailed { service: name, error: &error, restart_in: wait.as_secs() }.emit();
         vitals.set(name, Some(error));
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LAST_WAIT);

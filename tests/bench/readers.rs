@@ -180,10 +180,10 @@ async fn live(subscribers: usize, rate: usize) -> Result<()> {
     let file = dir.path().join("brotr.yaml");
     std::fs::write(&file, "version: 1\n")?;
     let agent = Agent::open(Config::load(Some(&file), None)?).await?;
-    let listener = brotr::relay_server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let listener = brotr::services::relay_server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let to = listener.local_addr()?;
     let mut tasks = JoinSet::new();
-    let service = brotr::relay_server::serve(agent.clone(), None, listener.into_std()?);
+    let service = brotr::services::relay_server::serve(agent.clone(), None, listener.into_std()?);
     tasks.spawn(async move { service.await.map(|()| Vec::new()) });
     let each = rate / BATCHES as usize;
     let batches = LIVE.as_secs() as usize * BATCHES as usize;

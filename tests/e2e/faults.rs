@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use brotr::agent::Agent;
 use brotr::config::{Check, Config};
-use brotr::monitor::{Plan, WriteTest, check};
-use brotr::synchronizer::{self, Pass};
+use brotr::services::monitor::{Plan, WriteTest, check};
+use brotr::services::synchronizer::{self, Pass};
 use brotr_core::{GapReason, RelayUrl};
 use brotr_net::{Purpose, info};
 use brotr_storage::{CoverageReport, RelayQuery, View};

@@ -2,12 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+use brotr_tests::{Script, ScriptedRelay, Signal, events};
+use nostr::{Event, Kind};
 use serde_json::Value;
 
 use super::main_job::get;
-use brotr_tests::{Script, ScriptedRelay, Signal, events};
-use nostr::{Event, Kind};
-
 use super::program::{Place, soon};
 
 const ON_ONE_HOST: usize = 40;

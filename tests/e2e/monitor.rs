@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use brotr::agent::now;
 use brotr::config::Check;
-use brotr::monitor::{Health, Monitor, Places, Plan, WriteTest, check};
-use brotr::publish::{Publisher, Voice, deliver};
+use brotr::outbox::Publisher;
 use brotr::pulse::Pulse;
+use brotr::services::monitor::{Health, Monitor, Places, Plan, WriteTest, check};
+use brotr::services::publisher::{Voice, deliver};
 use brotr_core::{Network, RelayState, RelayUrl};
 use brotr_storage::{Relay, RelayQuery};
 use brotr_tests::dns::{Answer, TTL};
@@ -87,7 +88,7 @@ async fn one_visit_finds_every_fact_in_two_connections() {
     assert_eq!((health.probes["order"].found, health.probes["eose"].found), (Some(true), Some(true)));
 
     let at = now();
-    let event = place.agent.signer.sign(brotr::publish::nip66::discovery(&health, at)).expect("signed");
+    let event = place.agent.signer.sign(brotr::services::monitor::nip66::discovery(&health, at)).expect("signed");
     assert_sound(&event);
     assert_eq!((event.content.as_str(), event.created_at.as_secs()), (nip11, at as u64));
     let tls = health.trace.tls().expect("seen");
@@ -183,7 +184,8 @@ async fn refusals_are_findings_by_their_first_word() {
         assert_eq!(health.checks["write"].reason.as_deref(), Some(refusal));
         let found: Vec<_> = health.requires.iter().map(|requirement| requirement.as_str()).collect();
         assert_eq!(found, wants, "{refusal}");
-        let event = place.agent.signer.sign(brotr::publish::nip66::discovery(&health, now())).expect("signed");
+        let event =
+            place.agent.signer.sign(brotr::services::monitor::nip66::discovery(&health, now())).expect("signed");
         assert_sound(&event);
         assert!(tags(&event, "rtt-write").is_empty(), "it was refused, so there is no time of it");
     }
@@ -206,7 +208,8 @@ async fn a_write_test_without_an_ok_is_judged_by_the_return_of_its_event() {
         let health = visit(&place, &relay.url, WriteTest::As(place.agent.signer.clone())).await;
         assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
         assert!(health.up && health.is_good("read"), "{health:?}");
-        let event = place.agent.signer.sign(brotr::publish::nip66::discovery(&health, now())).expect("signed");
+        let event =
+            place.agent.signer.sign(brotr::services::monitor::nip66::discovery(&health, now())).expect("signed");
         assert_sound(&event);
         (health.checks["write"].clone(), tags(&event, "rtt-write").len())
     };
@@ -231,7 +234,7 @@ async fn a_relay_that_serves_only_forged_events_is_not_read() {
     let read = &health.checks["read"];
     assert_eq!((read.ok, read.ms), (Some(false), None));
     assert!(health.reason().is_some_and(|why| why.starts_with("none of the 3 events")), "{health:?}");
-    let event = place.agent.signer.sign(brotr::publish::nip66::discovery(&health, now())).expect("signed");
+    let event = place.agent.signer.sign(brotr::services::monitor::nip66::discovery(&health, now())).expect("signed");
     assert_eq!((tags(&event, "rtt-read").len(), tags(&event, "rtt-open").len()), (0, 1));
     let none = ScriptedRelay::start(Script::wrong(vec![], Fault::BadSignatures)).await.expect("started");
     assert!(visit(&place, &none.url, WriteTest::Skip).await.is_good("read"), "a relay that holds nothing is readable");
@@ -261,7 +264,7 @@ async fn a_database_of_places_may_be_exchanged_while_the_agent_runs() {
     std::fs::write(&city, "no database").expect("written");
     tokio::time::sleep(Duration::from_millis(2_200)).await;
     look(Some("Lisbon")).await;
-    assert_eq!(places.of("9.9.9.9".parse().expect("an address")), brotr::monitor::Place::default());
+    assert_eq!(places.of("9.9.9.9".parse().expect("an address")), brotr::services::monitor::Place::default());
 }
 
 /// A relay as the archive has it.

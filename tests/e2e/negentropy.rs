@@ -64,7 +64,8 @@ async fn a_relay_of_somebody_elses_is_compared_with() {
     archive(&place, &list[300..]).await;
     let (_relay, url) = relay(&list[..1_400]).await;
     let address = brotr_core::RelayUrl::parse(&url, place.agent.dialer.guard()).expect("allowed");
-    let pass = brotr::synchronizer::pass(&place.agent, &address, None, |_| ()).await.expect("the archive works");
+    let pass =
+        brotr::services::synchronizer::pass(&place.agent, &address, None, |_| ()).await.expect("the archive works");
     assert_eq!((pass.transferred, pass.stored, pass.known), (300, 300, 1_100), "{pass:?}");
     assert_eq!(seen(&place, address.as_str()).await, 1_400);
 }

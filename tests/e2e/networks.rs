@@ -2,9 +2,9 @@
 //! that must not be.
 
 use brotr::config::Check;
-use brotr::monitor::{Plan, WriteTest, check};
-use brotr::publish::Voice;
-use brotr::synchronizer;
+use brotr::services::monitor::{Plan, WriteTest, check};
+use brotr::services::publisher::Voice;
+use brotr::services::synchronizer;
 use brotr_core::RelayUrl;
 use brotr_net::{Purpose, TorStatus};
 use brotr_storage::{Delivery, View};

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use brotr::agent::{Agent, now};
-use brotr::monitor;
-use brotr::publish::{Publisher, Voice, deliver};
+use brotr::outbox::Publisher;
 use brotr::pulse::Pulse;
+use brotr::services::monitor;
+use brotr::services::publisher::{Voice, deliver};
 use brotr_core::{Network, RelayState};
 use brotr_tests::dns::Answer;
 use brotr_tests::{Dns, Script, ScriptedRelay, Signal};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use brotr::publish::Publisher;
+use brotr::outbox::Publisher;
 use brotr_tests::Signal;
 use nostr::{EventBuilder, Keys, Kind, PublicKey, Tag};
 use serde_json::json;
@@ -61,7 +61,7 @@ async fn it_says_that_it_is_there_and_that_it_leaves() {
 async fn hearts_beat_only_while_jobs_are_served() {
     let place = place_with("dvm: {relays: [\"ws://127.0.0.1:9\"]}").await;
     let (agent, publisher) = (place.agent.clone(), Publisher::new(&place.agent));
-    let dvm = Arc::new(brotr::jobs::dvm(&agent, None));
+    let dvm = Arc::new(brotr::services::dvm::dvm(&agent, None));
     let serves = Arc::new(AtomicBool::new(false));
     let asked = Arc::new(AtomicUsize::new(0));
     let (told, count) = (serves.clone(), asked.clone());
@@ -69,7 +69,7 @@ async fn hearts_beat_only_while_jobs_are_served() {
         count.fetch_add(1, Ordering::Relaxed);
         told.load(Ordering::Relaxed)
     };
-    let beats = brotr::publish::beat(agent.clone(), publisher, dvm, Duration::from_millis(20), does);
+    let beats = brotr::services::publisher::beat(agent.clone(), publisher, dvm, Duration::from_millis(20), does);
     let waiting = async || !agent.archive.due_relays(brotr::agent::now()).await.expect("asked").is_empty();
     let story = async {
         soon(20, "five turns", async || (asked.load(Ordering::Relaxed) >= 5).then_some(())).await;

@@ -32,10 +32,10 @@ struct Served {
 }
 
 async fn serve(agent: &Agent) -> Served {
-    let listener = brotr::relay_server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("bound");
+    let listener = brotr::services::relay_server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("bound");
     let url = format!("ws://{}", listener.local_addr().expect("an address"));
     let listener = listener.into_std().expect("a listener");
-    let service = tokio::spawn(brotr::relay_server::serve(agent.clone(), None, listener));
+    let service = tokio::spawn(brotr::services::relay_server::serve(agent.clone(), None, listener));
     Served { url, service }
 }
 
@@ -64,12 +64,12 @@ async fn clients_of_a_service_that_ends_are_disconnected() {
     assert_eq!(client.closed().await, None, "the connection ends with the service");
 
     // The streams of the other server as well.
-    let listener = brotr::http::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("bound");
+    let listener = brotr::services::http::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("bound");
     let address = listener.local_addr().expect("an address");
     let listener = listener.into_std().expect("a listener");
     let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
     let vitals = Supervisor::default().vitals();
-    let service = tokio::spawn(brotr::http::serve(place.agent.clone(), vitals, metrics, listener));
+    let service = tokio::spawn(brotr::services::http::serve(place.agent.clone(), vitals, metrics, listener));
     let mut stream = TcpStream::connect(address).await.expect("connected");
     stream.write_all(b"GET /api/v1/live HTTP/1.1\r\nHost: here\r\n\r\n").await.expect("sent");
     let mut bytes = [0; 1_024];

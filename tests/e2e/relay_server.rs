@@ -225,7 +225,8 @@ async fn another_agent_synchronizes_it_by_comparison() {
     let address = RelayUrl::parse(&url, other.agent.dialer.guard()).expect("an address");
     let half = list[..450].iter().map(|event| brotr_core::Event::from(event).verify().expect("signed")).collect();
     other.agent.archive.store(brotr_storage::Batch { events: half, ..Default::default() }).await.expect("stored");
-    let pass = brotr::synchronizer::pass(&other.agent, &address, None, |_| ()).await.expect("the archive works");
+    let pass =
+        brotr::services::synchronizer::pass(&other.agent, &address, None, |_| ()).await.expect("the archive works");
     assert_eq!((pass.transferred, pass.stored, &pass.error, pass.gaps), (450, 450, &None, 0), "{pass:?}");
     let count =
         other.agent.archive.count(&[Filter::new()], brotr_storage::View::All, &[address.as_str().to_owned()]).await;

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use brotr::agent::now;
-use brotr::monitor;
-use brotr::publish::Publisher;
+use brotr::outbox::Publisher;
 use brotr::pulse::Pulse;
-use brotr::rounds::Rounds;
+use brotr::scheduler::Rounds;
+use brotr::services::monitor;
 use brotr_core::Network;
 use brotr_storage::{RelayQuery, StorageError, Task};
 use brotr_tests::{Script, ScriptedRelay};

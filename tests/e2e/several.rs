@@ -109,9 +109,9 @@ async fn a_relay_is_followed_by_one_agent_and_by_another_when_that_one_is_gone()
     places[0].run(&[&["relays", "add"], &addresses[..]].concat()).ok();
     let followed = |log: &str| -> Vec<String> {
         let mut followed = Vec::new();
-        for line in log.lines().filter(|line| line.contains("ollowing")) {
+        for line in log.lines().filter(|line| line.contains("live subscription")) {
             let relay = line.split("relay=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a relay");
-            match line.contains("not following") {
+            match line.contains("live subscription ended") {
                 true => followed.retain(|one| one != relay),
                 false => followed.push(relay.to_owned()),
             }

@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 
-use brotr::synchronizer::{Bounds, Pager};
+use brotr::services::synchronizer::{Bounds, Pager};
 use brotr_core::{GapReason, Interval, IntervalSet};
 use brotr_net::{End, Page};
 use brotr_tests::lifelike::Dice;

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use super::{Done, Shared, Usage, output};
 use crate::agent;
 use crate::config::Check;
-use crate::monitor::{Health, Places, Plan, Requirement, WriteTest, check};
+use crate::services::monitor::{Health, Places, Plan, Requirement, WriteTest, check};
 
 /// Relays at a time.
 const BESIDE: usize = 16;

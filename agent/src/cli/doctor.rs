@@ -12,9 +12,9 @@ use serde_json::json;
 use super::{Done, Shared, output};
 use crate::agent;
 use crate::config::{Config, Size};
+use crate::disk::free_bytes;
 use crate::initializer;
-use crate::monitor::Places;
-use crate::synchronizer::free_bytes;
+use crate::services::monitor::Places;
 
 #[derive(Debug, Serialize)]
 struct Check {

@@ -5,7 +5,6 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-
 use brotr_storage::View;
 
 use super::query::{Pages, parse};

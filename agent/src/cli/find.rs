@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::{Done, Shared, output};
 use crate::agent::Agent;
-use crate::finder::{self, Sources};
 use crate::initializer;
+use crate::services::finder::{self, Sources};
 
 pub(super) async fn main(shared: &Shared) -> Result<Done> {
     let agent = Agent::open(shared.load()?).await?;

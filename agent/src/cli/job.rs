@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Done, Shared, Usage, output};
 use crate::agent;
-use crate::publish::client;
+use crate::client::client;
 
 const FEEDBACK: Kind = Kind::Custom(7_000);
 

@@ -8,9 +8,10 @@ use serde_json::json;
 
 use super::{Done, Shared, output};
 use crate::agent::{Agent, now};
-use crate::monitor::Monitor;
-use crate::publish::{Publisher, Voice, deliver};
+use crate::outbox::Publisher;
 use crate::pulse::Pulse;
+use crate::services::monitor::Monitor;
+use crate::services::publisher::{Voice, deliver};
 
 /// What was measured is sent for so long before the command ends; the daemon sends the rest.
 const SENDING: std::time::Duration = std::time::Duration::from_secs(10);

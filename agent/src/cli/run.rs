@@ -12,11 +12,12 @@ use super::{Done, Shared};
 use crate::agent::Agent;
 use crate::config::Config;
 use crate::inbound;
-use crate::jobs::Desk;
-use crate::publish::{self, Publisher, Voice};
-use crate::relay_server;
+use crate::intake::JobIntake;
+use crate::outbox::Publisher;
+use crate::services::publisher::Voice;
+use crate::services::{backup, dvm as jobs, finder, http, monitor, publisher, relay_server, retention, synchronizer};
 use crate::supervisor::Supervisor;
-use crate::{backup, clock, finder, http, initializer, jobs, monitor, retention, synchronizer};
+use crate::{clock, initializer};
 
 /// How long hanging up and closing the archive may take, each.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -109,7 +110,7 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         supervisor.start("live", move || synchronizer::live::run(agent.clone()));
     }
     let seeks_jobs = agent.config.dvm.enabled && (!agent.job_relays().is_empty() || relay.is_some());
-    let desk = Desk::new(&agent, &publisher, &dvm);
+    let desk = JobIntake::new(&agent, &publisher, &dvm);
     if let Some(listener) = relay {
         let jobs = seeks_jobs.then(|| desk.clone());
         let agent = agent.clone();
@@ -132,7 +133,7 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
                 let (agent, publisher, dvm, vitals) = parts.clone();
                 let runs = move |name| !vitals.is_paused(name) && matches!(vitals.services().get(name), Some(None));
                 let serves = move || runs("dvm-listener") && runs("dvm-worker");
-                publish::beat(agent, publisher, dvm, every.get(), serves)
+                publisher::beat(agent, publisher, dvm, every.get(), serves)
             });
         }
     }
@@ -140,12 +141,12 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         let parts = (agent.clone(), publisher.clone(), voice.clone(), supervisor.vitals().pulse("outbox"));
         supervisor.start("outbox", move || {
             let (agent, publisher, voice, pulse) = parts.clone();
-            publish::deliver(agent, publisher, voice, pulse)
+            publisher::deliver(agent, publisher, voice, pulse)
         });
         let parts = (agent.clone(), publisher.clone(), dvm.clone());
         supervisor.start("announcer", move || {
             let (agent, publisher, dvm) = parts.clone();
-            publish::announce(agent, publisher, dvm)
+            publisher::announce(agent, publisher, dvm, monitor::announcement)
         });
     }
 
@@ -169,7 +170,7 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     let orderly = supervisor.stop().await;
     if seeks_jobs
         && agent.config.dvm.withdraw_on_stop
-        && let Err(error) = publish::withdraw(&agent, &voice, &dvm).await
+        && let Err(error) = publisher::withdraw(&agent, &voice, &dvm).await
     {
         tracing::warn!(%error, "failed to take the announcement of jobs back");
     }

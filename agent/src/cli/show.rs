@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Shared, coverage, output};
 use crate::agent::now;
 use crate::config::Config;
-use crate::monitor::History;
+use crate::history::History;
 
 /// Changes that people are shown.
 const CHANGES: usize = 8;

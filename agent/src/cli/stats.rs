@@ -3,9 +3,8 @@
 use anyhow::Result;
 use brotr_storage::Deliveries;
 
-use crate::publish::HERE;
-
 use super::{Access, Done, Shared, output};
+use crate::outbox::HERE;
 
 pub(super) async fn main(shared: &Shared) -> Result<Done> {
     let config = shared.load()?;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{Done, Shared, Usage, output};
 use crate::agent::{Agent, now};
-use crate::synchronizer::{self, Pass};
+use crate::services::synchronizer::{self, Pass};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

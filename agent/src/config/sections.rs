@@ -373,6 +373,13 @@ impl Retention {
     pub fn is_on(&self) -> bool {
         !self.rules.is_empty() || self.max_size.is_some()
     }
+
+    /// The date from which all events are kept, in unix seconds: what is older is removed, and need not be fetched.
+    #[must_use]
+    pub fn floor(&self, now: i64) -> i64 {
+        let whole = self.rules.iter().filter(|rule| rule.kinds.is_none() && rule.except.is_empty());
+        whole.map(|rule| now - rule.max_age.as_secs()).max().unwrap_or(0)
+    }
 }
 
 /// How long events of some kinds are kept.

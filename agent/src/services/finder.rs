@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use crate::agent::{Agent, now};
 use crate::config::{Profile, Source};
-use crate::happening::Happening;
 use crate::initializer::{self, Sorted};
+use crate::telemetry::{RelaysFound, SourceFailed, Telemetry};
 
 const SERVICE: &str = "finder";
 /// A source is at most so large.
@@ -99,7 +99,7 @@ async fn web(agent: &Agent, source: &Source) -> Result<Found> {
                 found.named = sorted.addresses.len();
                 let refused = sorted.refused.len() + sorted.malformed.len();
                 found.added = initializer::add(agent.archive.as_ref(), sorted).await?.added;
-                Happening::RelaysFound { source: &source.url, added: found.added, refused }.tell();
+                RelaysFound { source: &source.url, added: found.added, refused }.emit();
                 let version = serde_json::to_string(&version)?;
                 agent.archive.set_state(SERVICE, "version", &version_key(source), &version).await?;
             }
@@ -107,7 +107,7 @@ async fn web(agent: &Agent, source: &Source) -> Result<Found> {
         }
         Err(error) => {
             let error = format!("{error:#}");
-            Happening::SourceFailed { source: &source.url, error: &error }.tell();
+            SourceFailed { source: &source.url, error: &error }.emit();
             found.error = Some(error);
         }
     }
@@ -165,7 +165,7 @@ async fn events(agent: &Agent) -> Result<Found> {
         agent.archive.set_state(SERVICE, "cursor", "events", &after.to_string()).await?;
     }
     if found.added > 0 {
-        Happening::RelaysFound { source: "events", added: found.added, refused: 0 }.tell();
+        RelaysFound { source: "events", added: found.added, refused: 0 }.emit();
     }
     Ok(found)
 }

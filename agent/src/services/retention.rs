@@ -8,7 +8,7 @@ use nostr::{Filter, Kind, Timestamp};
 
 use crate::agent::{Agent, now};
 use crate::config::{KeepRule, Retention};
-use crate::happening::Happening;
+use crate::telemetry::{EventsRemoved, Telemetry};
 
 const SERVICE: &str = "retention";
 /// An archive of fewer events says little about what an event weighs.
@@ -30,13 +30,13 @@ async fn pass(archive: &dyn Archive, config: &Retention, now: i64) -> Result<()>
     for rule in &config.rules {
         let Some(filter) = too_old(rule, &archive.stats().await?, now) else { continue };
         let removed = archive.remove(&filter, u64::MAX).await?;
-        Happening::Forgotten { removed, why: "too old" }.tell();
+        EventsRemoved { removed, rule: "retention.rules" }.emit();
     }
     if let Some(max_size) = config.max_size {
         let excess = excess(archive, max_size.as_u64()).await?;
         if excess > 0 {
             let removed = archive.remove(&Filter::new(), excess).await?;
-            Happening::Forgotten { removed, why: "the archive is too large" }.tell();
+            EventsRemoved { removed, rule: "retention.max_size" }.emit();
         }
     }
     Ok(())
@@ -81,13 +81,6 @@ async fn excess(archive: &dyn Archive, max_size: u64) -> Result<u64> {
     Ok(u64::try_from(over * u128::from(events) / u128::from(used.max(1))).unwrap_or(u64::MAX))
 }
 
-/// Nothing older than this is kept, so it need not be fetched: unix seconds.
-#[must_use]
-pub fn floor(config: &Retention, now: i64) -> i64 {
-    let whole = config.rules.iter().filter(|rule| rule.kinds.is_none() && rule.except.is_empty());
-    whole.map(|rule| now - rule.max_age.as_secs()).max().unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -129,14 +122,14 @@ mod tests {
         pass(archive.as_ref(), &config, NOW).await.expect("passed");
         assert_eq!(left(archive.as_ref()).await.len(), 5, "off by default");
         config.rules = vec![rule(r#"{"kinds": [7, 9], "max_age": "5m"}"#)];
-        assert_eq!(floor(&config, NOW), 0);
+        assert_eq!(config.floor(NOW), 0);
         pass(archive.as_ref(), &config, NOW).await.expect("passed");
         assert_eq!(left(archive.as_ref()).await, [(7, 999_950), (1, 999_000), (1, 1_000), (0, 1)]);
         config.rules = vec![rule(r#"{"except": [0], "max_age": "1h"}"#)];
         pass(archive.as_ref(), &config, NOW).await.expect("passed");
         assert_eq!(left(archive.as_ref()).await, [(7, 999_950), (1, 999_000), (0, 1)]);
         config.rules = vec![rule(r#"{"max_age": "2m"}"#)];
-        assert_eq!(floor(&config, NOW), NOW - 120);
+        assert_eq!(config.floor(NOW), NOW - 120);
         pass(archive.as_ref(), &config, NOW).await.expect("passed");
         assert_eq!(left(archive.as_ref()).await, [(7, 999_950)]);
     }

@@ -10,10 +10,10 @@ use nostr_sdk::RelayPoolNotification;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::wallet::Wallet;
-use super::{Desk, reply_relays};
 use crate::agent::now;
-use crate::happening::Happening;
-use crate::publish::outgoing;
+use crate::intake::{JobIntake, reply_relays};
+use crate::outbox::outgoing;
+use crate::telemetry::{JobEnded, PaymentReceived, Telemetry};
 
 /// Invoices are looked up so often, for wallets that say nothing by themselves,
 const LOOK: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ const A_DAY: i64 = 86_400;
 ///
 /// # Errors
 /// When the archive cannot be used.
-pub async fn run(desk: Desk, wallet: Arc<Wallet>) -> Result<()> {
+pub async fn run(desk: JobIntake, wallet: Arc<Wallet>) -> Result<()> {
     let agent = &desk.agent;
     let mut zaps = desk.zaps.subscribe();
     let mut heard = wallet.connect().await?;
@@ -66,7 +66,7 @@ pub async fn run(desk: Desk, wallet: Arc<Wallet>) -> Result<()> {
 }
 
 /// Counts a zap, if the wallet says that its invoice was paid to it.
-async fn zapped(desk: &Desk, wallet: &Wallet, zap: &Payment) -> Result<()> {
+async fn zapped(desk: &JobIntake, wallet: &Wallet, zap: &Payment) -> Result<()> {
     match wallet.settled(&zap.source).await {
         Ok(Some(msat)) => paid(desk, &Payment { msat: msat.min(zap.msat), ..zap.clone() }).await,
         Ok(None) => {
@@ -80,7 +80,7 @@ async fn zapped(desk: &Desk, wallet: &Wallet, zap: &Payment) -> Result<()> {
     }
 }
 
-async fn look_up(desk: &Desk, wallet: &Wallet, invoice: Invoice) -> Result<()> {
+async fn look_up(desk: &JobIntake, wallet: &Wallet, invoice: Invoice) -> Result<()> {
     match wallet.settled(&invoice.hash).await {
         Ok(Some(msat)) => paid(desk, &Payment { source: invoice.hash, job: invoice.job, msat }).await,
         Ok(None) if invoice.expires_at + GRACE < now() => lapse(desk, &invoice).await,
@@ -95,8 +95,8 @@ async fn look_up(desk: &Desk, wallet: &Wallet, invoice: Invoice) -> Result<()> {
 }
 
 /// Ends a job that nobody paid for in time.
-async fn lapse(desk: &Desk, invoice: &Invoice) -> Result<()> {
-    let Desk { agent, dvm, publisher, .. } = desk;
+async fn lapse(desk: &JobIntake, invoice: &Invoice) -> Result<()> {
+    let JobIntake { agent, dvm, publisher, .. } = desk;
     let Some(job) = agent.archive.job(invoice.job).await? else { return Ok(()) };
     let answer = dvm.failed(&job, "the invoice expired before it was paid: ask again").await?;
     let relays = reply_relays(agent, dvm, &job).await?;
@@ -108,18 +108,24 @@ async fn lapse(desk: &Desk, invoice: &Invoice) -> Result<()> {
 }
 
 fn ended(job: &Job, status: &'static str) {
-    Happening::JobEnded { job: job.id, status, seconds: now() - job.received_at }.tell();
+    JobEnded { job: job.id, status, received_at: job.received_at, at: now() }.emit();
 }
 
 /// Keeps a payment, and gives what it was the last of. What was paid in part is asked for again.
-async fn paid(desk: &Desk, payment: &Payment) -> Result<()> {
-    let Desk { agent, dvm, publisher, .. } = desk;
+async fn paid(desk: &JobIntake, payment: &Payment) -> Result<()> {
+    let JobIntake { agent, dvm, publisher, .. } = desk;
     let Some(job) = agent.archive.job(payment.job).await? else { return Ok(()) };
     let relays = reply_relays(agent, dvm, &job).await?;
     let held = agent.archive.held_result(job.id).await?.and_then(|json| Event::from_json(json).ok());
     let release = held.map(|result| outgoing(&result, &relays)).unwrap_or_default();
     let paid = agent.archive.pay(payment, &release, now()).await?;
-    Happening::Paid { job: job.id, msat: payment.msat, paid }.tell();
+    let (expected, missing, excess) = match paid {
+        Paid::Known => return Ok(()),
+        Paid::InVain => (false, 0, 0),
+        Paid::Missing(missing) => (true, missing, 0),
+        Paid::Settled { over } => (true, 0, over),
+    };
+    PaymentReceived { job: job.id, msat: payment.msat, expected, missing, excess }.emit();
     match paid {
         Paid::Settled { .. } => {
             publisher.wake();

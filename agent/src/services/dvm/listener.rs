@@ -10,9 +10,9 @@ use nostr_sdk::{Client, Relay, RelayPoolNotification, SubscribeAutoCloseOptions,
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
-use super::Desk;
 use crate::agent::{Agent, now};
-use crate::publish::client;
+use crate::client::client;
+use crate::intake::JobIntake;
 
 /// Requests that wait to be kept, of regular customers and of others.
 const QUEUE: usize = 4_096;
@@ -34,7 +34,7 @@ const SUBSCRIBED: Duration = Duration::from_secs(5);
 /// # Errors
 /// When the archive cannot be written or a relay's address cannot be used. Started again, it subscribes again, and the
 /// relays send what was missed.
-pub async fn listen(desk: Desk) -> Result<()> {
+pub async fn listen(desk: JobIntake) -> Result<()> {
     let client = client(desk.agent.signer.clone(), &desk.agent.dialer);
     desk.meet().await?;
     let ((regulars, of_regulars), (others, of_others)) = (mpsc::channel(QUEUE), mpsc::channel(QUEUE));
@@ -47,7 +47,7 @@ pub async fn listen(desk: Desk) -> Result<()> {
     ended
 }
 
-async fn hear(desk: &Desk, client: &Client, [regulars, others]: [mpsc::Sender<Event>; 2]) -> Result<()> {
+async fn hear(desk: &JobIntake, client: &Client, [regulars, others]: [mpsc::Sender<Event>; 2]) -> Result<()> {
     let agent = &desk.agent;
     let mut notifications = client.notifications();
     let mut relays = Vec::new();
@@ -108,7 +108,7 @@ async fn hear(desk: &Desk, client: &Client, [regulars, others]: [mpsc::Sender<Ev
 }
 
 /// Keeps what was heard, that of customers who were answered before first: they do not wait behind a flood.
-async fn keep(desk: &Desk, mut regulars: mpsc::Receiver<Event>, mut others: mpsc::Receiver<Event>) -> Result<()> {
+async fn keep(desk: &JobIntake, mut regulars: mpsc::Receiver<Event>, mut others: mpsc::Receiver<Event>) -> Result<()> {
     loop {
         let event = tokio::select! {
             biased;
@@ -137,7 +137,7 @@ fn regulars_subscription() -> SubscriptionId {
 
 /// Asks for what regular customers asked of late: in a flood it may have gone by, and all that did is too much to ask for
 /// while it lasts.
-async fn ask_again(desk: &Desk, relay: &Relay) {
+async fn ask_again(desk: &JobIntake, relay: &Relay) {
     let authors = desk.some_regulars(ASKED_FOR);
     if authors.is_empty() {
         return;

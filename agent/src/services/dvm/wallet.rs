@@ -14,7 +14,7 @@ use nostr_sdk::{Client, RelayPoolNotification};
 use serde_json::Value;
 use tokio::sync::{OnceCell, broadcast};
 
-use crate::publish::client;
+use crate::client::client;
 
 /// A wallet answers within this time, or is taken to be away.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -10,10 +10,10 @@ use nostr::{Event, JsonUtil};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Desk, reply_relays};
 use crate::agent::now;
-use crate::happening::Happening;
-use crate::publish::outgoing;
+use crate::intake::{JobIntake, reply_relays};
+use crate::outbox::outgoing;
+use crate::telemetry::{JobEnded, Telemetry};
 
 /// Jobs that another agent left in the table, or that wait for another job, are looked for so often.
 const LOOK: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ const AGAIN: i64 = 2;
 ///
 /// # Errors
 /// When the archive cannot be used.
-pub async fn work(desk: Desk) -> Result<()> {
+pub async fn work(desk: JobIntake) -> Result<()> {
     let agent = &desk.agent;
     // Begun before a restart, and not ended. If another agent on this database is at one of them, the first answer counts.
     agent.archive.put_back_jobs(now()).await?;
@@ -59,8 +59,8 @@ fn answers(job: &Job, event: &Event, relays: &[String]) -> Vec<Outgoing> {
 }
 
 /// Does one job. Its end and its answer, or its bill, are written in one transaction.
-async fn answer(desk: &Desk, job: &Job) -> Result<()> {
-    let Desk { agent, publisher, dvm, .. } = desk;
+async fn answer(desk: &JobIntake, job: &Job) -> Result<()> {
+    let JobIntake { agent, publisher, dvm, .. } = desk;
     let relays = reply_relays(agent, dvm, job).await?;
     // Once, however often it is begun: it may wait for another one.
     if job.waits_for.is_none() {
@@ -116,8 +116,7 @@ async fn answer(desk: &Desk, job: &Job) -> Result<()> {
         if status == JobStatus::Answered {
             desk.greet(job.customer);
         }
-        let seconds = now() - job.received_at;
-        Happening::JobEnded { job: job.id, status: status.as_str(), seconds }.tell();
+        JobEnded { job: job.id, status: status.as_str(), received_at: job.received_at, at: now() }.emit();
     }
     Ok(())
 }

@@ -20,8 +20,8 @@ use super::House;
 use super::door::MAX_BODY;
 use super::door::Problem;
 use crate::agent::now;
+use crate::history::History;
 use crate::initializer;
-use crate::monitor::History;
 
 /// A look into the archive takes at most so long.
 const PATIENCE: Duration = Duration::from_secs(10);

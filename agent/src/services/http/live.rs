@@ -20,8 +20,8 @@ use tokio::sync::{broadcast, watch};
 use super::door::Problem;
 use super::{House, health};
 use crate::agent::now;
-use crate::happening;
-use crate::synchronizer::free_bytes;
+use crate::disk::free_bytes;
+use crate::telemetry;
 
 /// Between two looks while somebody watches, and while nobody does.
 const WATCHED: Duration = Duration::from_secs(2);
@@ -204,7 +204,7 @@ pub(super) async fn stream(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let full = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many streams are open: try again later");
     let place = house.live.places.take(house.door.client(peer, &headers).address).ok_or_else(full)?;
-    let (mut numbers, jobs) = (house.live.numbers.subscribe(), happening::watch());
+    let (mut numbers, jobs) = (house.live.numbers.subscribe(), telemetry::watch_jobs());
     numbers.mark_changed();
     let events = futures::stream::unfold((numbers, jobs, place), |(mut numbers, mut jobs, place)| async move {
         let event = loop {

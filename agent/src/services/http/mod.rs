@@ -41,7 +41,7 @@ pub(crate) struct House {
 pub fn record() -> Result<PrometheusHandle> {
     let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).context("the buckets are wrong")?;
     let handle = builder.install_recorder().context("failed to install the metrics recorder")?;
-    crate::happening::describe();
+    crate::telemetry::describe();
     Ok(handle)
 }
 

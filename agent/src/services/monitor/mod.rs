@@ -2,7 +2,7 @@
 
 mod check;
 mod confirm;
-mod history;
+pub mod nip66;
 mod place;
 mod probe;
 mod schedule;
@@ -17,15 +17,15 @@ use nostr::EventBuilder;
 use tokio::sync::Mutex;
 
 pub use check::{Health, ORDER, Outcome, Plan, Requirement, WriteTest, check};
-pub use history::History;
+pub use nip66::announcement;
 pub use place::{Place, Places};
 pub use probe::{Probe, Probes};
 
 use crate::agent::{Agent, now};
-use crate::happening::Happening;
-use crate::publish::{Publisher, nip66};
+use crate::outbox::Publisher;
 use crate::pulse::Pulse;
-use crate::rounds::Rounds;
+use crate::scheduler::Rounds;
+use crate::telemetry::{ChecksRemoved, RelayChecked, Telemetry};
 use brotr_net::info::Info;
 
 const SERVICE: &str = "monitor";
@@ -91,7 +91,12 @@ impl Monitor {
         {
             (health.is_ours, wait) = (true, schedule::at_once(interval));
         }
-        Happening::Checked(&health).tell();
+        let outcome = match health.up {
+            true => "up",
+            false if health.is_ours => "unknown",
+            false => "down",
+        };
+        RelayChecked { relay: &health.url, outcome, reason: health.reason() }.emit();
         if health.is_ours {
             agent.archive.set_check_due(&relay.url, now() + wait).await?;
             agent.archive.release(Task::Check, Some(&relay.url), agent.holder).await?;
@@ -200,9 +205,7 @@ impl Monitor {
     async fn tidy(&self) -> Result<()> {
         if let Some(history) = self.agent.config.monitor.history {
             let gone = self.agent.archive.forget_visits(now() - history.as_secs()).await?;
-            if gone > 0 {
-                Happening::Forgotten { removed: gone, why: "monitor.history" }.tell();
-            }
+            ChecksRemoved { removed: gone }.emit();
         }
         let is_out = self.agent.outage.trouble().is_some();
         if self.agent.config.monitor.publish && !self.publisher.is_silent() && !is_out {

@@ -3,9 +3,9 @@
 use brotr_net::info::Info;
 use nostr::{EventBuilder, Kind, PublicKey, Tag, TagKind, Timestamp};
 
+use super::{Health, Requirement};
 use crate::agent::Agent;
 use crate::config::Check;
-use crate::monitor::{Health, Requirement};
 
 /// A relay as it was found.
 pub const DISCOVERY: Kind = Kind::Custom(30_166);

@@ -10,10 +10,11 @@ use futures::StreamExt;
 use nostr::{Event, JsonUtil};
 use tokio::task::JoinSet;
 
-use super::{Publisher, Voice};
+use super::Voice;
 use crate::agent::{Agent, now};
-use crate::happening::Happening;
+use crate::outbox::{HERE, Publisher};
 use crate::pulse::Pulse;
+use crate::telemetry::{EventAccepted, EventDelayed, EventRefused, Telemetry};
 
 /// To one relay, so many in a row,
 const PAGE: i64 = 50;
@@ -28,9 +29,6 @@ const PACE: Duration = Duration::from_millis(125);
 const AT_ONCE: usize = 1;
 /// Answers are sent so many at a time, before any of them has its OK.
 const ANSWERS: usize = 10;
-
-/// In place of a relay's address: our own archive, where that is served as a relay.
-pub const HERE: &str = "here";
 
 /// For ever: sends what is due. Each relay has a task of its own for each lane, so that a slow one holds up nobody.
 ///
@@ -99,7 +97,7 @@ async fn to_relay(agent: &Agent, voice: &Voice, relay: &str, lane: Lane) -> Resu
     while let Some(ended) = sent.next().await {
         let ended = ended.concat();
         for (_, delivery) in &ended {
-            Happening::Delivered { relay, delivery }.tell();
+            record(relay, delivery);
         }
         agent.archive.delivered(&ended, now()).await?;
         if ended.iter().any(|(_, delivery)| matches!(delivery, Delivery::Delayed { .. })) {
@@ -107,6 +105,16 @@ async fn to_relay(agent: &Agent, voice: &Voice, relay: &str, lane: Lane) -> Resu
         }
     }
     Ok(())
+}
+
+fn record(relay: &str, delivery: &Delivery) {
+    match delivery {
+        Delivery::Accepted => EventAccepted { relay }.emit(),
+        Delivery::Refused(reason) => EventRefused { relay, reason }.emit(),
+        Delivery::Postponed { reason, due_at } | Delivery::Delayed { reason, due_at } => {
+            EventDelayed { relay, reason, due_at: *due_at }.emit();
+        }
+    }
 }
 
 /// What is due, that which is said of one job together and in order: a customer is not told of the end before the beginning.
@@ -141,7 +149,7 @@ async fn archive(agent: &Agent, lane: Lane) -> Result<()> {
     agent.archive.store(Batch { events, ..Batch::default() }).await?;
     agent.archived.notify_one();
     for delivery in &deliveries {
-        Happening::Delivered { relay: HERE, delivery }.tell();
+        record(HERE, delivery);
     }
     let ended: Vec<_> = due.into_iter().zip(deliveries).collect();
     agent.archive.delivered(&ended, now()).await.map_err(Into::into)

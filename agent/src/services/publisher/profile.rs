@@ -10,8 +10,9 @@ use brotr_storage::{Aftermath, ServiceState};
 use nostr::{Event, EventBuilder, Kind, Tag, TagKind};
 use serde_json::json;
 
-use super::{Publisher, Voice, nip66, outgoing, spelled};
+use super::Voice;
 use crate::agent::{Agent, now};
+use crate::outbox::{Publisher, outgoing, spelled};
 
 const A_DAY: i64 = 86_400;
 /// What was sent, and jobs that ended, are forgotten after so many seconds; requests that old are not taken.
@@ -24,14 +25,19 @@ const BEAT_JITTER: f64 = 0.1;
 /// How long taking the announcement back may hold up the end.
 const PARTING: Duration = Duration::from_secs(3);
 
-/// For ever: publishes what changed or is due.
+/// For ever: publishes what changed or is due. `monitor` makes the announcement of the monitor (kind 10166).
 ///
 /// # Errors
 /// When the archive cannot be used.
-pub async fn announce(agent: Agent, publisher: Publisher, dvm: std::sync::Arc<Dvm>) -> Result<()> {
+pub async fn announce(
+    agent: Agent,
+    publisher: Publisher,
+    dvm: std::sync::Arc<Dvm>,
+    monitor: fn(&Agent) -> EventBuilder,
+) -> Result<()> {
     loop {
         let relays = relays(&agent);
-        for event in about_us(&agent)? {
+        for event in about_us(&agent, monitor)? {
             publish(&agent, &publisher, event, &relays).await?;
         }
         if agent.config.dvm.enabled && !agent.job_relays().is_empty() {
@@ -109,7 +115,7 @@ fn profile(agent: &Agent) -> serde_json::Value {
     profile
 }
 
-fn about_us(agent: &Agent) -> Result<Vec<Event>> {
+fn about_us(agent: &Agent, monitor: fn(&Agent) -> EventBuilder) -> Result<Vec<Event>> {
     let relays = agent.own_relays();
     let tag = |values: &[&str]| Tag::custom(TagKind::custom("r"), values.iter().copied());
     let inbox = if agent.config.dvm.enabled { agent.job_relays() } else { vec![] };
@@ -120,7 +126,7 @@ fn about_us(agent: &Agent) -> Result<Vec<Event>> {
         EventBuilder::new(Kind::RelayList, "").tags(list),
     ];
     if !relays.is_empty() && agent.config.monitor.enabled && agent.config.monitor.publish {
-        events.push(nip66::announcement(agent));
+        events.push(monitor(agent));
     }
     Ok(events.into_iter().map(|builder| agent.signer.sign(builder)).collect::<Result<_, _>>()?)
 }

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use brotr_core::{RelayUrl, sanitize};
-use brotr_net::{Dialer, GuardedTransport};
+use brotr_net::Dialer;
 use brotr_storage::Delivery;
-use nostr::{Event, NostrSigner};
-use nostr_sdk::{Client, ClientOptions, RelayStatus};
+use nostr::Event;
+use nostr_sdk::{Client, RelayStatus};
 
 use crate::agent::{Agent, now};
+use crate::client::client;
 
 /// Tries after which an event is given up: to a relay that is not reached,
 const TRIES: i64 = 12;
@@ -109,16 +110,6 @@ impl Voice {
     pub async fn shutdown(&self) {
         self.client.shutdown().await;
     }
-}
-
-/// A client that signs with this key and dials through this guard.
-#[must_use]
-pub fn client(signer: impl NostrSigner + 'static, dialer: &Arc<Dialer>) -> Client {
-    Client::builder()
-        .signer(signer)
-        .websocket_transport(GuardedTransport(dialer.clone()))
-        .opts(ClientOptions::new().automatic_authentication(true))
-        .build()
 }
 
 /// Whether a refusal is the relay's last word, by its machine-readable prefix (NIP-01).

@@ -34,7 +34,7 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 
 use crate::agent::{Agent, now};
 use crate::inbound::{self, Client, Limits, Takeover};
-use crate::jobs::Desk;
+use crate::intake::JobIntake;
 
 /// The largest message of a client, in bytes.
 pub(crate) const MAX_MESSAGE: usize = 128 << 10;
@@ -52,7 +52,7 @@ const FEED: usize = 4;
 #[derive(Clone)]
 struct Server {
     agent: Agent,
-    jobs: Option<Desk>,
+    jobs: Option<JobIntake>,
     /// What the archive takes in.
     feed: Arc<Feed>,
     budget: Arc<Budget>,
@@ -74,7 +74,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
 ///
 /// # Errors
 /// When the socket fails.
-pub async fn serve(agent: Agent, jobs: Option<Desk>, listener: std::net::TcpListener) -> Result<()> {
+pub async fn serve(agent: Agent, jobs: Option<JobIntake>, listener: std::net::TcpListener) -> Result<()> {
     let config = &agent.config.relay;
     let limits = Limits {
         connections: inbound::affordable(config.max_connections, &agent.config),

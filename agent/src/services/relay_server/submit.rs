@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{PATIENCE, Server};
-use crate::publish::HERE;
+use crate::outbox::HERE;
 
 /// Takes an event and returns what the client is told.
 pub(super) async fn submit(server: &Server, value: Option<&Value>) -> Value {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{SERVICE, failure, rest, wait_for_room};
 use crate::agent::{Agent, now};
-use crate::happening::Happening;
+use crate::telemetry::{LiveEnded, LiveStarted, PageStored, Telemetry};
 
 /// How often empty places are filled.
 const FILL: Duration = Duration::from_secs(10);
@@ -157,7 +157,7 @@ pub async fn run(agent: Agent) -> Result<()> {
         match ended {
             Ok((url, began, result)) => {
                 let rest = result.unwrap_or_else(|error| {
-                    Happening::Unfollowed { relay: &url, why: &format!("{error:#}") }.tell();
+                    LiveEnded { relay: &url, reason: &format!("{error:#}") }.emit();
                     LOST
                 });
                 followed.remove(&url);
@@ -186,7 +186,7 @@ async fn lead(agent: &Agent, url: &str) -> Result<Duration> {
         match agent.archive.lead(&led(url), lease).await {
             Ok(true) => {}
             Ok(false) => {
-                Happening::Unfollowed { relay: url, why: "another agent follows it" }.tell();
+                LiveEnded { relay: url, reason: "another agent follows it" }.emit();
                 return Ok(LOST);
             }
             // What comes in waits for the archive; so does this.
@@ -267,7 +267,7 @@ async fn follow(agent: &Agent, url: &str) -> Result<Duration> {
             Err(end) => (LOST, failure(end)),
             Ok(mut live) => {
                 fill(agent, &address).await?;
-                Happening::Following { relay: url }.tell();
+                LiveStarted { relay: url }.emit();
                 let known = agent.archive.state(SERVICE, NOVELTY, url).await?;
                 let mut novelty = known.as_deref().and_then(Novelty::parse).unwrap_or_default();
                 let mut kept_at = Instant::now();
@@ -297,7 +297,7 @@ async fn follow(agent: &Agent, url: &str) -> Result<Duration> {
                     let relay = Some((url.to_owned(), address.network()));
                     let batch = Batch { relay, seen_at: now(), events: checked.new, known, ..Batch::default() };
                     let stored = agent.archive.store(batch).await?;
-                    Happening::PageStored { relay: url, stored, rejected }.tell();
+                    PageStored { relay: url, stored: stored.stored, known: stored.known, rejected }.emit();
                     novelty.add(stored.stored as u64, heard.transferred as u64);
                     if kept_at.elapsed() >= KEPT {
                         kept_at = Instant::now();
@@ -310,7 +310,7 @@ async fn follow(agent: &Agent, url: &str) -> Result<Duration> {
             }
         },
     };
-    Happening::Unfollowed { relay: url, why: why.as_deref().unwrap_or_default() }.tell();
+    LiveEnded { relay: url, reason: why.as_deref().unwrap_or_default() }.emit();
     Ok(rest)
 }
 

@@ -10,7 +10,6 @@ mod rest;
 mod turn;
 
 use std::convert::Infallible;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -27,9 +26,9 @@ use turn::Turn;
 
 use crate::agent::{Agent, now};
 use crate::config::{Profile, Synchronizer};
-use crate::happening::Happening;
 use crate::pulse::Pulse;
-use crate::rounds::Rounds;
+use crate::scheduler::Rounds;
+use crate::telemetry::{DiskLow, PageStored, RelaySynchronized, Telemetry};
 use brotr_net::info::Info;
 use brotr_net::{End, Purpose, Session, Verdict};
 
@@ -184,7 +183,15 @@ pub async fn pass(
         rest::over(agent, address).await?;
     }
     agent.archive.set_sync_due(address.as_str(), due).await?;
-    Happening::Synchronized(&pass).tell();
+    RelaySynchronized {
+        relay: &pass.relay,
+        transferred: pass.transferred,
+        stored: pass.stored,
+        gaps: pass.gaps,
+        requests: pass.requests,
+        error: pass.error.as_deref(),
+    }
+    .emit();
     Ok(pass)
 }
 
@@ -196,7 +203,7 @@ async fn walk(
     progress: impl Fn(&Pass) + Send + Sync,
 ) -> Result<()> {
     // The current second is not over.
-    let since = config.since.0.max(crate::retention::floor(&agent.config.retention, now()));
+    let since = config.since.0.max(agent.config.retention.floor(now()));
     let Some(window) = Interval::new(since, now() - 1) else { return Ok(()) };
     let mut bounds = habits::bounds(agent, address).await?;
     let info = info(agent, address).await?;
@@ -411,7 +418,7 @@ async fn page(
     pass.gaps += gaps.len() as u64;
     let single = |gap: &&Gap| gap.reason == GapReason::DenseSecond && gap.interval.since == gap.interval.until;
     pass.dense.extend(gaps.iter().filter(single).map(|gap| gap.interval));
-    Happening::PageStored { relay: address.as_str(), stored, rejected }.tell();
+    PageStored { relay: address.as_str(), stored: stored.stored, known: stored.known, rejected }.emit();
     // A page out of order costs its own span, and the walk goes on below it.
     let named = |gap: &&Gap| !matches!(gap.reason, GapReason::DenseSecond | GapReason::Disorder);
     let failure = match &page.end {
@@ -459,19 +466,12 @@ async fn wait_for_room(agent: &Agent) {
 /// Whether the disk of an embedded archive has room for more.
 fn room(agent: &Agent) -> bool {
     let floor = agent.config.storage.min_free.as_u64();
-    let free = agent.archive_directory().and_then(free_bytes);
+    let free = agent.archive_directory().and_then(crate::disk::free_bytes);
     match free {
         Some(free) if free < floor => {
-            Happening::DiskLow { free, floor }.tell();
+            DiskLow { free, min_free: floor }.emit();
             false
         }
         _ => true,
     }
-}
-
-/// What the disk under a directory has free for us.
-#[must_use]
-pub fn free_bytes(directory: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(directory).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

@@ -1,0 +1,121 @@
+//! Where job requests (NIP-90) come in, whichever way they came.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use brotr_dvm::{Acceptance, Dvm};
+use brotr_storage::{Job, Outgoing, Payment};
+use nostr::{Event, PublicKey};
+use tokio::sync::{Notify, broadcast};
+
+use crate::agent::{Agent, now};
+use crate::outbox::{HERE, Publisher, outgoing, spelled};
+use crate::telemetry::{JobReceived, Telemetry};
+
+/// Pings are answered after jobs.
+const PONGS: i64 = 2_000;
+/// Zaps that wait to be looked up.
+const ZAPS: usize = 1_024;
+/// Customers who are remembered to be served before others.
+const REGULARS: i64 = 100_000;
+
+/// Where requests are handed in, whichever way they came.
+#[derive(Clone)]
+pub struct JobIntake {
+    /// Whose desk it is.
+    pub agent: Agent,
+    /// By which what is said goes out.
+    pub publisher: Publisher,
+    /// What knows the jobs.
+    pub dvm: Arc<Dvm>,
+    /// Told of each job.
+    pub(crate) work: Arc<Notify>,
+    /// Customers who were answered before.
+    regulars: Arc<Mutex<HashSet<PublicKey>>>,
+    /// Zaps, for who takes the money.
+    pub(crate) zaps: broadcast::Sender<Payment>,
+}
+
+impl JobIntake {
+    /// A desk of an agent.
+    #[must_use]
+    pub fn new(agent: &Agent, publisher: &Publisher, dvm: &Arc<Dvm>) -> Self {
+        let (agent, publisher, dvm) = (agent.clone(), publisher.clone(), dvm.clone());
+        Self {
+            agent,
+            publisher,
+            dvm,
+            work: Arc::default(),
+            regulars: Arc::default(),
+            zaps: broadcast::Sender::new(ZAPS),
+        }
+    }
+
+    /// Remembers who was answered before.
+    pub(crate) async fn meet(&self) -> Result<()> {
+        let known = self.agent.archive.answered_customers(REGULARS).await?;
+        self.regulars.lock().unwrap_or_else(PoisonError::into_inner).extend(known);
+        Ok(())
+    }
+
+    pub(crate) fn greet(&self, customer: PublicKey) {
+        let mut regulars = self.regulars.lock().unwrap_or_else(PoisonError::into_inner);
+        if regulars.len() < REGULARS as usize {
+            regulars.insert(customer);
+        }
+    }
+
+    pub(crate) fn some_regulars(&self, most: usize) -> Vec<PublicKey> {
+        self.regulars.lock().unwrap_or_else(PoisonError::into_inner).iter().take(most).copied().collect()
+    }
+
+    pub(crate) fn is_regular(&self, customer: &PublicKey) -> bool {
+        self.regulars.lock().unwrap_or_else(PoisonError::into_inner).contains(customer)
+    }
+
+    /// Takes a verified event: a request, a deletion of one, a ping, a zap; and does what is to be done at once.
+    ///
+    /// # Errors
+    /// When the archive cannot be used.
+    pub async fn take(&self, event: &Event) -> Result<Acceptance> {
+        let acceptance = self.dvm.accept(event, now()).await?;
+        match &acceptance {
+            Acceptance::New => {
+                JobReceived { job: event.id, at: now() }.emit();
+                self.work.notify_one();
+            }
+            Acceptance::Cancelled => tracing::debug!(by = %event.id, "a job was taken back"),
+            Acceptance::Ping => {
+                let pong = outgoing(&self.dvm.pong(event)?, &answering_relays(&self.agent));
+                let pong: Vec<_> = pong.into_iter().map(|one| Outgoing { rank: PONGS, ..one }).collect();
+                self.publisher.queue(&pong).await?;
+            }
+            // The wallet is asked about it by who takes the money: nobody waits here.
+            Acceptance::Paid(payment) => drop(self.zaps.send(payment.clone())),
+            Acceptance::Known | Acceptance::Ignored(_) => {}
+        }
+        Ok(acceptance)
+    }
+}
+
+/// Where every answer goes.
+fn answering_relays(agent: &Agent) -> Vec<String> {
+    let mut relays = spelled(&agent.own_relays());
+    relays.extend(spelled(&agent.job_relays()));
+    if agent.config.relay.enabled {
+        relays.push(HERE.to_owned());
+    }
+    relays.sort_unstable();
+    relays.dedup();
+    relays
+}
+
+/// Where the answers to a job go.
+pub(crate) async fn reply_relays(agent: &Agent, dvm: &Dvm, job: &Job) -> Result<Vec<String>> {
+    let mut relays = answering_relays(agent);
+    relays.extend(dvm.reply_relays(job).await?);
+    relays.sort_unstable();
+    relays.dedup();
+    Ok(relays)
+}

@@ -1,0 +1,65 @@
+//! Relays that are found and checked.
+
+use metrics::counter;
+use tracing::{debug, info, warn};
+
+use super::Telemetry;
+use super::limit::Limit;
+
+/// Relays were found.
+#[derive(Debug)]
+pub struct RelaysFound<'a> {
+    /// Where: a URL, a file, or `events`.
+    pub source: &'a str,
+    /// Relays that were not known before.
+    pub added: usize,
+    /// Texts that are not the URL of a public relay.
+    pub refused: usize,
+}
+
+impl Telemetry for RelaysFound<'_> {
+    fn emit(self) {
+        let Self { source, added, refused } = self;
+        info!(source, added, refused, "relays found");
+        counter!("brotr_relays_found_total").increment(added as u64);
+    }
+}
+
+/// A source of relays could not be read.
+#[derive(Debug)]
+pub struct SourceFailed<'a> {
+    /// Which one.
+    pub source: &'a str,
+    /// Why.
+    pub error: &'a str,
+}
+
+impl Telemetry for SourceFailed<'_> {
+    fn emit(self) {
+        static LIMIT: Limit = Limit::new();
+        let Self { source, error } = self;
+        if let Some(suppressed) = LIMIT.admit() {
+            warn!(source, error, suppressed, "failed to read a source of relays");
+        }
+        counter!("brotr_source_failures_total").increment(1);
+    }
+}
+
+/// A relay was checked.
+#[derive(Debug)]
+pub struct RelayChecked<'a> {
+    /// The relay.
+    pub relay: &'a str,
+    /// `up`, `down`, or `unknown` where the check failed for a reason of the agent's own.
+    pub outcome: &'static str,
+    /// Why it is not up.
+    pub reason: Option<&'a str>,
+}
+
+impl Telemetry for RelayChecked<'_> {
+    fn emit(self) {
+        let Self { relay, outcome, reason } = self;
+        debug!(relay, up = outcome, reason, "relay checked");
+        counter!("brotr_checks_total", "outcome" => outcome).increment(1);
+    }
+}
