@@ -162,17 +162,21 @@ impl Drop for Postgres {
 pub struct Cluster([Postgres; 3]);
 
 impl Cluster {
-    /// Starts one, where Citus is installed: no package of Debian's has it.
+    /// Returns whether Citus is installed: no package of Debian's has it.
+    #[must_use]
+    pub fn is_installed() -> bool {
+        let extensions = Path::new("/usr/share/postgresql");
+        let version = programs().ok().and_then(|bin| Some(bin.parent()?.file_name()?.to_owned()));
+        version.is_some_and(|version| extensions.join(version).join("extension/citus.control").exists())
+    }
+
+    /// Starts one.
     ///
     /// # Errors
     /// As [`Postgres::start`].
-    pub fn start() -> anyhow::Result<Option<Self>> {
-        let version = programs()?.parent().and_then(Path::file_name).map(std::ffi::OsStr::to_owned).unwrap_or_default();
-        if !Path::new("/usr/share/postgresql").join(version).join("extension/citus.control").exists() {
-            return Ok(None);
-        }
+    pub fn start() -> anyhow::Result<Self> {
         let start = || Postgres::start_with(&["shared_preload_libraries=citus", "citus.node_conninfo=sslmode=disable"]);
-        Ok(Some(Self([start()?, start()?, start()?])))
+        Ok(Self([start()?, start()?, start()?]))
     }
 
     /// Makes an empty database on all of them; gives its URL on the coordinator.

@@ -1,4 +1,5 @@
-//! One suite for both backends: whatever holds for SQLite holds for PostgreSQL.
+//! One suite for all backends: whatever holds for SQLite holds for PostgreSQL, behind a pooler and on Citus as well. Each case
+//! is a test of its own on each backend, named `sqlite::CASE`, `postgres::CASE` and so on.
 
 mod clients;
 mod coverage;
@@ -13,78 +14,130 @@ mod shape;
 mod sqlite_only;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
 use brotr_core::*;
 use brotr_storage::*;
+use brotr_tests::{Bouncer, Cluster, Postgres};
 use clients::*;
 use coverage::*;
 use events::*;
 use ledger::*;
+use libtest_mimic::{Arguments, Failed, Trial};
 use nostr::{Alphabet, EventBuilder, Filter, Keys, Kind, SingleLetterTag, Tag, TagKind, Timestamp};
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use research::*;
 use shape::*;
 
-/// Runs every test of the list against one archive each, on one backend.
-macro_rules! suite {
+/// A case: what holds on every backend, for an archive of its own and its URL.
+type Case = fn(Arc<dyn Archive>, String) -> Pin<Box<dyn Future<Output = ()>>>;
+
+/// The cases that are named, each with its name.
+macro_rules! cases {
     ($($name:ident),+ $(,)?) => {
-        #[tokio::test(flavor = "multi_thread")]
-        async fn sqlite() {
-            $({
-                let dir = tempfile::tempdir().expect("a directory");
-                let url = format!("sqlite://{}", dir.path().join("new/brotr.db").display());
-                eprintln!("SQLite: {}", stringify!($name));
-                $name(open(&url, Options::default()).await.expect("opened"), url).await;
-            })+
-        }
-
-        #[tokio::test(flavor = "multi_thread")]
-        async fn pgbouncer() {
-            let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
-            let bouncer = brotr_tests::Bouncer::start(&server).expect("pgbouncer started");
-            $({
-                server.database(stringify!($name)).expect("a database");
-                let url = bouncer.url(stringify!($name));
-                if stringify!($name) != "a_backup_holds_what_the_archive_holds" {
-                    eprintln!("pgbouncer: {}", stringify!($name));
-                    $name(open(&url, Options::default()).await.expect("opened"), url).await;
-                }
-            })+
-        }
-
-        #[tokio::test(flavor = "multi_thread")]
-        async fn citus() {
-            let Some(cluster) = brotr_tests::Cluster::start().expect("servers started") else {
-                eprintln!("Citus is not installed: what is said of it was not tried here");
-                return;
-            };
-            $({
-                let url = cluster.database(stringify!($name)).expect("a database");
-                eprintln!("Citus: {}", stringify!($name));
-                let archive = open(&url, Options::default()).await.expect("opened");
-                for table in ["event", "search", "hidden", "lost", "sighting"] {
-                    let nodes = format!("select count(distinct nodeport) from citus_shards where table_name::text = '{table}'");
-                    assert_eq!(shell(&url, &nodes), "2", "{table} lies on both workers");
-                }
-                $name(archive, url).await;
-            })+
-        }
-
-        #[tokio::test(flavor = "multi_thread")]
-        async fn postgres() {
-            let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
-            $({
-                let url = server.database(stringify!($name)).expect("a database");
-                eprintln!("PostgreSQL: {}", stringify!($name));
-                $name(open(&url, Options::default()).await.expect("opened"), url).await;
-            })+
-        }
+        [$((stringify!($name), (|archive, url| Box::pin($name(archive, url))) as Case)),+]
     };
 }
 
-suite!(
+/// Tests of one backend, each with the name of its module.
+macro_rules! tests {
+    ($($module:ident::$name:ident),+ $(,)?) => {
+        [$((concat!(stringify!($module), "::", stringify!($name)), (|| Box::pin($module::$name())) as Alone)),+]
+    };
+}
+type Alone = fn() -> Pin<Box<dyn Future<Output = ()>>>;
+
+/// Servers that the cases share, each started when the first case needs it, and ended with this program.
+#[derive(Default)]
+struct Servers {
+    postgres: OnceLock<Postgres>,
+    pooled: OnceLock<(Postgres, Bouncer)>,
+    citus: OnceLock<Cluster>,
+}
+
+impl Servers {
+    fn postgres(&self, database: &str) -> String {
+        let server = self.postgres.get_or_init(|| Postgres::start().expect("PostgreSQL started"));
+        server.database(database).expect("a database")
+    }
+
+    fn pooled(&self, database: &str) -> String {
+        let (server, bouncer) = self.pooled.get_or_init(|| {
+            let server = Postgres::start().expect("PostgreSQL started");
+            let bouncer = Bouncer::start(&server).expect("pgbouncer started");
+            (server, bouncer)
+        });
+        server.database(database).expect("a database");
+        bouncer.url(database)
+    }
+
+    fn citus(&self, database: &str) -> String {
+        let cluster = self.citus.get_or_init(|| Cluster::start().expect("servers started"));
+        cluster.database(database).expect("a database")
+    }
+}
+
+/// Runs a test on a runtime of one worker, so that what blocks a worker is noticed.
+fn run(test: impl Future<Output = ()>) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(test);
+    Ok(())
+}
+
+async fn open_empty(url: &str) -> Arc<dyn Archive> {
+    open(url, Options::default()).await.expect("opened")
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let servers = Arc::new(Servers::default());
+    let mut trials = Vec::new();
+    for (name, case) in CASES {
+        trials.push(Trial::test(format!("sqlite::{name}"), move || {
+            let dir = tempfile::tempdir()?;
+            let url = format!("sqlite://{}", dir.path().join("new/brotr.db").display());
+            run(async { case(open_empty(&url).await, url).await })
+        }));
+        let shared = servers.clone();
+        trials.push(Trial::test(format!("postgres::{name}"), move || {
+            let url = shared.postgres(name);
+            run(async { case(open_empty(&url).await, url).await })
+        }));
+        // A backup needs the server itself.
+        if name != "a_backup_holds_what_the_archive_holds" {
+            let shared = servers.clone();
+            trials.push(Trial::test(format!("pgbouncer::{name}"), move || {
+                let url = shared.pooled(name);
+                run(async { case(open_empty(&url).await, url).await })
+            }));
+        }
+        let shared = servers.clone();
+        let spread = move || {
+            let url = shared.citus(name);
+            run(async {
+                let archive = open_empty(&url).await;
+                for table in ["event", "search", "hidden", "lost", "sighting"] {
+                    let nodes =
+                        format!("select count(distinct nodeport) from citus_shards where table_name::text = '{table}'");
+                    assert_eq!(shell(&url, &nodes), "2", "{table} lies on both workers");
+                }
+                case(archive, url).await;
+            })
+        };
+        trials.push(Trial::test(format!("citus::{name}"), spread).with_ignored_flag(!Cluster::is_installed()));
+    }
+    for (name, test) in TESTS {
+        trials.push(Trial::test(name, move || run(test())));
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(servers);
+    conclusion.exit_code()
+}
+
+const CASES: [(&str, Case); 40] = cases!(
     events_come_back_exactly,
     a_batch_is_stored_once,
     what_a_relay_no_longer_holds_is_taken_back,
@@ -125,6 +178,25 @@ suite!(
     opening_again_keeps_everything,
     a_backup_holds_what_the_archive_holds,
     a_newer_database_is_refused,
+);
+
+const TESTS: [(&str, Alone); 16] = tests!(
+    plans::views_are_read_by_their_indexes,
+    plans::storing_reads_no_more_than_what_it_stores,
+    plans::clients_are_answered_by_their_indexes,
+    postgres_only::known_relays_take_no_numbers,
+    postgres_only::addresses_sort_by_their_bytes,
+    postgres_only::calls_are_made_again_when_connections_are_lost,
+    postgres_only::only_arrivals_that_are_given_are_read,
+    postgres_only::a_document_in_use_is_not_forgotten,
+    postgres_only::opening_to_read_makes_nothing,
+    shape::no_backup_is_made_by_way_of_a_pooler,
+    shape::what_cannot_be_opened_is_named,
+    shape::what_others_ask_is_looked_up_on_the_server_that_follows,
+    sqlite_only::a_lock_of_another_process_keeps_no_worker,
+    sqlite_only::files_are_their_owners,
+    sqlite_only::the_log_is_emptied_when_nothing_is_stored,
+    sqlite_only::a_panic_fails_one_batch_and_not_the_writer,
 );
 
 const RELAY: &str = "wss://relay.example/";

@@ -105,8 +105,7 @@ insert into sighting (relay, seen_at, since, until, events)
 select 2, 2, 1600000000, 1700000000, array_agg(k) from (select k from event limit 1000) e group by k % 3;
 ";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn views_are_read_by_their_indexes() {
+pub(crate) async fn views_are_read_by_their_indexes() {
     let (server, url) = filled().await;
     shell(&url, CHECKED);
     shell(&url, "analyze");
@@ -121,8 +120,7 @@ async fn views_are_read_by_their_indexes() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn storing_reads_no_more_than_what_it_stores() {
+pub(crate) async fn storing_reads_no_more_than_what_it_stores() {
     let (server, url) = filled().await;
     for analyzed in [false, true] {
         if analyzed {
@@ -186,8 +184,7 @@ async fn store_page(archive: &Arc<dyn Archive>, n: i64) {
     archive.store(Batch { gone: vec![], ..batch("wss://r2.example/") }).await.expect("stored again");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn clients_are_answered_by_their_indexes() {
+pub(crate) async fn clients_are_answered_by_their_indexes() {
     let (server, url) = filled().await;
     for analyzed in [false, true] {
         if analyzed {

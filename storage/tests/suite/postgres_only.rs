@@ -7,8 +7,7 @@ async fn opened(server: &brotr_tests::Postgres, name: &str) -> (Arc<dyn Archive>
     (open(&url, Options::default()).await.expect("opened"), url)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn known_relays_take_no_numbers() {
+pub(crate) async fn known_relays_take_no_numbers() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let (archive, url) = opened(&server, "numbers").await;
     let relays = [(RELAY.to_owned(), Network::Clearnet)];
@@ -41,8 +40,7 @@ async fn known_relays_take_no_numbers() {
     archive.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn addresses_sort_by_their_bytes() {
+pub(crate) async fn addresses_sort_by_their_bytes() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let maintenance = server.url("postgres");
     shell(
@@ -63,8 +61,7 @@ async fn addresses_sort_by_their_bytes() {
     archive.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_are_made_again_when_connections_are_lost() {
+pub(crate) async fn calls_are_made_again_when_connections_are_lost() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let (archive, url) = opened(&server, "lost").await;
     let relays: Vec<_> = (0..30).map(|n| (format!("wss://r{n}.example/"), Network::Clearnet)).collect();
@@ -123,8 +120,7 @@ async fn arrivals_read(url: &str, settled: impl Fn(i64) -> bool) -> i64 {
     panic!("the server's statistics do not settle");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn only_arrivals_that_are_given_are_read() {
+pub(crate) async fn only_arrivals_that_are_given_are_read() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let (archive, url) = opened(&server, "arrivals").await;
     archive.store(batch((0..20).map(|i| event(&i.to_string(), vec![], i)).collect())).await.expect("stored");
@@ -160,8 +156,7 @@ async fn only_arrivals_that_are_given_are_read() {
     archive.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_document_in_use_is_not_forgotten() {
+pub(crate) async fn a_document_in_use_is_not_forgotten() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let (archive, url) = opened(&server, "documents").await;
     let (first, second) = ("wss://first.example/", "wss://second.example/");
@@ -190,8 +185,7 @@ async fn a_document_in_use_is_not_forgotten() {
     archive.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn opening_to_read_makes_nothing() {
+pub(crate) async fn opening_to_read_makes_nothing() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let url = server.database("empty").expect("a database");
     let error = open_to_read(&url, Options::default()).await.expect_err("nothing is there");

@@ -451,8 +451,7 @@ pub(super) async fn a_newer_database_is_refused(archive: Arc<dyn Archive>, url: 
     assert!(error.contains("9999") && error.contains("upgrade brotr"), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_backup_is_made_by_way_of_a_pooler() {
+pub(crate) async fn no_backup_is_made_by_way_of_a_pooler() {
     // pg_dump would set what a connection keeps, and the next client would have it.
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let bouncer = brotr_tests::Bouncer::start(&server).expect("pgbouncer started");
@@ -470,8 +469,7 @@ async fn no_backup_is_made_by_way_of_a_pooler() {
     restore(&server.url("restored"), &file).await.expect("restored");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_others_ask_is_looked_up_on_the_server_that_follows() {
+pub(crate) async fn what_others_ask_is_looked_up_on_the_server_that_follows() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let url = server.database("archive").expect("a database");
     open(&url, Options::default()).await.expect("opened").close().await;
@@ -501,8 +499,7 @@ async fn what_others_ask_is_looked_up_on_the_server_that_follows() {
     assert_eq!(within(soon, archive.count(&[Filter::new()], View::All, &[])).await.expect("counted"), 60);
 }
 
-#[tokio::test]
-async fn what_cannot_be_opened_is_named() {
+pub(crate) async fn what_cannot_be_opened_is_named() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("not-a-database");
     std::fs::write(

@@ -20,8 +20,7 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}{suffix}", file.display()))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn files_are_their_owners() {
+pub(crate) async fn files_are_their_owners() {
     let dir = tempfile::tempdir().expect("a directory");
     let (file, url) = place(&dir);
     let archive = open(&url, Options::default()).await.expect("opened");
@@ -57,8 +56,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_log_is_emptied_when_nothing_is_stored() {
+pub(crate) async fn the_log_is_emptied_when_nothing_is_stored() {
     let dir = tempfile::tempdir().expect("a directory");
     let (file, url) = place(&dir);
     let archive = open(&url, Options::default()).await.expect("opened");
@@ -88,8 +86,7 @@ async fn the_log_is_emptied_when_nothing_is_stored() {
     archive.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_panic_fails_one_batch_and_not_the_writer() {
+pub(crate) async fn a_panic_fails_one_batch_and_not_the_writer() {
     let dir = tempfile::tempdir().expect("a directory");
     let (_, url) = place(&dir);
     let archive = open(&url, Options::default()).await.expect("opened");
@@ -106,8 +103,7 @@ async fn a_panic_fails_one_batch_and_not_the_writer() {
     archive.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_lock_of_another_process_keeps_no_worker() {
+pub(crate) async fn a_lock_of_another_process_keeps_no_worker() {
     let dir = tempfile::tempdir().expect("a directory");
     let (_, url) = place(&dir);
     let archive = open(&url, Options::default()).await.expect("opened");
