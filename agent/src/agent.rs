@@ -105,7 +105,7 @@ impl Agent {
         for task in [Task::Check, Task::Sync] {
             self.archive.release(task, None, self.holder).await?;
         }
-        Ok(self.archive.resign(self.holder).await?)
+        Ok(self.archive.release_leaders(self.holder).await?)
     }
 
     /// The relays that we publish to: those of the list that are addresses.

@@ -5,15 +5,9 @@
 use async_trait::async_trait;
 
 use crate::StorageError;
+use crate::query::Query;
 
 type Result<T> = std::result::Result<T, StorageError>;
-
-/// The dialect of SQL that a database speaks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Dialect {
-    Sqlite,
-    Postgres,
-}
 
 /// A value to bind or a value that was read. Each is typed though it be null, since PostgreSQL asks for that.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +15,10 @@ pub(crate) enum Value {
     Int(Option<i64>),
     Text(Option<String>),
     Bytes(Option<Vec<u8>>),
+    /// A list: an array on PostgreSQL, JSON on SQLite.
+    Texts(Vec<String>),
+    /// The same of numbers.
+    Ints(Vec<i64>),
 }
 
 macro_rules! value_from {
@@ -40,6 +38,8 @@ value_from! {
     Option<&str> => Text(text) text.map(str::to_owned),
     Vec<u8> => Bytes(bytes) Some(bytes),
     &[u8] => Bytes(bytes) Some(bytes.to_vec()),
+    Vec<String> => Texts(list) list,
+    Vec<i64> => Ints(list) list,
 }
 
 /// The values of a statement, in the order of `$1`, `$2`, ...
@@ -102,24 +102,20 @@ impl Row {
 #[async_trait]
 pub(crate) trait Transaction: Send {
     /// Runs a statement; says how many rows it changed.
-    async fn execute(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64>;
+    async fn execute(&mut self, query: Query, args: Vec<Value>) -> Result<u64>;
     /// Runs a statement and reads its rows.
-    async fn rows(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>>;
+    async fn rows(&mut self, query: Query, args: Vec<Value>) -> Result<Vec<Row>>;
     /// Makes what was done last.
     async fn commit(self: Box<Self>) -> Result<()>;
-    /// The dialect of its statements.
-    fn dialect(&self) -> Dialect;
 }
 
 /// A database that can be read and, one transaction at a time, written.
 #[async_trait]
 pub(crate) trait Database: Send + Sync {
     /// Reads rows, outside of any transaction.
-    async fn rows(&self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>>;
+    async fn rows(&self, query: Query, args: Vec<Value>) -> Result<Vec<Row>>;
     /// Begins a transaction that may write.
     async fn begin(&self) -> Result<Box<dyn Transaction>>;
-    /// Which words it reads where they differ.
-    fn dialect(&self) -> Dialect;
     /// Lets what is open end, and closes.
     async fn shut(&self);
 }

@@ -6,24 +6,23 @@
 
 mod archive;
 mod backup;
-mod claims;
 mod database;
+mod decode;
 mod error;
 mod files;
-mod future;
-mod jobs;
-mod ledger;
 mod longest;
 mod nostr_database;
 mod patience;
 mod payload;
 mod postgres;
 mod prepare;
+mod query;
 mod retrying;
 mod rows;
 mod search;
 mod select;
 mod sqlite;
+mod stores;
 mod tag_key;
 mod varint;
 mod view;
@@ -31,16 +30,16 @@ mod view;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use archive::{Archive, Events, Ledger, Options, Profile, SqlRow};
+pub use archive::{Archive, EventStore, Options, Profile, SightingStore, SqlRow};
 pub use backup::Counts;
 pub use error::StorageError;
-pub use jobs::Jobs;
 pub use longest::within;
 pub use nostr_database::NostrArchive;
 pub use postgres::PostgresArchive;
 pub use rows::*;
 pub use search::{EventTerms, Search, search_matches};
 pub use sqlite::SqliteArchive;
+pub use stores::{CheckStore, CoverageStore, JobStore, LeaseStore, OutboxStore, PaymentStore, RelayStore, StateStore};
 pub use view::View;
 
 use retrying::Retrying;

@@ -10,11 +10,12 @@ use async_trait::async_trait;
 use brotr_core::{Event, Network};
 use nostr::{EventId, Filter, PublicKey};
 
-use crate::archive::{Archive, Events, Ledger, SqlRow};
+use crate::archive::{Archive, EventStore, SightingStore, SqlRow};
 use crate::backup::Counts;
 use crate::patience::{Repeat, retry};
 use crate::rows::*;
-use crate::{Jobs, StorageError, View};
+use crate::stores::*;
+use crate::{StorageError, View};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -42,12 +43,11 @@ macro_rules! retrying {
 }
 
 retrying! {
-    impl Events {
+    impl EventStore {
         Always known(ids: &[EventId]) -> HashSet<EventId>;
         Always page(filter: &Filter, view: View, after: Option<Cursor>, limit: usize) -> Vec<Event>;
         Always count(filters: &[Filter], view: View, relays: &[String]) -> u64;
         Always ids(filter: &Filter, view: View) -> Vec<(EventId, i64)>;
-        Always holders(ids: &[EventId]) -> BTreeMap<EventId, Vec<String>>;
         Always stored_after(after: i64, limit: i64) -> Vec<(i64, Event)>;
         Always last_stored() -> i64;
         Always clear() -> ();
@@ -64,49 +64,72 @@ retrying! {
 }
 
 retrying! {
-    impl Ledger {
+    impl SightingStore {
+        Always holders(ids: &[EventId]) -> BTreeMap<EventId, Vec<String>>;
+    }
+}
+
+retrying! {
+    impl RelayStore {
         Always add_relays(relays: &[(String, Network)], now: i64) -> usize;
         Always relays(query: &RelayQuery) -> Vec<Relay>;
         Always overview(query: &RelayQuery) -> Vec<Overview>;
-        RolledBack claim(task: Task, query: &RelayQuery, lease: Lease) -> Vec<Relay>;
-        Always renew(task: Task, url: &str, lease: Lease) -> bool;
-        Always release(task: Task, url: Option<&str>, holder: i64) -> ();
-        Always resign(holder: i64) -> ();
-        Always lead(name: &str, lease: Lease) -> bool;
         Always relay(url: &str) -> Option<Relay>;
+    }
+}
+
+retrying! {
+    impl CheckStore {
         RolledBack record_check(relay: (&str, Network), check: &CheckRecord) -> ();
         Always set_check_due(url: &str, due_at: i64) -> ();
         Always visits(url: &str, since: i64, limit: i64) -> Vec<Visit>;
         Always forget_visits(before: i64) -> u64;
-        Always deliveries() -> Vec<Deliveries>;
         Always documents(url: &str) -> Vec<Document>;
+    }
+}
+
+retrying! {
+    impl CoverageStore {
         Always set_sync_due(url: &str, due_at: i64) -> ();
         Always coverage(url: Option<&str>) -> Vec<CoverageReport>;
         Always progress(now: i64) -> Progress;
         Always clamp_future(now: i64, longest_wait: i64) -> u64;
-        Always register_agent(key: &PublicKey, now: i64) -> ();
-        Always state(service: &str, kind: &str, key: &str) -> Option<String>;
-        Always states(service: &str, kind: &str) -> BTreeMap<String, String>;
-        Always set_state(service: &str, kind: &str, key: &str, value: &str) -> ();
+    }
+}
+
+retrying! {
+    impl LeaseStore {
+        RolledBack claim(task: Task, query: &RelayQuery, lease: Lease) -> Vec<Relay>;
+        Always renew(task: Task, url: &str, lease: Lease) -> bool;
+        Always release(task: Task, url: Option<&str>, holder: i64) -> ();
+        Always release_leaders(holder: i64) -> ();
+        Always try_acquire_leader(name: &str, lease: Lease) -> bool;
+    }
+}
+
+retrying! {
+    impl OutboxStore {
         Always enqueue(outgoing: &[Outgoing], now: i64) -> ();
         Always enqueue_with_state(aftermath: &Aftermath, now: i64) -> ();
         Always due_relays(now: i64) -> Vec<(String, Lane)>;
         Always due_outgoing(relay: &str, lane: Lane, now: i64, limit: i64) -> Vec<Outgoing>;
         RolledBack delivered(ended: &[(Outgoing, Delivery)], now: i64) -> ();
+        Always deliveries() -> Vec<Deliveries>;
         Always prune(before: i64) -> u64;
-    }
-
-    async fn ping(&self) -> Result<()> {
-        self.0.ping().await
-    }
-
-    async fn close(&self) {
-        self.0.close().await;
     }
 }
 
 retrying! {
-    impl Jobs {
+    impl StateStore {
+        Always state(service: &str, kind: &str, key: &str) -> Option<String>;
+        Always states(service: &str, kind: &str) -> BTreeMap<String, String>;
+        Always set_state(service: &str, kind: &str, key: &str, value: &str) -> ();
+        Always register_agent(key: &PublicKey, now: i64) -> ();
+    }
+}
+
+retrying! {
+    impl JobStore {
         RolledBack accept_job(job: &Job) -> bool;
         Always standing(customer: PublicKey) -> Standing;
         Always answered_customers(limit: i64) -> Vec<PublicKey>;
@@ -119,6 +142,11 @@ retrying! {
         RolledBack end_job(id: EventId, status: JobStatus, now: i64, answer: &[Outgoing]) -> bool;
         Always job(id: EventId) -> Option<Job>;
         Always free_jobs(job: &Job, kinds: &[u16], since: i64) -> u64;
+    }
+}
+
+retrying! {
+    impl PaymentStore {
         RolledBack bill_job(bill: &Bill, result: &str, feedback: &[Outgoing], now: i64) -> bool;
         RolledBack bill_again(invoice: &Invoice, feedback: &[Outgoing], now: i64) -> ();
         Always open_invoices(after: &str, limit: i64) -> Vec<Invoice>;
@@ -139,6 +167,14 @@ impl<A: Archive> Archive for Retrying<A> {
 
     async fn sql(&self, statement: &str, rows: tokio::sync::mpsc::Sender<SqlRow>) -> Result<()> {
         self.0.sql(statement, rows).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.0.ping().await
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
     }
 
     fn backend(&self) -> &'static str {

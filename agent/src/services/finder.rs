@@ -54,7 +54,7 @@ pub async fn run(agent: Agent) -> Result<()> {
         // One is enough; should it be gone, another one is after its next pass would have been.
         let interval = agent.config.finder.interval;
         let lease = Lease { seconds: interval.as_secs() * 2, ..agent.lease() };
-        if agent.archive.lead(SERVICE, lease).await? {
+        if agent.archive.try_acquire_leader(SERVICE, lease).await? {
             pass(&agent, Sources::Due).await?;
         }
         tokio::time::sleep(agent.config.finder.interval.get()).await;

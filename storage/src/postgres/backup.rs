@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::PostgresArchive;
 use crate::StorageError;
-use crate::archive::Events;
+use crate::archive::EventStore;
 use crate::backup::{Counts, place, unfinished};
 
 /// Runs one of PostgreSQL's programs.

@@ -1,4 +1,4 @@
-//! Events and sightings in PostgreSQL.
+//! EventStore and sightings in PostgreSQL.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -14,16 +14,16 @@ use tokio::sync::oneshot;
 use super::key::{event_key, event_of, id_bytes};
 use super::lock::lock;
 use super::{PostgresArchive, bind, scan, sightings, store};
-use crate::archive::{Options, Profile};
+use crate::archive::{Options, Profile, SightingStore};
+use crate::decode::{event_id, public_key};
 use crate::error::of_commit;
-use crate::ledger::{event_id, public_key};
 use crate::patience::{Patience, Repeat, retry};
 use crate::payload::{pack_tags, unpack_tags};
 use crate::prepare::{PreparedBatch, tagvalues};
 use crate::rows::{Batch, Cursor, Stats, Stored};
 use crate::search::{self, searchable};
 use crate::select::Condition;
-use crate::{Events, StorageError, View};
+use crate::{EventStore, StorageError, View};
 
 const COLUMNS: &str = "event.id, author.pubkey, event.created_at, event.kind, event.sig, event.tags, event.content";
 /// An arrival's number is followed by the place in it: so many events are at most stored together.
@@ -32,7 +32,7 @@ const PLACES: i64 = 1 << 20;
 const GROUP: usize = 8_192;
 /// The least events of which statistics are worth having.
 const ANALYZE_FROM: i64 = 5_000;
-/// Events are removed so many at a time.
+/// EventStore are removed so many at a time.
 const REMOVED: u64 = 10_000;
 
 fn event(row: &PgRow) -> Result<Event, StorageError> {
@@ -164,7 +164,7 @@ impl PostgresArchive {
 }
 
 #[async_trait]
-impl Events for PostgresArchive {
+impl EventStore for PostgresArchive {
     async fn known(&self, ids: &[EventId]) -> Result<HashSet<EventId>, StorageError> {
         let mut patience = Patience::with("look for known events");
         let rows: Vec<Vec<u8>> = loop {
@@ -292,25 +292,6 @@ impl Events for PostgresArchive {
         rows.iter().map(|row| Ok((event_id(row.try_get(0)?)?, row.try_get(1)?))).collect()
     }
 
-    async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
-        let mut look = self.server.look().await?;
-        let rows = sqlx::query_as(
-            "select held, relay.url from sighting join relay on relay.k = sighting.relay, unnest(sighting.events) held \
-             where sighting.events && $1::bigint[] and held = any($1) order by relay.url",
-        )
-        .bind(ids.iter().map(event_key).collect::<Vec<_>>())
-        .persistent(false)
-        .fetch_all(look.connection())
-        .await;
-        let rows: Vec<(i64, String)> = look.ended(rows).await?;
-        let by_key: HashMap<i64, EventId> = ids.iter().map(|id| (event_key(id), *id)).collect();
-        let mut holders = BTreeMap::<EventId, Vec<String>>::new();
-        for (k, url) in rows {
-            holders.entry(by_key[&k]).or_default().push(url);
-        }
-        Ok(holders)
-    }
-
     async fn stored_after(&self, after: i64, limit: i64) -> Result<Vec<(i64, Event)>, StorageError> {
         self.options.profile.keeps_contents()?;
         let sql = format!(
@@ -412,6 +393,28 @@ impl Events for PostgresArchive {
             disk_bytes,
             free_bytes: None,
         })
+    }
+}
+
+#[async_trait]
+impl SightingStore for PostgresArchive {
+    async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
+        let mut look = self.server.look().await?;
+        let rows = sqlx::query_as(
+            "select held, relay.url from sighting join relay on relay.k = sighting.relay, unnest(sighting.events) held \
+             where sighting.events && $1::bigint[] and held = any($1) order by relay.url",
+        )
+        .bind(ids.iter().map(event_key).collect::<Vec<_>>())
+        .persistent(false)
+        .fetch_all(look.connection())
+        .await;
+        let rows: Vec<(i64, String)> = look.ended(rows).await?;
+        let by_key: HashMap<i64, EventId> = ids.iter().map(|id| (event_key(id), *id)).collect();
+        let mut holders = BTreeMap::<EventId, Vec<String>>::new();
+        for (k, url) in rows {
+            holders.entry(by_key[&k]).or_default().push(url);
+        }
+        Ok(holders)
     }
 }
 

@@ -21,17 +21,17 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
-use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Column, Executor, Postgres, Row as _, SqlSafeStr, TypeInfo, ValueRef};
 use tokio::sync::mpsc;
 
 use self::server::{Look, Replica, Server};
 use crate::archive::{Options, Profile, SqlRow};
 use crate::backup::Counts;
-use crate::database::{Database, Dialect, Row, Transaction, Value};
+use crate::database::{Database, Row, Transaction, Value};
 use crate::error::of_commit;
 use crate::longest::longest;
 use crate::prepare::PreparedBatch;
+use crate::query::{Query, common};
 use crate::rows::Stored;
 use crate::{Archive, StorageError, search};
 
@@ -227,13 +227,18 @@ async fn connect(url: &str) -> Result<Server, StorageError> {
     })
 }
 
-fn bind(mut query: Query<'_, Postgres, PgArguments>, args: Vec<Value>) -> Query<'_, Postgres, PgArguments> {
+fn bind(
+    mut query: sqlx::query::Query<'_, Postgres, PgArguments>,
+    args: Vec<Value>,
+) -> sqlx::query::Query<'_, Postgres, PgArguments> {
     for arg in args {
         query = match arg {
             Value::Int(n) => query.bind(n),
             // Text holds no NUL: what is looked for with one is not there, and what is kept is shown as events are.
             Value::Text(text) => query.bind(text.map(|text| text.replace('\0', "\u{FFFD}"))),
             Value::Bytes(bytes) => query.bind(bytes),
+            Value::Texts(list) => query.bind(list),
+            Value::Ints(list) => query.bind(list),
         };
     }
     query
@@ -255,37 +260,29 @@ struct PostgresTransaction(sqlx::Transaction<'static, Postgres>);
 
 #[async_trait]
 impl Transaction for PostgresTransaction {
-    async fn execute(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64, StorageError> {
-        Ok(bind(sqlx::query(sql), args).execute(&mut *self.0).await?.rows_affected())
+    async fn execute(&mut self, query: Query, args: Vec<Value>) -> Result<u64, StorageError> {
+        Ok(bind(sqlx::query(query.postgres), args).execute(&mut *self.0).await?.rows_affected())
     }
 
-    async fn rows(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, StorageError> {
-        bind(sqlx::query(sql), args).fetch_all(&mut *self.0).await?.iter().map(row).collect()
+    async fn rows(&mut self, query: Query, args: Vec<Value>) -> Result<Vec<Row>, StorageError> {
+        bind(sqlx::query(query.postgres), args).fetch_all(&mut *self.0).await?.iter().map(row).collect()
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StorageError> {
         self.0.commit().await.map_err(of_commit)
     }
-
-    fn dialect(&self) -> Dialect {
-        Dialect::Postgres
-    }
 }
 
 #[async_trait]
 impl Database for PostgresArchive {
-    async fn rows(&self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, StorageError> {
+    async fn rows(&self, query: Query, args: Vec<Value>) -> Result<Vec<Row>, StorageError> {
         let mut look = self.server.look().await?;
-        let rows = bind(sqlx::query(sql), args).fetch_all(look.connection()).await;
+        let rows = bind(sqlx::query(query.postgres), args).fetch_all(look.connection()).await;
         look.ended(rows).await?.iter().map(row).collect()
     }
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, StorageError> {
         Ok(Box::new(PostgresTransaction(self.server.begin().await?)))
-    }
-
-    fn dialect(&self) -> Dialect {
-        Dialect::Postgres
     }
 
     async fn shut(&self) {
@@ -346,6 +343,15 @@ impl Archive for PostgresArchive {
             }
         }
         Ok(())
+    }
+
+    async fn ping(&self) -> Result<(), StorageError> {
+        self.rows(common!("ping"), vec![]).await?;
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.shut().await;
     }
 
     fn backend(&self) -> &'static str {

@@ -9,14 +9,16 @@ use sqlx::{AssertSqlSafe, PgConnection, Postgres};
 use super::key::{event_key, event_of, id_bytes};
 use super::lock::{lock, lock_relays};
 use super::{PostgresTransaction, sightings};
+use crate::StorageError;
 use crate::archive::Profile;
+use crate::decode::{event_id, public_key};
 use crate::error::of_commit;
-use crate::ledger::{event_id, public_key, relay_key};
 use crate::prepare::{Prepared, PreparedBatch};
 use crate::rows::Stored;
+use crate::stores::relay_key;
+use crate::stores::write_claims;
 use crate::tag_key::tag_key;
 use crate::view::{Scene, Slot};
-use crate::{StorageError, claims};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -65,7 +67,7 @@ pub(super) async fn store(
                 let gone: Vec<i64> = batch.rest.gone.iter().map(event_key).collect();
                 sightings::unsee(&mut tx.0, &gone, Some((relay, batch.rest.seen_at)), spread).await?;
             }
-            claims::write(&mut tx, relay, &batch.rest, now).await?;
+            write_claims(&mut tx, relay, &batch.rest, now).await?;
         }
     }
     if !new.is_empty() {

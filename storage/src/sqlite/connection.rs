@@ -13,9 +13,10 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 use super::functions;
 use crate::StorageError;
 use crate::archive::Profile;
-use crate::database::{Dialect, Row, Transaction, Value};
+use crate::database::{Row, Transaction, Value};
 use crate::longest::longest;
 use crate::payload::Codec;
+use crate::query::Query;
 
 /// Readers at a time,
 const READERS: usize = 8;
@@ -50,8 +51,15 @@ impl ToSql for Value {
             Self::Int(n) => n.to_sql(),
             Self::Text(text) => text.to_sql(),
             Self::Bytes(bytes) => bytes.to_sql(),
+            Self::Texts(list) => Ok(json(list).into()),
+            Self::Ints(list) => Ok(json(list).into()),
         }
     }
+}
+
+/// A list as SQLite's `json_each` reads it.
+fn json(list: &impl serde::Serialize) -> String {
+    serde_json::to_string(list).expect("strings and numbers always serialize")
 }
 
 impl Value {
@@ -73,6 +81,9 @@ fn placed(sql: &str) -> String {
 
 /// Runs a statement and reads its rows.
 pub(super) fn rows(connection: &Connection, sql: &str, args: &[Value]) -> rusqlite::Result<Vec<Row>> {
+    if sql.is_empty() {
+        return Ok(vec![]);
+    }
     let mut statement = connection.prepare_cached(&placed(sql))?;
     let columns = statement.column_count();
     let mut rows = statement.query(params_from_iter(args))?;
@@ -242,21 +253,20 @@ impl Drop for SqliteTransaction {
 
 #[async_trait]
 impl Transaction for SqliteTransaction {
-    async fn execute(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64, StorageError> {
+    async fn execute(&mut self, query: Query, args: Vec<Value>) -> Result<u64, StorageError> {
         let connection = self.connection()?;
-        Ok(connection.prepare_cached(&placed(sql))?.execute(params_from_iter(&args))? as u64)
+        if query.sqlite.is_empty() {
+            return Ok(0);
+        }
+        Ok(connection.prepare_cached(&placed(query.sqlite))?.execute(params_from_iter(&args))? as u64)
     }
 
-    async fn rows(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, StorageError> {
+    async fn rows(&mut self, query: Query, args: Vec<Value>) -> Result<Vec<Row>, StorageError> {
         let connection = self.connection()?;
-        Ok(rows(connection, sql, &args)?)
+        Ok(rows(connection, query.sqlite, &args)?)
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StorageError> {
         blocking(|| self.commit_here()).await
-    }
-
-    fn dialect(&self) -> Dialect {
-        Dialect::Sqlite
     }
 }

@@ -1,4 +1,4 @@
-//! Events and sightings in SQLite.
+//! EventStore and sightings in SQLite.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -11,17 +11,17 @@ use super::connection::SqliteTransaction;
 use super::remove::remove;
 use super::runs::{self, Indexes};
 use super::{SqliteArchive, count, load_dictionaries, scan};
-use crate::archive::Options;
-use crate::ledger::{event_id, public_key};
+use crate::archive::{Options, SightingStore};
+use crate::decode::{event_id, public_key};
 use crate::patience::{Repeat, retry};
 use crate::payload::Codec;
 use crate::rows::{Batch, Cursor, Stats, Stored};
 use crate::search::{VERSION, searchable};
-use crate::{Events, StorageError, View};
+use crate::{EventStore, StorageError, View};
 
-/// Events are removed so many at a time.
+/// EventStore are removed so many at a time.
 const REMOVED: usize = 10_000;
-/// Events to be removed that are looked up at a time: 16 MB.
+/// EventStore to be removed that are looked up at a time: 16 MB.
 const FOUND: usize = 1_000_000;
 const COLUMNS: &str = "event.k, event.id, author.pubkey, event.created_at, event.kind, event.sig, event.payload";
 
@@ -83,7 +83,7 @@ impl SqliteArchive {
 }
 
 #[async_trait]
-impl Events for SqliteArchive {
+impl EventStore for SqliteArchive {
     async fn known(&self, ids: &[EventId]) -> Result<HashSet<EventId>, StorageError> {
         let (mut ids, runs) = (ids.to_vec(), self.runs.clone());
         self.readers
@@ -189,31 +189,6 @@ impl Events for SqliteArchive {
             .await
     }
 
-    async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
-        let ids: BTreeSet<EventId> = ids.iter().copied().collect();
-        let runs = self.runs.clone();
-        self.readers
-            .read(move |connection| {
-                let tx = connection.unchecked_transaction()?;
-                let mut index = Indexes::new(&tx, &runs.at(&tx)?)?;
-                let mut statement = tx.prepare_cached(
-                    "select relay.url from sighting join relay on relay.k = sighting.relay where sighting.event = ?1 \
-                     order by relay.url",
-                )?;
-                let mut holders = BTreeMap::new();
-                for id in ids {
-                    let Some(k) = index.find(&id)? else { continue };
-                    let urls = statement.query_map([k], |row| row.get(0))?;
-                    let urls = urls.collect::<rusqlite::Result<Vec<String>>>()?;
-                    if !urls.is_empty() {
-                        holders.insert(id, urls);
-                    }
-                }
-                Ok(holders)
-            })
-            .await
-    }
-
     async fn stored_after(&self, after: i64, limit: i64) -> Result<Vec<(i64, Event)>, StorageError> {
         self.read_events(move |connection, codec| {
             let sql = format!(
@@ -302,6 +277,34 @@ impl Events for SqliteArchive {
             })
         };
         self.readers.read(stats).await
+    }
+}
+
+#[async_trait]
+impl SightingStore for SqliteArchive {
+    async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
+        let ids: BTreeSet<EventId> = ids.iter().copied().collect();
+        let runs = self.runs.clone();
+        self.readers
+            .read(move |connection| {
+                let tx = connection.unchecked_transaction()?;
+                let mut index = Indexes::new(&tx, &runs.at(&tx)?)?;
+                let mut statement = tx.prepare_cached(
+                    "select relay.url from sighting join relay on relay.k = sighting.relay where sighting.event = ?1 \
+                     order by relay.url",
+                )?;
+                let mut holders = BTreeMap::new();
+                for id in ids {
+                    let Some(k) = index.find(&id)? else { continue };
+                    let urls = statement.query_map([k], |row| row.get(0))?;
+                    let urls = urls.collect::<rusqlite::Result<Vec<String>>>()?;
+                    if !urls.is_empty() {
+                        holders.insert(id, urls);
+                    }
+                }
+                Ok(holders)
+            })
+            .await
     }
 }
 

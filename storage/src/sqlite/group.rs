@@ -10,7 +10,7 @@ use super::memory::{Memory, REMEMBERED};
 use super::runs::{Entries, Indexed, Indexes, Set};
 use crate::StorageError;
 use crate::archive::Profile;
-use crate::ledger::event_id;
+use crate::decode::event_id;
 use crate::prepare::{Prepared, PreparedBatch};
 use crate::rows::{Batch, Stored};
 use crate::tag_key::tag_key;

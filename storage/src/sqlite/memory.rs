@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::authors::Authors;
 use crate::StorageError;
-use crate::ledger::public_key;
+use crate::decode::public_key;
 
 /// Authors whose numbers are remembered, 64 bytes each, and pairs of author and kind that have events, 32 bytes each.
 pub(super) const REMEMBERED: usize = 200_000;

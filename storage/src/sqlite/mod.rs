@@ -22,9 +22,10 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::archive::{Options, SqlRow};
 use crate::backup::Counts;
-use crate::database::{Database, Dialect, Row, Transaction, Value};
+use crate::database::{Database, Row, Transaction, Value};
 use crate::files::{create_private_dir, open_private, tighten};
 use crate::payload::Codec;
+use crate::query::{Query, common};
 use crate::{Archive, StorageError, search};
 use connection::{Readers, SqliteTransaction, WriterConnection};
 use runs::Runs;
@@ -232,16 +233,12 @@ fn load_dictionaries(connection: &Connection, codec: &Codec) -> rusqlite::Result
 
 #[async_trait]
 impl Database for SqliteArchive {
-    async fn rows(&self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, StorageError> {
-        self.readers.read(move |connection| Ok(connection::rows(connection, sql, &args)?)).await
+    async fn rows(&self, query: Query, args: Vec<Value>) -> Result<Vec<Row>, StorageError> {
+        self.readers.read(move |connection| Ok(connection::rows(connection, query.sqlite, &args)?)).await
     }
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, StorageError> {
         Ok(Box::new(SqliteTransaction::begin(&self.writer()?.connection).await?))
-    }
-
-    fn dialect(&self) -> Dialect {
-        Dialect::Sqlite
     }
 
     async fn shut(&self) {
@@ -266,6 +263,15 @@ impl Archive for SqliteArchive {
     async fn sql(&self, statement: &str, rows: tokio::sync::mpsc::Sender<SqlRow>) -> Result<(), StorageError> {
         let statement = statement.to_owned();
         self.readers.read(move |connection| functions::run(connection, &statement, &rows)).await
+    }
+
+    async fn ping(&self) -> Result<(), StorageError> {
+        self.rows(common!("ping"), vec![]).await?;
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.shut().await;
     }
 
     fn backend(&self) -> &'static str {

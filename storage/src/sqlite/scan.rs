@@ -11,7 +11,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::authors;
 use super::runs::{Dated, Indexes, Merge, Set, TagEntry};
-use crate::ledger::event_id;
+use crate::decode::event_id;
 use crate::search::{SEARCHED, search_terms};
 use crate::select::fts5;
 use crate::tag_key::tag_key;
@@ -375,7 +375,7 @@ mod tests {
 
     use super::*;
     use crate::archive::Options;
-    use crate::{Archive, Batch, Events, Ledger, SqliteArchive};
+    use crate::{Archive, Batch, EventStore, SqliteArchive};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn words_that_too_many_have_to_gather_are_found_the_same() {

@@ -16,13 +16,14 @@ use super::connection::WriterConnection;
 use super::group::Group;
 use super::memory::Memory;
 use super::runs::{Merges, PACE, Runs};
+use crate::StorageError;
 use crate::archive::{Options, Profile};
-use crate::ledger::relay_key;
 use crate::patience::Patience;
 use crate::payload::{self, Codec};
 use crate::prepare::{PreparedBatch, tagvalues};
 use crate::rows::{Batch, Stored};
-use crate::{StorageError, claims};
+use crate::stores::relay_key;
+use crate::stores::write_claims;
 
 /// Batches that may wait. Who brings one more waits for room.
 const WAITING: usize = 64;
@@ -279,7 +280,7 @@ impl Writer {
             };
             stored.push(group.insert(tx.connection()?, &mut self.memory, batch, relay)?);
             if let Some(relay) = relay {
-                ready(claims::write(&mut tx, relay, &batch.rest, unix_now()))?;
+                ready(write_claims(&mut tx, relay, &batch.rest, unix_now()))?;
             }
         }
         let connection = tx.connection()?;

@@ -522,12 +522,12 @@ pub(super) async fn what_one_agent_is_at_others_leave_alone(archive: Arc<dyn Arc
     let query = RelayQuery { contains: "r00".into(), ..query };
     assert_eq!(archive.claim(Task::Check, &query, lease(9, 60)).await.expect("claimed").len(), 1, "due again");
     // One leads.
-    assert!(archive.lead("finder", lease(1, SHORT)).await.expect("asked"));
-    assert!(archive.lead("finder", lease(1, SHORT)).await.expect("asked"), "still");
-    assert!(!archive.lead("finder", lease(2, 1)).await.expect("asked"));
+    assert!(archive.try_acquire_leader("finder", lease(1, SHORT)).await.expect("asked"));
+    assert!(archive.try_acquire_leader("finder", lease(1, SHORT)).await.expect("asked"), "still");
+    assert!(!archive.try_acquire_leader("finder", lease(2, 1)).await.expect("asked"));
     tokio::time::sleep(std::time::Duration::from_millis(SHORT_IS_OVER)).await;
-    assert!(archive.lead("finder", lease(2, 60)).await.expect("asked"));
-    assert!(!archive.lead("finder", lease(1, 60)).await.expect("asked"));
+    assert!(archive.try_acquire_leader("finder", lease(2, 60)).await.expect("asked"));
+    assert!(!archive.try_acquire_leader("finder", lease(1, 60)).await.expect("asked"));
 }
 
 pub(super) async fn a_holder_gives_up_what_it_left_claimed(archive: Arc<dyn Archive>, _: String) {
@@ -545,11 +545,11 @@ pub(super) async fn a_holder_gives_up_what_it_left_claimed(archive: Arc<dyn Arch
     }
     // What it leads stays its own until it resigns.
     let lease = |holder| Lease { holder, seconds: 60 };
-    assert!(archive.lead("finder", lease(1)).await.expect("asked"));
+    assert!(archive.try_acquire_leader("finder", lease(1)).await.expect("asked"));
     archive.release(Task::Check, None, 1).await.expect("released");
-    assert!(!archive.lead("finder", lease(2)).await.expect("asked"));
-    archive.resign(1).await.expect("resigned");
-    assert!(archive.lead("finder", lease(2)).await.expect("asked"));
+    assert!(!archive.try_acquire_leader("finder", lease(2)).await.expect("asked"));
+    archive.release_leaders(1).await.expect("resigned");
+    assert!(archive.try_acquire_leader("finder", lease(2)).await.expect("asked"));
 }
 
 /// Claims, groups of batches, removals and shutdowns lock many relays each.

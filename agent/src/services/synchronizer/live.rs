@@ -126,7 +126,7 @@ pub async fn run(agent: Agent) -> Result<()> {
             }
             let exploring = followed.keys().filter(|url| !novelties.contains_key(*url)).count();
             for url in choose(candidates, &novelties, free, places.div_ceil(EXPLORERS).saturating_sub(exploring)) {
-                match agent.archive.lead(&led(&url), agent.lease()).await {
+                match agent.archive.try_acquire_leader(&led(&url), agent.lease()).await {
                     Ok(true) => {}
                     // Should that one die, it is noticed when its lease is over.
                     Ok(false) => {
@@ -183,7 +183,7 @@ async fn lead(agent: &Agent, url: &str) -> Result<Duration> {
     let lease = agent.lease();
     loop {
         tokio::time::sleep(Duration::from_secs(lease.seconds.unsigned_abs().div_ceil(3))).await;
-        match agent.archive.lead(&led(url), lease).await {
+        match agent.archive.try_acquire_leader(&led(url), lease).await {
             Ok(true) => {}
             Ok(false) => {
                 LiveEnded { relay: url, reason: "another agent follows it" }.emit();

@@ -13,9 +13,10 @@ use std::collections::BTreeMap;
 
 use brotr_core::{Covered, Gap, Interval, IntervalSet};
 
+use crate::StorageError;
 use crate::database::{Row, Transaction, args};
-use crate::rows::CoverageReport;
-use crate::{Batch, StorageError};
+use crate::query::common;
+use crate::rows::{Batch, CoverageReport};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -65,8 +66,7 @@ async fn cover(tx: &mut dyn Transaction, of: Subject<'_>, mut claim: Covered) ->
     let Interval { since, until } = claim.interval;
     let touching = tx
         .rows(
-            "delete from coverage where relay = $1 and filter = $2 and method = $3 and since <= $4 and until >= $5 \
-             returning since, until, proven_at",
+            common!("coverage_take_touching"),
             args![of.relay, of.filter, claim.method.as_str(), until.saturating_add(1), since.saturating_sub(1)],
         )
         .await?;
@@ -81,7 +81,7 @@ async fn cover(tx: &mut dyn Transaction, of: Subject<'_>, mut claim: Covered) ->
 async fn insert_claim(tx: &mut dyn Transaction, of: Subject<'_>, claim: &Covered) -> Result<()> {
     let Interval { since, until } = claim.interval;
     tx.execute(
-        "insert into coverage (relay, filter, since, until, method, proven_at) values ($1, $2, $3, $4, $5, $6)",
+        common!("coverage_add"),
         args![of.relay, of.filter, since, until, claim.method.as_str(), claim.proven_at],
     )
     .await?;
@@ -90,36 +90,20 @@ async fn insert_claim(tx: &mut dyn Transaction, of: Subject<'_>, claim: &Covered
 
 /// Returns what is proven of a span, by whatever method.
 async fn claims(tx: &mut dyn Transaction, of: Subject<'_>, span: Interval) -> Result<IntervalSet> {
-    let rows = tx
-        .rows(
-            "select since, until from coverage where relay = $1 and filter = $2 and since <= $3 and until >= $4",
-            args![of.relay, of.filter, span.until, span.since],
-        )
-        .await?;
+    let rows = tx.rows(common!("coverage_overlapping"), args![of.relay, of.filter, span.until, span.since]).await?;
     rows.iter().map(|row| interval(row.int(0)?, row.int(1)?)).collect()
 }
 
 /// Removes and returns the claims that overlap a span.
 async fn take_claims(tx: &mut dyn Transaction, of: Subject<'_>, span: Interval) -> Result<Vec<Covered>> {
-    let rows = tx
-        .rows(
-            "delete from coverage where relay = $1 and filter = $2 and since <= $3 and until >= $4 \
-             returning since, until, method, proven_at",
-            args![of.relay, of.filter, span.until, span.since],
-        )
-        .await?;
+    let rows =
+        tx.rows(common!("coverage_take_overlapping"), args![of.relay, of.filter, span.until, span.since]).await?;
     rows.iter().map(|row| claim(row, 0)).collect()
 }
 
 /// Takes a span out of the gaps that overlap it.
 async fn cut_gaps(tx: &mut dyn Transaction, of: Subject<'_>, span: Interval) -> Result<()> {
-    let cut = tx
-        .rows(
-            "delete from gap where relay = $1 and filter = $2 and since <= $3 and until >= $4 \
-             returning since, until, reason, count, tried_at",
-            args![of.relay, of.filter, span.until, span.since],
-        )
-        .await?;
+    let cut = tx.rows(common!("gap_take_overlapping"), args![of.relay, of.filter, span.until, span.since]).await?;
     for row in cut {
         let old = gap(&row, 0)?;
         for rest in old.interval.minus(span) {
@@ -132,7 +116,7 @@ async fn cut_gaps(tx: &mut dyn Transaction, of: Subject<'_>, span: Interval) -> 
 async fn insert_gap(tx: &mut dyn Transaction, of: Subject<'_>, gap: &Gap) -> Result<()> {
     let Interval { since, until } = gap.interval;
     tx.execute(
-        "insert into gap (relay, filter, since, until, reason, count, tried_at) values ($1, $2, $3, $4, $5, $6, $7)",
+        common!("gap_add"),
         args![of.relay, of.filter, since, until, gap.reason.as_str(), gap.count, gap.tried_at],
     )
     .await?;

@@ -1,0 +1,3 @@
+-- Removes claims that begin after time 1.
+delete from coverage
+where since > $1

@@ -1,0 +1,8 @@
+-- Claims that were made by a clock ahead of time 1 are trusted up to a day before the relay became known: a claim was made after
+-- that, and says nothing of when it was made in fact. Removes those that begin later.
+delete from coverage
+where (until > $1 or proven_at > $1) and since > (
+  select case when r.discovered_at > $1 then -1 else r.discovered_at - 86400 end
+  from relay r
+  where r.k = coverage.relay
+)

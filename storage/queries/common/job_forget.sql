@@ -1,0 +1,3 @@
+-- Removes jobs that ended before a time. All jobs are read.
+delete from job
+where ended_at < $1

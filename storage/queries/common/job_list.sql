@@ -1,0 +1,7 @@
+-- Lists the newest jobs, of status 1 unless that is ''.
+-- Index: job_by_time.
+select id, kind, customer, request, received_at, status, waits_for, rank
+from job
+where $1 = '' or status = $1
+order by received_at desc, id
+limit $2

@@ -1,0 +1,5 @@
+-- Renews the lease for the check of relay 1, if holder 2 still has it, for 3 more seconds.
+-- Index: the unique index of relay.url.
+update relay
+set check_lease = unixepoch() + $3
+where url = $1 and check_by = $2 and check_lease > 0

@@ -1,0 +1,120 @@
+//! Checks of relays and the documents they brought.
+
+use async_trait::async_trait;
+use brotr_core::{Network, RelayState};
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+
+use super::outbox::write_aftermath;
+use super::relay::relay_key;
+use crate::StorageError;
+use crate::database::{Database, Row, Transaction, args};
+use crate::query::{common, each_backend, postgres_only};
+use crate::rows::{CheckRecord, Document, DocumentType, Visit};
+
+type Result<T> = std::result::Result<T, StorageError>;
+
+/// What checks of relays found.
+#[async_trait]
+pub trait CheckStore: Send + Sync {
+    /// Keeps what a check found, with its aftermath, in one transaction. The relay is added when it is not known.
+    async fn record_check(&self, relay: (&str, Network), check: &CheckRecord) -> Result<()>;
+
+    /// When to check a relay next.
+    async fn set_check_due(&self, url: &str, due_at: i64) -> Result<()>;
+
+    /// The checks of a relay since a time, newest first, at most `limit`.
+    async fn visits(&self, url: &str, since: i64, limit: i64) -> Result<Vec<Visit>>;
+
+    /// Forgets checks from before a time, but the newest of each relay and the newest that brought its document; says how
+    /// many.
+    async fn forget_visits(&self, before: i64) -> Result<u64>;
+
+    /// The newest document of each type of a relay.
+    async fn documents(&self, url: &str) -> Result<Vec<Document>>;
+}
+
+/// The content hash under which a document is kept.
+fn document_id(data: &str) -> Vec<u8> {
+    Sha256::digest(data).to_vec()
+}
+
+/// Returns the number of a document, which is added if it is not known.
+///
+/// On PostgreSQL it stays locked until the transaction that refers to it ends, so that nobody forgets it meanwhile.
+async fn document_key(tx: &mut dyn Transaction, kind: DocumentType, data: &str) -> Result<i64> {
+    let id = document_id(data);
+    let find = each_backend!("document_key");
+    let found = tx.rows(find, args![id.as_slice(), kind.as_str()]).await?;
+    if let Some(row) = found.first() {
+        return row.int(0);
+    }
+    tx.execute(common!("document_add"), args![id.as_slice(), kind.as_str(), data]).await?;
+    let found = tx.rows(find, args![id.as_slice(), kind.as_str()]).await?;
+    found.first().ok_or(StorageError::Damaged { what: "document", detail: HEXLOWER.encode(&id) })?.int(0)
+}
+
+#[async_trait]
+impl<D: Database> CheckStore for D {
+    async fn record_check(&self, (url, network): (&str, Network), check: &CheckRecord) -> Result<()> {
+        let mut tx = self.begin().await?;
+        let relay = relay_key(tx.as_mut(), url, network, check.at).await?;
+        tx.execute(common!("check_update"), args![relay, check.state.as_str(), check.at, check.due_at]).await?;
+        let nip11 = match &check.nip11 {
+            Some(data) => Some(document_key(tx.as_mut(), DocumentType::Nip11, data).await?),
+            None => None,
+        };
+        let nip66 = document_key(tx.as_mut(), DocumentType::Nip66, &check.nip66).await?;
+        let up = i64::from(check.state != RelayState::Down);
+        tx.execute(
+            common!("check_add"),
+            args![relay, check.at, up, nip11, nip66, check.rtt_ms[0], check.rtt_ms[1], check.rtt_ms[2], check.dns_ttl],
+        )
+        .await?;
+        write_aftermath(tx.as_mut(), &check.aftermath, check.at).await?;
+        tx.commit().await
+    }
+
+    async fn set_check_due(&self, url: &str, due_at: i64) -> Result<()> {
+        let mut tx = self.begin().await?;
+        tx.execute(common!("relay_set_check_due"), args![url, due_at]).await?;
+        tx.commit().await
+    }
+
+    async fn visits(&self, url: &str, since: i64, limit: i64) -> Result<Vec<Visit>> {
+        let rows = self.rows(common!("check_list"), args![url, since, limit]).await?;
+        let visit = |row: &Row| {
+            Ok(Visit {
+                at: row.int(0)?,
+                up: row.int(1)? == 1,
+                rtt_ms: [row.opt_int(2)?, row.opt_int(3)?, row.opt_int(4)?],
+            })
+        };
+        rows.iter().map(visit).collect()
+    }
+
+    async fn forget_visits(&self, before: i64) -> Result<u64> {
+        let mut tx = self.begin().await?;
+        let gone = tx.execute(common!("check_forget"), args![before]).await?;
+        if gone > 0 {
+            tx.execute(postgres_only!("document_lock"), args![]).await?;
+            tx.execute(common!("document_forget"), args![]).await?;
+        }
+        tx.commit().await?;
+        Ok(gone)
+    }
+
+    async fn documents(&self, url: &str) -> Result<Vec<Document>> {
+        let rows = self.rows(common!("document_latest"), args![url]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Document {
+                    kind: row.text(0)?.parse()?,
+                    generated_at: row.int(1)?,
+                    data: row.text(2)?,
+                    rtt_ms: [row.opt_int(3)?, row.opt_int(4)?, row.opt_int(5)?],
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,125 @@
+//! Relays.
+
+use async_trait::async_trait;
+use brotr_core::Network;
+
+use crate::StorageError;
+use crate::database::{Database, Row, Transaction, Value, args};
+use crate::query::{common, each_backend};
+use crate::rows::{Overview, Relay, RelayQuery};
+
+type Result<T> = std::result::Result<T, StorageError>;
+
+/// The relays that are known.
+#[async_trait]
+pub trait RelayStore: Send + Sync {
+    /// Adds relays that are not yet known; says how many were new.
+    async fn add_relays(&self, relays: &[(String, Network)], now: i64) -> Result<usize>;
+
+    /// Lists relays by address, or those due longest first where a due time is asked for.
+    async fn relays(&self, query: &RelayQuery) -> Result<Vec<Relay>>;
+
+    /// The same relays with what their last checks found.
+    async fn overview(&self, query: &RelayQuery) -> Result<Vec<Overview>>;
+
+    /// One relay.
+    async fn relay(&self, url: &str) -> Result<Option<Relay>>;
+}
+
+/// The arguments of `relay_list` and `relay_overview`.
+fn listed_args(query: &RelayQuery) -> Vec<Value> {
+    let order = match (query.check_due, query.sync_due) {
+        (Some(_), _) => "check",
+        (None, Some(_)) => "sync",
+        (None, None) => "",
+    };
+    let mut listed = relay_args(query);
+    listed.extend(args![order]);
+    listed
+}
+
+/// The arguments that every statement about several relays begins with.
+pub(super) fn relay_args(query: &RelayQuery) -> Vec<Value> {
+    let networks: Vec<String> = query.networks.iter().map(ToString::to_string).collect();
+    let states: Vec<String> = query.states.iter().map(ToString::to_string).collect();
+    // No address holds NUL: none contains it, and what sorts after an address with one sorts after the part before it.
+    let contains: String = query
+        .contains
+        .replace('\0', "\u{FFFD}")
+        .chars()
+        .flat_map(|c| ['!'].into_iter().filter(move |_| "!%_".contains(c)).chain([c]))
+        .collect();
+    let after = query.after.as_deref().unwrap_or_default().split('\0').next();
+    args![
+        after.unwrap_or_default(),
+        networks,
+        query.check_due.unwrap_or(i64::MAX),
+        query.sync_due.unwrap_or(i64::MAX),
+        query.limit,
+        states,
+        contains
+    ]
+}
+
+/// Reads a row of the columns that statements about relays return.
+pub(super) fn relay(row: &Row) -> Result<Relay> {
+    Ok(Relay {
+        url: row.text(0)?,
+        network: row.text(1)?.parse()?,
+        state: row.text(2)?.parse()?,
+        discovered_at: row.int(3)?,
+        checked_at: row.opt_int(4)?,
+        failures: row.int(5)?,
+    })
+}
+
+/// Returns the number of a relay, which is added if it is not known.
+///
+/// An insert comes only after the relay was looked up in vain: on PostgreSQL each takes a number from the sequence, even one
+/// that finds the relay there.
+pub(crate) async fn relay_key(tx: &mut dyn Transaction, url: &str, network: Network, now: i64) -> Result<i64> {
+    let find = common!("relay_key");
+    if let Some(row) = tx.rows(find, args![url]).await?.first() {
+        return row.int(0);
+    }
+    add_relay(tx, url, network, now).await?;
+    let rows = tx.rows(find, args![url]).await?;
+    rows.first().ok_or(StorageError::Damaged { what: "relay", detail: url.to_owned() })?.int(0)
+}
+
+async fn add_relay(tx: &mut dyn Transaction, url: &str, network: Network, now: i64) -> Result<u64> {
+    tx.execute(common!("relay_add"), args![url, network.as_str(), now]).await
+}
+
+#[async_trait]
+impl<D: Database> RelayStore for D {
+    async fn add_relays(&self, relays: &[(String, Network)], now: i64) -> Result<usize> {
+        // In order, so that two writers take their row locks in the same order.
+        let mut relays: Vec<_> = relays.iter().collect();
+        relays.sort_unstable();
+        let mut added = 0;
+        let mut tx = self.begin().await?;
+        for (url, network) in relays {
+            added += add_relay(tx.as_mut(), url, *network, now).await?;
+        }
+        tx.commit().await?;
+        Ok(usize::try_from(added).unwrap_or(usize::MAX))
+    }
+
+    async fn relays(&self, query: &RelayQuery) -> Result<Vec<Relay>> {
+        self.rows(each_backend!("relay_list"), listed_args(query)).await?.iter().map(relay).collect()
+    }
+
+    async fn overview(&self, query: &RelayQuery) -> Result<Vec<Overview>> {
+        let overview = |row: &Row| {
+            let rtt_ms = [row.opt_int(6)?, row.opt_int(7)?, row.opt_int(8)?];
+            Ok(Overview { relay: relay(row)?, rtt_ms, nip66: row.opt_text(9)? })
+        };
+        self.rows(each_backend!("relay_overview"), listed_args(query)).await?.iter().map(overview).collect()
+    }
+
+    async fn relay(&self, url: &str) -> Result<Option<Relay>> {
+        let rows = self.rows(common!("relay_get"), args![url]).await?;
+        rows.first().map(relay).transpose()
+    }
+}
