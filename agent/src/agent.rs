@@ -18,13 +18,13 @@ use brotr_net::Dialer;
 /// A relay that is down is checked at least once in this many seconds.
 pub const LONGEST_WAIT: i64 = 7 * 86_400;
 
-/// The agent's means.
-#[derive(Debug, Clone)]
-pub struct Agent {
+/// The agent's means. A service sees of the archive the stores it names: `Agent<impl Stores>`.
+#[derive(Debug)]
+pub struct Agent<A: ?Sized = dyn Archive> {
     /// The configuration.
     pub config: Arc<Config>,
     /// The archive.
-    pub archive: Arc<dyn Archive>,
+    pub archive: Arc<A>,
     /// The key.
     pub signer: Signer,
     /// The way out.
@@ -37,6 +37,21 @@ pub struct Agent {
     pub holder: i64,
     /// Whether relays are silent because our own network is down.
     pub outage: Outage,
+}
+
+impl<A: ?Sized> Clone for Agent<A> {
+    fn clone(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            archive: self.archive.clone(),
+            signer: self.signer.clone(),
+            dialer: self.dialer.clone(),
+            ingest: self.ingest.clone(),
+            archived: self.archived.clone(),
+            holder: self.holder,
+            outage: self.outage.clone(),
+        }
+    }
 }
 
 impl Agent {
@@ -91,12 +106,6 @@ impl Agent {
         Ok(())
     }
 
-    /// For how long what this process takes is its own, should it die.
-    #[must_use]
-    pub fn lease(&self) -> Lease {
-        Lease { holder: self.holder, seconds: self.config.storage.lease.as_secs() }
-    }
-
     /// Gives up everything that this process has taken.
     ///
     /// # Errors
@@ -106,6 +115,14 @@ impl Agent {
             self.archive.release(task, None, self.holder).await?;
         }
         Ok(self.archive.release_leaders(self.holder).await?)
+    }
+}
+
+impl<A: ?Sized> Agent<A> {
+    /// For how long what this process takes is its own, should it die.
+    #[must_use]
+    pub fn lease(&self) -> Lease {
+        Lease { holder: self.holder, seconds: self.config.storage.lease.as_secs() }
     }
 
     /// The relays that we publish to: those of the list that are addresses.

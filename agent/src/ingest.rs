@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use brotr_core::{Event, Identified, InvalidEvent, RawEvent, Verified};
-use brotr_storage::{Archive, StorageError};
+use brotr_storage::{EventStore, StorageError};
 use lru::LruCache;
 use nostr::EventId;
 use tokio::sync::Semaphore;
@@ -24,7 +24,7 @@ const SUSPECTS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not 0");
 /// Checks events against their signatures and the archive.
 #[derive(Debug, Clone)]
 pub struct Ingest {
-    archive: Arc<dyn Archive>,
+    archive: Arc<dyn EventStore>,
     cores: Arc<Semaphore>,
     threads: usize,
     /// Sources that gave forged events, and when they last did.
@@ -78,7 +78,7 @@ impl Found {
 impl Ingest {
     /// On this archive, with a thread for each core.
     #[must_use]
-    pub fn new(archive: Arc<dyn Archive>) -> Self {
+    pub fn new(archive: Arc<dyn EventStore>) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let suspects = Arc::new(Mutex::new(LruCache::new(SUSPECTS)));
         Self { archive, cores: Arc::new(Semaphore::new(threads)), threads, suspects }

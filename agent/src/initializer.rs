@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use brotr_core::{Guard, RelayUrl, RelayUrlError};
 use brotr_net::http;
-use brotr_storage::Archive;
+use brotr_storage::RelayStore;
 use serde::Serialize;
 
 use crate::agent::{Agent, now};
@@ -76,7 +76,7 @@ pub fn sort(text: &str, guard: &Guard) -> Sorted {
 ///
 /// # Errors
 /// When it cannot be read, is larger than 16 MiB or no text.
-pub async fn read(agent: &Agent, source: &str) -> Result<String> {
+pub async fn read<A: ?Sized>(agent: &Agent<A>, source: &str) -> Result<String> {
     if source == "builtin" {
         return Ok(BUILTIN.to_owned());
     }
@@ -104,7 +104,7 @@ pub fn read_file(path: &Path) -> Result<String> {
 ///
 /// # Errors
 /// When the archive cannot be written.
-pub async fn add(archive: &dyn Archive, sorted: Sorted) -> Result<Added> {
+pub async fn add(archive: &(impl RelayStore + ?Sized), sorted: Sorted) -> Result<Added> {
     let named = sorted.addresses.len();
     let mut list: Vec<_> = sorted.addresses.iter().map(|a| (a.as_str().to_owned(), a.network())).collect();
     list.sort_unstable();
@@ -120,7 +120,7 @@ pub async fn add(archive: &dyn Archive, sorted: Sorted) -> Result<Added> {
 ///
 /// # Errors
 /// When the archive cannot be written.
-pub async fn load(agent: &Agent) -> Result<()> {
+pub async fn load(agent: &Agent<impl RelayStore + ?Sized>) -> Result<()> {
     for source in &agent.config.initializer.seeds {
         match read(agent, source).await {
             Ok(text) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use brotr_core::RelayUrl;
-use brotr_storage::{Archive, Outgoing};
+use brotr_storage::{OutboxStore, Outgoing};
 use nostr::{Event, JsonUtil};
 use tokio::sync::Notify;
 
@@ -16,7 +16,7 @@ pub const HERE: &str = "here";
 /// Puts events into the outbox.
 #[derive(Debug, Clone)]
 pub struct Publisher {
-    archive: Arc<dyn Archive>,
+    outbox: Arc<dyn OutboxStore>,
     relays: Vec<String>,
     /// Told when there is something to send.
     waiting: Arc<Notify>,
@@ -27,7 +27,7 @@ impl Publisher {
     #[must_use]
     pub fn new(agent: &Agent) -> Self {
         let relays = agent.own_relays().iter().map(|a| a.as_str().to_owned()).collect();
-        Self { archive: agent.archive.clone(), relays, waiting: Arc::default() }
+        Self { outbox: agent.archive.clone(), relays, waiting: Arc::default() }
     }
 
     /// Whether there is anywhere to publish to.
@@ -63,7 +63,7 @@ impl Publisher {
     /// # Errors
     /// When the archive cannot be written.
     pub async fn queue(&self, outgoing: &[Outgoing]) -> Result<()> {
-        self.archive.enqueue(outgoing, now()).await?;
+        self.outbox.enqueue(outgoing, now()).await?;
         self.waiting.notify_one();
         Ok(())
     }

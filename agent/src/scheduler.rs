@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use brotr_core::RelayUrl;
 use brotr_net::Purpose;
-use brotr_storage::{Relay, StorageError, Task};
+use brotr_storage::{CheckStore, CoverageStore, LeaseStore, Relay, StorageError, Task};
 use tokio::task::{Id, JoinSet};
 
 use crate::agent::{Agent, now};
@@ -33,11 +33,14 @@ const FAILED_WAIT: i64 = 60;
 /// and whose host was busy.
 const BUSY_WAIT: std::ops::Range<i64> = 15..45;
 
+/// What a scheduler needs of the archive.
+pub trait Stores: CheckStore + CoverageStore + LeaseStore + 'static {}
+impl<T: CheckStore + CoverageStore + LeaseStore + 'static + ?Sized> Stores for T {}
+
 /// Works through the relays that come due for a task.
-#[derive(Debug, Clone, Copy)]
-pub struct Rounds<'a> {
+pub struct Scheduler<'a, A: ?Sized> {
     /// The agent's means.
-    pub agent: &'a Agent,
+    pub agent: &'a Agent<A>,
     /// What is done with each relay.
     pub task: Task,
     /// Relays at a time.
@@ -53,7 +56,7 @@ struct Claimed {
     at: Instant,
 }
 
-impl Rounds<'_> {
+impl<A: Stores + ?Sized> Scheduler<'_, A> {
     /// Claims relays that are due and works on them, forever.
     ///
     /// `claim` gives at most as many relays as it is told. Work that returns an error failed for a reason that is not

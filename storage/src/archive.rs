@@ -90,7 +90,7 @@ impl Options {
 
 /// Events: what each backend does in its own way.
 #[async_trait]
-pub trait EventStore: Send + Sync {
+pub trait EventStore: std::fmt::Debug + Send + Sync {
     /// Which of these ids are stored. Waits while the database is away.
     async fn known(&self, ids: &[EventId]) -> Result<HashSet<EventId>>;
 
@@ -129,7 +129,7 @@ pub trait EventStore: Send + Sync {
 
 /// Which relays hold which events.
 #[async_trait]
-pub trait SightingStore: Send + Sync {
+pub trait SightingStore: std::fmt::Debug + Send + Sync {
     /// The relays that hold each of these events.
     async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>>;
 }

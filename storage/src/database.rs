@@ -111,7 +111,7 @@ pub(crate) trait Transaction: Send {
 
 /// A database that can be read and, one transaction at a time, written.
 #[async_trait]
-pub(crate) trait Database: Send + Sync {
+pub(crate) trait Database: std::fmt::Debug + Send + Sync {
     /// Reads rows, outside of any transaction.
     async fn rows(&self, query: Query, args: Vec<Value>) -> Result<Vec<Row>>;
     /// Begins a transaction that may write.

@@ -24,7 +24,7 @@ mod presence;
 mod program;
 mod relay_limits;
 mod relay_server;
-mod rounds;
+mod scheduler;
 mod schema;
 mod several;
 mod simulator;

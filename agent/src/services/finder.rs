@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use anyhow::{Context, Result};
 use brotr_core::{Event, Guard, RelayUrl};
 use brotr_net::http;
-use brotr_storage::{Lease, RelayQuery};
+use brotr_storage::{EventStore, Lease, LeaseStore, RelayQuery, RelayStore, StateStore};
 use nostr::PublicKey;
 use nostr::nips::nip19::{FromBech32, Nip19};
 use serde::Serialize;
@@ -45,11 +45,15 @@ pub struct Found {
     pub error: Option<String>,
 }
 
+/// What this service needs of the archive.
+pub trait Stores: EventStore + LeaseStore + RelayStore + StateStore + 'static {}
+impl<T: EventStore + LeaseStore + RelayStore + StateStore + 'static + ?Sized> Stores for T {}
+
 /// For ever: a pass, and a rest.
 ///
 /// # Errors
 /// When the archive cannot be used.
-pub async fn run(agent: Agent) -> Result<()> {
+pub async fn run(agent: Agent<impl Stores + ?Sized>) -> Result<()> {
     loop {
         // One is enough; should it be gone, another one is after its next pass would have been.
         let interval = agent.config.finder.interval;
@@ -74,7 +78,7 @@ pub enum Sources {
 ///
 /// # Errors
 /// When the archive cannot be used; a source that cannot be read is in the result.
-pub async fn pass(agent: &Agent, which: Sources) -> Result<Vec<Found>> {
+pub async fn pass(agent: &Agent<impl Stores + ?Sized>, which: Sources) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     for source in &agent.config.finder.sources {
         let last = agent.archive.state(SERVICE, "checkpoint", &source.url).await?;
@@ -89,7 +93,7 @@ pub async fn pass(agent: &Agent, which: Sources) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-async fn web(agent: &Agent, source: &Source) -> Result<Found> {
+async fn web(agent: &Agent<impl Stores + ?Sized>, source: &Source) -> Result<Found> {
     let mut found = Found { source: source.url.clone(), ..Found::default() };
     let had = agent.archive.state(SERVICE, "version", &version_key(source)).await?;
     let had = had.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
@@ -120,7 +124,11 @@ fn version_key(source: &Source) -> String {
 }
 
 /// What a source names, if it has changed since it was last read.
-async fn addresses(agent: &Agent, source: &Source, had: &http::Version) -> Result<Option<(Sorted, http::Version)>> {
+async fn addresses(
+    agent: &Agent<impl Stores + ?Sized>,
+    source: &Source,
+    had: &http::Version,
+) -> Result<Option<(Sorted, http::Version)>> {
     let answer = http::get_if_changed(&agent.dialer, &source.url, "application/json", MAX_SOURCE, had).await?;
     let Some(answer) = answer else { return Ok(None) };
     let body = String::from_utf8(answer.body).context("it is no UTF-8 text")?;
@@ -136,7 +144,7 @@ async fn addresses(agent: &Agent, source: &Source, had: &http::Version) -> Resul
     .await?
 }
 
-async fn events(agent: &Agent) -> Result<Found> {
+async fn events(agent: &Agent<impl Stores + ?Sized>) -> Result<Found> {
     let mut found = Found { source: "events".into(), ..Found::default() };
     let cursor = agent.archive.state(SERVICE, "cursor", "events").await?;
     let mut after = cursor.and_then(|k| k.parse().ok()).unwrap_or(0);
@@ -172,7 +180,7 @@ async fn events(agent: &Agent) -> Result<Found> {
 
 /// Puts in place of addresses that lead to the same relay the one of its root: a host that answers on any path has as many
 /// addresses as people make up.
-async fn fold(agent: &Agent, named: BTreeSet<RelayUrl>) -> Result<BTreeSet<RelayUrl>> {
+async fn fold(agent: &Agent<impl Stores + ?Sized>, named: BTreeSet<RelayUrl>) -> Result<BTreeSet<RelayUrl>> {
     let mut folded = BTreeSet::new();
     let mut paths = HashMap::<RelayUrl, usize>::new();
     for address in named {

@@ -3,7 +3,7 @@
 //! What was removed stays covered: it was read once, and is not fetched again.
 
 use anyhow::Result;
-use brotr_storage::{Archive, Stats};
+use brotr_storage::{EventStore, StateStore, Stats};
 use nostr::{Filter, Kind, Timestamp};
 
 use crate::agent::{Agent, now};
@@ -14,11 +14,15 @@ const SERVICE: &str = "retention";
 /// An archive of fewer events says little about what an event weighs.
 const ENOUGH: i64 = 10_000;
 
+/// What this service needs of the archive.
+pub trait Stores: EventStore + StateStore + 'static {}
+impl<T: EventStore + StateStore + 'static + ?Sized> Stores for T {}
+
 /// For ever: one pass an interval.
 ///
 /// # Errors
 /// When the archive cannot be used.
-pub async fn run(agent: Agent) -> Result<()> {
+pub async fn run(agent: Agent<impl Stores + ?Sized>) -> Result<()> {
     loop {
         pass(agent.archive.as_ref(), &agent.config.retention, now()).await?;
         tokio::time::sleep(agent.config.retention.interval.get()).await;
@@ -26,7 +30,7 @@ pub async fn run(agent: Agent) -> Result<()> {
 }
 
 /// Removes what each rule says is too old, and then the oldest events of an archive that is too large.
-async fn pass(archive: &dyn Archive, config: &Retention, now: i64) -> Result<()> {
+async fn pass(archive: &(impl Stores + ?Sized), config: &Retention, now: i64) -> Result<()> {
     for rule in &config.rules {
         let Some(filter) = too_old(rule, &archive.stats().await?, now) else { continue };
         let removed = archive.remove(&filter, u64::MAX).await?;
@@ -59,7 +63,7 @@ fn too_old(rule: &KeepRule, stats: &Stats, now: i64) -> Option<Filter> {
 }
 
 /// How many events an archive has more than fit into `max_size` bytes.
-async fn excess(archive: &dyn Archive, max_size: u64) -> Result<u64> {
+async fn excess(archive: &(impl Stores + ?Sized), max_size: u64) -> Result<u64> {
     let stats = archive.stats().await?;
     let Ok(events @ 1..) = u64::try_from(stats.events) else { return Ok(0) };
     let used = match stats.free_bytes {
@@ -86,7 +90,7 @@ mod tests {
     use std::sync::Arc;
 
     use brotr_core::Event;
-    use brotr_storage::{Batch, Options, View};
+    use brotr_storage::{Archive, Batch, Options, View};
     use nostr::{EventBuilder, Keys};
 
     use super::*;

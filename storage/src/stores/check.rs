@@ -16,7 +16,7 @@ type Result<T> = std::result::Result<T, StorageError>;
 
 /// What checks of relays found.
 #[async_trait]
-pub trait CheckStore: Send + Sync {
+pub trait CheckStore: std::fmt::Debug + Send + Sync {
     /// Keeps what a check found, with its aftermath, in one transaction. The relay is added when it is not known.
     async fn record_check(&self, relay: (&str, Network), check: &CheckRecord) -> Result<()>;
 

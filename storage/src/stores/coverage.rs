@@ -14,7 +14,7 @@ type Result<T> = std::result::Result<T, StorageError>;
 
 /// Coverage, gaps and when to synchronize.
 #[async_trait]
-pub trait CoverageStore: Send + Sync {
+pub trait CoverageStore: std::fmt::Debug + Send + Sync {
     /// When to synchronize a relay next.
     async fn set_sync_due(&self, url: &str, due_at: i64) -> Result<()>;
 

@@ -14,7 +14,7 @@ type Result<T> = std::result::Result<T, StorageError>;
 
 /// Job requests and their answers.
 #[async_trait]
-pub trait JobStore: Send + Sync {
+pub trait JobStore: std::fmt::Debug + Send + Sync {
     /// Keeps a job request; `false` when it was there already.
     async fn accept_job(&self, job: &Job) -> Result<bool>;
 

@@ -12,7 +12,7 @@ type Result<T> = std::result::Result<T, StorageError>;
 
 /// Leases of relays and of named roles, by the clock of the database.
 #[async_trait]
-pub trait LeaseStore: Send + Sync {
+pub trait LeaseStore: std::fmt::Debug + Send + Sync {
     /// Claims relays that are due for a task, those due longest first, by the clock of the database. Nobody gets them again until the
     /// lease expires or is released. A service that starts again releases what it had claimed, see [`LeaseStore::release`].
     async fn claim(&self, task: Task, query: &RelayQuery, lease: Lease) -> Result<Vec<Relay>>;

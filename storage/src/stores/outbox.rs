@@ -13,7 +13,7 @@ type Result<T> = std::result::Result<T, StorageError>;
 
 /// Events to send, and how sending them ended.
 #[async_trait]
-pub trait OutboxStore: Send + Sync {
+pub trait OutboxStore: std::fmt::Debug + Send + Sync {
     /// Queues events for sending; pairs of event and relay that are queued already are left alone.
     async fn enqueue(&self, outgoing: &[Outgoing], now: i64) -> Result<()>;
 

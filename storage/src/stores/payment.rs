@@ -15,7 +15,7 @@ type Result<T> = std::result::Result<T, StorageError>;
 
 /// Bills and payments for jobs.
 #[async_trait]
-pub trait PaymentStore: Send + Sync {
+pub trait PaymentStore: std::fmt::Debug + Send + Sync {
     /// Holds the result of a job in work back until it is paid for, and queues the feedback that says so, in one transaction. `false`,
     /// and nothing is done, when it was not in work.
     async fn bill_job(&self, bill: &Bill, result: &str, feedback: &[Outgoing], now: i64) -> Result<bool>;

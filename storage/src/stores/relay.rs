@@ -12,7 +12,7 @@ type Result<T> = std::result::Result<T, StorageError>;
 
 /// The relays that are known.
 #[async_trait]
-pub trait RelayStore: Send + Sync {
+pub trait RelayStore: std::fmt::Debug + Send + Sync {
     /// Adds relays that are not yet known; says how many were new.
     async fn add_relays(&self, relays: &[(String, Network)], now: i64) -> Result<usize>;
 

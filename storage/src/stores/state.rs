@@ -13,7 +13,7 @@ type Result<T> = std::result::Result<T, StorageError>;
 
 /// Values that services keep, and the agents that write to the archive.
 #[async_trait]
-pub trait StateStore: Send + Sync {
+pub trait StateStore: std::fmt::Debug + Send + Sync {
     /// A value that a service left for itself.
     async fn state(&self, service: &str, kind: &str, key: &str) -> Result<Option<String>>;
 

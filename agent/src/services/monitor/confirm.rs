@@ -10,7 +10,7 @@ use brotr_storage::{Relay, RelayQuery};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::Monitor;
+use super::{Monitor, Stores};
 use crate::outage::{ENOUGH, Failure, Verdict};
 
 /// Relays that are asked at once, each on another host; some may be busy or down themselves.
@@ -22,7 +22,7 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// How often others are asked while an outage is assumed.
 const AGAIN: Duration = Duration::from_secs(5);
 
-impl Monitor {
+impl<A: Stores + ?Sized> Monitor<A> {
     /// Returns true if a failed check says nothing about the relay because our own network is down.
     pub(super) async fn is_ours(&self, relay: &Relay, address: &RelayUrl, silent: (Instant, Instant)) -> Result<bool> {
         let outage = &self.agent.outage;

@@ -12,7 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use brotr_core::{RelayState, RelayUrl};
-use brotr_storage::{Aftermath, CheckRecord, DocumentType, Relay, RelayQuery, ServiceState, Task};
+use brotr_storage::{
+    Aftermath, Archive, CheckRecord, CheckStore, CoverageStore, DocumentType, LeaseStore, OutboxStore, Relay,
+    RelayQuery, RelayStore, ServiceState, StateStore, Task,
+};
 use nostr::EventBuilder;
 use tokio::sync::Mutex;
 
@@ -24,7 +27,7 @@ pub use probe::{Probe, Probes};
 use crate::agent::{Agent, now};
 use crate::outbox::Publisher;
 use crate::pulse::Pulse;
-use crate::scheduler::Rounds;
+use crate::scheduler::Scheduler;
 use crate::telemetry::{ChecksRemoved, RelayChecked, Telemetry};
 use brotr_net::info::Info;
 
@@ -39,10 +42,16 @@ const OURS_WAIT: i64 = 900;
 const RETRY: std::time::Duration = std::time::Duration::from_secs(10);
 const TIDY: std::time::Duration = std::time::Duration::from_secs(86_400);
 
-/// Whoever visits relays.
-#[derive(Debug, Clone)]
-pub struct Monitor {
-    agent: Agent,
+/// What this service needs of the archive.
+pub trait Stores: CheckStore + CoverageStore + LeaseStore + OutboxStore + RelayStore + StateStore + 'static {}
+impl<T: CheckStore + CoverageStore + LeaseStore + OutboxStore + RelayStore + StateStore + 'static + ?Sized> Stores
+    for T
+{
+}
+
+/// Visits relays.
+pub struct Monitor<A: ?Sized = dyn Archive> {
+    agent: Agent<A>,
     publisher: Publisher,
     plan: Plan,
     /// Whether what is found is published: not before every relay was checked once.
@@ -51,12 +60,24 @@ pub struct Monitor {
     asking: Arc<Mutex<()>>,
 }
 
-impl Monitor {
+impl<A: ?Sized> Clone for Monitor<A> {
+    fn clone(&self) -> Self {
+        Self {
+            agent: self.agent.clone(),
+            publisher: self.publisher.clone(),
+            plan: self.plan.clone(),
+            warm: self.warm.clone(),
+            asking: self.asking.clone(),
+        }
+    }
+}
+
+impl<A: Stores + ?Sized> Monitor<A> {
     /// A monitor with the agent's means.
     ///
     /// # Errors
     /// When the archive cannot be used.
-    pub async fn new(agent: &Agent, publisher: &Publisher) -> Result<Self> {
+    pub async fn new(agent: &Agent<A>, publisher: &Publisher) -> Result<Self> {
         let config = &agent.config.monitor;
         // Without relays of our own nothing of ours is sent anywhere, not even for a moment.
         let write = if agent.own_relays().is_empty() { WriteTest::Skip } else { WriteTest::As(agent.signer.clone()) };
@@ -228,7 +249,7 @@ impl Monitor {
 ///
 /// # Errors
 /// When the archive cannot be used.
-pub async fn run(agent: Agent, publisher: Publisher, pulse: Pulse) -> Result<()> {
+pub async fn run(agent: Agent<impl Stores + ?Sized>, publisher: Publisher, pulse: Pulse) -> Result<()> {
     let monitor = Monitor::new(&agent, &publisher).await?;
     let due = |limit| {
         let mut networks = agent.dialer.networks();
@@ -263,10 +284,10 @@ pub async fn run(agent: Agent, publisher: Publisher, pulse: Pulse) -> Result<()>
             }
         }
     };
-    let rounds =
-        Rounds { agent: &agent, task: Task::Check, concurrency: agent.config.monitor.concurrency, pulse: &pulse };
+    let scheduler =
+        Scheduler { agent: &agent, task: Task::Check, concurrency: agent.config.monitor.concurrency, pulse: &pulse };
     tokio::select! {
-        never = rounds.run(due, work) => match never {},
+        never = scheduler.run(due, work) => match never {},
         never = tidy => never,
         never = warm => never,
         never = monitor.watch_outage() => never,

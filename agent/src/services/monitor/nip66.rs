@@ -151,7 +151,7 @@ pub fn withdrawal(author: PublicKey, url: &str) -> EventBuilder {
 
 /// Kind 10166: that we monitor relays, how often, from where, and what is checked.
 #[must_use]
-pub fn announcement(agent: &Agent) -> EventBuilder {
+pub fn announcement<A: ?Sized>(agent: &Agent<A>) -> EventBuilder {
     let monitor = &agent.config.monitor;
     let limits = agent.dialer.limits(brotr_core::Network::Clearnet);
     let mut tags = vec![tag("frequency", [&monitor.interval.as_secs().to_string()])];

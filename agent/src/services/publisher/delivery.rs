@@ -10,7 +10,7 @@ use futures::StreamExt;
 use nostr::{Event, JsonUtil};
 use tokio::task::JoinSet;
 
-use super::Voice;
+use super::{Stores, Voice};
 use crate::agent::{Agent, now};
 use crate::outbox::{HERE, Publisher};
 use crate::pulse::Pulse;
@@ -34,7 +34,12 @@ const ANSWERS: usize = 10;
 ///
 /// # Errors
 /// When the archive cannot be used.
-pub async fn deliver(agent: Agent, publisher: Publisher, voice: Voice, pulse: Pulse) -> Result<()> {
+pub async fn deliver(
+    agent: Agent<impl Stores + ?Sized>,
+    publisher: Publisher,
+    voice: Voice,
+    pulse: Pulse,
+) -> Result<()> {
     pulse.reset();
     let mut sending: JoinSet<((String, Lane), Result<()>)> = JoinSet::new();
     let mut busy = HashSet::new();
@@ -75,7 +80,7 @@ pub async fn deliver(agent: Agent, publisher: Publisher, voice: Voice, pulse: Pu
     }
 }
 
-async fn to_relay(agent: &Agent, voice: &Voice, relay: &str, lane: Lane) -> Result<()> {
+async fn to_relay(agent: &Agent<impl Stores + ?Sized>, voice: &Voice, relay: &str, lane: Lane) -> Result<()> {
     if relay == HERE {
         return archive(agent, lane).await;
     }
@@ -133,7 +138,7 @@ fn by_job(due: Vec<Outgoing>) -> Vec<Vec<Outgoing>> {
 }
 
 /// Archives what is meant for who reads here, all that waits at once.
-async fn archive(agent: &Agent, lane: Lane) -> Result<()> {
+async fn archive(agent: &Agent<impl Stores + ?Sized>, lane: Lane) -> Result<()> {
     let due = agent.archive.due_outgoing(HERE, lane, now(), PAGE).await?;
     let (mut events, mut deliveries) = (Vec::new(), Vec::new());
     for one in &due {
@@ -155,7 +160,7 @@ async fn archive(agent: &Agent, lane: Lane) -> Result<()> {
     agent.archive.delivered(&ended, now()).await.map_err(Into::into)
 }
 
-async fn send(agent: &Agent, voice: &Voice, one: &Outgoing) -> Delivery {
+async fn send(agent: &Agent<impl Stores + ?Sized>, voice: &Voice, one: &Outgoing) -> Delivery {
     let address = match RelayUrl::parse(&one.relay, agent.dialer.guard()) {
         Ok(address) => address,
         Err(error) => return Delivery::Refused(error.to_string()),

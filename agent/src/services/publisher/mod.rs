@@ -4,6 +4,12 @@ mod delivery;
 mod profile;
 mod voice;
 
+use brotr_storage::{EventStore, OutboxStore, StateStore};
+
 pub use delivery::deliver;
 pub use profile::{announce, beat, withdraw};
 pub use voice::Voice;
+
+/// What this service needs of the archive.
+pub trait Stores: EventStore + OutboxStore + StateStore + 'static {}
+impl<T: EventStore + OutboxStore + StateStore + 'static + ?Sized> Stores for T {}

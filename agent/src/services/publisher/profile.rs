@@ -10,7 +10,7 @@ use brotr_storage::{Aftermath, ServiceState};
 use nostr::{Event, EventBuilder, Kind, Tag, TagKind};
 use serde_json::json;
 
-use super::Voice;
+use super::{Stores, Voice};
 use crate::agent::{Agent, now};
 use crate::outbox::{Publisher, outgoing, spelled};
 
@@ -29,11 +29,11 @@ const PARTING: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// When the archive cannot be used.
-pub async fn announce(
-    agent: Agent,
+pub async fn announce<A: Stores + ?Sized>(
+    agent: Agent<A>,
     publisher: Publisher,
     dvm: std::sync::Arc<Dvm>,
-    monitor: fn(&Agent) -> EventBuilder,
+    monitor: fn(&Agent<A>) -> EventBuilder,
 ) -> Result<()> {
     loop {
         let relays = relays(&agent);
@@ -49,7 +49,7 @@ pub async fn announce(
 }
 
 /// Where we are known: our own relays, and those where jobs are asked for.
-fn relays(agent: &Agent) -> Vec<String> {
+fn relays(agent: &Agent<impl Stores + ?Sized>) -> Vec<String> {
     let mut relays = spelled(&agent.own_relays());
     if agent.config.dvm.enabled {
         relays.extend(spelled(&agent.job_relays()));
@@ -64,7 +64,7 @@ fn relays(agent: &Agent) -> Vec<String> {
 /// # Errors
 /// When the archive cannot be used.
 pub async fn beat(
-    agent: Agent,
+    agent: Agent<impl Stores + ?Sized>,
     publisher: Publisher,
     dvm: std::sync::Arc<Dvm>,
     every: Duration,
@@ -85,7 +85,7 @@ pub async fn beat(
 ///
 /// # Errors
 /// When it cannot be signed, or the archive cannot be used.
-pub async fn withdraw(agent: &Agent, voice: &Voice, dvm: &Dvm) -> Result<()> {
+pub async fn withdraw(agent: &Agent<impl Stores + ?Sized>, voice: &Voice, dvm: &Dvm) -> Result<()> {
     let event = dvm.withdrawal()?;
     agent.archive.set_state("publish", "announcement", "31990", "").await?;
     let relays = relays(agent);
@@ -103,7 +103,7 @@ pub async fn withdraw(agent: &Agent, voice: &Voice, dvm: &Dvm) -> Result<()> {
     Ok(())
 }
 
-fn profile(agent: &Agent) -> serde_json::Value {
+fn profile(agent: &Agent<impl Stores + ?Sized>) -> serde_json::Value {
     let identity = &agent.config.identity;
     let mut profile = json!({
         "name": identity.name.as_deref().unwrap_or("Brotr"),
@@ -115,7 +115,7 @@ fn profile(agent: &Agent) -> serde_json::Value {
     profile
 }
 
-fn about_us(agent: &Agent, monitor: fn(&Agent) -> EventBuilder) -> Result<Vec<Event>> {
+fn about_us<A: Stores + ?Sized>(agent: &Agent<A>, monitor: fn(&Agent<A>) -> EventBuilder) -> Result<Vec<Event>> {
     let relays = agent.own_relays();
     let tag = |values: &[&str]| Tag::custom(TagKind::custom("r"), values.iter().copied());
     let inbox = if agent.config.dvm.enabled { agent.job_relays() } else { vec![] };
@@ -132,7 +132,12 @@ fn about_us(agent: &Agent, monitor: fn(&Agent) -> EventBuilder) -> Result<Vec<Ev
 }
 
 /// Publishes an event unless the same was published within a day to the same relays.
-async fn publish(agent: &Agent, publisher: &Publisher, event: Event, relays: &[String]) -> Result<()> {
+async fn publish(
+    agent: &Agent<impl Stores + ?Sized>,
+    publisher: &Publisher,
+    event: Event,
+    relays: &[String],
+) -> Result<()> {
     let kind = event.kind.as_u16().to_string();
     let says =
         json!({"author": event.pubkey, "tags": event.tags, "content": event.content, "relays": relays}).to_string();

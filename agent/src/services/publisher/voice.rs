@@ -11,6 +11,7 @@ use brotr_storage::Delivery;
 use nostr::Event;
 use nostr_sdk::{Client, RelayStatus};
 
+use super::Stores;
 use crate::agent::{Agent, now};
 use crate::client::client;
 
@@ -43,7 +44,7 @@ pub struct Voice {
 impl Voice {
     /// A client with the agent's key.
     #[must_use]
-    pub fn new(agent: &Agent) -> Self {
+    pub fn new(agent: &Agent<impl Stores + ?Sized>) -> Self {
         let client = client(agent.signer.clone(), &agent.dialer);
         let own = agent.own_relays().into_iter().chain(agent.job_relays());
         let own = own.filter_map(|a| nostr::RelayUrl::parse(a.as_str()).ok()).collect();

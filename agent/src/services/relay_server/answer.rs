@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use brotr_core::Event;
-use brotr_storage::{Archive, Cursor, View};
+use brotr_storage::{Cursor, EventStore, View};
 use nostr::{EventId, Filter};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
@@ -26,7 +26,7 @@ const FREE_READS: u32 = 8;
 
 /// What answers are read with.
 pub(super) struct Source {
-    pub(super) archive: Arc<dyn Archive>,
+    pub(super) archive: Arc<dyn EventStore>,
     /// The turns of answers that take many reads, so that others need not queue behind them.
     turns: Semaphore,
 }
@@ -35,7 +35,7 @@ impl Source {
     /// Fewer turns than the archive has connections for clients.
     const TURNS: usize = 2;
 
-    pub(super) fn new(archive: Arc<dyn Archive>) -> Self {
+    pub(super) fn new(archive: Arc<dyn EventStore>) -> Self {
         Self { archive, turns: Semaphore::new(Self::TURNS) }
     }
 }

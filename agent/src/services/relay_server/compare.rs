@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brotr_core::sanitize;
-use brotr_storage::Archive;
+use brotr_storage::EventStore;
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use nostr::Filter;
@@ -47,7 +47,7 @@ impl Comparisons {
         &mut self,
         name: &str,
         args: &[Value],
-        archive: &dyn Archive,
+        archive: &dyn EventStore,
         account: &Arc<Account>,
     ) -> Result<String, String> {
         self.0.remove(name);
@@ -99,7 +99,7 @@ impl Comparisons {
 /// Our side of a comparison, and the memory that it takes.
 async fn prepare(
     filters: &[Filter],
-    archive: &dyn Archive,
+    archive: &dyn EventStore,
     account: &Arc<Account>,
 ) -> Result<(Negentropy<'static, NegentropyStorageVector>, Held), String> {
     // Filters may ask for the same events: what is read is at most the sum.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use brotr_core::{Event, matches};
-use brotr_storage::{Archive, EventTerms, Search, StorageError};
+use brotr_storage::{EventStore, EventTerms, Search, StorageError};
 use nostr::{EventId, Filter};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
@@ -109,7 +109,7 @@ impl Feed {
     }
 
     /// Reads the archive while somebody listens, until the future is dropped.
-    pub(super) async fn run(&self, archive: &dyn Archive, archived: &Notify) {
+    pub(super) async fn run(&self, archive: &dyn EventStore, archived: &Notify) {
         loop {
             if self.sleeps() {
                 self.joined.notified().await;
@@ -126,7 +126,7 @@ impl Feed {
     }
 
     /// Reads the archive from a number on until nobody listens.
-    async fn follow(&self, archive: &dyn Archive, archived: &Notify, mut after: i64) {
+    async fn follow(&self, archive: &dyn EventStore, archived: &Notify, mut after: i64) {
         while !self.sleeps() {
             match self.read(archive, after).await {
                 Ok(Some((last, full))) => {
@@ -147,7 +147,7 @@ impl Feed {
     }
 
     /// Reads one page: its last number and whether more may follow, or nothing.
-    async fn read(&self, archive: &dyn Archive, after: i64) -> Result<Option<(i64, bool)>, StorageError> {
+    async fn read(&self, archive: &dyn EventStore, after: i64) -> Result<Option<(i64, bool)>, StorageError> {
         let page = archive.stored_after(after, PAGE as i64).await?;
         let Some((last, _)) = page.last() else { return Ok(None) };
         let (last, full) = (*last, page.len() == PAGE);

@@ -9,7 +9,7 @@ use brotr_net::{End, Session};
 use brotr_storage::{Batch, View};
 use nostr::{Filter, Kind};
 
-use super::{Bounds, Pass, habits};
+use super::{Bounds, Pass, Stores, habits};
 use crate::agent::{Agent, now};
 
 /// Kinds that are asked for beside those that were seen, since they come in floods.
@@ -30,7 +30,7 @@ const LARGEST: usize = 5_000;
 /// # Errors
 /// When the archive cannot be used; a relay that fails is left with what came.
 pub(super) async fn at_once(
-    agent: &Agent,
+    agent: &Agent<impl Stores + ?Sized>,
     (address, session): (&RelayUrl, &mut Session),
     (filter, key): (&Filter, &str),
     (interval, bounds, limit): (Interval, Bounds, usize),
@@ -69,7 +69,7 @@ pub(super) async fn at_once(
 /// # Errors
 /// When the archive cannot be used; a relay that fails is left with what came.
 pub(super) async fn by_kind(
-    agent: &Agent,
+    agent: &Agent<impl Stores + ?Sized>,
     (address, session): (&RelayUrl, &mut Session),
     (filter, key): (&Filter, &str),
     (second, bounds, limit): (Interval, Bounds, usize),

@@ -5,7 +5,7 @@ use brotr_core::{Interval, RelayUrl};
 use brotr_net::{End, Session};
 use nostr::{EventId, Filter, Timestamp};
 
-use super::{Bounds, Cap, Pass, SERVICE};
+use super::{Bounds, Cap, Pass, SERVICE, Stores};
 use crate::agent::{Agent, now};
 
 const BOUNDS: &str = "bounds";
@@ -18,7 +18,7 @@ const SEEN: i64 = 7 * 86_400;
 const GUESSED: i64 = 86_400;
 
 /// Whether the relay counts the ends of a window in, where it was found out.
-pub(super) async fn bounds(agent: &Agent, address: &RelayUrl) -> Result<Option<Bounds>> {
+pub(super) async fn bounds(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<Option<Bounds>> {
     Ok(match agent.archive.state(SERVICE, BOUNDS, address.as_str()).await?.as_deref() {
         Some(INSIDE) => Some(Bounds::Inside),
         Some(OUTSIDE) => Some(Bounds::Outside),
@@ -29,7 +29,7 @@ pub(super) async fn bounds(agent: &Agent, address: &RelayUrl) -> Result<Option<B
 /// Asks a relay for an event that it holds by its id and its very second. One that does not give it leaves the
 /// bounds out.
 pub(super) async fn probe_bounds(
-    agent: &Agent,
+    agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
     session: &mut Session,
     (id, at): (EventId, i64),
@@ -51,7 +51,7 @@ pub(super) async fn probe_bounds(
 }
 
 /// How many events the relay gives at a time, where it was found out of late.
-pub(super) async fn cap(agent: &Agent, address: &RelayUrl) -> Result<Option<usize>> {
+pub(super) async fn cap(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<Option<usize>> {
     let kept = agent.archive.state(SERVICE, CAP, address.as_str()).await?;
     let parse = |kept: String| {
         let (cap, until) = kept.split_once(' ')?;
@@ -62,7 +62,7 @@ pub(super) async fn cap(agent: &Agent, address: &RelayUrl) -> Result<Option<usiz
 }
 
 /// Remembers how many events the relay gives at a time.
-pub(super) async fn set_cap(agent: &Agent, address: &RelayUrl, cap: Cap) -> Result<()> {
+pub(super) async fn set_cap(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, cap: Cap) -> Result<()> {
     let (cap, believed) = match cap {
         Cap::Seen(cap) => (cap, SEEN),
         Cap::Guessed(cap) => (cap, GUESSED),

@@ -13,7 +13,7 @@ use brotr_storage::{Batch, RelayQuery};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::{SERVICE, failure, rest, wait_for_room};
+use super::{SERVICE, Stores, failure, rest, wait_for_room};
 use crate::agent::{Agent, now};
 use crate::telemetry::{LiveEnded, LiveStarted, PageStored, Telemetry};
 
@@ -80,7 +80,7 @@ struct Rest {
 ///
 /// # Errors
 /// When the archive cannot be used.
-pub async fn run(agent: Agent) -> Result<()> {
+pub async fn run(agent: Agent<impl Stores + ?Sized>) -> Result<()> {
     let places = agent.config.synchronizer.live_relays;
     let mut following: JoinSet<(String, Instant, Result<Duration>)> = JoinSet::new();
     let mut followed: HashMap<String, AbortHandle> = HashMap::new();
@@ -179,7 +179,7 @@ fn led(url: &str) -> String {
 }
 
 /// Keeps others from following a relay, until one has begun to after all.
-async fn lead(agent: &Agent, url: &str) -> Result<Duration> {
+async fn lead(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<Duration> {
     let lease = agent.lease();
     loop {
         tokio::time::sleep(Duration::from_secs(lease.seconds.unsigned_abs().div_ceil(3))).await;
@@ -196,7 +196,7 @@ async fn lead(agent: &Agent, url: &str) -> Result<Duration> {
 }
 
 /// Relays that may be followed.
-async fn candidates(agent: &Agent) -> Result<Vec<String>> {
+async fn candidates(agent: &Agent<impl Stores + ?Sized>) -> Result<Vec<String>> {
     let states =
         if agent.config.monitor.enabled { vec![RelayState::Up] } else { vec![RelayState::Up, RelayState::New] };
     let networks = agent.dialer.networks();
@@ -204,7 +204,7 @@ async fn candidates(agent: &Agent) -> Result<Vec<String>> {
     Ok(agent.archive.relays(&query).await?.into_iter().map(|relay| relay.url).collect())
 }
 
-async fn remembered(agent: &Agent) -> Result<HashMap<String, Novelty>> {
+async fn remembered(agent: &Agent<impl Stores + ?Sized>) -> Result<HashMap<String, Novelty>> {
     let states = agent.archive.states(SERVICE, NOVELTY).await?;
     Ok(states.into_iter().filter_map(|(url, text)| Some((url, Novelty::parse(&text)?))).collect())
 }
@@ -254,7 +254,7 @@ fn choose(candidates: Vec<String>, novelties: &HashMap<String, Novelty>, free: u
 
 /// Follows one relay until it ends that; says how long to leave it alone. What it took in before it was followed, and
 /// while it was lost, is for a pass, at once.
-async fn follow(agent: &Agent, url: &str) -> Result<Duration> {
+async fn follow(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<Duration> {
     let Ok(address) = RelayUrl::parse(url, agent.dialer.guard()) else { return Ok(LAST_REST) };
     let settings = agent.config.synchronizer.of(address.as_str(), address.host());
     if !settings.enabled || !settings.live {
@@ -315,7 +315,7 @@ async fn follow(agent: &Agent, url: &str) -> Result<Duration> {
 }
 
 /// Has what a relay took in while nobody listened fetched at once, unless its rest says otherwise.
-async fn fill(agent: &Agent, address: &RelayUrl) -> Result<()> {
+async fn fill(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<()> {
     if !rest::is_failing(agent, address).await? {
         agent.archive.set_sync_due(address.as_str(), now()).await?;
     }

@@ -14,7 +14,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use brotr_core::{Covered, Gap, GapReason, Interval, IntervalSet, Method, RelayState, RelayUrl, parse_filter};
-use brotr_storage::{Batch, DocumentType, Relay, RelayQuery, Task};
+use brotr_storage::{
+    Batch, CheckStore, CoverageStore, DocumentType, EventStore, LeaseStore, Relay, RelayQuery, RelayStore, StateStore,
+    Task,
+};
 use nostr::{Event, EventBuilder, EventId, Filter};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -27,7 +30,7 @@ use turn::Turn;
 use crate::agent::{Agent, now};
 use crate::config::{Profile, Synchronizer};
 use crate::pulse::Pulse;
-use crate::scheduler::Rounds;
+use crate::scheduler::Scheduler;
 use crate::telemetry::{DiskLow, PageStored, RelaySynchronized, Telemetry};
 use brotr_net::info::Info;
 use brotr_net::{End, Purpose, Session, Verdict};
@@ -83,8 +86,15 @@ pub struct Pass {
     turn: Turn,
 }
 
+/// What this service needs of the archive.
+pub trait Stores: CheckStore + CoverageStore + EventStore + LeaseStore + RelayStore + StateStore + 'static {}
+impl<T: CheckStore + CoverageStore + EventStore + LeaseStore + RelayStore + StateStore + 'static + ?Sized> Stores
+    for T
+{
+}
+
 /// Synchronizes relays that are due and up, forever.
-pub async fn run(agent: &Agent, pulse: &Pulse) -> Infallible {
+pub async fn run(agent: &Agent<impl Stores + ?Sized>, pulse: &Pulse) -> Infallible {
     let lanes = Lanes::new(&agent.config.synchronizer.overrides);
     // The monitor says which relays are up. Where it does not run, any may be.
     let states =
@@ -110,11 +120,11 @@ pub async fn run(agent: &Agent, pulse: &Pulse) -> Infallible {
         }
     };
     let concurrency = agent.config.synchronizer.concurrency;
-    Rounds { agent, task: Task::Sync, concurrency, pulse }.run(claim, work).await
+    Scheduler { agent, task: Task::Sync, concurrency, pulse }.run(claim, work).await
 }
 
 /// Renews the lease of a relay that is in work, until another agent has it.
-async fn hold(agent: &Agent, url: &str) -> Result<()> {
+async fn hold(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<()> {
     let lease = agent.lease();
     loop {
         tokio::time::sleep(Duration::from_secs(lease.seconds.unsigned_abs().div_ceil(3))).await;
@@ -131,7 +141,7 @@ async fn hold(agent: &Agent, url: &str) -> Result<()> {
 }
 
 /// One turn at a relay that is due.
-async fn turn(agent: &Agent, lanes: &Lanes, relay: &Relay) -> Result<()> {
+async fn turn(agent: &Agent<impl Stores + ?Sized>, lanes: &Lanes, relay: &Relay) -> Result<()> {
     let Ok(address) = RelayUrl::parse(&relay.url, agent.dialer.guard()) else {
         return Ok(agent.archive.set_sync_due(&relay.url, i64::MAX).await?);
     };
@@ -151,7 +161,7 @@ async fn turn(agent: &Agent, lanes: &Lanes, relay: &Relay) -> Result<()> {
 /// # Errors
 /// When the archive cannot be used; what is wrong with the relay is in the result.
 pub async fn pass(
-    agent: &Agent,
+    agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
     most: Option<u64>,
     progress: impl Fn(&Pass) + Send + Sync,
@@ -196,7 +206,7 @@ pub async fn pass(
 }
 
 async fn walk(
-    agent: &Agent,
+    agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
     (session, config): (&mut Session, &Synchronizer),
     pass: &mut Pass,
@@ -312,7 +322,7 @@ async fn walk(
 }
 
 /// The relay's newest information document.
-async fn info(agent: &Agent, address: &RelayUrl) -> Result<Option<Info>> {
+async fn info(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<Option<Info>> {
     let documents = agent.archive.documents(address.as_str()).await?;
     let document = documents.into_iter().find(|document| document.kind == DocumentType::Nip11);
     Ok(document.and_then(|document| Info::parse(document.data.into_bytes()).ok()))
@@ -338,7 +348,7 @@ struct Answer {
 
 /// Leaves what a pager has not walked as a gap, for a request that broke off and could not be repeated.
 async fn give_up(
-    agent: &Agent,
+    agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
     (pager, key): (&mut Pager, &str),
     end: &End,
@@ -355,7 +365,7 @@ async fn give_up(
 
 /// Fetches, checks and stores one page with what it proves.
 async fn page(
-    agent: &Agent,
+    agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
     (session, auth): (&mut Session, bool),
     (pager, asked, key): (&mut Pager, &Filter, &str),
@@ -432,13 +442,17 @@ async fn page(
 }
 
 /// Says who we are (NIP-42) if the relay has asked for that; returns whether it accepts it.
-async fn log_in(agent: &Agent, address: &RelayUrl, session: &mut Session) -> Result<bool> {
+async fn log_in(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, session: &mut Session) -> Result<bool> {
     let Some(event) = auth_event(agent, address, session.challenge())? else { return Ok(false) };
     Ok(session.authenticate(&event).await == Verdict::Accepted)
 }
 
 /// The event that says who we are (NIP-42), if there is a challenge.
-fn auth_event(agent: &Agent, address: &RelayUrl, challenge: Option<&str>) -> Result<Option<Event>> {
+fn auth_event(
+    agent: &Agent<impl Stores + ?Sized>,
+    address: &RelayUrl,
+    challenge: Option<&str>,
+) -> Result<Option<Event>> {
     let Some(challenge) = challenge else { return Ok(None) };
     let event = EventBuilder::auth(challenge, nostr::RelayUrl::parse(address.as_str())?);
     Ok(Some(agent.signer.sign(event)?))
@@ -457,14 +471,14 @@ fn failure(end: End) -> Option<String> {
 }
 
 /// Waits until the disk has room for more.
-async fn wait_for_room(agent: &Agent) {
+async fn wait_for_room(agent: &Agent<impl Stores + ?Sized>) {
     while !room(agent) {
         tokio::time::sleep(DISK_WAIT).await;
     }
 }
 
 /// Whether the disk of an embedded archive has room for more.
-fn room(agent: &Agent) -> bool {
+fn room(agent: &Agent<impl Stores + ?Sized>) -> bool {
     let floor = agent.config.storage.min_free.as_u64();
     let free = agent.archive_directory().and_then(crate::disk::free_bytes);
     match free {

@@ -8,7 +8,7 @@ use brotr_net::{End, Refusal, Session};
 use brotr_storage::{Batch, View};
 use nostr::{EventId, Filter};
 
-use super::{Bounds, Pass, SERVICE, Trouble, habits};
+use super::{Bounds, Pass, SERVICE, Stores, Trouble, habits};
 use crate::agent::{Agent, now};
 
 /// Of a window in which we have fewer events, paging tells as much for less.
@@ -46,7 +46,11 @@ pub(super) struct Compared {
 }
 
 /// Whether a relay is worth asking, where nothing else speaks against it: it has not refused of late.
-pub(super) async fn is_promising(agent: &Agent, address: &RelayUrl, wanted: bool) -> Result<bool> {
+pub(super) async fn is_promising(
+    agent: &Agent<impl Stores + ?Sized>,
+    address: &RelayUrl,
+    wanted: bool,
+) -> Result<bool> {
     if !wanted {
         return Ok(false);
     }
@@ -56,7 +60,12 @@ pub(super) async fn is_promising(agent: &Agent, address: &RelayUrl, wanted: bool
 
 /// Whether everything is to be compared once more, what is proven included: relays forget events, and take in others
 /// long after their date. The first comparison of all is that of what is missing.
-pub(super) async fn is_due_again(agent: &Agent, address: &RelayUrl, key: &str, after: i64) -> Result<bool> {
+pub(super) async fn is_due_again(
+    agent: &Agent<impl Stores + ?Sized>,
+    address: &RelayUrl,
+    key: &str,
+    after: i64,
+) -> Result<bool> {
     let last = agent.archive.state(SERVICE, COMPARED, &place(address, key)).await?;
     match last.and_then(|at| at.parse::<i64>().ok()) {
         Some(at) => Ok(at.saturating_add(after) <= now()),
@@ -68,13 +77,18 @@ pub(super) async fn is_due_again(agent: &Agent, address: &RelayUrl, key: &str, a
 }
 
 /// Remembers where a comparison of everything stopped.
-pub(super) async fn stop_at(agent: &Agent, address: &RelayUrl, key: &str, until: i64) -> Result<()> {
+pub(super) async fn stop_at(
+    agent: &Agent<impl Stores + ?Sized>,
+    address: &RelayUrl,
+    key: &str,
+    until: i64,
+) -> Result<()> {
     Ok(agent.archive.set_state(SERVICE, STOPPED, &place(address, key), &until.to_string()).await?)
 }
 
 /// What is left of a window after the turns before, if a comparison of everything was begun.
 pub(super) async fn resumed(
-    agent: &Agent,
+    agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
     key: &str,
     window: Interval,
@@ -85,7 +99,7 @@ pub(super) async fn resumed(
 }
 
 /// Remembers that everything was compared.
-pub(super) async fn compared(agent: &Agent, address: &RelayUrl, key: &str) -> Result<()> {
+pub(super) async fn compared(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, key: &str) -> Result<()> {
     agent.archive.set_state(SERVICE, STOPPED, &place(address, key), "").await?;
     Ok(agent.archive.set_state(SERVICE, COMPARED, &place(address, key), &now().to_string()).await?)
 }
@@ -117,7 +131,7 @@ enum Piece {
 /// # Errors
 /// When the archive cannot be used.
 pub(super) async fn window(
-    agent: &Agent,
+    agent: &Agent<impl Stores + ?Sized>,
     (address, session): (&RelayUrl, &mut Session),
     (filter, key, worth): (&Filter, &str, u64),
     window: Interval,
@@ -174,7 +188,7 @@ pub(super) async fn window(
 /// # Errors
 /// When the archive cannot be used.
 pub(super) async fn second(
-    agent: &Agent,
+    agent: &Agent<impl Stores + ?Sized>,
     relay: (&RelayUrl, &mut Session),
     (filter, key): (&Filter, &str),
     second: Interval,
@@ -186,14 +200,14 @@ pub(super) async fn second(
 }
 
 /// Remembers for so many seconds that a relay is not to be asked.
-async fn give_up(agent: &Agent, address: &RelayUrl, why: &str, seconds: i64) -> Result<()> {
+async fn give_up(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, why: &str, seconds: i64) -> Result<()> {
     tracing::debug!(relay = address.as_str(), why, "no comparison (NIP-77)");
     let until = (now() + seconds).to_string();
     Ok(agent.archive.set_state(SERVICE, REFUSED, address.as_str(), &until).await?)
 }
 
 async fn piece(
-    agent: &Agent,
+    agent: &Agent<impl Stores + ?Sized>,
     (address, session): (&RelayUrl, &mut Session),
     (filter, key, worth): (&Filter, &str, u64),
     interval: Interval,
@@ -288,7 +302,7 @@ async fn piece(
 }
 
 /// Takes back what was proven of a span: the relay names events of it that we do not have, and they could not be fetched.
-async fn refute(agent: &Agent, address: &RelayUrl, key: &str, interval: Interval) -> Result<()> {
+async fn refute(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, key: &str, interval: Interval) -> Result<()> {
     agent.archive.store(Batch { refuted: vec![interval], ..batch(address, key) }).await?;
     Ok(())
 }
@@ -309,7 +323,7 @@ enum Fetched {
 
 /// Fetches events by id.
 async fn fetch(
-    agent: &Agent,
+    agent: &Agent<impl Stores + ?Sized>,
     (address, session): (&RelayUrl, &mut Session),
     key: &str,
     missing: &[EventId],

@@ -4,7 +4,7 @@ use anyhow::Result;
 use brotr_core::RelayUrl;
 use brotr_net::{DialError, End};
 
-use super::SERVICE;
+use super::{SERVICE, Stores};
 use crate::agent::Agent;
 
 /// After the first failure, in seconds: what passes by itself,
@@ -42,7 +42,7 @@ impl Trouble {
     }
 
     /// What a connection that could not be opened stands for.
-    pub(super) fn of_dial(agent: &Agent, address: &RelayUrl, error: &DialError) -> Self {
+    pub(super) fn of_dial(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, error: &DialError) -> Self {
         if error.is_ours() || agent.outage.is_out(address.network()) { Self::Ours } else { Self::Passing }
     }
 
@@ -57,7 +57,7 @@ impl Trouble {
 }
 
 /// How many seconds to leave a relay alone, which is remembered as having failed once more.
-pub(super) async fn after(agent: &Agent, address: &RelayUrl, trouble: Trouble) -> Result<i64> {
+pub(super) async fn after(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, trouble: Trouble) -> Result<i64> {
     if trouble == Trouble::Ours {
         return Ok(PASSING);
     }
@@ -70,13 +70,13 @@ pub(super) async fn after(agent: &Agent, address: &RelayUrl, trouble: Trouble) -
 }
 
 /// Whether the last pass over a relay failed.
-pub(super) async fn is_failing(agent: &Agent, address: &RelayUrl) -> Result<bool> {
+pub(super) async fn is_failing(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<bool> {
     let failures = agent.archive.state(SERVICE, FAILURES, address.as_str()).await?;
     Ok(failures.is_some_and(|failures| failures != "0"))
 }
 
 /// Forgets the failures of a relay that went well.
-pub(super) async fn over(agent: &Agent, address: &RelayUrl) -> Result<()> {
+pub(super) async fn over(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<()> {
     if is_failing(agent, address).await? {
         agent.archive.set_state(SERVICE, FAILURES, address.as_str(), "0").await?;
     }

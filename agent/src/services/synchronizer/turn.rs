@@ -6,6 +6,7 @@ use brotr_core::RelayUrl;
 use brotr_net::{DialError, End, Session};
 use tokio::time::Instant;
 
+use super::Stores;
 use crate::agent::Agent;
 
 /// A turn of the daemon takes at most this long,
@@ -90,7 +91,7 @@ impl Turn {
 /// # Errors
 /// Why there is no connection, after several tries.
 pub(super) async fn recover(
-    agent: &Agent,
+    agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
     session: &mut Session,
     end: &End,

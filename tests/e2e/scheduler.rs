@@ -8,7 +8,7 @@ use std::time::Duration;
 use brotr::agent::now;
 use brotr::outbox::Publisher;
 use brotr::pulse::Pulse;
-use brotr::scheduler::Rounds;
+use brotr::scheduler::Scheduler;
 use brotr::services::monitor;
 use brotr_core::Network;
 use brotr_storage::{RelayQuery, StorageError, Task};
@@ -69,7 +69,7 @@ async fn failures_of_claims_and_of_work_on_one_relay_stop_nothing() {
         }
     };
     let pulse = Pulse::default();
-    let rounds = Rounds { agent, task: Task::Check, concurrency: 2, pulse: &pulse };
+    let rounds = Scheduler { agent, task: Task::Check, concurrency: 2, pulse: &pulse };
     let seen = soon(30, "second round of work", async || {
         let worked = worked.lock().expect("no holder panics").clone();
         let twice = worked.iter().filter(|(_, n)| **n >= 2).count();
