@@ -69,14 +69,14 @@ async fn failures_of_claims_and_of_work_on_one_relay_stop_nothing() {
         }
     };
     let pulse = Pulse::default();
-    let rounds = Scheduler { agent, task: Task::Check, concurrency: 2, pulse: &pulse };
+    let scheduler = Scheduler { agent, task: Task::Check, concurrency: 2, pulse: &pulse };
     let seen = soon(30, "second round of work", async || {
         let worked = worked.lock().expect("no holder panics").clone();
         let twice = worked.iter().filter(|(_, n)| **n >= 2).count();
         (worked.len() == 6 && twice == 4).then_some(worked)
     });
     let seen = tokio::select! {
-        never = rounds.run(claim, work) => match never {},
+        never = scheduler.run(claim, work) => match never {},
         seen = seen => seen,
     };
     // They are tried again in a minute, and nobody else is kept from them meanwhile.
