@@ -58,7 +58,7 @@ impl Dvm {
             return Ok(Acceptance::Ignored(why));
         }
         // Known ones are not counted against anybody: relays give them again.
-        if self.archive.job(event.id).await?.is_some() {
+        if self.jobs.job(event.id).await?.is_some() {
             return Ok(Acceptance::Known);
         }
         if let Err(why) = self.gate.enters(event.pubkey) {
@@ -67,7 +67,7 @@ impl Dvm {
         if !self.trusts(event.pubkey, now).await? {
             return Ok(Acceptance::Ignored("by somebody whom nobody trusted here follows"));
         }
-        let standing = self.archive.standing(event.pubkey).await?;
+        let standing = self.jobs.standing(event.pubkey).await?;
         if let Err(why) = self.gate.seats(&standing) {
             return Ok(Acceptance::Ignored(why));
         }
@@ -81,14 +81,14 @@ impl Dvm {
             waits_for: None,
             rank: 0,
         };
-        Ok(if self.archive.accept_job(&job).await? { Acceptance::New } else { Acceptance::Known })
+        Ok(if self.jobs.accept_job(&job).await? { Acceptance::New } else { Acceptance::Known })
     }
 
     /// Takes back the jobs that a deletion names, if they are the author's own.
     async fn cancel(&self, event: &Event, now: i64) -> Result<Acceptance, StorageError> {
         let mut cancelled = false;
         for id in event.tags.event_ids().take(MAX_CANCELLED) {
-            cancelled |= self.archive.cancel_job(*id, event.pubkey, now).await?;
+            cancelled |= self.jobs.cancel_job(*id, event.pubkey, now).await?;
         }
         Ok(if cancelled { Acceptance::Cancelled } else { Acceptance::Ignored("deletes no job that is open here") })
     }
@@ -101,7 +101,7 @@ impl Dvm {
             Ok(zap) => zap,
             Err(why) => return Ok(Acceptance::Ignored(why)),
         };
-        let job = self.archive.billed_job("", Some(of)).await?;
+        let job = self.payments.billed_job("", Some(of)).await?;
         let payment = |job| Payment { source, job, msat };
         Ok(job.map_or(Acceptance::Ignored("a zap of what asks for no money"), |job| Acceptance::Paid(payment(job))))
     }
@@ -126,7 +126,7 @@ impl Dvm {
         }
         let lists = |by: Vec<PublicKey>| Filter::new().kind(Kind::ContactList).authors(by);
         let mut circle: HashSet<PublicKey> = trust.iter().copied().collect();
-        for list in self.archive.page(&lists(trust.clone()), View::Client { now }, None, trust.len()).await? {
+        for list in self.events.page(&lists(trust.clone()), View::Client { now }, None, trust.len()).await? {
             circle.extend(
                 list.tags
                     .iter()
@@ -138,6 +138,6 @@ impl Dvm {
             return Ok(true);
         }
         let follows = lists(circle.into_iter().take(MAX_CIRCLE).collect()).pubkey(customer);
-        Ok(!self.archive.page(&follows, View::Client { now }, None, 1).await?.is_empty())
+        Ok(!self.events.page(&follows, View::Client { now }, None, 1).await?.is_empty())
     }
 }

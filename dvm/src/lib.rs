@@ -16,7 +16,9 @@ use std::sync::Arc;
 
 use brotr_core::Event as Archived;
 use brotr_keys::Signer;
-use brotr_storage::{Archive, Bill, Invoice, Job, JobStatus, Payment, StorageError, View, within};
+use brotr_storage::{
+    Archive, Bill, EventStore, Invoice, Job, JobStatus, JobStore, Payment, PaymentStore, StorageError, View, within,
+};
 use nostr::{Event, EventId, Filter, JsonUtil, Kind, PublicKey, SignerError};
 
 pub use admission::PING;
@@ -128,7 +130,9 @@ impl Default for Terms {
 
 /// Answers jobs from an archive.
 pub struct Dvm {
-    archive: Arc<dyn Archive>,
+    events: Arc<dyn EventStore>,
+    jobs: Arc<dyn JobStore>,
+    payments: Arc<dyn PaymentStore>,
     signer: Signer,
     canonical: Canonical,
     max_age: i64,
@@ -148,7 +152,8 @@ impl Dvm {
     #[must_use]
     pub fn new(archive: Arc<dyn Archive>, signer: Signer, canonical: Canonical, terms: Terms) -> Self {
         let Terms { max_age, limits, prices, till } = terms;
-        Self { archive, signer, canonical, max_age, prices, till, gate: Gate::new(limits) }
+        let (events, jobs, payments) = (archive.clone(), archive.clone(), archive);
+        Self { events, jobs, payments, signer, canonical, max_age, prices, till, gate: Gate::new(limits) }
     }
 
     /// Says that we are there.
@@ -238,7 +243,7 @@ impl Dvm {
         }
         let priced: Vec<u16> = self.prices.kinds.keys().copied().collect();
         let today = job.received_at.saturating_sub(A_DAY);
-        let had = self.archive.free_jobs(job, &priced, today).await.map_err(jobs::failed)?;
+        let had = self.jobs.free_jobs(job, &priced, today).await.map_err(jobs::failed)?;
         if had < self.prices.free_per_day {
             return Ok(0);
         }
@@ -284,7 +289,8 @@ impl Dvm {
         let work = JOBS.iter().find(|work| work.kind() == job.kind);
         let work = work.ok_or_else(|| JobError::Wrong(format!("jobs of kind {} are not done here", job.kind)))?;
         let desk = Desk {
-            archive: self.archive.as_ref(),
+            events: self.events.as_ref(),
+            jobs: self.jobs.as_ref(),
             canonical: &self.canonical,
             customer: request.customer,
             signer: &self.signer,
@@ -317,7 +323,7 @@ impl Dvm {
     /// The relays where somebody reads what is meant for them.
     async fn reads(&self, customer: PublicKey) -> Result<Vec<String>, StorageError> {
         let filter = Filter::new().author(customer).kind(Kind::RelayList);
-        let list = match self.archive.page(&filter, View::Client { now: now() }, None, 1).await {
+        let list = match self.events.page(&filter, View::Client { now: now() }, None, 1).await {
             Err(StorageError::NoContents) => None,
             found => found?.pop(),
         };

@@ -69,7 +69,7 @@ impl Work for Count {
             .map(|url| (desk.canonical)(url).map_err(|reason| JobError::Wrong(format!("relay {url:?}: {reason}"))))
             .collect::<Result<Vec<_>, _>>()?;
         let groups: Vec<&str> = request.param("group").collect();
-        let count = desk.archive.count(&filters, desk.view(), &relays).await.map_err(failed)?;
+        let count = desk.events.count(&filters, desk.view(), &relays).await.map_err(failed)?;
         if groups.is_empty() {
             return Ok(count.to_string());
         }
@@ -90,7 +90,7 @@ impl Work for Count {
         for filter in &filters {
             let mut after = None;
             loop {
-                let page = desk.archive.page(filter, desk.view(), after, PAGE).await.map_err(failed)?;
+                let page = desk.events.page(filter, desk.view(), after, PAGE).await.map_err(failed)?;
                 let Some(last) = page.last() else { break };
                 after = Some(Cursor { created_at: last.created_at, id: last.id });
                 for event in page.iter().filter(|event| met.insert(event.id)) {

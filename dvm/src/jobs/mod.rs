@@ -9,7 +9,7 @@ mod tally;
 use async_trait::async_trait;
 use brotr_core::Event;
 use brotr_keys::Signer;
-use brotr_storage::{Archive, StorageError, View};
+use brotr_storage::{EventStore, JobStore, StorageError, View};
 use nostr::{EventId, Filter, Kind, PublicKey};
 use tokio::sync::watch;
 
@@ -43,7 +43,8 @@ pub(crate) static JOBS: [&dyn Work; 5] =
 
 /// What a job works with.
 pub(crate) struct Desk<'a> {
-    pub(crate) archive: &'a dyn Archive,
+    pub(crate) events: &'a dyn EventStore,
+    pub(crate) jobs: &'a dyn JobStore,
     pub(crate) canonical: &'a Canonical,
     /// Who asks.
     pub(crate) customer: PublicKey,
@@ -74,7 +75,7 @@ impl Desk<'_> {
 
     /// The newest events that a filter asks for.
     pub(crate) async fn page(&self, filter: &Filter, limit: usize) -> Result<Vec<Event>, JobError> {
-        self.archive.page(filter, self.view(), None, limit).await.map_err(failed)
+        self.events.page(filter, self.view(), None, limit).await.map_err(failed)
     }
 
     /// What an input says: itself, an event's content, or the result of another job of ours, which is waited for.
@@ -98,7 +99,7 @@ impl Desk<'_> {
 
     /// The result of another job. Nobody waits for it here: the job that does is begun again later.
     async fn result_of(&self, id: EventId) -> Result<String, JobError> {
-        let job = self.archive.job(id).await.map_err(failed)?;
+        let job = self.jobs.job(id).await.map_err(failed)?;
         let waited = self.now.saturating_sub(self.received_at);
         let most = match &job {
             // Requests come in any order.
@@ -112,7 +113,7 @@ impl Desk<'_> {
         if most == UNENDED {
             return Err(JobError::Wrong(format!("the job {id} has not ended within {UNENDED} s: ask again later")));
         }
-        let ours = self.archive.job_answer(id).await.map_err(failed)?;
+        let ours = self.jobs.job_answer(id).await.map_err(failed)?;
         let ours = ours.and_then(|json| Event::from_json(&json).ok());
         let theirs = Filter::new().kinds((6_000..7_000).map(Kind::from)).event(id);
         let found = match ours {
