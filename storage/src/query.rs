@@ -66,7 +66,21 @@ macro_rules! postgres_only {
     };
 }
 
-pub(crate) use {common, each_backend, postgres_only, sql};
+/// The statement of PostgreSQL's own, as text.
+macro_rules! postgres {
+    ($name:literal) => {
+        $crate::query::sql!("postgres", $name)
+    };
+}
+
+/// The statement of SQLite's own, as text. Its arguments are `?1`, `?2`.
+macro_rules! sqlite {
+    ($name:literal) => {
+        $crate::query::sql!("sqlite", $name)
+    };
+}
+
+pub(crate) use {common, each_backend, postgres, postgres_only, sql, sqlite};
 
 #[cfg(test)]
 mod tests {
@@ -121,7 +135,9 @@ mod tests {
         open(&format!("sqlite://{}", path.display()), Options::default()).await.expect("opened").close().await;
         let connection = rusqlite::Connection::open(&path).expect("opened");
         for (name, text) in files("common").into_iter().chain(files("sqlite")) {
-            connection.prepare(body(text)).unwrap_or_else(|error| panic!("{name}: {error}"));
+            for statement in body(text).split(";\n").filter(|statement| !statement.trim().is_empty()) {
+                connection.prepare(statement).unwrap_or_else(|error| panic!("{name}: {error}"));
+            }
         }
     }
 
@@ -132,8 +148,10 @@ mod tests {
         open(&url, Options::default()).await.expect("opened").close().await;
         let mut connection = sqlx::PgConnection::connect(&url).await.expect("connected");
         for (name, text) in files("common").into_iter().chain(files("postgres")) {
-            let statement = AssertSqlSafe(body(text)).into_sql_str();
-            (&mut connection).prepare(statement).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+            for statement in body(text).split(";\n").filter(|statement| !statement.trim().is_empty()) {
+                let statement = AssertSqlSafe(statement).into_sql_str();
+                (&mut connection).prepare(statement).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use super::PostgresArchive;
 use crate::StorageError;
 use crate::archive::EventStore;
 use crate::backup::{Counts, place, unfinished};
+use crate::query::postgres;
 
 /// Runs one of PostgreSQL's programs.
 async fn run(program: &'static str, url: Option<&str>, args: &[&OsStr]) -> Result<(), StorageError> {
@@ -61,7 +62,7 @@ pub(crate) async fn restore(url: &str, copy: &Path) -> Result<Counts, StorageErr
         return Err(StorageError::Pooled);
     }
     let mut look = server.look().await?;
-    let there = sqlx::query_scalar("select to_regclass('archive')::text").fetch_one(look.connection()).await;
+    let there = sqlx::query_scalar(postgres!("backup_find_archive")).fetch_one(look.connection()).await;
     let there: Option<String> = look.ended(there).await?;
     if there.is_some() {
         return Err(StorageError::Occupied("the database of storage.url".into()));
@@ -69,9 +70,7 @@ pub(crate) async fn restore(url: &str, copy: &Path) -> Result<Counts, StorageErr
     let how = ["--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges"].map(OsStr::new);
     run("pg_restore", Some(url), &[&how, [copy.as_os_str()].as_slice()].concat()).await?;
     let mut look = server.look().await?;
-    let counted = sqlx::query_as("select events, sightings, (select count(*) from relay) from archive")
-        .fetch_one(look.connection())
-        .await;
+    let counted = sqlx::query_as(postgres!("backup_counts")).fetch_one(look.connection()).await;
     let (events, sightings, relays) = look.ended(counted).await?;
     Ok(Counts { events, sightings, relays })
 }

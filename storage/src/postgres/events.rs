@@ -20,6 +20,7 @@ use crate::error::of_commit;
 use crate::patience::{Patience, Repeat, retry};
 use crate::payload::{pack_tags, unpack_tags};
 use crate::prepare::{PreparedBatch, tagvalues};
+use crate::query::postgres;
 use crate::rows::{Batch, Cursor, Stats, Stored};
 use crate::search::{self, searchable};
 use crate::select::Condition;
@@ -129,19 +130,15 @@ impl PostgresArchive {
         let wanted = if options.indexes_text() { search::VERSION } else { 0 };
         let mut tx = self.server.begin().await?;
         lock(&mut tx).await?;
-        let there: i32 = sqlx::query_scalar("select search from archive").fetch_one(&mut *tx).await?;
+        let there: i32 = sqlx::query_scalar(postgres!("search_version")).fetch_one(&mut *tx).await?;
         if wanted == there {
             return Ok(());
         }
-        sqlx::query("delete from search").execute(&mut *tx).await?;
+        sqlx::query(postgres!("search_clear")).execute(&mut *tx).await?;
         let (mut after, mut done) = (Vec::new(), !options.indexes_text());
         while !done {
-            let rows: Vec<(Vec<u8>, i32, Vec<u8>, String)> = sqlx::query_as(
-                "select id, kind, tags, content from event where kind in (0, 1, 30023) and id > $1 order by id limit 5000",
-            )
-            .bind(&after)
-            .fetch_all(&mut *tx)
-            .await?;
+            let rows: Vec<(Vec<u8>, i32, Vec<u8>, String)> =
+                sqlx::query_as(postgres!("search_events")).bind(&after).fetch_all(&mut *tx).await?;
             done = rows.is_empty();
             let mut texts = Vec::with_capacity(rows.len());
             for (id, kind, tags, content) in rows {
@@ -154,7 +151,7 @@ impl PostgresArchive {
             }
             store::write_text(&mut tx, texts.into_iter()).await?;
         }
-        sqlx::query("update archive set search = $1").bind(wanted).execute(&mut *tx).await?;
+        sqlx::query(postgres!("search_set_version")).bind(wanted).execute(&mut *tx).await?;
         Ok(tx.commit().await?)
     }
 
@@ -170,7 +167,7 @@ impl EventStore for PostgresArchive {
         let rows: Vec<Vec<u8>> = loop {
             let found = async {
                 let mut look = self.server.look().await?;
-                let query = sqlx::query_scalar("select id from event where id = any($1)").bind(id_bytes(ids));
+                let query = sqlx::query_scalar(postgres!("event_known")).bind(id_bytes(ids));
                 let found = query.fetch_all(look.connection()).await;
                 look.ended(found).await
             };
@@ -224,7 +221,7 @@ impl EventStore for PostgresArchive {
             [] => vec![],
             _ => {
                 let relays: Vec<_> = relays.iter().filter(|url| !url.contains('\0')).collect();
-                let query = sqlx::query_scalar("select k from relay where url = any($1)").bind(relays);
+                let query = sqlx::query_scalar(postgres!("relay_keys")).bind(relays);
                 let keys = query.fetch_all(look.connection()).await;
                 look.told(keys)?
             }
@@ -252,7 +249,7 @@ impl EventStore for PostgresArchive {
             let kinds: Vec<i32> = kinds.iter().map(|kind| i32::from(kind.as_u16())).collect();
             let query = match view {
                 View::All => {
-                    sqlx::query_scalar("select coalesce(sum(events), 0)::bigint from kind where kind = any($1)").bind(kinds)
+                    sqlx::query_scalar(postgres!("kind_count")).bind(kinds)
                 }
                 // Less what is hidden for good, and what has been since a time that has come.
                 View::Client { now } => sqlx::query_scalar(AssertSqlSafe(format!(
@@ -303,10 +300,7 @@ impl EventStore for PostgresArchive {
         loop {
             let mut look = self.server.look().await?;
             // By the primary key, and no further than to as many rows as could be wanted.
-            let places = sqlx::query_as(
-                "select n * $3 + place, k from (select n, events from arrival where n >= $1 / $3 order by n limit $2 + 1) a, \
-                 unnest(events) with ordinality as e (k, place) where n * $3 + place > $1 order by n, place limit $2",
-            );
+            let places = sqlx::query_as(postgres!("arrival_list"));
             let places = places.bind(after).bind(limit).bind(PLACES).fetch_all(look.connection()).await;
             let places: Vec<(i64, i64)> = look.told(places)?;
             let Some((last, _)) = places.last().copied() else { return Ok(vec![]) };
@@ -326,7 +320,7 @@ impl EventStore for PostgresArchive {
 
     async fn last_stored(&self) -> Result<i64, StorageError> {
         let mut look = self.server.look().await?;
-        let last = sqlx::query_scalar("select coalesce(max(n), 0) from arrival").fetch_one(look.connection()).await;
+        let last = sqlx::query_scalar(postgres!("arrival_last")).fetch_one(look.connection()).await;
         let last: i64 = look.ended(last).await?;
         Ok((last + 1) * PLACES - 1)
     }
@@ -356,13 +350,7 @@ impl EventStore for PostgresArchive {
         let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
         let mut tx = self.server.begin().await?;
         lock(&mut tx).await?;
-        sqlx::raw_sql(
-            "select k from relay order by k for no key update; delete from search; delete from event; delete from arrival; delete from sighting; delete from lost; delete from hidden; delete from slot; delete from deletion; \
-             delete from kind; delete from author; update relay set events = 0, first_seen_at = null, last_seen_at = null; \
-             update archive set events = 0, pubkeys = 0, sightings = 0;",
-        )
-        .execute(&mut *tx)
-        .await?;
+        sqlx::raw_sql(postgres!("event_clear")).execute(&mut *tx).await?;
         if self.spread {
             sqlx::query("delete from pair").execute(&mut *tx).await?;
         }
@@ -372,16 +360,12 @@ impl EventStore for PostgresArchive {
     async fn stats(&self) -> Result<Stats, StorageError> {
         let mut tx = self.server.begin_as("isolation level repeatable read, read only").await?;
         let (events, pubkeys, sightings): (i64, i64, i64) =
-            sqlx::query_as("select events, pubkeys, sightings from archive").fetch_one(&mut *tx).await?;
-        let relays: Vec<(String, i64)> =
-            sqlx::query_as("select state, count(*) from relay group by state").fetch_all(&mut *tx).await?;
-        let kinds: Vec<(i64, i64)> =
-            sqlx::query_as("select kind::bigint, events from kind_counts_total").fetch_all(&mut *tx).await?;
-        let jobs: Vec<(String, i64)> =
-            sqlx::query_as("select status, count(*) from job group by status").fetch_all(&mut *tx).await?;
-        let outbox =
-            sqlx::query_scalar("select count(*) from outbox where due_at is not null").fetch_one(&mut *tx).await?;
-        let disk_bytes = sqlx::query_scalar("select pg_database_size(current_database())").fetch_one(&mut *tx).await?;
+            sqlx::query_as(postgres!("stats_totals")).fetch_one(&mut *tx).await?;
+        let relays: Vec<(String, i64)> = sqlx::query_as(postgres!("stats_relays")).fetch_all(&mut *tx).await?;
+        let kinds: Vec<(i64, i64)> = sqlx::query_as(postgres!("stats_kinds")).fetch_all(&mut *tx).await?;
+        let jobs: Vec<(String, i64)> = sqlx::query_as(postgres!("stats_jobs")).fetch_all(&mut *tx).await?;
+        let outbox = sqlx::query_scalar(postgres!("stats_outbox")).fetch_one(&mut *tx).await?;
+        let disk_bytes = sqlx::query_scalar(postgres!("stats_disk")).fetch_one(&mut *tx).await?;
         Ok(Stats {
             events,
             sightings,
@@ -400,14 +384,11 @@ impl EventStore for PostgresArchive {
 impl SightingStore for PostgresArchive {
     async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
         let mut look = self.server.look().await?;
-        let rows = sqlx::query_as(
-            "select held, relay.url from sighting join relay on relay.k = sighting.relay, unnest(sighting.events) held \
-             where sighting.events && $1::bigint[] and held = any($1) order by relay.url",
-        )
-        .bind(ids.iter().map(event_key).collect::<Vec<_>>())
-        .persistent(false)
-        .fetch_all(look.connection())
-        .await;
+        let rows = sqlx::query_as(postgres!("sighting_holders"))
+            .bind(ids.iter().map(event_key).collect::<Vec<_>>())
+            .persistent(false)
+            .fetch_all(look.connection())
+            .await;
         let rows: Vec<(i64, String)> = look.ended(rows).await?;
         let by_key: HashMap<i64, EventId> = ids.iter().map(|id| (event_key(id), *id)).collect();
         let mut holders = BTreeMap::<EventId, Vec<String>>::new();
@@ -429,10 +410,8 @@ async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64, sprea
         .iter()
         .map(|row| Ok(event_key(&event_id(row.try_get(0)?)?)))
         .collect::<Result<Vec<i64>, StorageError>>()?;
-    let marks: Vec<(i64, i64)> = sqlx::query_as("delete from hidden where event = any($1) returning event, since")
-        .bind(&ks)
-        .fetch_all(&mut *connection)
-        .await?;
+    let marks: Vec<(i64, i64)> =
+        sqlx::query_as(postgres!("hidden_remove")).bind(&ks).fetch_all(&mut *connection).await?;
     let hidden: HashSet<i64> = marks.into_iter().filter(|(_, since)| *since == 0).map(|(k, _)| k).collect();
     let mut pairs = HashMap::<(i32, i32), (i64, i64)>::new();
     for (row, k) in rows.iter().zip(&ks) {
@@ -447,8 +426,8 @@ async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64, sprea
         counts.push(n);
         gone.push(of_these);
     }
-    sqlx::query("delete from search where event = any($1)").bind(&ks).execute(&mut *connection).await?;
-    sqlx::query("delete from lost where event = any($1)").bind(&ks).execute(&mut *connection).await?;
+    sqlx::query(postgres!("search_remove")).bind(&ks).execute(&mut *connection).await?;
+    sqlx::query(postgres!("lost_remove")).bind(&ks).execute(&mut *connection).await?;
     sightings::unsee(connection, &ks, None, spread).await?;
     // A pair is gone if nothing of it is left.
     let left = if spread {
@@ -473,23 +452,14 @@ async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64, sprea
         .execute(&mut *connection)
         .await?;
     }
-    sqlx::query(
-        "with pair as (select * from unnest($1::int[], $2::int[], $3::bigint[], $5::int[], $6::bigint[]) as p (author, kind, n, last, hidden)), \
-         of_author as (update author set events = events - s.n, kinds = kinds - s.last \
-             from (select author, sum(n)::bigint as n, sum(last)::bigint as last from pair group by author) s where author.k = s.author \
-             returning events = 0 as gone), \
-         of_kind as (update kind set events = events - s.n, pubkeys = pubkeys - s.last, hidden = kind.hidden - s.hidden \
-             from (select kind, sum(n)::bigint as n, sum(last)::bigint as last, sum(hidden)::bigint as hidden from pair group by kind) s \
-             where kind.kind = s.kind) \
-         update archive set events = events - $4, pubkeys = pubkeys - (select count(*) from of_author where gone)",
-    )
-    .bind(authors)
-    .bind(kinds)
-    .bind(counts)
-    .bind(i64::try_from(rows.len()).unwrap_or(i64::MAX))
-    .bind(last)
-    .bind(gone)
-    .execute(connection)
-    .await?;
+    sqlx::query(postgres!("event_remove_totals"))
+        .bind(authors)
+        .bind(kinds)
+        .bind(counts)
+        .bind(i64::try_from(rows.len()).unwrap_or(i64::MAX))
+        .bind(last)
+        .bind(gone)
+        .execute(connection)
+        .await?;
     Ok(rows.len() as u64)
 }

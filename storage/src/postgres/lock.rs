@@ -3,6 +3,7 @@
 use sqlx::PgConnection;
 
 use crate::StorageError;
+use crate::query::postgres;
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -12,14 +13,14 @@ const WRITER_LOCK: i64 = 0x62_72_6f_74_72;
 
 /// Waits for the turn to write; returns the server's clock, in unix seconds.
 pub(super) async fn lock(connection: &mut PgConnection) -> Result<i64> {
-    let sql = "select cast(floor(extract(epoch from clock_timestamp())) as bigint) from pg_advisory_xact_lock($1)";
+    let sql = postgres!("writer_lock");
     Ok(sqlx::query_scalar(sql).bind(WRITER_LOCK).fetch_one(connection).await?)
 }
 
 /// Locks relays that are about to be changed, in the order of their numbers.
 pub(super) async fn lock_relays(connection: &mut PgConnection, ks: &[i64]) -> Result<()> {
     if !ks.is_empty() {
-        let sql = "select k from relay where k = any($1) order by k for no key update";
+        let sql = postgres!("relay_lock_keys");
         sqlx::query(sql).bind(ks).execute(connection).await?;
     }
     Ok(())

@@ -31,7 +31,7 @@ use crate::database::{Database, Row, Transaction, Value};
 use crate::error::of_commit;
 use crate::longest::longest;
 use crate::prepare::PreparedBatch;
-use crate::query::{Query, common};
+use crate::query::{Query, common, postgres};
 use crate::rows::Stored;
 use crate::{Archive, StorageError, search};
 
@@ -165,22 +165,17 @@ fn newest_migration() -> i64 {
 /// Finds out whether there is something to do, without keeping anybody from writing.
 async fn settled(server: &Server) -> Result<Schema, StorageError> {
     let mut tx = server.begin_as("read only").await?;
-    let made: bool = sqlx::query_scalar(
-        "select count(*) = 2 from pg_class where oid in (to_regclass('_sqlx_migrations'), to_regclass('archive'))",
-    )
-    .fetch_one(&mut *tx)
-    .await?;
+    let made: bool = sqlx::query_scalar(postgres!("schema_exists")).fetch_one(&mut *tx).await?;
     if !made {
         return Ok(Schema::Unsettled(0));
     }
-    let version: Option<i64> =
-        sqlx::query_scalar("select max(version) from _sqlx_migrations where success").fetch_one(&mut *tx).await?;
+    let version: Option<i64> = sqlx::query_scalar(postgres!("schema_version")).fetch_one(&mut *tx).await?;
     let version = version.unwrap_or_default();
     if version != newest_migration() {
         return Ok(Schema::Unsettled(version));
     }
     let (profile, search): (Option<String>, i32) =
-        sqlx::query_as("select profile, search from archive").fetch_one(&mut *tx).await?;
+        sqlx::query_as(postgres!("archive_options")).fetch_one(&mut *tx).await?;
     let spread = spread::is_spread(&mut tx).await?;
     Ok(match profile.zip(spread) {
         Some((profile, spread)) => Schema::Settled(Settled { profile, search: search == search::VERSION, spread }),
@@ -194,10 +189,7 @@ async fn settle(server: &Server, profile: Profile) -> Result<(), StorageError> {
     let mut tx = server.begin().await?;
     lock::lock(&mut tx).await?;
     MIGRATOR.run(&mut *tx).await?;
-    sqlx::query("update archive set profile = $1 where profile is null")
-        .bind(profile.as_str())
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query(postgres!("archive_set_profile")).bind(profile.as_str()).execute(&mut *tx).await?;
     tx.commit().await?;
     let mut tx = server.begin().await?;
     lock::lock(&mut tx).await?;

@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::bind;
 use crate::database::Value;
+use crate::query::postgres;
 use crate::select::Condition;
 use crate::{Cursor, View};
 
@@ -31,7 +32,7 @@ pub(super) async fn page(
             None => None,
             Some(keys) => {
                 let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes().as_slice()).collect();
-                let numbers = sqlx::query_scalar("select k from author where pubkey = any($1)").bind(keys);
+                let numbers = sqlx::query_scalar(postgres!("author_keys")).bind(keys);
                 Some(numbers.fetch_all(&mut *connection).await?)
             }
         };

@@ -9,6 +9,7 @@ use super::key::{event_key, id_bytes};
 use super::lock::lock_relays;
 use crate::StorageError;
 use crate::prepare::{Prepared, PreparedBatch};
+use crate::query::postgres;
 
 /// Sets of one relay that overlap a batch are read if they are fewer than this and hold no more than [`SCANNED`] sightings;
 /// otherwise each event is looked up.
@@ -42,7 +43,7 @@ pub(super) async fn sight(
     }
     if !batch.rest.known.is_empty() {
         // An id that was removed since it was known has nothing to be sighted.
-        let rows: Vec<(i64, i64)> = sqlx::query_as("select k, created_at from event where id = any($1)")
+        let rows: Vec<(i64, i64)> = sqlx::query_as(postgres!("event_dates"))
             .bind(id_bytes(&batch.rest.known))
             .fetch_all(&mut *connection)
             .await?;
@@ -61,7 +62,7 @@ pub(super) async fn sight(
     }
     let n = i64::try_from(ks.len()).unwrap_or(i64::MAX);
     for part in ks.chunks(ROW) {
-        sqlx::query("insert into sighting (relay, seen_at, since, until, events) values ($1, $2, $3, $4, $5)")
+        sqlx::query(postgres!("sighting_add"))
             .bind(relay)
             .bind(batch.rest.seen_at)
             .bind(since)
@@ -70,15 +71,12 @@ pub(super) async fn sight(
             .execute(&mut *connection)
             .await?;
     }
-    sqlx::query(
-        "update relay set events = events + $2, first_seen_at = least(first_seen_at, $3), last_seen_at = greatest(last_seen_at, $3) \
-         where k = $1",
-    )
-    .bind(relay)
-    .bind(n)
-    .bind(batch.rest.seen_at)
-    .execute(connection)
-    .await?;
+    sqlx::query(postgres!("relay_add_sightings"))
+        .bind(relay)
+        .bind(n)
+        .bind(batch.rest.seen_at)
+        .execute(connection)
+        .await?;
     Ok(n)
 }
 
@@ -114,8 +112,7 @@ async fn seen(
     // What a relay gave in no order overlaps everything. No estimate of how many sets hold one of some hundred events is near the
     // truth, so the index is prescribed: sequential scans are off, and no index serves the sum.
     sqlx::query("set local enable_seqscan = off").execute(&mut *connection).await?;
-    let sql = "select k from (select events from sighting where events && $1::bigint[] and relay + 0 = $2) s, unnest(events) k \
-               where k = any($1)";
+    let sql = postgres!("sighting_of_events");
     let seen = sqlx::query_scalar(sql).bind(ks).bind(relay).persistent(false).fetch_all(&mut *connection).await?;
     sqlx::query("set local enable_seqscan = on").execute(connection).await?;
     Ok(seen)
@@ -169,28 +166,10 @@ pub(super) async fn unsee(
     }
     if let Some((relay, at)) = missed {
         let (ks, seen): (Vec<i64>, Vec<i64>) = lost.into_iter().map(|((k, _), seen_at)| (k, seen_at)).unzip();
-        sqlx::query(
-            "insert into lost (event, relay, seen_at, missed_at) \
-             select k, $3, seen_at, $4 from unnest($1::bigint[], $2::bigint[]) as l (k, seen_at) \
-             on conflict (event, relay) do update set seen_at = excluded.seen_at, missed_at = excluded.missed_at",
-        )
-        .bind(ks)
-        .bind(seen)
-        .bind(relay)
-        .bind(at)
-        .execute(&mut *connection)
-        .await?;
+        sqlx::query(postgres!("lost_add")).bind(ks).bind(seen).bind(relay).bind(at).execute(&mut *connection).await?;
     }
     let (relays, counts): (Vec<i64>, Vec<i64>) = of_relay.into_iter().unzip();
     lock_relays(connection, &relays).await?;
-    sqlx::query(
-        "with of_relay as (update relay set events = relay.events - o.n \
-             from unnest($1::bigint[], $2::bigint[]) as o (relay, n) where relay.k = o.relay) \
-         update archive set sightings = sightings - (select sum(n) from unnest($2::bigint[]) n)::bigint",
-    )
-    .bind(relays)
-    .bind(counts)
-    .execute(connection)
-    .await?;
+    sqlx::query(postgres!("sighting_remove_totals")).bind(relays).bind(counts).execute(connection).await?;
     Ok(())
 }

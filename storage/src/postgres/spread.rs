@@ -4,6 +4,7 @@
 use sqlx::PgConnection;
 
 use crate::StorageError;
+use crate::query::postgres;
 
 /// What is where. `pair` has the kinds of each author, which would have to be looked for on all servers. Views that join
 /// what is together no longer are made again.
@@ -35,9 +36,7 @@ select gone.id as event_id, relay.url as relay_url, gone.seen_at, gone.missed_at
 
 /// Whether the archive is over several servers; `None` if it is to be.
 pub(super) async fn is_spread(connection: &mut PgConnection) -> Result<Option<bool>, StorageError> {
-    let citus: bool = sqlx::query_scalar("select exists (select 1 from pg_extension where extname = 'citus')")
-        .fetch_one(&mut *connection)
-        .await?;
+    let citus: bool = sqlx::query_scalar(postgres!("citus_is_installed")).fetch_one(&mut *connection).await?;
     if !citus {
         return Ok(Some(false));
     }

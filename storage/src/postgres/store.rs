@@ -14,6 +14,7 @@ use crate::archive::Profile;
 use crate::decode::{event_id, public_key};
 use crate::error::of_commit;
 use crate::prepare::{Prepared, PreparedBatch};
+use crate::query::postgres;
 use crate::rows::Stored;
 use crate::stores::relay_key;
 use crate::stores::write_claims;
@@ -76,10 +77,10 @@ pub(super) async fn store(
         let texts = new.iter().filter_map(|p| Some((event_key(&p.event.id), p.text.as_deref()?)));
         write_text(&mut tx.0, texts).await?;
         let ks: Vec<i64> = new.iter().map(|p| event_key(&p.event.id)).collect();
-        sqlx::query("insert into arrival (events) values ($1)").bind(ks).execute(&mut *tx.0).await?;
+        sqlx::query(postgres!("arrival_add")).bind(ks).execute(&mut *tx.0).await?;
     }
     if sighted > 0 {
-        sqlx::query("update archive set sightings = sightings + $1").bind(sighted).execute(&mut *tx.0).await?;
+        sqlx::query(postgres!("archive_add_sightings")).bind(sighted).execute(&mut *tx.0).await?;
     }
     tx.0.commit().await.map_err(of_commit)?;
     Ok(stored)
@@ -107,14 +108,7 @@ pub(super) async fn write_text<T: Into<String>>(
 ) -> Result<()> {
     let (ks, texts): (Vec<i64>, Vec<String>) = texts.map(|(k, text)| (k, text.into())).unzip();
     if !ks.is_empty() {
-        sqlx::query(
-            "insert into search (event, document) select k, array_to_tsvector(string_to_array(terms, ' ')) \
-             from unnest($1::bigint[], $2::text[]) as t (k, terms) on conflict do nothing",
-        )
-        .bind(ks)
-        .bind(texts)
-        .execute(connection)
-        .await?;
+        sqlx::query(postgres!("search_add")).bind(ks).bind(texts).execute(connection).await?;
     }
     Ok(())
 }
@@ -123,22 +117,15 @@ pub(super) async fn write_text<T: Into<String>>(
 async fn authors(connection: &mut PgConnection, events: &[&Prepared]) -> Result<HashMap<PublicKey, i32>> {
     let keys: BTreeSet<&[u8]> = events.iter().map(|p| p.event.pubkey.as_bytes().as_slice()).collect();
     let keys: Vec<&[u8]> = keys.into_iter().collect();
-    let rows: Vec<(Vec<u8>, i32)> = sqlx::query_as("select pubkey, k from author where pubkey = any($1)")
-        .bind(&keys)
-        .fetch_all(&mut *connection)
-        .await?;
+    let rows: Vec<(Vec<u8>, i32)> =
+        sqlx::query_as(postgres!("author_find")).bind(&keys).fetch_all(&mut *connection).await?;
     let mut known = HashMap::with_capacity(keys.len());
     for (key, k) in rows {
         known.insert(public_key(&key)?, k);
     }
     if known.len() < keys.len() {
-        let rows: Vec<(Vec<u8>, i32)> = sqlx::query_as(
-            "insert into author (pubkey) select key from unnest($1::bytea[]) key where not exists \
-             (select 1 from author where pubkey = key) on conflict (pubkey) do nothing returning pubkey, k",
-        )
-        .bind(&keys)
-        .fetch_all(&mut *connection)
-        .await?;
+        let rows: Vec<(Vec<u8>, i32)> =
+            sqlx::query_as(postgres!("author_add")).bind(&keys).fetch_all(&mut *connection).await?;
         for (key, k) in rows {
             known.insert(public_key(&key)?, k);
         }
@@ -187,24 +174,18 @@ async fn insert<'a>(
         keys.push(format!("{{{}}}", prepared.tags.iter().map(i64::to_string).collect::<Vec<_>>().join(",")));
     }
     let contents: Vec<&str> = contents.iter().map(AsRef::as_ref).collect();
-    let new: Vec<Vec<u8>> = sqlx::query_scalar(
-        "insert into event (k, created_at, author, kind, id, sig, tags, content, tagkeys) \
-         select k, created_at, author, kind, id, sig, tags, content, tagkeys::bigint[] \
-         from unnest($1::bigint[], $2::bigint[], $3::int[], $4::int[], $5::bytea[], $6::bytea[], $7::bytea[], $8::text[], $9::text[]) \
-         as row (k, created_at, author, kind, id, sig, tags, content, tagkeys) \
-         on conflict do nothing returning id",
-    )
-    .bind(ks)
-    .bind(times)
-    .bind(numbers)
-    .bind(kinds)
-    .bind(ids)
-    .bind(sigs)
-    .bind(tags)
-    .bind(contents)
-    .bind(keys)
-    .fetch_all(connection)
-    .await?;
+    let new: Vec<Vec<u8>> = sqlx::query_scalar(postgres!("event_add"))
+        .bind(ks)
+        .bind(times)
+        .bind(numbers)
+        .bind(kinds)
+        .bind(ids)
+        .bind(sigs)
+        .bind(tags)
+        .bind(contents)
+        .bind(keys)
+        .fetch_all(connection)
+        .await?;
     let new = new.iter().map(|id| event_id(id)).collect::<Result<HashSet<_>>>()?;
     events.retain(|p| new.contains(&p.event.id));
     Ok(events)
@@ -272,45 +253,36 @@ async fn hide(
     }
     if !deletes.is_empty() {
         let keys: Vec<i64> = deletes.iter().map(|(_, key, _)| *key).collect();
-        sqlx::query("insert into deletion (key) select unnest($1::bigint[]) on conflict do nothing")
-            .bind(keys)
-            .execute(&mut *connection)
+        sqlx::query(postgres!("deletion_add")).bind(keys).execute(&mut *connection).await?;
+        let named: Vec<(Vec<u8>, i64, i32)> = sqlx::query_as(postgres!("deletion_targets"))
+            .bind(id_bytes(deletes.iter().map(|(id, _, _)| id)))
+            .fetch_all(&mut *connection)
             .await?;
-        let named: Vec<(Vec<u8>, i64, i32)> =
-            sqlx::query_as("select id, k, author from event where id = any($1) and kind not in (5, 62)")
-                .bind(id_bytes(deletes.iter().map(|(id, _, _)| id)))
-                .fetch_all(&mut *connection)
-                .await?;
         let own: HashSet<(&[u8], i32)> =
             deletes.iter().map(|(id, _, author)| (id.as_bytes().as_slice(), *author)).collect();
         let targets = named.iter().filter(|(id, _, author)| own.contains(&(id.as_slice(), *author)));
         scene.hidden.extend(targets.map(|(_, k, _)| (*k, "deleted", 0)));
     }
     let keys: Vec<i64> = new.iter().filter_map(|p| p.marks.deletion).collect();
-    let deleted: Vec<i64> = sqlx::query_scalar("select key from deletion where key = any($1)")
-        .bind(keys)
-        .fetch_all(&mut *connection)
-        .await?;
+    let deleted: Vec<i64> =
+        sqlx::query_scalar(postgres!("deletion_find")).bind(keys).fetch_all(&mut *connection).await?;
     scene.deletions = deleted.into_iter().collect();
     let companions: HashSet<&[u8]> =
         new.iter().flat_map(|p| p.marks.vanishes_with.iter().map(|key| key.as_bytes().as_slice())).collect();
-    let vanished: Vec<(Vec<u8>, i64)> = sqlx::query_as(
-        "select pubkey, vanished_until from author where vanished_until is not null and pubkey = any($1)",
-    )
-    .bind(companions.into_iter().collect::<Vec<_>>())
-    .fetch_all(&mut *connection)
-    .await?;
+    let vanished: Vec<(Vec<u8>, i64)> = sqlx::query_as(postgres!("author_vanished"))
+        .bind(companions.into_iter().collect::<Vec<_>>())
+        .fetch_all(&mut *connection)
+        .await?;
     for (key, until) in vanished {
         scene.vanished.insert(public_key(&key)?, until);
     }
     let slots: HashSet<i64> = new.iter().flat_map(|p| p.marks.slot.iter().chain(&p.marks.clears)).copied().collect();
     if !slots.is_empty() {
         type SlotRow = (i64, Option<i64>, Option<i64>, Option<Vec<u8>>, Option<i64>);
-        let rows: Vec<SlotRow> =
-            sqlx::query_as("select key, event, created_at, id, deleted_until from slot where key = any($1)")
-                .bind(slots.into_iter().collect::<Vec<_>>())
-                .fetch_all(&mut *connection)
-                .await?;
+        let rows: Vec<SlotRow> = sqlx::query_as(postgres!("slot_find"))
+            .bind(slots.into_iter().collect::<Vec<_>>())
+            .fetch_all(&mut *connection)
+            .await?;
         for (key, k, created_at, id, deleted_until) in rows {
             let newest = match (k, created_at, id) {
                 (Some(k), Some(created_at), Some(id)) => Some((k, created_at, event_id(&id)?)),
@@ -339,18 +311,14 @@ async fn write_scene(connection: &mut PgConnection, mut scene: Scene, spread: bo
             ids.push(slot.newest.map(|(_, _, id)| id.to_bytes().to_vec()));
             until.push(slot.deleted_until);
         }
-        sqlx::query(
-            "insert into slot (key, event, created_at, id, deleted_until) \
-             select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bigint[]) on conflict (key) do update \
-             set event = excluded.event, created_at = excluded.created_at, id = excluded.id, deleted_until = excluded.deleted_until",
-        )
-        .bind(keys)
-        .bind(ks)
-        .bind(times)
-        .bind(ids)
-        .bind(until)
-        .execute(&mut *connection)
-        .await?;
+        sqlx::query(postgres!("slot_set"))
+            .bind(keys)
+            .bind(ks)
+            .bind(times)
+            .bind(ids)
+            .bind(until)
+            .execute(&mut *connection)
+            .await?;
     }
     if !scene.hidden.is_empty() {
         let (mut ks, mut reasons, mut since) = (vec![], vec![], vec![]);
@@ -394,11 +362,7 @@ async fn vanish(
     spread: bool,
 ) -> Result<()> {
     let key = author.as_bytes().as_slice();
-    sqlx::query("update author set vanished_until = greatest(vanished_until, $2) where pubkey = $1")
-        .bind(key)
-        .bind(until)
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query(postgres!("author_vanish")).bind(key).bind(until).execute(&mut *connection).await?;
     let rows = "select e.k as event, 'vanished' as reason, 0 as since from event e where e.created_at <= $2 \
                 and (e.kind <> 62 and e.author = $1 or e.kind = 1059 and e.tagkeys @> array[$3::bigint])";
     sqlx::query(AssertSqlSafe(marking(rows, spread)))

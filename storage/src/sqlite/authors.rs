@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 
 use rusqlite::{CachedStatement, Connection, Rows, params};
 
+use crate::query::sqlite;
+
 /// Rows of `recent_author` that are kept: some 2 MB.
 const KEPT: i64 = 131_072;
 
 /// The number of the author with this key, and how many events of theirs there are.
-pub(super) const TOTAL: &str = "select k, events + coalesce((select r.events from recent_author r where r.author = author.k), 0) \
-                                from author where pubkey = ?1";
+pub(super) const TOTAL: &str = sqlite!("author_total");
 
 /// What the writer remembers of `recent_author`.
 #[derive(Debug)]
@@ -40,16 +41,11 @@ impl Authors {
     ) -> rusqlite::Result<i64> {
         let mut rows = match self.rows {
             Some(rows) => rows,
-            None => connection.query_row("select count(*) from recent_author", [], |row| row.get(0))?,
+            None => connection.query_row(sqlite!("recent_author_count"), [], |row| row.get(0))?,
         };
         let mut update = writing(connection)?;
-        let mut find = connection.prepare_cached(
-            "select events, (select r.events from recent_author r where r.author = author.k) from author where k = ?1",
-        )?;
-        let mut wait = connection.prepare_cached(
-            "insert into recent_author (author, events, kinds) values (?1, ?2, ?3) on conflict (author) do update \
-             set events = events + excluded.events, kinds = kinds + excluded.kinds",
-        )?;
+        let mut find = connection.prepare_cached(sqlite!("author_events"))?;
+        let mut wait = connection.prepare_cached(sqlite!("recent_author_add"))?;
         let (mut appeared, mut waiting) = (0, 0);
         for (author, (events, kinds)) in totals {
             if *author > last {
@@ -73,9 +69,7 @@ impl Authors {
 
     /// Adds what waits for some of the authors to their rows, in the order of the table; returns of how many.
     fn settle(&mut self, connection: &Connection, most: i64) -> rusqlite::Result<i64> {
-        let mut find = connection.prepare_cached(
-            "select author, events, kinds from recent_author where author >= ?1 order by author limit ?2",
-        )?;
+        let mut find = connection.prepare_cached(sqlite!("recent_author_list"))?;
         let settled = settle(connection, find.query([self.next, most])?)?;
         self.next = if settled.rows < most { 0 } else { settled.last + 1 };
         Ok(settled.rows)
@@ -84,7 +78,7 @@ impl Authors {
 
 /// Adds what waits for one author to the author's row.
 pub(super) fn settle_one(connection: &Connection, author: i64) -> rusqlite::Result<()> {
-    let mut find = connection.prepare_cached("select author, events, kinds from recent_author where author = ?1")?;
+    let mut find = connection.prepare_cached(sqlite!("recent_author_get"))?;
     settle(connection, find.query([author])?)?;
     Ok(())
 }
@@ -101,7 +95,7 @@ fn settle(connection: &Connection, mut waiting: Rows<'_>) -> rusqlite::Result<Se
         found.push((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
     }
     let mut update = writing(connection)?;
-    let mut delete = connection.prepare_cached("delete from recent_author where author = ?1")?;
+    let mut delete = connection.prepare_cached(sqlite!("recent_author_remove"))?;
     let mut settled = Settled::default();
     for (author, events, kinds) in found {
         update.execute(params![author, events, kinds])?;
@@ -112,7 +106,7 @@ fn settle(connection: &Connection, mut waiting: Rows<'_>) -> rusqlite::Result<Se
 }
 
 fn writing(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
-    connection.prepare_cached("update author set events = events + ?2, kinds = kinds + ?3 where k = ?1")
+    connection.prepare_cached(sqlite!("author_add_events"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::{MIGRATIONS, connection, file, lock, runs, schema_version};
 use crate::StorageError;
 use crate::backup::{Counts, place, unfinished};
 use crate::files::{create_private_dir, open_private};
+use crate::query::sqlite;
 
 /// The schema's version from which ids are in runs.
 const RUNS_SINCE: i64 = 8;
@@ -39,13 +40,9 @@ fn look_through(path: &Path) -> Result<Counts, StorageError> {
         return Err(what(found));
     }
     let counts = copy
-        .query_row(
-            "select events, sightings, (select count(*) from relay), (select count(*) from event) from archive",
-            [],
-            |row| {
-                Ok((Counts { events: row.get(0)?, sightings: row.get(1)?, relays: row.get(2)? }, row.get::<_, i64>(3)?))
-            },
-        )
+        .query_row(sqlite!("backup_counts"), [], |row| {
+            Ok((Counts { events: row.get(0)?, sightings: row.get(1)?, relays: row.get(2)? }, row.get::<_, i64>(3)?))
+        })
         .map_err(|e| what(e.to_string()))?;
     // Copies of older archives have no runs.
     let indexed = match version {

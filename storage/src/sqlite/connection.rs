@@ -16,7 +16,7 @@ use crate::archive::Profile;
 use crate::database::{Row, Transaction, Value};
 use crate::longest::longest;
 use crate::payload::Codec;
-use crate::query::Query;
+use crate::query::{Query, sqlite};
 
 /// Readers at a time,
 const READERS: usize = 8;
@@ -40,8 +40,8 @@ pub(super) fn open(path: &Path, flags: OpenFlags, codec: &Arc<Codec>) -> rusqlit
 
 /// Writes the profile into a new archive; an archive of another profile is refused.
 pub(super) fn settle_profile(connection: &Connection, profile: Profile) -> rusqlite::Result<Result<(), StorageError>> {
-    connection.execute("update archive set profile = ?1 where profile is null", [profile.as_str()])?;
-    let kept: String = connection.query_row("select profile from archive", [], |row| row.get(0))?;
+    connection.execute(sqlite!("archive_set_profile"), [profile.as_str()])?;
+    let kept: String = connection.query_row(sqlite!("archive_profile"), [], |row| row.get(0))?;
     Ok(profile.check(&kept))
 }
 

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::authors;
 use super::runs::{Dated, Indexes, Merge, Set, TimeEntry};
+use crate::query::sqlite;
 use crate::search::{SEARCHED, search_terms};
 use crate::select::fts5;
 use crate::tag_key::tag_key;
@@ -49,7 +50,7 @@ pub(super) fn oldest(
             take(entry.created_at, entry.event);
         }
     } else {
-        let mut date = connection.prepare_cached("select created_at from event where k = ?1")?;
+        let mut date = connection.prepare_cached(sqlite!("event_date"))?;
         for event in found(connection, set, std::slice::from_ref(filter))? {
             let event = number(event);
             take(date.query_row([event], |row| row.get(0))?, event);
@@ -84,7 +85,7 @@ pub(super) fn retain_shown(
     view: View,
 ) -> Result<(), StorageError> {
     let View::Client { now } = view else { return Ok(()) };
-    let mut hidden = connection.prepare_cached("select 1 from hidden where event = ?1 and since <= ?2")?;
+    let mut hidden = connection.prepare_cached(sqlite!("hidden_check"))?;
     retain(events, |event| Ok(!hidden.exists([event, now])?))
 }
 
@@ -94,7 +95,7 @@ pub(super) fn retain_sighted(
     events: &mut RoaringTreemap,
     relays: &[i64],
 ) -> Result<(), StorageError> {
-    let mut sighted = connection.prepare_cached("select 1 from sighting where event = ?1 and relay = ?2")?;
+    let mut sighted = connection.prepare_cached(sqlite!("sighting_check"))?;
     retain(events, |event| {
         for relay in relays {
             if sighted.exists([event, *relay])? {
@@ -165,7 +166,7 @@ impl Search<'_> {
     fn searched(&self, terms: &[String]) -> Result<RoaringTreemap, StorageError> {
         let mut events = RoaringTreemap::new();
         if !terms.is_empty() {
-            let mut find = self.connection.prepare_cached("select rowid from search where search match ?1")?;
+            let mut find = self.connection.prepare_cached(sqlite!("search_find"))?;
             let mut rows = find.query([fts5(terms)])?;
             while let Some(row) = rows.next()? {
                 events.insert(row.get::<_, i64>(0)?.cast_unsigned());
@@ -204,7 +205,7 @@ impl Search<'_> {
     /// The numbers of the authors that are known.
     fn authors(&self) -> Result<Option<HashSet<i64>>, StorageError> {
         let Some(keys) = &self.filter.authors else { return Ok(None) };
-        let mut find = self.connection.prepare_cached("select k from author where pubkey = ?1")?;
+        let mut find = self.connection.prepare_cached(sqlite!("author_key"))?;
         let found = keys.iter().map(|key| find.query_row([key.as_bytes()], |row| row.get(0)).optional());
         Ok(Some(found.filter_map(Result::transpose).collect::<rusqlite::Result<_>>()?))
     }
@@ -219,9 +220,7 @@ impl Search<'_> {
         }
         let ((since, until), authors) = (span(filter), self.authors()?);
         let kinds: Option<HashSet<i64>> = self.kinds().map(|kinds| kinds.into_iter().collect());
-        let mut head = self
-            .connection
-            .prepare_cached("select author, kind from event where k = ?1 and created_at >= ?2 and created_at <= ?3")?;
+        let mut head = self.connection.prepare_cached(sqlite!("event_author_kind"))?;
         retain(events, |event| {
             let row = head.query_row(params![event, since, until], |row| Ok((row.get(0)?, row.get(1)?)));
             let Some((author, kind)): Option<(i64, i64)> = row.optional()? else { return Ok(false) };
@@ -262,31 +261,24 @@ pub(super) fn total(
         connection.prepare_cached(sql)?.query_row(params_from_iter(args), |row| row.get::<_, i64>(0))
     };
     match (&filter.authors, &filter.kinds, relays, view) {
-        (None, None, [], View::All) => Ok(Some(query("select events from archive", &[])?)),
+        (None, None, [], View::All) => Ok(Some(query(sqlite!("count_all"), &[])?)),
         // What is hidden is little beside what is there: it is taken away, not left out.
-        (None, None, [], View::Client { now }) => Ok(Some(query(
-            "select events - (select count(distinct event) from hidden where since <= ?1) from archive",
-            &[now],
-        )?)),
-        (None, None, [relay], View::All) => Ok(Some(query("select events from relay where k = ?1", &[*relay])?)),
+        (None, None, [], View::Client { now }) => Ok(Some(query(sqlite!("count_shown"), &[now])?)),
+        (None, None, [relay], View::All) => Ok(Some(query(sqlite!("count_of_relay"), &[*relay])?)),
         (None, Some(kinds), [], view) => {
             let mut total = 0;
             for kind in kinds {
                 let kind = i64::from(kind.as_u16());
                 total += match view {
-                    View::All => query("select coalesce(sum(events), 0) from kind where kind = ?1", &[kind])?,
-                    View::Client { .. } => {
-                        query("select coalesce(sum(events - hidden), 0) from kind where kind = ?1", &[kind])?
-                    }
+                    View::All => query(sqlite!("kind_count"), &[kind])?,
+                    View::Client { .. } => query(sqlite!("kind_count_shown"), &[kind])?,
                 };
             }
             // What was hidden for good is taken away; what has been since a time that has come is looked up.
             if let View::Client { now } = view {
                 let kinds: Vec<u16> = kinds.iter().map(|kind| kind.as_u16()).collect();
                 let kinds = serde_json::to_string(&kinds).expect("numbers always serialize");
-                let hidden = "select count(distinct h.event) from hidden h join event on event.k = h.event \
-                              where h.since <> 0 and h.since <= ?1 and event.kind in (select value from json_each(?2)) \
-                              and not exists (select 1 from hidden p where p.event = h.event and p.since = 0)";
+                let hidden = sqlite!("hidden_count_by_time");
                 total -=
                     connection.prepare_cached(hidden)?.query_row(params![now, kinds], |row| row.get::<_, i64>(0))?;
             }

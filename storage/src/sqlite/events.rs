@@ -15,6 +15,7 @@ use crate::archive::{Options, SightingStore};
 use crate::decode::{event_id, public_key};
 use crate::patience::{Repeat, retry};
 use crate::payload::Codec;
+use crate::query::sqlite;
 use crate::rows::{Batch, Cursor, Stats, Stored};
 use crate::search::{VERSION, searchable};
 use crate::{EventStore, StorageError, View};
@@ -140,7 +141,7 @@ impl EventStore for SqliteArchive {
         self.readers
             .read(move |connection| {
                 let tx = connection.unchecked_transaction()?;
-                let mut find = tx.prepare_cached("select k from relay where url = ?1")?;
+                let mut find = tx.prepare_cached(sqlite!("relay_find"))?;
                 let found = relays.iter().map(|url| find.query_row([url], |row| row.get(0)).optional());
                 let keys = found.filter_map(Result::transpose).collect::<rusqlite::Result<Vec<i64>>>()?;
                 if keys.is_empty() && !relays.is_empty() {
@@ -176,7 +177,7 @@ impl EventStore for SqliteArchive {
                 } else {
                     let mut events = count::found(&tx, &set, &[filter])?;
                     count::retain_shown(&tx, &mut events, view)?;
-                    let mut find = tx.prepare_cached("select id, created_at from event where k = ?1")?;
+                    let mut find = tx.prepare_cached(sqlite!("event_id_date"))?;
                     for event in events {
                         let (id, created_at) =
                             find.query_row([count::number(event)], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -207,7 +208,7 @@ impl EventStore for SqliteArchive {
 
     async fn last_stored(&self) -> Result<i64, StorageError> {
         let read =
-            |connection: &Connection| Ok(connection.query_row("select last_k from archive", [], |row| row.get(0))?);
+            |connection: &Connection| Ok(connection.query_row(sqlite!("archive_last_event"), [], |row| row.get(0))?);
         self.readers.read(read).await
     }
 
@@ -238,11 +239,7 @@ impl EventStore for SqliteArchive {
     async fn clear(&self) -> Result<(), StorageError> {
         let clear = |connection: &Connection| {
             runs::clear(connection)?;
-            Ok(connection.execute_batch(
-                "insert into search (search) values ('delete-all'); delete from event; delete from sighting; delete from lost; delete from hidden; delete from slot; delete from deletion; \
-                 delete from kind; delete from recent_author; update author set events = 0, kinds = 0, vanished_until = null; update relay set events = 0, first_seen_at = null, last_seen_at = null; \
-                 update archive set events = 0, pubkeys = 0, sightings = 0, first_created_at = null, last_created_at = null;",
-            )?)
+            Ok(connection.execute_batch(sqlite!("event_clear"))?)
         };
         self.change(clear).await
     }
@@ -257,23 +254,19 @@ impl EventStore for SqliteArchive {
             };
             let bytes = |sql| tx.query_row(sql, [], |row| row.get::<_, i64>(0));
             let (events, pubkeys, sightings) =
-                tx.query_row("select events, pubkeys, sightings from archive", [], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })?;
-            let mut kinds = tx.prepare_cached("select kind, events from kind_counts_total")?;
+                tx.query_row(sqlite!("stats_totals"), [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let mut kinds = tx.prepare_cached(sqlite!("stats_kinds"))?;
             let kinds = kinds.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(Stats {
                 events,
                 sightings,
                 pubkeys,
-                relays: pairs("select state, count(*) from relay group by state")?,
+                relays: pairs(sqlite!("stats_relays"))?,
                 kinds: kinds.collect::<rusqlite::Result<_>>()?,
-                jobs: pairs("select status, count(*) from job group by status")?,
-                outbox: tx.query_row("select count(*) from outbox where due_at is not null", [], |row| row.get(0))?,
-                disk_bytes: bytes("select page_count * page_size from pragma_page_count(), pragma_page_size()")?,
-                free_bytes: Some(bytes(
-                    "select freelist_count * page_size from pragma_freelist_count(), pragma_page_size()",
-                )?),
+                jobs: pairs(sqlite!("stats_jobs"))?,
+                outbox: tx.query_row(sqlite!("stats_outbox"), [], |row| row.get(0))?,
+                disk_bytes: bytes(sqlite!("stats_disk"))?,
+                free_bytes: Some(bytes(sqlite!("stats_free"))?),
             })
         };
         self.readers.read(stats).await
@@ -289,10 +282,7 @@ impl SightingStore for SqliteArchive {
             .read(move |connection| {
                 let tx = connection.unchecked_transaction()?;
                 let mut index = Indexes::new(&tx, &runs.at(&tx)?)?;
-                let mut statement = tx.prepare_cached(
-                    "select relay.url from sighting join relay on relay.k = sighting.relay where sighting.event = ?1 \
-                     order by relay.url",
-                )?;
+                let mut statement = tx.prepare_cached(sqlite!("sighting_holders"))?;
                 let mut holders = BTreeMap::new();
                 for id in ids {
                     let Some(k) = index.find(&id)? else { continue };
@@ -312,14 +302,14 @@ impl SightingStore for SqliteArchive {
 pub(super) fn settle_search(connection: &mut Connection, options: Options, codec: &Codec) -> Result<(), StorageError> {
     let tx = connection.transaction()?;
     let wanted = if options.indexes_text() { VERSION } else { 0 };
-    let there: i32 = tx.query_row("select search from archive", [], |row| row.get(0))?;
+    let there: i32 = tx.query_row(sqlite!("search_version"), [], |row| row.get(0))?;
     if wanted == there {
         return Ok(());
     }
-    tx.execute("insert into search (search) values ('delete-all')", [])?;
+    tx.execute(sqlite!("search_clear"), [])?;
     if options.indexes_text() {
-        let mut insert = tx.prepare("insert into search (rowid, text) values (?1, ?2)")?;
-        let mut events = tx.prepare("select k, kind, payload from event where kind in (0, 1, 30023) order by k")?;
+        let mut insert = tx.prepare(sqlite!("search_add"))?;
+        let mut events = tx.prepare(sqlite!("search_events"))?;
         let mut rows = events.query([])?;
         while let Some(row) = rows.next()? {
             let (tags, content) = codec.unpack(row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?)?;
@@ -328,6 +318,6 @@ pub(super) fn settle_search(connection: &mut Connection, options: Options, codec
             }
         }
     }
-    tx.execute("update archive set search = ?1", [wanted])?;
+    tx.execute(sqlite!("search_set_version"), [wanted])?;
     Ok(tx.commit()?)
 }

@@ -12,6 +12,7 @@ use crate::StorageError;
 use crate::archive::Profile;
 use crate::decode::event_id;
 use crate::prepare::{Prepared, PreparedBatch};
+use crate::query::sqlite;
 use crate::rows::{Batch, Stored};
 use crate::tag_key::tag_key;
 use crate::view::{Scene, Slot, VANISH};
@@ -55,8 +56,8 @@ pub(super) struct Group<'a> {
 
 impl<'a> Group<'a> {
     pub(super) fn begin(connection: &Connection, profile: Profile, set: Arc<Set>) -> rusqlite::Result<Self> {
-        let last_k = connection.prepare_cached("select last_k from archive")?.query_row([], |row| row.get(0))?;
-        let last_author = "select coalesce(max(k), 0) from author";
+        let last_k = connection.prepare_cached(sqlite!("archive_last_event"))?.query_row([], |row| row.get(0))?;
+        let last_author = sqlite!("author_last");
         let last_author = connection.prepare_cached(last_author)?.query_row([], |row| row.get(0))?;
         Ok(Self {
             last_k,
@@ -155,25 +156,15 @@ impl<'a> Group<'a> {
         }
         if new > 0 {
             self.sighted += i64::try_from(new).unwrap_or(i64::MAX);
-            connection
-                .prepare_cached(
-                    "update relay set events = events + ?2, first_seen_at = min(coalesce(first_seen_at, ?3), ?3), \
-                     last_seen_at = max(coalesce(last_seen_at, ?3), ?3) where k = ?1",
-                )?
-                .execute(params![relay, new, seen_at])?;
+            connection.prepare_cached(sqlite!("relay_add_sightings"))?.execute(params![relay, new, seen_at])?;
         }
         Ok(())
     }
 
     /// Takes back what a relay was seen to hold and no longer holds.
     fn miss(&mut self, connection: &Connection, relay: i64, batch: &Batch) -> Result<(), StorageError> {
-        let mut take = connection.prepare_cached(
-            "delete from sighting where event = ?1 and relay = ?2 and seen_at < ?3 returning event, seen_at",
-        )?;
-        let mut note = connection.prepare_cached(
-            "insert into lost (event, relay, seen_at, missed_at) values (?1, ?2, ?3, ?4) on conflict (event, relay) do update \
-             set seen_at = excluded.seen_at, missed_at = excluded.missed_at",
-        )?;
+        let mut take = connection.prepare_cached(sqlite!("sighting_take_older"))?;
+        let mut note = connection.prepare_cached(sqlite!("lost_add"))?;
         let mut missed: i64 = 0;
         let mut indexes = Indexes::new(connection, &self.set)?;
         for id in &batch.gone {
@@ -187,9 +178,7 @@ impl<'a> Group<'a> {
         }
         if missed > 0 {
             self.sighted -= missed;
-            connection
-                .prepare_cached("update relay set events = events - ?2 where k = ?1")?
-                .execute([relay, missed])?;
+            connection.prepare_cached(sqlite!("relay_remove_sightings"))?.execute([relay, missed])?;
         }
         Ok(())
     }
@@ -200,7 +189,7 @@ impl<'a> Group<'a> {
     }
 
     pub(super) fn write_text(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut insert = connection.prepare_cached("insert into search (rowid, text) values (?1, ?2)")?;
+        let mut insert = connection.prepare_cached(sqlite!("search_add"))?;
         for (k, prepared) in &self.new {
             if let Some(text) = &prepared.text {
                 insert.execute(params![k, text])?;
@@ -228,10 +217,7 @@ impl<'a> Group<'a> {
             *of_kind = (of_kind.0 + n, of_kind.1 + first);
         }
         self.new_authors += memory.totals.add(connection, &authors, self.last_author)?;
-        let mut upsert = connection.prepare_cached(
-            "insert into kind (kind, events, pubkeys) values (?1, ?2, ?3) on conflict (kind) do update \
-             set events = events + excluded.events, pubkeys = pubkeys + excluded.pubkeys",
-        )?;
+        let mut upsert = connection.prepare_cached(sqlite!("kind_add_events"))?;
         for (kind, (events, pairs)) in kinds {
             upsert.execute(params![kind, events, pairs])?;
         }
@@ -241,10 +227,8 @@ impl<'a> Group<'a> {
     /// Marks what the new events hide, and those of them that are hidden.
     pub(super) fn hide(&mut self, connection: &Connection, memory: &mut Memory) -> Result<(), StorageError> {
         let mut scene = Scene::default();
-        let mut delete = connection.prepare_cached("insert or ignore into deletion (key) values (?1)")?;
-        let mut target = connection.prepare_cached(
-            "select e.k from event e join author a on a.k = e.author where e.k = ?1 and a.pubkey = ?2 and e.kind not in (5, 62)",
-        )?;
+        let mut delete = connection.prepare_cached(sqlite!("deletion_add"))?;
+        let mut target = connection.prepare_cached(sqlite!("deletion_target"))?;
         let mut indexes = Indexes::new(connection, &self.set)?;
         for (_, prepared) in &self.new {
             let (event, marks) = (&prepared.event, &prepared.marks);
@@ -262,8 +246,8 @@ impl<'a> Group<'a> {
             }
         }
         scene.vanished.clone_from(memory.vanished(connection)?);
-        if connection.prepare_cached("select 1 from deletion limit 1")?.exists([])? {
-            let mut deleted = connection.prepare_cached("select 1 from deletion where key = ?1")?;
+        if connection.prepare_cached(sqlite!("deletion_any"))?.exists([])? {
+            let mut deleted = connection.prepare_cached(sqlite!("deletion_find"))?;
             for key in self.new.iter().filter_map(|(_, prepared)| prepared.marks.deletion) {
                 if deleted.exists([key])? {
                     scene.deletions.insert(key);
@@ -272,8 +256,7 @@ impl<'a> Group<'a> {
         }
         let slots: HashSet<i64> =
             self.new.iter().flat_map(|(_, p)| p.marks.slot.iter().chain(&p.marks.clears)).copied().collect();
-        let mut read =
-            connection.prepare_cached("select event, created_at, id, deleted_until from slot where key = ?1")?;
+        let mut read = connection.prepare_cached(sqlite!("slot_find"))?;
         for key in slots {
             let row = read.query_row([key], |row| {
                 let newest: (Option<i64>, Option<i64>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -292,10 +275,7 @@ impl<'a> Group<'a> {
         for (k, prepared) in &self.new {
             scene.take(*k, &prepared.marks);
         }
-        let mut write = connection.prepare_cached(
-            "insert into slot (key, event, created_at, id, deleted_until) values (?1, ?2, ?3, ?4, ?5) on conflict (key) do update \
-             set event = excluded.event, created_at = excluded.created_at, id = excluded.id, deleted_until = excluded.deleted_until",
-        )?;
+        let mut write = connection.prepare_cached(sqlite!("slot_set"))?;
         for key in &scene.changed {
             let slot = scene.slots.remove(key).unwrap_or_default();
             let (k, created_at, id) = match slot.newest {
@@ -313,27 +293,24 @@ impl<'a> Group<'a> {
 
     pub(super) fn end(&self, connection: &Connection) -> rusqlite::Result<()> {
         let dates = || self.new.iter().map(|(_, prepared)| prepared.event.created_at);
-        connection
-            .prepare_cached(
-                "update archive set events = events + ?1, sightings = sightings + ?2, pubkeys = pubkeys + ?3, last_k = ?4, \
-                 first_created_at = min(coalesce(first_created_at, ?5), coalesce(?5, first_created_at)), \
-                 last_created_at = max(coalesce(last_created_at, ?6), coalesce(?6, last_created_at))",
-            )?
-            .execute(params![self.new.len(), self.sighted, self.new_authors, self.last_k, dates().min(), dates().max()])?;
+        connection.prepare_cached(sqlite!("archive_add_totals"))?.execute(params![
+            self.new.len(),
+            self.sighted,
+            self.new_authors,
+            self.last_k,
+            dates().min(),
+            dates().max()
+        ])?;
         Ok(())
     }
 
     /// Hides everything by an author, and every gift to them, up to a date (NIP-62).
     fn vanish(&self, connection: &Connection, author: &PublicKey, until: i64) -> Result<(), StorageError> {
         let key = author.as_bytes();
-        connection
-            .prepare_cached(
-                "update author set vanished_until = max(coalesce(vanished_until, 0), ?2) where pubkey = ?1",
-            )?
-            .execute(params![key, until])?;
+        connection.prepare_cached(sqlite!("author_vanish"))?.execute(params![key, until])?;
         // What comes with this group is hidden as it is taken in.
         let indexes = Indexes::new(connection, &self.set)?;
-        let find = "select k from author where pubkey = ?1";
+        let find = sqlite!("author_key");
         if let Some(number) = connection.prepare_cached(find)?.query_row([key], |row| row.get(0)).optional()? {
             for kind in indexes.kinds_of(number)?.into_iter().filter(|kind| *kind != i64::from(VANISH)) {
                 let mut events = indexes.authored(number, kind, i64::MIN, until)?;
@@ -342,7 +319,7 @@ impl<'a> Group<'a> {
                 }
             }
         }
-        let mut is_gift = connection.prepare_cached("select 1 from event where k = ?1 and kind = 1059")?;
+        let mut is_gift = connection.prepare_cached(sqlite!("event_is_gift"))?;
         let mut gifts = indexes.tagged(tag_key('p', &author.to_hex()), i64::MIN, until)?;
         while let Some(gift) = gifts.next()? {
             if is_gift.exists([gift.event])? {
@@ -355,14 +332,12 @@ impl<'a> Group<'a> {
 
 /// Marks an event as hidden, and counts it if it was not hidden for good before. Of one that is not stored nothing is noted.
 fn mark(connection: &Connection, event: i64, reason: &str, since: i64) -> rusqlite::Result<()> {
-    let mut kind = connection.prepare_cached("select kind from event where k = ?1")?;
+    let mut kind = connection.prepare_cached(sqlite!("event_kind"))?;
     let Some(kind): Option<i64> = kind.query_row([event], |row| row.get(0)).optional()? else { return Ok(()) };
-    let is_gone =
-        connection.prepare_cached("select 1 from hidden where event = ?1 and since = 0 limit 1")?.exists([event])?;
-    let mut hide =
-        connection.prepare_cached("insert or ignore into hidden (event, reason, since) values (?1, ?2, ?3)")?;
+    let is_gone = connection.prepare_cached(sqlite!("hidden_for_good"))?.exists([event])?;
+    let mut hide = connection.prepare_cached(sqlite!("hidden_add"))?;
     if hide.execute(params![event, reason, since])? == 1 && since == 0 && !is_gone {
-        connection.prepare_cached("update kind set hidden = hidden + 1 where kind = ?1")?.execute([kind])?;
+        connection.prepare_cached(sqlite!("kind_add_hidden"))?.execute([kind])?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::authors::Authors;
 use crate::StorageError;
 use crate::decode::public_key;
+use crate::query::sqlite;
 
 /// Authors whose numbers are remembered, 64 bytes each, and pairs of author and kind that have events, 32 bytes each.
 pub(super) const REMEMBERED: usize = 200_000;
@@ -27,11 +28,11 @@ impl Memory {
         if let Some(k) = self.authors.get(pubkey) {
             return Ok(*k);
         }
-        let mut find = connection.prepare_cached("select k from author where pubkey = ?1")?;
+        let mut find = connection.prepare_cached(sqlite!("author_key"))?;
         let k = match find.query_row([pubkey.as_bytes()], |row| row.get(0)).optional()? {
             Some(k) => k,
             None => {
-                connection.prepare_cached("insert into author (pubkey) values (?1)")?.execute([pubkey.as_bytes()])?;
+                connection.prepare_cached(sqlite!("author_add"))?.execute([pubkey.as_bytes()])?;
                 connection.last_insert_rowid()
             }
         };
@@ -44,8 +45,7 @@ impl Memory {
 
     pub(super) fn vanished(&mut self, connection: &Connection) -> Result<&mut HashMap<PublicKey, i64>, StorageError> {
         if self.vanished.is_none() {
-            let mut statement =
-                connection.prepare("select pubkey, vanished_until from author where vanished_until is not null")?;
+            let mut statement = connection.prepare(sqlite!("author_vanished"))?;
             let rows = statement.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))?;
             let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
             let known = rows.iter().map(|(key, until)| Ok((public_key(key)?, *until)));

@@ -25,7 +25,7 @@ use crate::backup::Counts;
 use crate::database::{Database, Row, Transaction, Value};
 use crate::files::{create_private_dir, open_private, tighten};
 use crate::payload::Codec;
-use crate::query::{Query, common};
+use crate::query::{Query, common, sqlite};
 use crate::{Archive, StorageError, search};
 use connection::{Readers, SqliteTransaction, WriterConnection};
 use runs::Runs;
@@ -123,7 +123,7 @@ impl SqliteArchive {
             }
             load_dictionaries(&connection, &codec).map_err(failed(&path))?;
             let (profile, search): (Option<String>, i32) = connection
-                .query_row("select profile, search from archive", [], |row| Ok((row.get(0)?, row.get(1)?)))
+                .query_row(sqlite!("archive_options"), [], |row| Ok((row.get(0)?, row.get(1)?)))
                 .map_err(failed(&path))?;
             let search = search == search::VERSION;
             let options = Options { profile: profile.as_deref().unwrap_or_default().parse()?, search };
@@ -159,7 +159,7 @@ impl SqliteArchive {
         runs::settle(&mut connection)?;
         connection::settle_profile(&connection, options.profile).map_err(failed(&path))??;
         // Nobody else writes here: what was taken, its taker died at.
-        let free = "update relay set check_lease = 0, sync_lease = 0 where check_lease > 0 or sync_lease > 0; delete from lease";
+        let free = sqlite!("lease_release_all");
         connection.execute_batch(free).map_err(failed(&path))?;
         load_dictionaries(&connection, &codec).map_err(failed(&path))?;
         events::settle_search(&mut connection, options, &codec)?;
@@ -223,7 +223,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StorageError>
 
 /// Loads the dictionaries that this process does not have yet.
 fn load_dictionaries(connection: &Connection, codec: &Codec) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare("select data from dictionary where n > ?1 order by n")?;
+    let mut statement = connection.prepare(sqlite!("dictionary_list"))?;
     let rows = statement.query_map([codec.dictionaries()], |row| row.get::<_, Vec<u8>>(0))?;
     for data in rows.collect::<Result<Vec<_>, _>>()? {
         codec.add_dictionary(&data);

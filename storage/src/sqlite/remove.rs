@@ -10,6 +10,7 @@ use super::authors;
 use super::runs::{self, Entries, Indexed, Indexes, Set};
 use crate::StorageError;
 use crate::payload::Codec;
+use crate::query::sqlite;
 use crate::search::SEARCHED;
 use crate::tag_key::tag_key;
 
@@ -26,8 +27,7 @@ pub(super) fn remove(
     events: &[i64],
     codec: &Codec,
 ) -> Result<u64, StorageError> {
-    let mut find =
-        connection.prepare_cached("select k, author, kind, created_at, payload, id from event where k = ?1")?;
+    let mut find = connection.prepare_cached(sqlite!("event_to_remove"))?;
     let mut rows = Vec::with_capacity(events.len());
     for event in events {
         let row = find.query_row([event], |row| {
@@ -46,13 +46,13 @@ pub(super) fn remove(
     }
     let mut pairs = BTreeMap::<(i64, u16), i64>::new();
     let mut relays = HashMap::<i64, i64>::new();
-    let mut sightings = connection.prepare_cached("delete from sighting where event = ?1 returning relay")?;
+    let mut sightings = connection.prepare_cached(sqlite!("sighting_remove"))?;
     let mut entries = Entries::default();
-    let mut hidden = connection.prepare_cached("delete from hidden where event = ?1 returning since")?;
+    let mut hidden = connection.prepare_cached(sqlite!("hidden_remove"))?;
     let mut hidden_of_kind = BTreeMap::<u16, i64>::new();
-    let mut lost = connection.prepare_cached("delete from lost where event = ?1")?;
-    let mut event = connection.prepare_cached("delete from event where k = ?1")?;
-    let mut text = connection.prepare_cached("delete from search where rowid = ?1")?;
+    let mut lost = connection.prepare_cached(sqlite!("lost_remove"))?;
+    let mut event = connection.prepare_cached(sqlite!("event_remove"))?;
+    let mut text = connection.prepare_cached(sqlite!("search_remove"))?;
     for Removed { indexed, payload } in &rows {
         let Indexed { event: k, author, kind, .. } = *indexed;
         for relay in sightings.query_map([k], |row| row.get(0))? {
@@ -73,10 +73,8 @@ pub(super) fn remove(
     }
     runs::remove(connection, set, entries)?;
     let indexes = Indexes::new(connection, set)?;
-    let mut of_author = connection
-        .prepare_cached("update author set events = events - ?2, kinds = kinds - ?3 where k = ?1 returning events")?;
-    let mut of_kind =
-        connection.prepare_cached("update kind set events = events - ?2, pubkeys = pubkeys - ?3 where kind = ?1")?;
+    let mut of_author = connection.prepare_cached(sqlite!("author_remove_events"))?;
+    let mut of_kind = connection.prepare_cached(sqlite!("kind_remove_events"))?;
     let mut gone = 0;
     for ((author, kind), n) in &pairs {
         let last = i64::from(!indexes.has_kind(*author, i64::from(*kind))?);
@@ -85,17 +83,16 @@ pub(super) fn remove(
         gone += i64::from(events == 0);
         of_kind.execute([i64::from(*kind), *n, last])?;
     }
-    let mut unhide = connection.prepare_cached("update kind set hidden = hidden - ?2 where kind = ?1")?;
+    let mut unhide = connection.prepare_cached(sqlite!("kind_remove_hidden"))?;
     for (kind, n) in &hidden_of_kind {
         unhide.execute([i64::from(*kind), *n])?;
     }
-    let mut of_relay = connection.prepare_cached("update relay set events = events - ?2 where k = ?1")?;
+    let mut of_relay = connection.prepare_cached(sqlite!("relay_remove_sightings"))?;
     for (relay, n) in &relays {
         of_relay.execute([relay, n])?;
     }
     connection.execute(
-        "update archive set events = events - ?1, pubkeys = pubkeys - ?2, sightings = sightings - ?3, \
-         first_created_at = ?4, last_created_at = ?5",
+        sqlite!("archive_remove_totals"),
         params![rows.len(), gone, relays.values().sum::<i64>(), indexes.oldest()?, indexes.newest()?],
     )?;
     Ok(rows.len() as u64)

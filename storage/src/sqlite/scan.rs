@@ -12,6 +12,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 use super::authors;
 use super::runs::{Dated, Indexes, Merge, Set, TagEntry};
 use crate::decode::event_id;
+use crate::query::sqlite;
 use crate::search::{SEARCHED, search_terms};
 use crate::select::fts5;
 use crate::tag_key::tag_key;
@@ -29,8 +30,7 @@ const WALK: usize = 4;
 const GATHERED: usize = 1_000_000;
 
 /// Reads an event by its number, if its date is in range.
-const BY_NUMBER: &str =
-    "select k, created_at, id, author, kind from event where k = ?1 and created_at >= ?2 and created_at <= ?3";
+const BY_NUMBER: &str = sqlite!("event_head");
 
 /// What is read of an event to see whether it is a hit.
 struct Head {
@@ -249,8 +249,8 @@ impl<'c> Scan<'c> {
             met: HashSet::new(),
             indexes,
             by_k: connection.prepare_cached(BY_NUMBER)?,
-            is_hidden: connection.prepare_cached("select 1 from hidden where event = ?1 and since <= ?2 limit 1")?,
-            has_terms: connection.prepare_cached("select 1 from search where search match ?1 and rowid = ?2")?,
+            is_hidden: connection.prepare_cached(sqlite!("hidden_check"))?,
+            has_terms: connection.prepare_cached(sqlite!("search_check"))?,
         })
     }
 
@@ -294,8 +294,7 @@ impl<'c> Scan<'c> {
     /// Returns false, having read nothing, if more than `most` have them.
     fn search(&mut self, words: &str, kinds: &[i64], narrow: bool, most: usize) -> Result<bool, StorageError> {
         let connection = self.connection;
-        let mut find =
-            connection.prepare_cached("select rowid from search where search match ?1 order by rowid limit ?2")?;
+        let mut find = connection.prepare_cached(sqlite!("search_find_some"))?;
         let found = find.query_map(params![words, most + 1], |row| row.get(0))?;
         let found = found.collect::<rusqlite::Result<Vec<i64>>>()?;
         if found.len() > most {

@@ -21,6 +21,7 @@ use crate::archive::{Options, Profile};
 use crate::patience::Patience;
 use crate::payload::{self, Codec};
 use crate::prepare::{PreparedBatch, tagvalues};
+use crate::query::sqlite;
 use crate::rows::{Batch, Stored};
 use crate::stores::relay_key;
 use crate::stores::write_claims;
@@ -309,12 +310,12 @@ impl Writer {
         if self.codec.dictionaries() > 0 || events < TRAIN_AT {
             return Ok(None);
         }
-        let mut statement = connection.prepare("select payload from event order by k desc limit ?1")?;
+        let mut statement = connection.prepare(sqlite!("event_payloads"))?;
         let payloads = statement.query_map([SAMPLES], |row| row.get::<_, Vec<u8>>(0))?;
         let payloads = payloads.collect::<rusqlite::Result<Vec<_>>>()?;
         let samples = payloads.iter().map(|payload| self.codec.unpack(payload)).collect::<Result<Vec<_>, _>>()?;
         let Some(dictionary) = payload::train(&samples) else { return Ok(None) };
-        connection.execute("insert into dictionary (n, data) values (1, ?1)", [&dictionary])?;
+        connection.execute(sqlite!("dictionary_add"), [&dictionary])?;
         Ok(Some(dictionary))
     }
 }

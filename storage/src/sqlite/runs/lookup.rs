@@ -10,6 +10,7 @@ use super::record::{Dated, Entries, Record};
 use super::write::last_entry;
 use super::{HeadEntry, IdEntry, Index, Run, SEGMENT, Set, TagEntry, TimeEntry, with_block};
 use crate::StorageError;
+use crate::query::sqlite;
 
 /// The indexes as one transaction sees them, in which everything is read.
 pub(in crate::sqlite) struct Indexes<'c> {
@@ -21,8 +22,8 @@ pub(in crate::sqlite) struct Indexes<'c> {
 
 impl<'c> Indexes<'c> {
     pub(in crate::sqlite) fn new(connection: &'c Connection, set: &Arc<Set>) -> rusqlite::Result<Self> {
-        let some = connection.prepare_cached("select 1 from recent_id limit 1")?.exists([])?;
-        let find = "select event from recent_id where id = ?1";
+        let some = connection.prepare_cached(sqlite!("recent_id_any"))?.exists([])?;
+        let find = sqlite!("recent_id_find");
         let recent_id = some.then(|| connection.prepare_cached(find)).transpose()?;
         Ok(Self { connection, set: set.clone(), recent_id })
     }
@@ -49,7 +50,7 @@ impl<'c> Indexes<'c> {
     /// Returns whether an event of this date has a tag.
     pub(in crate::sqlite) fn has_tag(&self, tag: TagEntry) -> Result<bool, StorageError> {
         if tag.event > self.set.last_event() {
-            let sql = "select 1 from recent_tag where key = ?1 and created_at = ?2 and event = ?3";
+            let sql = sqlite!("recent_tag_check");
             return Ok(self.connection.prepare_cached(sql)?.exists([tag.key, tag.created_at, tag.event])?);
         }
         let Some(run) = self.set.of(Index::Tags).find(|run| run.covers(tag.event)) else { return Ok(false) };
@@ -122,7 +123,7 @@ impl<'c> Indexes<'c> {
 
     /// Returns the date of the oldest event.
     pub(in crate::sqlite) fn oldest(&self) -> Result<Option<i64>, StorageError> {
-        let recent = "select min(created_at) from recent_time";
+        let recent = sqlite!("recent_time_first");
         let mut oldest: Option<i64> = self.connection.prepare_cached(recent)?.query_row([], |row| row.get(0))?;
         for run in self.set.of(Index::Times) {
             let last = last_entry::<TimeEntry>(self.connection, run)?.map(|entry| entry.created_at);

@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, Row, params};
 
 use crate::StorageError;
+use crate::query::sqlite;
 use bloom::Bloom;
 pub(super) use lookup::Indexes;
 pub(super) use merge::Merge;
@@ -136,7 +137,7 @@ impl Runs {
     /// Returns the runs of the state that this connection reads, which must be in a transaction: only its snapshot has
     /// just these.
     pub(super) fn at(&self, connection: &Connection) -> Result<Arc<Set>, StorageError> {
-        let version: i64 = connection.prepare_cached("select runs from archive")?.query_row([], |row| row.get(0))?;
+        let version: i64 = connection.prepare_cached(sqlite!("run_version"))?.query_row([], |row| row.get(0))?;
         let known = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if known.version == version {
             return Ok(known);
@@ -170,9 +171,8 @@ fn load_runs(
     state: &str,
     known: impl Fn(i64) -> Option<Vec<Arc<Segment>>>,
 ) -> Result<Vec<Run>, StorageError> {
-    let mut statement = connection
-        .prepare_cached("select n, kind, level, first, last, blocks from run where state = ?1 order by first, n")?;
-    let mut fences = connection.prepare_cached("select data from fence where k >= ?1 and k < ?2 order by k")?;
+    let mut statement = connection.prepare_cached(sqlite!("run_list"))?;
+    let mut fences = connection.prepare_cached(sqlite!("fence_list"))?;
     let mut rows = statement.query([state])?;
     let mut runs = Vec::new();
     while let Some(row) = rows.next()? {
@@ -214,7 +214,7 @@ fn with_block<T>(
     place: usize,
     read: impl FnOnce(&[u8]) -> Result<T, StorageError>,
 ) -> Result<T, StorageError> {
-    let mut statement = connection.prepare_cached("select data from block where k = ?1")?;
+    let mut statement = connection.prepare_cached(sqlite!("block_get"))?;
     let mut rows = statement.query([run.row(place)])?;
     let row = rows.next()?.ok_or_else(|| damaged("a block is missing"))?;
     read(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)

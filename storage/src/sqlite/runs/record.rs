@@ -5,6 +5,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::bloom::Mark;
 use crate::StorageError;
+use crate::query::sqlite;
 use crate::varint::{put, take};
 
 /// Where an entry lies among all entries of its index. Two entries may share a fence; an entry that comes later never has
@@ -105,7 +106,7 @@ fn offset(event: i64, base: i64) -> [u8; 4] {
 
 impl Record for IdEntry {
     const INDEX: Index = Index::Ids;
-    const RECENT: &'static str = "select id, event from recent_id";
+    const RECENT: &'static str = sqlite!("recent_id_list");
 
     fn event(&self) -> i64 {
         self.event
@@ -137,12 +138,12 @@ impl Record for IdEntry {
     }
 
     fn insert(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let sql = "insert into recent_id (id, event) values (?1, ?2)";
+        let sql = sqlite!("recent_id_add");
         connection.prepare_cached(sql)?.execute(params![self.id, self.event]).map(drop)
     }
 
     fn delete(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let sql = "delete from recent_id where id = ?1 and event = ?2";
+        let sql = sqlite!("recent_id_remove");
         connection.prepare_cached(sql)?.execute(params![self.id, self.event]).map(drop)
     }
 }
@@ -195,17 +196,17 @@ struct Statements {
 }
 
 const TAGS: Statements = Statements {
-    all: "select key, created_at, event from recent_tag",
-    between: "select key, created_at, event from recent_tag where key >= ?1 and key <= ?2",
-    insert: "insert into recent_tag (key, created_at, event) values (?1, ?2, ?3)",
-    delete: "delete from recent_tag where key = ?1 and created_at = ?2 and event = ?3",
+    all: sqlite!("recent_tag_list"),
+    between: sqlite!("recent_tag_between"),
+    insert: sqlite!("recent_tag_add"),
+    delete: sqlite!("recent_tag_remove"),
 };
 
 const HEADS: Statements = Statements {
-    all: "select key, created_at, event from recent_head",
-    between: "select key, created_at, event from recent_head where key >= ?1 and key <= ?2",
-    insert: "insert into recent_head (key, created_at, event) values (?1, ?2, ?3)",
-    delete: "delete from recent_head where key = ?1 and created_at = ?2 and event = ?3",
+    all: sqlite!("recent_head_list"),
+    between: sqlite!("recent_head_between"),
+    insert: sqlite!("recent_head_add"),
+    delete: sqlite!("recent_head_remove"),
 };
 
 impl<const INDEX: u8> KeyEntry<INDEX> {
@@ -310,7 +311,7 @@ impl PartialOrd for TimeEntry {
 
 impl Record for TimeEntry {
     const INDEX: Index = Index::Times;
-    const RECENT: &'static str = "select created_at, id, event from recent_time";
+    const RECENT: &'static str = sqlite!("recent_time_list");
 
     fn event(&self) -> i64 {
         self.event
@@ -343,19 +344,18 @@ impl Record for TimeEntry {
     }
 
     fn insert(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let sql = "insert into recent_time (created_at, id, event) values (?1, ?2, ?3)";
+        let sql = sqlite!("recent_time_add");
         connection.prepare_cached(sql)?.execute(params![self.created_at, self.id, self.event]).map(drop)
     }
 
     fn delete(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let sql = "delete from recent_time where created_at = ?1 and id = ?2";
+        let sql = sqlite!("recent_time_remove");
         connection.prepare_cached(sql)?.execute(params![self.created_at, self.id]).map(drop)
     }
 }
 
 impl Dated for TimeEntry {
-    const BETWEEN: &'static str =
-        "select created_at, id, event from recent_time where created_at <= ?1 and created_at >= ?2";
+    const BETWEEN: &'static str = sqlite!("recent_time_between");
 
     fn created_at(&self) -> i64 {
         self.created_at

@@ -12,6 +12,7 @@ use super::{
     load_runs,
 };
 use crate::StorageError;
+use crate::query::sqlite;
 
 /// New events from which a run is written; fewer stay in the recent tables.
 const FLUSH: usize = 4_096;
@@ -95,8 +96,7 @@ impl Merges {
 impl Change<'_> {
     /// Adds the entries of new events, up to number `last`.
     pub(in crate::sqlite) fn add(&mut self, entries: Entries, last: i64) -> Result<(), StorageError> {
-        let recent: usize =
-            self.connection.prepare_cached("select count(*) from recent_id")?.query_row([], |row| row.get(0))?;
+        let recent: usize = self.connection.prepare_cached(sqlite!("recent_count"))?.query_row([], |row| row.get(0))?;
         let Entries { ids, tags, heads, times } = entries;
         if recent + ids.len() < FLUSH {
             self.insert(&ids)?;
@@ -110,9 +110,7 @@ impl Change<'_> {
         self.flush(tags, first, last)?;
         self.flush(heads, first, last)?;
         self.flush(times, first, last)?;
-        Ok(self.connection.execute_batch(
-            "delete from recent_id; delete from recent_tag; delete from recent_head; delete from recent_time",
-        )?)
+        Ok(self.connection.execute_batch(sqlite!("recent_clear"))?)
     }
 
     fn insert<R: Record>(&self, entries: &[R]) -> rusqlite::Result<()> {
@@ -138,7 +136,7 @@ impl Change<'_> {
 
     /// Makes a run that is written one of those that are read.
     fn publish(&mut self, run: Run) -> Result<(), StorageError> {
-        self.connection.prepare_cached("update run set state = 'live' where n = ?1")?.execute([run.n])?;
+        self.connection.prepare_cached(sqlite!("run_publish"))?.execute([run.n])?;
         let place = self.set.runs.partition_point(|other| (other.first, other.n) < (run.first, run.n));
         self.set.runs.insert(place, Arc::new(run));
         self.changed = true;
@@ -211,7 +209,7 @@ impl Change<'_> {
             self.building.push(run);
             return Ok(written);
         }
-        let mut retire = self.connection.prepare_cached("update run set state = 'retired' where n = ?1")?;
+        let mut retire = self.connection.prepare_cached(sqlite!("run_retire"))?;
         for source in sources {
             retire.execute([source.n])?;
             self.set.runs.retain(|run| run.n != source.n);
@@ -223,7 +221,7 @@ impl Change<'_> {
     /// Ends the change: what is returned is to be made known when the transaction is committed.
     pub(in crate::sqlite) fn end(mut self) -> Result<Arc<Set>, StorageError> {
         if self.changed {
-            let sql = "update archive set runs = runs + 1 returning runs";
+            let sql = sqlite!("run_next_version");
             self.set.version = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
         }
         Ok(Arc::new(self.set))
@@ -239,9 +237,7 @@ pub(super) fn begin(
     last: i64,
 ) -> Result<Run, StorageError> {
     let index = index as i64;
-    let n = connection
-        .prepare_cached("insert into run (kind, level, first, last) values (?1, ?2, ?3, ?4) returning n")?
-        .query_row([index, level, first, last], |row| row.get(0))?;
+    let n = connection.prepare_cached(sqlite!("run_add"))?.query_row([index, level, first, last], |row| row.get(0))?;
     Ok(Run { n, index, level, first, last, segments: Vec::new() })
 }
 
@@ -332,9 +328,7 @@ impl<'c, R: Record> RunWriter<'c, R> {
     fn end_block(&mut self) -> Result<(), StorageError> {
         let Some(first) = self.first.take() else { return Ok(()) };
         let place = self.run.segments.len() * SEGMENT + self.fences.len();
-        self.connection
-            .prepare_cached("insert into block (k, data) values (?1, ?2)")?
-            .execute(params![self.run.row(place), self.block])?;
+        self.connection.prepare_cached(sqlite!("block_add"))?.execute(params![self.run.row(place), self.block])?;
         self.block.clear();
         self.previous = None;
         self.fences.push(first.fence());
@@ -345,9 +339,7 @@ impl<'c, R: Record> RunWriter<'c, R> {
         let segment = Segment { fences: std::mem::take(&mut self.fences), bloom: Bloom::of(&self.marks) };
         self.marks.clear();
         let row = self.run.row(self.run.segments.len() * SEGMENT);
-        self.connection
-            .prepare_cached("insert into fence (k, data) values (?1, ?2)")?
-            .execute(params![row, segment.to_bytes()])?;
+        self.connection.prepare_cached(sqlite!("fence_add"))?.execute(params![row, segment.to_bytes()])?;
         self.run.segments.push(Arc::new(segment));
         Ok(())
     }
@@ -359,9 +351,11 @@ impl<'c, R: Record> RunWriter<'c, R> {
 
     /// Notes how far the run is written, which must be between segments.
     fn pause(&self) -> Result<Run, StorageError> {
-        self.connection
-            .prepare_cached("update run set blocks = ?2, entries = entries + ?3 where n = ?1")?
-            .execute(params![self.run.n, self.run.blocks(), self.entries])?;
+        self.connection.prepare_cached(sqlite!("run_extend"))?.execute(params![
+            self.run.n,
+            self.run.blocks(),
+            self.entries
+        ])?;
         Ok(self.run.clone())
     }
 }
@@ -369,7 +363,7 @@ impl<'c, R: Record> RunWriter<'c, R> {
 /// Frees blocks of runs that were merged, at least as many as hold `entries` entries; returns whether there are more.
 fn free(connection: &Connection, entries: usize) -> Result<bool, StorageError> {
     let mut most = i64::try_from(entries.div_ceil(FEWEST)).unwrap_or(i64::MAX);
-    let mut find = connection.prepare_cached("select n, blocks from run where state = 'retired' limit 1")?;
+    let mut find = connection.prepare_cached(sqlite!("run_find_retired"))?;
     loop {
         let found = find.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let Some((n, blocks)): Option<(i64, i64)> = found else { return Ok(false) };
@@ -378,12 +372,12 @@ fn free(connection: &Connection, entries: usize) -> Result<bool, StorageError> {
         }
         let left = (blocks - most).max(0);
         let range = [n * BLOCKS + left, (n + 1) * BLOCKS];
-        connection.prepare_cached("delete from block where k >= ?1 and k < ?2")?.execute(range)?;
+        connection.prepare_cached(sqlite!("block_remove"))?.execute(range)?;
         if left > 0 {
-            connection.prepare_cached("update run set blocks = ?2 where n = ?1")?.execute([n, left])?;
+            connection.prepare_cached(sqlite!("run_shorten"))?.execute([n, left])?;
         } else {
-            connection.prepare_cached("delete from fence where k >= ?1 and k < ?2")?.execute(range)?;
-            connection.prepare_cached("delete from run where n = ?1")?.execute([n])?;
+            connection.prepare_cached(sqlite!("fence_remove"))?.execute(range)?;
+            connection.prepare_cached(sqlite!("run_remove"))?.execute([n])?;
         }
         most -= blocks - left;
     }
@@ -422,9 +416,7 @@ fn remove_from<R: Record>(
         }
         open.write()?;
         if open.removed > 0 {
-            connection
-                .prepare_cached("update run set entries = entries - ?2 where n = ?1")?
-                .execute(params![run.n, open.removed])?;
+            connection.prepare_cached(sqlite!("run_remove_entries"))?.execute(params![run.n, open.removed])?;
         }
     }
     Ok(())
@@ -469,7 +461,7 @@ impl<R: Record> OpenBlock<'_, R> {
             && held.len() < count
         {
             self.connection
-                .prepare_cached("update block set data = ?2 where k = ?1")?
+                .prepare_cached(sqlite!("block_set"))?
                 .execute(params![self.run.row(self.place), pack(&held, self.run.first)])?;
         }
         Ok(())
@@ -478,14 +470,11 @@ impl<R: Record> OpenBlock<'_, R> {
 
 /// Removes all runs and recent entries.
 pub(in crate::sqlite) fn clear(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(
-        "delete from recent_id; delete from recent_tag; delete from recent_head; delete from recent_time; delete from block; delete from fence; delete from run; \
-         update archive set runs = runs + 1",
-    )
+    connection.execute_batch(sqlite!("run_clear"))
 }
 
 /// Returns how many entries the index of ids has: as many as there are events.
 pub(in crate::sqlite) fn count(connection: &Connection) -> rusqlite::Result<i64> {
-    let sql = "select (select count(*) from recent_id) + coalesce(sum(entries), 0) from run where kind = 0 and state = 'live'";
+    let sql = sqlite!("run_count_ids");
     connection.query_row(sql, [], |row| row.get(0))
 }

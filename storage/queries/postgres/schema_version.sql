@@ -1,0 +1,4 @@
+-- Returns the version of the schema.
+select max(version)
+from _sqlx_migrations
+where success

@@ -1,0 +1,2 @@
+-- Removes the terms of all events.
+delete from search

@@ -1,0 +1,3 @@
+-- Returns the totals of the archive.
+select events, pubkeys, sightings
+from archive

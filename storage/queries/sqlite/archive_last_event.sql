@@ -1,0 +1,3 @@
+-- Returns the number of the last event.
+select last_k
+from archive

@@ -1,0 +1,3 @@
+-- Returns what the archive keeps.
+select profile
+from archive

@@ -1,0 +1,2 @@
+-- Adds a block to a run.
+insert into block (k, data) values (?1, ?2)

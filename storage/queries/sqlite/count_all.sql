@@ -1,0 +1,3 @@
+-- Returns the number of events.
+select events
+from archive

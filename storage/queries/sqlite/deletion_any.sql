@@ -1,0 +1,4 @@
+-- Returns a row if anything was ever deleted.
+select 1
+from deletion
+limit 1

@@ -1,0 +1,2 @@
+-- Adds the first dictionary.
+insert into dictionary (n, data) values (1, ?1)

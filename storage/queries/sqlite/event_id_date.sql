@@ -1,0 +1,5 @@
+-- Returns id and date of an event by its number.
+-- Index: the primary key of event.
+select id, created_at
+from event
+where k = ?1

@@ -1,0 +1,3 @@
+-- Counts the recent events.
+select count(*)
+from recent_id

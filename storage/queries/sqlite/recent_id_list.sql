@@ -1,0 +1,3 @@
+-- Lists the recent ids.
+select id, event
+from recent_id

@@ -1,0 +1,3 @@
+-- Returns the number that changes with every change of the runs.
+select runs
+from archive

@@ -1,0 +1,2 @@
+-- Records the version of the index of texts.
+update archive set search = ?1

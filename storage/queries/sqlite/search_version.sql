@@ -1,0 +1,3 @@
+-- Returns the version of the index of texts.
+select search
+from archive
