@@ -17,7 +17,8 @@ use std::sync::Arc;
 use brotr_core::Event as Archived;
 use brotr_keys::Signer;
 use brotr_storage::{
-    Archive, Bill, EventStore, Invoice, Job, JobStatus, JobStore, Payment, PaymentStore, StorageError, View, within,
+    Archive, Bill, EventStore, Invoice, Job, JobStatus, JobStore, Payment, PaymentStore, StorageError, View,
+    with_time_limit,
 };
 use nostr::{Event, EventId, Filter, JsonUtil, Kind, PublicKey, SignerError};
 
@@ -205,7 +206,7 @@ impl Dvm {
     /// # Errors
     /// When the answer cannot be signed; whatever else goes wrong is an answer.
     pub async fn run(&self, job: &Job, partial: &watch::Sender<String>) -> Result<Outcome, SignerError> {
-        let (request, content) = match within(self.gate.limits.statement, self.content(job, partial)).await {
+        let (request, content) = match with_time_limit(self.gate.limits.statement, self.content(job, partial)).await {
             Ok(done) => done,
             Err(JobError::NotYet(other)) => return Ok(Outcome::Later(other)),
             Err(error) => return Ok(Outcome::Answer(self.failed(job, &error.to_string()).await?)),

@@ -117,8 +117,8 @@ pub enum StorageError {
     /// An event was packed with a dictionary that another process has added since this one opened the archive.
     #[error("an event needs compression dictionary {0}, which was not there when the archive was opened: try again")]
     UnknownDictionary(usize),
-    /// Somebody else's question took longer than it may.
-    #[error("this takes longer than {} s: ask for less, by authors, kinds, tags or a shorter time", .0.as_secs_f32())]
+    /// A query exceeded its time limit.
+    #[error("the query exceeded {} s: narrow the filter by authors, kinds, tags or time", .0.as_secs_f32())]
     TooLong(std::time::Duration),
     /// A bug of ours; with the message of the panic.
     #[error("failed to write a batch, because of a bug in brotr: {0}")]

@@ -5,14 +5,13 @@
 //! network connection other than the one to its own database.
 
 mod archive;
+mod backoff;
 mod backup;
 mod database;
 mod decode;
 mod error;
 mod files;
-mod longest;
 mod nostr_database;
-mod patience;
 mod payload;
 mod postgres;
 mod prepare;
@@ -24,6 +23,7 @@ mod select;
 mod sqlite;
 mod stores;
 mod tag_key;
+mod time_limit;
 mod varint;
 mod view;
 
@@ -33,13 +33,13 @@ use std::sync::Arc;
 pub use archive::{Archive, EventStore, Options, Profile, SightingStore, SqlRow};
 pub use backup::Counts;
 pub use error::StorageError;
-pub use longest::within;
 pub use nostr_database::NostrArchive;
 pub use postgres::PostgresArchive;
 pub use rows::*;
 pub use search::{EventTerms, Search, search_matches};
 pub use sqlite::SqliteArchive;
 pub use stores::{CheckStore, CoverageStore, JobStore, LeaseStore, OutboxStore, PaymentStore, RelayStore, StateStore};
+pub use time_limit::with_time_limit;
 pub use view::View;
 
 use retrying::Retrying;

@@ -11,8 +11,8 @@ use brotr_core::{Event, Network};
 use nostr::{EventId, Filter, PublicKey};
 
 use crate::archive::{Archive, EventStore, SightingStore, SqlRow};
+use crate::backoff::{Repeat, retry};
 use crate::backup::Counts;
-use crate::patience::{Repeat, retry};
 use crate::rows::*;
 use crate::stores::*;
 use crate::{StorageError, View};

@@ -61,16 +61,16 @@ pub(crate) async fn restore(url: &str, copy: &Path) -> Result<Counts, StorageErr
     if server.is_pooled() {
         return Err(StorageError::Pooled);
     }
-    let mut look = server.look().await?;
-    let there = sqlx::query_scalar(postgres!("backup_find_archive")).fetch_one(look.connection()).await;
-    let there: Option<String> = look.ended(there).await?;
+    let mut reader = server.reader().await?;
+    let there = sqlx::query_scalar(postgres!("backup_find_archive")).fetch_one(reader.connection()).await;
+    let there: Option<String> = reader.ended(there).await?;
     if there.is_some() {
         return Err(StorageError::Occupied("the database of storage.url".into()));
     }
     let how = ["--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges"].map(OsStr::new);
     run("pg_restore", Some(url), &[&how, [copy.as_os_str()].as_slice()].concat()).await?;
-    let mut look = server.look().await?;
-    let counted = sqlx::query_as(postgres!("backup_counts")).fetch_one(look.connection()).await;
-    let (events, sightings, relays) = look.ended(counted).await?;
+    let mut reader = server.reader().await?;
+    let counted = sqlx::query_as(postgres!("backup_counts")).fetch_one(reader.connection()).await;
+    let (events, sightings, relays) = reader.ended(counted).await?;
     Ok(Counts { events, sightings, relays })
 }

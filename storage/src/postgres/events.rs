@@ -15,9 +15,9 @@ use super::key::{event_key, event_of, id_bytes};
 use super::lock::lock;
 use super::{PostgresArchive, bind, scan, sightings, store};
 use crate::archive::{Options, Profile, SightingStore};
+use crate::backoff::{Backoff, Repeat, retry};
 use crate::decode::{event_id, public_key};
 use crate::error::of_commit;
-use crate::patience::{Patience, Repeat, retry};
 use crate::payload::{pack_tags, unpack_tags};
 use crate::prepare::{PreparedBatch, tagvalues};
 use crate::query::postgres;
@@ -118,9 +118,10 @@ impl PostgresArchive {
         if !due || self.analyzed.compare_exchange(analyzed, fresh, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
-        let Ok(mut look) = self.server.look().await else { return };
-        let analyzed = sqlx::raw_sql("analyze event, author, hidden, sighting, relay").execute(look.connection()).await;
-        if let Err(error) = look.ended(analyzed).await {
+        let Ok(mut reader) = self.server.reader().await else { return };
+        let analyzed =
+            sqlx::raw_sql("analyze event, author, hidden, sighting, relay").execute(reader.connection()).await;
+        if let Err(error) = reader.ended(analyzed).await {
             tracing::warn!(%error, "failed to analyze the tables: queries may be slow until autovacuum does");
         }
     }
@@ -156,24 +157,24 @@ impl PostgresArchive {
     }
 
     async fn write(&self, batches: &[Arc<PreparedBatch>]) -> Result<Vec<Stored>, StorageError> {
-        store::store(self.server.begin().await?, batches, (self.options.profile, self.spread)).await
+        store::store(self.server.begin().await?, batches, (self.options.profile, self.distributed)).await
     }
 }
 
 #[async_trait]
 impl EventStore for PostgresArchive {
     async fn known(&self, ids: &[EventId]) -> Result<HashSet<EventId>, StorageError> {
-        let mut patience = Patience::with("look for known events");
+        let mut backoff = Backoff::new("look for known events");
         let rows: Vec<Vec<u8>> = loop {
             let found = async {
-                let mut look = self.server.look().await?;
+                let mut reader = self.server.reader().await?;
                 let query = sqlx::query_scalar(postgres!("event_known")).bind(id_bytes(ids));
-                let found = query.fetch_all(look.connection()).await;
-                look.ended(found).await
+                let found = query.fetch_all(reader.connection()).await;
+                reader.ended(found).await
             };
             match found.await {
                 Ok(rows) => break rows,
-                Err(error) => patience.wait(error).await?,
+                Err(error) => backoff.wait(error).await?,
             }
         };
         rows.iter().map(|id| event_id(id)).collect()
@@ -184,10 +185,10 @@ impl EventStore for PostgresArchive {
         let prepare = move || PreparedBatch::new(batch, options, |event| payload(options.profile, event));
         let batch = tokio::task::spawn_blocking(prepare).await.map_err(|_| StorageError::Closed)?;
         let batch = Arc::new(batch);
-        let mut patience = Patience::with("store events");
+        let mut backoff = Backoff::new("store events");
         loop {
             match self.store_in_turn(batch.clone()).await {
-                Err(error) => patience.wait(error).await?,
+                Err(error) => backoff.wait(error).await?,
                 Ok(stored) => {
                     // Not while others wait for the turn.
                     self.analyze().await;
@@ -206,9 +207,9 @@ impl EventStore for PostgresArchive {
     ) -> Result<Vec<Event>, StorageError> {
         self.options.can_search(std::slice::from_ref(filter))?;
         self.options.profile.keeps_contents()?;
-        let mut look = self.look_for_others().await?;
-        let rows = scan::page(COLUMNS, look.connection(), filter, (view, after), (limit, self.spread)).await;
-        let rows = look.ended(rows).await?;
+        let mut reader = self.reader_for_clients().await?;
+        let rows = scan::page(COLUMNS, reader.connection(), filter, (view, after), (limit, self.distributed)).await;
+        let rows = reader.ended(rows).await?;
         let mut events = rows.iter().map(event).collect::<Result<Vec<_>, StorageError>>()?;
         events.retain(|event| matches(filter, event));
         Ok(events)
@@ -216,14 +217,14 @@ impl EventStore for PostgresArchive {
 
     async fn count(&self, filters: &[Filter], view: View, relays: &[String]) -> Result<u64, StorageError> {
         self.options.can_search(filters)?;
-        let mut look = self.look_for_others().await?;
+        let mut reader = self.reader_for_clients().await?;
         let keys: Vec<i64> = match relays {
             [] => vec![],
             _ => {
                 let relays: Vec<_> = relays.iter().filter(|url| !url.contains('\0')).collect();
                 let query = sqlx::query_scalar(postgres!("relay_keys")).bind(relays);
-                let keys = query.fetch_all(look.connection()).await;
-                look.told(keys)?
+                let keys = query.fetch_all(reader.connection()).await;
+                reader.told(keys)?
             }
         };
         if keys.is_empty() && !relays.is_empty() {
@@ -239,11 +240,11 @@ impl EventStore for PostgresArchive {
             };
             let sql = format!("select events - {hidden} from archive where $1 >= 0");
             let now = if let View::Client { now } = view { now } else { 0 };
-            let count = sqlx::query_scalar(AssertSqlSafe(sql)).bind(now).fetch_one(look.connection()).await;
-            return Ok(look.ended::<i64>(count).await?.cast_unsigned());
+            let count = sqlx::query_scalar(AssertSqlSafe(sql)).bind(now).fetch_one(reader.connection()).await;
+            return Ok(reader.ended::<i64>(count).await?.cast_unsigned());
         }
         if let [filter] = filters
-            && let Some(kinds) = filter.kinds.as_ref().filter(|_| relays.is_empty() && !self.spread)
+            && let Some(kinds) = filter.kinds.as_ref().filter(|_| relays.is_empty() && !self.distributed)
             && (Filter { kinds: None, ..filter.clone() }).is_empty()
         {
             let kinds: Vec<i32> = kinds.iter().map(|kind| i32::from(kind.as_u16())).collect();
@@ -261,11 +262,11 @@ impl EventStore for PostgresArchive {
                 .bind(kinds)
                 .bind(now),
             };
-            let count = query.fetch_one(look.connection()).await;
-            return Ok(u64::try_from(look.ended::<i64>(count).await?).unwrap_or_default());
+            let count = query.fetch_one(reader.connection()).await;
+            return Ok(u64::try_from(reader.ended::<i64>(count).await?).unwrap_or_default());
         }
         // Where sightings are on other servers than their events, those of the relays are gathered first.
-        let (beside, first) = if self.spread { (vec![], keys) } else { (keys, vec![]) };
+        let (beside, first) = if self.distributed { (vec![], keys) } else { (keys, vec![]) };
         let mut condition = Condition::any(filters, view, &beside);
         if !first.is_empty() {
             let relays = condition.list(first.into_iter());
@@ -274,8 +275,8 @@ impl EventStore for PostgresArchive {
         }
         let Condition { sql, args, .. } = condition;
         let sql = format!("select count(*) from event where {sql}");
-        let row = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_one(look.connection()).await;
-        let row = look.ended(row).await?;
+        let row = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_one(reader.connection()).await;
+        let row = reader.ended(row).await?;
         Ok(row.try_get::<i64, _>(0)?.cast_unsigned())
     }
 
@@ -283,9 +284,9 @@ impl EventStore for PostgresArchive {
         self.options.can_search(std::slice::from_ref(filter))?;
         let Condition { sql, args, .. } = Condition::of(filter, view, None);
         let sql = format!("select id, created_at from event where {sql} order by created_at, id");
-        let mut look = self.look_for_others().await?;
-        let rows = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_all(look.connection()).await;
-        let rows = look.ended(rows).await?;
+        let mut reader = self.reader_for_clients().await?;
+        let rows = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_all(reader.connection()).await;
+        let rows = reader.ended(rows).await?;
         rows.iter().map(|row| Ok((event_id(row.try_get(0)?)?, row.try_get(1)?))).collect()
     }
 
@@ -298,16 +299,17 @@ impl EventStore for PostgresArchive {
         );
         let mut after = after;
         loop {
-            let mut look = self.server.look().await?;
+            let mut reader = self.server.reader().await?;
             // By the primary key, and no further than to as many rows as could be wanted.
             let places = sqlx::query_as(postgres!("arrival_list"));
-            let places = places.bind(after).bind(limit).bind(PLACES).fetch_all(look.connection()).await;
-            let places: Vec<(i64, i64)> = look.told(places)?;
+            let places = places.bind(after).bind(limit).bind(PLACES).fetch_all(reader.connection()).await;
+            let places: Vec<(i64, i64)> = reader.told(places)?;
             let Some((last, _)) = places.last().copied() else { return Ok(vec![]) };
             let ks: Vec<i64> = places.iter().map(|(_, k)| *k).collect();
-            let rows = sqlx::query(AssertSqlSafe(sql.as_str().to_owned())).bind(ks).fetch_all(look.connection()).await;
+            let rows =
+                sqlx::query(AssertSqlSafe(sql.as_str().to_owned())).bind(ks).fetch_all(reader.connection()).await;
             let at: HashMap<i64, i64> = places.into_iter().map(|(n, k)| (k, n)).collect();
-            let events = look.ended(rows).await?.iter().map(event).collect::<Result<Vec<_>, _>>()?;
+            let events = reader.ended(rows).await?.iter().map(event).collect::<Result<Vec<_>, _>>()?;
             if !events.is_empty() {
                 let mut events: Vec<_> = events.into_iter().map(|event| (at[&event_key(&event.id)], event)).collect();
                 events.sort_unstable_by_key(|(n, _)| *n);
@@ -319,9 +321,9 @@ impl EventStore for PostgresArchive {
     }
 
     async fn last_stored(&self) -> Result<i64, StorageError> {
-        let mut look = self.server.look().await?;
-        let last = sqlx::query_scalar(postgres!("arrival_last")).fetch_one(look.connection()).await;
-        let last: i64 = look.ended(last).await?;
+        let mut reader = self.server.reader().await?;
+        let last = sqlx::query_scalar(postgres!("arrival_last")).fetch_one(reader.connection()).await;
+        let last: i64 = reader.ended(last).await?;
         Ok((last + 1) * PLACES - 1)
     }
 
@@ -333,7 +335,7 @@ impl EventStore for PostgresArchive {
                 let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
                 let mut tx = self.server.begin().await?;
                 lock(&mut tx).await?;
-                let n = remove(&mut tx, filter, portion, self.spread).await?;
+                let n = remove(&mut tx, filter, portion, self.distributed).await?;
                 tx.commit().await.map_err(of_commit)?;
                 Ok(n)
             });
@@ -351,7 +353,7 @@ impl EventStore for PostgresArchive {
         let mut tx = self.server.begin().await?;
         lock(&mut tx).await?;
         sqlx::raw_sql(postgres!("event_clear")).execute(&mut *tx).await?;
-        if self.spread {
+        if self.distributed {
             sqlx::query("delete from pair").execute(&mut *tx).await?;
         }
         Ok(tx.commit().await?)
@@ -383,13 +385,13 @@ impl EventStore for PostgresArchive {
 #[async_trait]
 impl SightingStore for PostgresArchive {
     async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
-        let mut look = self.server.look().await?;
+        let mut reader = self.server.reader().await?;
         let rows = sqlx::query_as(postgres!("sighting_holders"))
             .bind(ids.iter().map(event_key).collect::<Vec<_>>())
             .persistent(false)
-            .fetch_all(look.connection())
+            .fetch_all(reader.connection())
             .await;
-        let rows: Vec<(i64, String)> = look.ended(rows).await?;
+        let rows: Vec<(i64, String)> = reader.ended(rows).await?;
         let by_key: HashMap<i64, EventId> = ids.iter().map(|id| (event_key(id), *id)).collect();
         let mut holders = BTreeMap::<EventId, Vec<String>>::new();
         for (k, url) in rows {
@@ -400,7 +402,12 @@ impl SightingStore for PostgresArchive {
 }
 
 /// Removes some of what a filter asks for, oldest first, and takes it out of the totals; says how many were removed.
-async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64, spread: bool) -> Result<u64, StorageError> {
+async fn remove(
+    connection: &mut PgConnection,
+    filter: &Filter,
+    most: u64,
+    distributed: bool,
+) -> Result<u64, StorageError> {
     let Condition { sql, args, .. } = Condition::of(filter, View::All, None);
     let sql = format!(
         "delete from event where id in (select id from event where {sql} order by created_at limit {most}) returning id, author, kind"
@@ -417,7 +424,7 @@ async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64, sprea
     for (row, k) in rows.iter().zip(&ks) {
         let (n, gone) = pairs.entry((row.try_get(1)?, row.try_get(2)?)).or_default();
         *n += 1;
-        *gone += i64::from(hidden.contains(k) && !spread);
+        *gone += i64::from(hidden.contains(k) && !distributed);
     }
     let (mut authors, mut kinds, mut counts, mut gone) = (vec![], vec![], vec![], vec![]);
     for ((author, kind), (n, of_these)) in pairs {
@@ -428,9 +435,9 @@ async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64, sprea
     }
     sqlx::query(postgres!("search_remove")).bind(&ks).execute(&mut *connection).await?;
     sqlx::query(postgres!("lost_remove")).bind(&ks).execute(&mut *connection).await?;
-    sightings::unsee(connection, &ks, None, spread).await?;
+    sightings::unsee(connection, &ks, None, distributed).await?;
     // A pair is gone if nothing of it is left.
-    let left = if spread {
+    let left = if distributed {
         "select distinct p.author, p.kind from unnest($1::int[], $2::int[]) as p (author, kind) \
          join event e on e.author = p.author and e.kind = p.kind"
     } else {
@@ -441,7 +448,7 @@ async fn remove(connection: &mut PgConnection, filter: &Filter, most: u64, sprea
     let left: HashSet<(i32, i32)> = left.into_iter().collect();
     let last: Vec<i32> =
         authors.iter().zip(&kinds).map(|(author, kind)| i32::from(!left.contains(&(*author, *kind)))).collect();
-    if spread {
+    if distributed {
         sqlx::query(
             "delete from pair using unnest($1::int[], $2::int[], $3::int[]) as p (author, kind, last) \
              where pair.author = p.author and pair.kind = p.kind and p.last = 1",

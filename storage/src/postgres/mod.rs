@@ -1,13 +1,13 @@
 //! The archive on a PostgreSQL server, 15 or later.
 
 mod backup;
+mod distributed;
 mod events;
 mod key;
 mod lock;
 mod scan;
 mod server;
 mod sightings;
-mod spread;
 mod store;
 
 use std::collections::VecDeque;
@@ -24,15 +24,15 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, Column, Executor, Postgres, Row as _, SqlSafeStr, TypeInfo, ValueRef};
 use tokio::sync::mpsc;
 
-use self::server::{Look, Replica, Server};
+use self::server::{Reader, Replica, Server};
 use crate::archive::{Options, Profile, SqlRow};
 use crate::backup::Counts;
 use crate::database::{Database, Row, Transaction, Value};
 use crate::error::of_commit;
-use crate::longest::longest;
 use crate::prepare::PreparedBatch;
 use crate::query::{Query, common, postgres};
 use crate::rows::Stored;
+use crate::time_limit::time_limit;
 use crate::{Archive, StorageError, search};
 
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
@@ -51,7 +51,7 @@ pub struct PostgresArchive {
     url: String,
     server: Server,
     /// Over several servers, one of which is this.
-    spread: bool,
+    distributed: bool,
     /// A server that follows it, for what others ask.
     replica: Option<Replica>,
     options: Options,
@@ -110,12 +110,12 @@ impl PostgresArchive {
     }
 
     fn on(url: &str, server: Server, archive: Options, settled: Settled) -> Result<Self, StorageError> {
-        let Settled { profile, search, spread } = settled;
+        let Settled { profile, search, distributed } = settled;
         archive.profile.check(&profile)?;
         Ok(Self {
             url: url.to_owned(),
             server,
-            spread,
+            distributed,
             replica: None,
             options: Options { search, ..archive },
             turn: tokio::sync::Semaphore::new(1),
@@ -133,14 +133,14 @@ impl PostgresArchive {
         Ok(Self { replica: Some(Replica::new(read_url(url)?)), ..self })
     }
 
-    /// For what somebody else asked for.
-    async fn look_for_others(&self) -> Result<Look, StorageError> {
-        if let Some(replica) = self.replica.as_ref().filter(|_| longest().is_some())
-            && let Some(look) = replica.look_for_others().await?
+    /// Returns a connection for the query of a client.
+    async fn reader_for_clients(&self) -> Result<Reader, StorageError> {
+        if let Some(replica) = self.replica.as_ref().filter(|_| time_limit().is_some())
+            && let Some(reader) = replica.reader_for_clients().await?
         {
-            return Ok(look);
+            return Ok(reader);
         }
-        self.server.look_for_others().await
+        self.server.reader_for_clients().await
     }
 }
 
@@ -148,7 +148,7 @@ impl PostgresArchive {
 struct Settled {
     profile: String,
     search: bool,
-    spread: bool,
+    distributed: bool,
 }
 
 enum Schema {
@@ -176,9 +176,11 @@ async fn settled(server: &Server) -> Result<Schema, StorageError> {
     }
     let (profile, search): (Option<String>, i32) =
         sqlx::query_as(postgres!("archive_options")).fetch_one(&mut *tx).await?;
-    let spread = spread::is_spread(&mut tx).await?;
-    Ok(match profile.zip(spread) {
-        Some((profile, spread)) => Schema::Settled(Settled { profile, search: search == search::VERSION, spread }),
+    let distributed = distributed::is_distributed(&mut tx).await?;
+    Ok(match profile.zip(distributed) {
+        Some((profile, distributed)) => {
+            Schema::Settled(Settled { profile, search: search == search::VERSION, distributed })
+        }
         None => Schema::Unsettled(version),
     })
 }
@@ -193,7 +195,7 @@ async fn settle(server: &Server, profile: Profile) -> Result<(), StorageError> {
     tx.commit().await?;
     let mut tx = server.begin().await?;
     lock::lock(&mut tx).await?;
-    spread::spread(&mut tx).await?;
+    distributed::distribute(&mut tx).await?;
     Ok(tx.commit().await?)
 }
 
@@ -268,9 +270,9 @@ impl Transaction for PostgresTransaction {
 #[async_trait]
 impl Database for PostgresArchive {
     async fn rows(&self, query: Query, args: Vec<Value>) -> Result<Vec<Row>, StorageError> {
-        let mut look = self.server.look().await?;
-        let rows = bind(sqlx::query(query.postgres), args).fetch_all(look.connection()).await;
-        look.ended(rows).await?.iter().map(row).collect()
+        let mut reader = self.server.reader().await?;
+        let rows = bind(sqlx::query(query.postgres), args).fetch_all(reader.connection()).await;
+        reader.ended(rows).await?.iter().map(row).collect()
     }
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, StorageError> {
@@ -347,6 +349,6 @@ impl Archive for PostgresArchive {
     }
 
     fn backend(&self) -> &'static str {
-        if self.spread { "PostgreSQL (Citus)" } else { "PostgreSQL" }
+        if self.distributed { "PostgreSQL (Citus)" } else { "PostgreSQL" }
     }
 }

@@ -22,12 +22,12 @@ pub(super) async fn page(
     connection: &mut PgConnection,
     filter: &Filter,
     (view, after): (View, Option<Cursor>),
-    (limit, spread): (usize, bool),
+    (limit, distributed): (usize, bool),
 ) -> Result<Vec<PgRow>, sqlx::Error> {
     // Planned for these values: a plan for any values would not know a rare tag from one that half of all have.
     let query = |(sql, args)| bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false);
     // Each server finds the newest of its own; of many parts that depend on each other it could not be asked.
-    if spread {
+    if distributed {
         let authors = match &filter.authors {
             None => None,
             Some(keys) => {

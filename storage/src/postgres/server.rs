@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres, 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::StorageError;
-use crate::longest::{longest, place};
+use crate::time_limit::{place, time_limit};
 
 /// Our statements look up what they are given: to read all of a table is never right, nor to make a hash of it, though it
 /// may seem so of one that was empty when the statement was planned; and they end long before they would be compiled.
@@ -24,7 +24,7 @@ const OURS: (&str, &str) = ("brotr.direct", "yes");
 const PROBE: Duration = Duration::from_secs(10);
 /// Connections at a time.
 const CONNECTIONS: u32 = 8;
-/// Of them for looks that somebody else asked for.
+/// Of them for queries of clients.
 const GUESTS: usize = 4;
 
 /// Connections to one server.
@@ -32,7 +32,7 @@ const GUESTS: usize = 4;
 pub(super) struct Server {
     pool: PgPool,
     pooled: bool,
-    /// Places for looks that somebody else asked for: never all connections.
+    /// Places for queries of clients: never all connections.
     guests: Arc<Semaphore>,
 }
 
@@ -97,18 +97,18 @@ impl Server {
     }
 
     /// For statements that need no transaction, or one each.
-    pub(super) async fn look(&self) -> Result<Look, StorageError> {
-        Ok(if self.pooled { Look::Pooled(self.begin().await?) } else { Look::Direct(self.pool.acquire().await?) })
+    pub(super) async fn reader(&self) -> Result<Reader, StorageError> {
+        Ok(if self.pooled { Reader::Pooled(self.begin().await?) } else { Reader::Direct(self.pool.acquire().await?) })
     }
 
-    /// The same for what somebody else asked for: for as long as their look may take, and only to read.
-    pub(super) async fn look_for_others(&self) -> Result<Look, StorageError> {
-        let Some(longest) = longest() else { return self.look().await };
+    /// Returns a connection for the query of a client: only to read, and within its time limit.
+    pub(super) async fn reader_for_clients(&self) -> Result<Reader, StorageError> {
+        let Some(longest) = time_limit() else { return self.reader().await };
         // For this transaction only: the connection may be another's next.
         let begin =
             format!("begin read only{}; set local statement_timeout = {}", self.settled(), longest.as_millis().max(1));
         let place = place(&self.guests, longest).await?;
-        Ok(Look::Bounded(self.begin_with(begin).await?, longest, place))
+        Ok(Reader::Bounded(self.begin_with(begin).await?, longest, place))
     }
 
     pub(super) async fn close(&self) {
@@ -134,15 +134,15 @@ impl Replica {
         Self { options, server: Default::default(), away_until: Default::default() }
     }
 
-    /// A look on it, if it is there.
-    pub(super) async fn look_for_others(&self) -> Result<Option<Look>, StorageError> {
+    /// Returns a connection to it, if it is there.
+    pub(super) async fn reader_for_clients(&self) -> Result<Option<Reader>, StorageError> {
         let until = *self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
         if until.is_some_and(|until| until > Instant::now()) {
             return Ok(None);
         }
-        let look = async { self.connected().await?.look_for_others().await };
-        match look.await {
-            Ok(look) => Ok(Some(look)),
+        let reader = async { self.connected().await?.reader_for_clients().await };
+        match reader.await {
+            Ok(reader) => Ok(Some(reader)),
             Err(error @ StorageError::TooLong(_)) => Err(error),
             Err(error) => {
                 tracing::warn!(%error, "failed to reach the server of storage.read_url: the main one answers instead");
@@ -176,19 +176,19 @@ async fn keeps(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
     Ok(keeps)
 }
 
-/// A connection to look with, for as long as a look may take.
-pub(super) enum Look {
+/// A connection that reads, for as long as a query may take.
+pub(super) enum Reader {
     Direct(PoolConnection<Postgres>),
     /// A pooler lends a connection for a transaction.
     Pooled(sqlx::Transaction<'static, Postgres>),
     Bounded(
         sqlx::Transaction<'static, Postgres>,
         Duration,
-        #[expect(dead_code, reason = "held as long as the look")] OwnedSemaphorePermit,
+        #[expect(dead_code, reason = "held as long as the query")] OwnedSemaphorePermit,
     ),
 }
 
-impl Look {
+impl Reader {
     pub(super) fn connection(&mut self) -> &mut PgConnection {
         match self {
             Self::Direct(connection) => connection,

@@ -28,7 +28,7 @@ pub(super) async fn sight(
     relay: i64,
     batch: &PreparedBatch,
     new: impl Fn(&EventId) -> bool,
-    spread: bool,
+    distributed: bool,
 ) -> Result<i64> {
     let mut ks: BTreeSet<i64> = BTreeSet::new();
     let mut known: BTreeMap<i64, i64> = BTreeMap::new();
@@ -53,7 +53,7 @@ pub(super) async fn sight(
             known.insert(k, created_at);
         }
     }
-    for k in seen(connection, relay, &known, spread).await? {
+    for k in seen(connection, relay, &known, distributed).await? {
         ks.remove(&k);
     }
     let ks: Vec<i64> = ks.into_iter().collect();
@@ -85,7 +85,7 @@ async fn seen(
     connection: &mut PgConnection,
     relay: i64,
     events: &BTreeMap<i64, i64>,
-    spread: bool,
+    distributed: bool,
 ) -> Result<Vec<i64>> {
     let (Some(since), Some(until)) = (events.values().min(), events.values().max()) else { return Ok(vec![]) };
     let ks: Vec<i64> = events.keys().copied().collect();
@@ -104,7 +104,7 @@ async fn seen(
     if sets == 0 {
         return Ok(vec![]);
     }
-    if (sets < SETS && held <= SCANNED) || spread {
+    if (sets < SETS && held <= SCANNED) || distributed {
         let sql = format!("select k from (select events {overlapping}) s, unnest(events) k where k = any($4)");
         let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(relay).bind(since).bind(until).bind(ks);
         return Ok(query.persistent(false).fetch_all(connection).await?);
@@ -124,13 +124,13 @@ pub(super) async fn unsee(
     connection: &mut PgConnection,
     ks: &[i64],
     missed: Option<(i64, i64)>,
-    spread: bool,
+    distributed: bool,
 ) -> Result<()> {
     let (of, at) = missed.unzip();
     let whose = "events && $1::bigint[] and ($2::bigint is null or relay = $2 and seen_at < $3)";
     let rows: Vec<(String, i64, i64, Vec<i64>)> = sqlx::query_as(AssertSqlSafe(format!(
         "select {}, relay, seen_at, array(select k from unnest(events) k where k = any($1)) from sighting where {whose}",
-        if spread { "''" } else { "ctid::text" }
+        if distributed { "''" } else { "ctid::text" }
     )))
     .bind(ks)
     .bind(of)
@@ -147,9 +147,9 @@ pub(super) async fn unsee(
         format!("delete from sighting where {whose} and events <@ $1::bigint[]"),
         format!("update sighting set {rest} where {whose}"),
     ] {
-        let sql = if spread { sql } else { sql.replace(whose, "ctid = any($2::text[]::tid[])") };
+        let sql = if distributed { sql } else { sql.replace(whose, "ctid = any($2::text[]::tid[])") };
         let query = sqlx::query(AssertSqlSafe(sql)).bind(ks).persistent(false);
-        let query = match spread {
+        let query = match distributed {
             true => query.bind(of).bind(at),
             false => query.bind(rows.iter().map(|(place, ..)| place.as_str()).collect::<Vec<_>>()),
         };

@@ -32,7 +32,7 @@ fn without_nul(text: &str) -> String {
 pub(super) async fn store(
     tx: sqlx::Transaction<'static, Postgres>,
     batches: &[Arc<PreparedBatch>],
-    (profile, spread): (Profile, bool),
+    (profile, distributed): (Profile, bool),
 ) -> Result<Vec<Stored>> {
     let mut tx = PostgresTransaction(tx);
     let now = lock(&mut tx.0).await?;
@@ -63,17 +63,17 @@ pub(super) async fn store(
         if let Some((url, _)) = batch.relay() {
             let relay = relays[url];
             let is_new = |id: &EventId| ids.contains(id) && firsts[id] == place;
-            sighted += sightings::sight(&mut tx.0, relay, batch, is_new, spread).await?;
+            sighted += sightings::sight(&mut tx.0, relay, batch, is_new, distributed).await?;
             if !batch.rest.gone.is_empty() {
                 let gone: Vec<i64> = batch.rest.gone.iter().map(event_key).collect();
-                sightings::unsee(&mut tx.0, &gone, Some((relay, batch.rest.seen_at)), spread).await?;
+                sightings::unsee(&mut tx.0, &gone, Some((relay, batch.rest.seen_at)), distributed).await?;
             }
             write_claims(&mut tx, relay, &batch.rest, now).await?;
         }
     }
     if !new.is_empty() {
-        totals(&mut tx.0, &new, &authors, spread).await?;
-        hide(&mut tx.0, &new, &authors, spread).await?;
+        totals(&mut tx.0, &new, &authors, distributed).await?;
+        hide(&mut tx.0, &new, &authors, distributed).await?;
         let texts = new.iter().filter_map(|p| Some((event_key(&p.event.id), p.text.as_deref()?)));
         write_text(&mut tx.0, texts).await?;
         let ks: Vec<i64> = new.iter().map(|p| event_key(&p.event.id)).collect();
@@ -196,7 +196,7 @@ async fn totals(
     connection: &mut PgConnection,
     new: &[&Prepared],
     authors: &HashMap<PublicKey, i32>,
-    spread: bool,
+    distributed: bool,
 ) -> Result<()> {
     let mut pairs = BTreeMap::<(i32, i32), i64>::new();
     for prepared in new {
@@ -208,7 +208,7 @@ async fn totals(
         kinds.push(kind);
         counts.push(n);
     }
-    let counted = if spread {
+    let counted = if distributed {
         "there as (insert into pair select * from unnest($1::int[], $2::int[]) on conflict do nothing returning author, kind), \
          counted as (select author, kind, n, (there.kind is not null)::int as first \
              from unnest($1::int[], $2::int[], $3::bigint[]) as p (author, kind, n) left join there using (author, kind))"
@@ -241,14 +241,14 @@ async fn hide(
     connection: &mut PgConnection,
     new: &[&Prepared],
     authors: &HashMap<PublicKey, i32>,
-    spread: bool,
+    distributed: bool,
 ) -> Result<()> {
     let mut scene = Scene::default();
     let mut deletes = Vec::new();
     for Prepared { event, marks, .. } in new {
         deletes.extend(marks.deletes.iter().map(|(id, key)| (*id, *key, authors[&event.pubkey])));
         if marks.vanishes {
-            vanish(connection, (&event.pubkey, authors[&event.pubkey]), event.created_at, spread).await?;
+            vanish(connection, (&event.pubkey, authors[&event.pubkey]), event.created_at, distributed).await?;
         }
     }
     if !deletes.is_empty() {
@@ -297,10 +297,10 @@ async fn hide(
     for prepared in new {
         scene.take(event_key(&prepared.event.id), &prepared.marks);
     }
-    write_scene(connection, scene, spread).await
+    write_scene(connection, scene, distributed).await
 }
 
-async fn write_scene(connection: &mut PgConnection, mut scene: Scene, spread: bool) -> Result<()> {
+async fn write_scene(connection: &mut PgConnection, mut scene: Scene, distributed: bool) -> Result<()> {
     if !scene.changed.is_empty() {
         let (mut keys, mut ks, mut times, mut ids, mut until) = (vec![], vec![], vec![], vec![], vec![]);
         for key in &scene.changed {
@@ -328,7 +328,7 @@ async fn write_scene(connection: &mut PgConnection, mut scene: Scene, spread: bo
             since.push(from);
         }
         let rows = "select * from unnest($1::bigint[], $2::text[], $3::bigint[]) as m (event, reason, since)";
-        sqlx::query(AssertSqlSafe(marking(rows, spread)))
+        sqlx::query(AssertSqlSafe(marking(rows, distributed)))
             .bind(ks)
             .bind(reasons)
             .bind(since)
@@ -340,8 +340,8 @@ async fn write_scene(connection: &mut PgConnection, mut scene: Scene, spread: bo
 
 /// A statement that marks events as hidden, given as rows of event, reason and since, and counts those that are hidden for good
 /// from now on, unless the archive is distributed. Of events that are not stored nothing is noted.
-fn marking(rows: &str, spread: bool) -> String {
-    if spread {
+fn marking(rows: &str, distributed: bool) -> String {
+    if distributed {
         return format!("insert into hidden (event, reason, since) {rows} on conflict do nothing");
     }
     let event = event_of("m.event");
@@ -359,13 +359,13 @@ async fn vanish(
     connection: &mut PgConnection,
     (author, number): (&PublicKey, i32),
     until: i64,
-    spread: bool,
+    distributed: bool,
 ) -> Result<()> {
     let key = author.as_bytes().as_slice();
     sqlx::query(postgres!("author_vanish")).bind(key).bind(until).execute(&mut *connection).await?;
     let rows = "select e.k as event, 'vanished' as reason, 0 as since from event e where e.created_at <= $2 \
                 and (e.kind <> 62 and e.author = $1 or e.kind = 1059 and e.tagkeys @> array[$3::bigint])";
-    sqlx::query(AssertSqlSafe(marking(rows, spread)))
+    sqlx::query(AssertSqlSafe(marking(rows, distributed)))
         .bind(number)
         .bind(until)
         .bind(tag_key('p', &author.to_hex()))

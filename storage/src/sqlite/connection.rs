@@ -14,13 +14,13 @@ use super::functions;
 use crate::StorageError;
 use crate::archive::Profile;
 use crate::database::{Row, Transaction, Value};
-use crate::longest::longest;
 use crate::payload::Codec;
 use crate::query::{Query, sqlite};
+use crate::time_limit::time_limit;
 
 /// Readers at a time,
 const READERS: usize = 8;
-/// of which so many are for what is bounded in time: looks that somebody else asked for.
+/// of which so many are for queries with a time limit, those of clients.
 const GUESTS: usize = 5;
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 64;
@@ -121,11 +121,11 @@ impl Readers {
         self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let longest = longest();
+        let longest = time_limit();
         // Those who ask for others never take all places: what the agent itself reads does not wait behind them.
         let guest = match longest {
             None => None,
-            Some(longest) => Some(crate::longest::place(&self.guests, longest).await?),
+            Some(longest) => Some(crate::time_limit::place(&self.guests, longest).await?),
         };
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| StorageError::Closed)?;
         let readers = self.clone();

@@ -18,7 +18,7 @@ use super::memory::Memory;
 use super::runs::{Merges, PACE, Runs};
 use crate::StorageError;
 use crate::archive::{Options, Profile};
-use crate::patience::Patience;
+use crate::backoff::Backoff;
 use crate::payload::{self, Codec};
 use crate::prepare::{PreparedBatch, tagvalues};
 use crate::query::sqlite;
@@ -111,13 +111,13 @@ impl Queue {
         };
         let prepared = tokio::task::spawn_blocking(prepare).await.map_err(|_| StorageError::Closed)?;
         let prepared = Arc::new(prepared);
-        let mut patience = Patience::with("store events");
+        let mut backoff = Backoff::new("store events");
         loop {
             let (answer, answered) = oneshot::channel();
             sender.send((prepared.clone(), answer)).await.map_err(|_| StorageError::Closed)?;
             match answered.await.map_err(|_| StorageError::Closed)? {
                 Ok(stored) => return Ok(stored),
-                Err(error) => patience.wait(error).await?,
+                Err(error) => backoff.wait(error).await?,
             }
         }
     }

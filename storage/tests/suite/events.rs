@@ -181,7 +181,7 @@ pub(super) async fn a_look_ends_when_it_takes_too_long(archive: Arc<dyn Archive>
     let filters: Vec<Filter> = (0..100).map(|i| tagged().since(i.into())).collect();
     let at_once = std::time::Duration::from_millis(1);
     let view = View::Client { now: 5_000 };
-    let ended = within(at_once, archive.count(&filters, view, &[])).await.expect_err("too long");
+    let ended = with_time_limit(at_once, archive.count(&filters, view, &[])).await.expect_err("too long");
     assert!(matches!(ended, StorageError::TooLong(longest) if longest == at_once), "{ended}");
     assert!(ended.to_string().contains("ask for less"), "{ended}");
     // The connection is as good as before, and bound by nothing.
@@ -189,6 +189,6 @@ pub(super) async fn a_look_ends_when_it_takes_too_long(archive: Arc<dyn Archive>
         assert_eq!(archive.count(&filters, view, &[]).await.expect("counted"), 2_000);
         assert_eq!(archive.page(&tagged(), view, None, 5_000).await.expect("a page").len(), 2_000);
     }
-    let patient = within(std::time::Duration::from_secs(60), archive.ids(&tagged(), view)).await;
+    let patient = with_time_limit(std::time::Duration::from_secs(60), archive.ids(&tagged(), view)).await;
     assert_eq!(patient.expect("in time").len(), 2_000);
 }

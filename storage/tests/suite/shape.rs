@@ -478,7 +478,8 @@ pub(crate) async fn what_others_ask_is_looked_up_on_the_server_that_follows() {
     let archive = open_with_replica(&url, &follower_url, Options::default()).await.expect("opened");
     archive.store(batch((0..50).map(|i| event(&i.to_string(), vec![], i)).collect())).await.expect("stored");
     let soon = std::time::Duration::from_secs(20);
-    let asked = async || within(soon, archive.page(&Filter::new(), View::All, None, 100)).await.expect("a page").len();
+    let asked =
+        async || with_time_limit(soon, archive.page(&Filter::new(), View::All, None, 100)).await.expect("a page").len();
     let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while asked().await < 50 {
         assert!(std::time::Instant::now() < end, "what is stored gets there");
@@ -488,7 +489,7 @@ pub(crate) async fn what_others_ask_is_looked_up_on_the_server_that_follows() {
     shell(&follower.url("archive"), "select pg_wal_replay_pause()");
     archive.store(batch((50..60).map(|i| event(&i.to_string(), vec![], i)).collect())).await.expect("stored");
     assert_eq!((asked().await, all(&archive).await.len()), (50, 60));
-    assert_eq!(within(soon, archive.count(&[Filter::new()], View::All, &[])).await.expect("counted"), 50);
+    assert_eq!(with_time_limit(soon, archive.count(&[Filter::new()], View::All, &[])).await.expect("counted"), 50);
     // And when it is away, the main one answers all.
     drop(follower);
     let began = std::time::Instant::now();
@@ -496,7 +497,7 @@ pub(crate) async fn what_others_ask_is_looked_up_on_the_server_that_follows() {
     assert!(began.elapsed() < soon, "nobody waits long for what is not there: {:?}", began.elapsed());
     archive.close().await;
     let archive = open_with_replica(&url, &follower_url, Options::default()).await.expect("opened all the same");
-    assert_eq!(within(soon, archive.count(&[Filter::new()], View::All, &[])).await.expect("counted"), 60);
+    assert_eq!(with_time_limit(soon, archive.count(&[Filter::new()], View::All, &[])).await.expect("counted"), 60);
 }
 
 pub(crate) async fn what_cannot_be_opened_is_named() {

@@ -10,7 +10,9 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use brotr_core::{Event, Network, RelayState, RelayUrl};
-use brotr_storage::{Cursor, DocumentType, JobStatus, Overview, Relay, RelayQuery, StorageError, View, within};
+use brotr_storage::{
+    Cursor, DocumentType, JobStatus, Overview, Relay, RelayQuery, StorageError, View, with_time_limit,
+};
 use nostr::{EventId, Filter};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -80,7 +82,7 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Ask
 }
 
 async fn looked<T>(look: impl Future<Output = Result<T, StorageError>>) -> Result<T, Problem> {
-    Ok(within(PATIENCE, look).await?)
+    Ok(with_time_limit(PATIENCE, look).await?)
 }
 
 fn rows(limit: Option<u16>) -> Result<i64, Problem> {

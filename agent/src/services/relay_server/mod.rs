@@ -22,7 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
 use brotr_core::parse_filter;
-use brotr_storage::{StorageError, View, within};
+use brotr_storage::{StorageError, View, with_time_limit};
 use budget::Budget;
 use feed::Feed;
 use line::Line;
@@ -187,7 +187,7 @@ fn parse(values: &[Value]) -> Result<Vec<Filter>, String> {
 /// Runs a query of a client within its time. Errors are in words for the client.
 async fn query<T>(query: impl Future<Output = Result<T, StorageError>>) -> Result<T, String> {
     // The statement has the time; waiting for the turn to run it has it once more.
-    match timeout(PATIENCE * 2, within(PATIENCE, query)).await {
+    match timeout(PATIENCE * 2, with_time_limit(PATIENCE, query)).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error @ (StorageError::NoSearch | StorageError::NoContents))) => Err(format!("unsupported: {error}")),
         Ok(Err(error @ StorageError::TooLong(_))) => Err(format!("error: {error}")),

@@ -8,7 +8,7 @@ use crate::query::postgres;
 
 /// What is where. `pair` has the kinds of each author, which would have to be looked for on all servers. Views that join
 /// what is together no longer are made again.
-const SPREAD: &str = "
+const DISTRIBUTE: &str = "
 drop view events_relays;
 drop view events_relays_lost;
 alter table sighting drop constraint if exists sighting_relay_fkey;
@@ -35,7 +35,7 @@ select gone.id as event_id, relay.url as relay_url, gone.seen_at, gone.missed_at
 ";
 
 /// Whether the archive is over several servers; `None` if it is to be.
-pub(super) async fn is_spread(connection: &mut PgConnection) -> Result<Option<bool>, StorageError> {
+pub(super) async fn is_distributed(connection: &mut PgConnection) -> Result<Option<bool>, StorageError> {
     let citus: bool = sqlx::query_scalar(postgres!("citus_is_installed")).fetch_one(&mut *connection).await?;
     if !citus {
         return Ok(Some(false));
@@ -47,10 +47,10 @@ pub(super) async fn is_spread(connection: &mut PgConnection) -> Result<Option<bo
     Ok(done.then_some(true))
 }
 
-/// Spreads it, where Citus is and it is not spread yet.
-pub(super) async fn spread(connection: &mut PgConnection) -> Result<(), StorageError> {
-    if is_spread(connection).await?.is_none() {
-        sqlx::raw_sql(SPREAD).execute(connection).await?;
+/// Distributes the tables, where Citus is installed and they are not distributed yet.
+pub(super) async fn distribute(connection: &mut PgConnection) -> Result<(), StorageError> {
+    if is_distributed(connection).await?.is_none() {
+        sqlx::raw_sql(DISTRIBUTE).execute(connection).await?;
     }
     Ok(())
 }

@@ -1,32 +1,32 @@
-//! Waiting for a database that cannot be written or reached for now: a full disk, a server that is started again, a
-//! deadlock that was resolved at our expense.
+//! Backoff while a database cannot be written or reached: a full disk, a server that restarts, a deadlock that this
+//! process lost.
 
 use std::time::{Duration, Instant};
 
 use crate::StorageError;
-use crate::longest::longest;
+use crate::time_limit::time_limit;
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// How long something has been waited for.
+/// Waits between tries, longer each time.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Backoff {
     doing: &'static str,
     pause: Duration,
 }
 
-impl Patience {
-    pub(crate) fn with(doing: &'static str) -> Self {
+impl Backoff {
+    pub(crate) fn new(doing: &'static str) -> Self {
         Self { doing, pause: FIRST }
     }
 
-    /// Waits, longer each time, if trying again may help; gives the error back if it will not.
+    /// Waits if a retry may help; returns the error if it will not.
     pub(crate) async fn wait(&mut self, error: StorageError) -> Result<(), StorageError> {
         if !error.is_passing() {
             return Err(error);
         }
-        tracing::warn!(%error, "failed to {}: trying again in {:?}, and nothing is lost", self.doing, self.pause);
+        tracing::warn!(%error, "failed to {}: retrying in {:?}", self.doing, self.pause);
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST);
         Ok(())
@@ -58,7 +58,7 @@ pub(crate) async fn retry<T, F>(
 where
     F: Future<Output = Result<T, StorageError>>,
 {
-    let last = Instant::now() + longest().unwrap_or(LAST_TRY).min(LAST_TRY);
+    let last = Instant::now() + time_limit().unwrap_or(LAST_TRY).min(LAST_TRY);
     let mut tries = 0;
     loop {
         let error = match attempt().await {
