@@ -2,6 +2,44 @@
 
 use super::*;
 
+pub(super) fn span(since: i64, until: i64) -> Interval {
+    Interval::new(since, until).expect("in order")
+}
+
+pub(super) async fn coverage_merges_and_takes_gaps_away(archive: Arc<dyn Archive>, _: String) {
+    let claim = |s, u| Covered { interval: span(s, u), method: Method::Paged, proven_at: 7 };
+    let gap = |s, u, reason| Gap { interval: span(s, u), reason, count: None, tried_at: 7 };
+    let first = Batch {
+        covered: vec![claim(50, 60), claim(80, 90)],
+        gaps: vec![gap(0, 49, GapReason::Timeout), gap(61, 79, GapReason::Closed)],
+        ..batch(vec![])
+    };
+    archive.store(first).await.expect("stored");
+    let second = Batch { covered: vec![claim(61, 70), claim(20, 30)], ..batch(vec![]) };
+    archive.store(second).await.expect("stored");
+    archive.store(Batch { gaps: vec![gap(75, 79, GapReason::DenseSecond)], ..batch(vec![]) }).await.expect("stored");
+    let reports = archive.coverage(Some(RELAY)).await.expect("a report");
+    let [report] = reports.as_slice() else { panic!("one filter: {reports:?}") };
+    assert_eq!(
+        report.covered.iter().map(|c| c.interval).collect::<Vec<_>>(),
+        [span(20, 30), span(50, 70), span(80, 90)]
+    );
+    let gaps: Vec<_> = report.gaps.iter().map(|g| (g.interval, g.reason)).collect();
+    let wanted = [
+        (span(0, 19), GapReason::Timeout),
+        (span(31, 49), GapReason::Timeout),
+        (span(71, 74), GapReason::Closed),
+        (span(75, 79), GapReason::DenseSecond),
+    ];
+    assert_eq!(gaps, wanted);
+    let later = Covered { interval: span(91, 95), method: Method::Paged, proven_at: 9 };
+    archive.store(Batch { covered: vec![later], ..batch(vec![]) }).await.expect("stored");
+    let report = archive.coverage(Some(RELAY)).await.expect("a report").remove(0);
+    let last = report.covered.last().expect("merged");
+    assert_eq!((last.interval, last.proven_at), (span(80, 95), 9), "its last part was proven at 9");
+    assert!(archive.coverage(Some("wss://unheard.example/")).await.expect("a report").is_empty());
+}
+
 /// Seconds of the model's timeline.
 const SECONDS: i64 = 40;
 
