@@ -1,10 +1,13 @@
 //! `brotr run`
 
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use brotr_dvm::Dvm;
+use metrics_exporter_prometheus::PrometheusHandle;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -14,13 +17,14 @@ use crate::config::Config;
 use crate::inbound;
 use crate::intake::JobIntake;
 use crate::outbox::Publisher;
+use crate::services::dvm::wallet::Wallet;
 use crate::services::publisher::Voice;
 use crate::services::{backup, dvm as jobs, finder, http, monitor, publisher, relay_server, retention, synchronizer};
 use crate::supervisor::Supervisor;
 use crate::{clock, initializer};
 
 /// How long hanging up and closing the archive may take, each.
-const PATIENCE: Duration = Duration::from_secs(1);
+const CLOSING: Duration = Duration::from_secs(1);
 
 pub(super) async fn main(shared: &Shared) -> Result<Done> {
     inbound::raise_open_files();
@@ -43,117 +47,13 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         _ = interrupt.recv() => return Ok(Done::Well),
     };
     greet(&agent, listener.as_ref(), relay.as_ref());
-
     let mut supervisor = Supervisor::default();
-    let publisher = Publisher::new(&agent);
-    let voice = Voice::new(&agent);
-    let wallet = jobs::wallet(&agent)?;
-    let dvm = Arc::new(jobs::dvm(&agent, wallet.clone()));
-    let vitals = supervisor.vitals();
-    if let Some(listener) = listener {
-        let agent = agent.clone();
-        supervisor.start("http", move || {
-            let (agent, vitals, metrics, listener) =
-                (agent.clone(), vitals.clone(), metrics.clone(), listener.try_clone());
-            async move { http::serve(agent, vitals, metrics, listener?).await }
-        });
-    }
-    {
-        let agent = agent.clone();
-        supervisor.start("clock", move || {
-            let agent = agent.clone();
-            clock::watch(move |at| {
-                let agent = agent.clone();
-                async move { agent.pull_back(at).await }
-            })
-        });
-    }
-    {
-        let agent = agent.clone();
-        supervisor.start("initializer", move || {
-            let agent = agent.clone();
-            async move {
-                initializer::load(&agent).await?;
-                // Its work is done; a service that ended would be started again.
-                std::future::pending().await
-            }
-        });
-    }
-    if agent.config.backup.enabled {
-        let agent = agent.clone();
-        supervisor.start("backup", move || backup::run(agent.clone()));
-    }
-    if agent.config.retention.is_on() {
-        let agent = agent.clone();
-        supervisor.start("retention", move || retention::run(agent.clone()));
-    }
-    if agent.config.finder.enabled {
-        let agent = agent.clone();
-        supervisor.start("finder", move || finder::run(agent.clone()));
-    }
-    if agent.config.monitor.enabled {
-        let parts = (agent.clone(), publisher.clone(), supervisor.vitals().pulse("monitor"));
-        supervisor.start("monitor", move || {
-            let (agent, publisher, pulse) = parts.clone();
-            async move { monitor::run(agent, publisher, pulse).await }
-        });
-    }
-    if agent.config.synchronizer.enabled {
-        let parts = (agent.clone(), supervisor.vitals().pulse("synchronizer"));
-        supervisor.start("synchronizer", move || {
-            let (agent, pulse) = parts.clone();
-            async move { match synchronizer::run(&agent, &pulse).await {} }
-        });
-    }
-    if agent.config.synchronizer.enabled && agent.config.synchronizer.live {
-        let agent = agent.clone();
-        supervisor.start("live", move || synchronizer::live::run(agent.clone()));
-    }
-    let seeks_jobs = agent.config.dvm.enabled && (!agent.job_relays().is_empty() || relay.is_some());
-    let desk = JobIntake::new(&agent, &publisher, &dvm);
-    if let Some(listener) = relay {
-        let jobs = seeks_jobs.then(|| desk.clone());
-        let agent = agent.clone();
-        supervisor.start("relay", move || {
-            let (agent, jobs, listener) = (agent.clone(), jobs.clone(), listener.try_clone());
-            async move { relay_server::serve(agent, jobs, listener?).await }
-        });
-    }
-    if seeks_jobs {
-        let ears = desk.clone();
-        supervisor.start("dvm-listener", move || jobs::listen(ears.clone()));
-        if let Some(wallet) = wallet.clone() {
-            let desk = desk.clone();
-            supervisor.start("dvm-cashier", move || jobs::cashier::run(desk.clone(), wallet.clone()));
-        }
-        supervisor.start("dvm-worker", move || jobs::work(desk.clone()));
-        if let Some(every) = agent.config.dvm.heartbeat.filter(|_| !agent.job_relays().is_empty()) {
-            let parts = (agent.clone(), publisher.clone(), dvm.clone(), supervisor.vitals());
-            supervisor.start("heartbeat", move || {
-                let (agent, publisher, dvm, vitals) = parts.clone();
-                let runs = move |name| !vitals.is_paused(name) && matches!(vitals.services().get(name), Some(None));
-                let serves = move || runs("dvm-listener") && runs("dvm-worker");
-                publisher::beat(agent, publisher, dvm, every.get(), serves)
-            });
-        }
-    }
-    if seeks_jobs || !publisher.is_silent() {
-        let parts = (agent.clone(), publisher.clone(), voice.clone(), supervisor.vitals().pulse("outbox"));
-        supervisor.start("outbox", move || {
-            let (agent, publisher, voice, pulse) = parts.clone();
-            publisher::deliver(agent, publisher, voice, pulse)
-        });
-        let parts = (agent.clone(), publisher.clone(), dvm.clone());
-        supervisor.start("announcer", move || {
-            let (agent, publisher, dvm) = parts.clone();
-            publisher::announce(agent, publisher, dvm, monitor::announcement)
-        });
-    }
-
-    if let Some(patience) = sd_notify::watchdog_enabled() {
-        let agent = agent.clone();
-        supervisor.start("watchdog", move || bark(agent.clone(), patience / 3));
-    }
+    let daemon = Daemon::new(agent, relay.is_some())?;
+    daemon.start_servers(&mut supervisor, Servers { metrics, listener, relay });
+    daemon.start_upkeep(&mut supervisor);
+    daemon.start_crawlers(&mut supervisor);
+    daemon.start_jobs(&mut supervisor);
+    daemon.start_publishing(&mut supervisor);
     notify(NotifyState::Ready);
     let (reason, again) = loop {
         tokio::select! {
@@ -167,24 +67,7 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     };
     notify(if again { NotifyState::Reloading } else { NotifyState::Stopping });
     tracing::info!(reason, "stopping");
-    let orderly = supervisor.stop().await;
-    if seeks_jobs
-        && agent.config.dvm.withdraw_on_stop
-        && let Err(error) = publisher::withdraw(&agent, &voice, &dvm).await
-    {
-        tracing::warn!(%error, "failed to take the announcement of jobs back");
-    }
-    let _ = tokio::time::timeout(PATIENCE, voice.shutdown()).await;
-    if let Some(wallet) = wallet {
-        let _ = tokio::time::timeout(PATIENCE, wallet.shutdown()).await;
-    }
-    if !matches!(tokio::time::timeout(PATIENCE, agent.let_go()).await, Ok(Ok(()))) {
-        tracing::debug!("what was in work is left to the end of its lease");
-    }
-    let closed = tokio::time::timeout(PATIENCE, agent.archive.close()).await;
-    if !orderly || closed.is_err() {
-        tracing::warn!("some work was cut off; what it had not committed is rolled back");
-    }
+    daemon.stop(supervisor).await;
     if again {
         tracing::info!("starting again with the configuration as it is now");
         // By the name it was started by: there may be a newer one of that name.
@@ -196,6 +79,181 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     Ok(Done::Well)
 }
 
+/// Sockets that were bound before the archive was opened, and the recorder of metrics.
+struct Servers {
+    metrics: PrometheusHandle,
+    listener: Option<TcpListener>,
+    relay: Option<TcpListener>,
+}
+
+/// What the services of the daemon are made from.
+struct Daemon {
+    agent: Agent,
+    publisher: Publisher,
+    voice: Voice,
+    wallet: Option<Arc<Wallet>>,
+    dvm: Arc<Dvm>,
+    intake: JobIntake,
+    /// Whether job requests can arrive.
+    takes_jobs: bool,
+}
+
+impl Daemon {
+    fn new(agent: Agent, is_relay: bool) -> Result<Self> {
+        let publisher = Publisher::new(&agent);
+        let voice = Voice::new(&agent);
+        let wallet = jobs::wallet(&agent)?;
+        let dvm = Arc::new(jobs::dvm(&agent, wallet.clone()));
+        let intake = JobIntake::new(&agent, &publisher, &dvm);
+        let takes_jobs = agent.config.dvm.enabled && (!agent.job_relays().is_empty() || is_relay);
+        Ok(Self { agent, publisher, voice, wallet, dvm, intake, takes_jobs })
+    }
+
+    /// Starts what answers requests over HTTP and as a relay.
+    fn start_servers(&self, supervisor: &mut Supervisor, servers: Servers) {
+        if let Some(listener) = servers.listener {
+            let (agent, vitals, metrics) = (self.agent.clone(), supervisor.vitals(), servers.metrics);
+            supervisor.start("http", move || {
+                let (agent, vitals, metrics, listener) =
+                    (agent.clone(), vitals.clone(), metrics.clone(), listener.try_clone());
+                async move { http::serve(agent, vitals, metrics, listener?).await }
+            });
+        }
+        if let Some(listener) = servers.relay {
+            let jobs = self.takes_jobs.then(|| self.intake.clone());
+            let agent = self.agent.clone();
+            supervisor.start("relay", move || {
+                let (agent, jobs, listener) = (agent.clone(), jobs.clone(), listener.try_clone());
+                async move { relay_server::serve(agent, jobs, listener?).await }
+            });
+        }
+    }
+
+    /// Starts what keeps the agent itself in order.
+    fn start_upkeep(&self, supervisor: &mut Supervisor) {
+        let agent = self.agent.clone();
+        supervisor.start("clock", move || {
+            let agent = agent.clone();
+            clock::watch(move |at| {
+                let agent = agent.clone();
+                async move { agent.pull_back(at).await }
+            })
+        });
+        let agent = self.agent.clone();
+        supervisor.start("initializer", move || {
+            let agent = agent.clone();
+            async move {
+                initializer::load(&agent).await?;
+                // Its work is done; a service that ended would be started again.
+                std::future::pending().await
+            }
+        });
+        if self.agent.config.backup.enabled {
+            let agent = self.agent.clone();
+            supervisor.start("backup", move || backup::run(agent.clone()));
+        }
+        if self.agent.config.retention.is_on() {
+            let agent = self.agent.clone();
+            supervisor.start("retention", move || retention::run(agent.clone()));
+        }
+        if let Some(timeout) = sd_notify::watchdog_enabled() {
+            let agent = self.agent.clone();
+            supervisor.start("watchdog", move || feed_watchdog(agent.clone(), timeout / 3));
+        }
+    }
+
+    /// Starts what finds, checks and reads relays.
+    fn start_crawlers(&self, supervisor: &mut Supervisor) {
+        let config = self.agent.config.clone();
+        if config.finder.enabled {
+            let agent = self.agent.clone();
+            supervisor.start("finder", move || finder::run(agent.clone()));
+        }
+        if config.monitor.enabled {
+            let parts = (self.agent.clone(), self.publisher.clone(), supervisor.vitals().pulse("monitor"));
+            supervisor.start("monitor", move || {
+                let (agent, publisher, pulse) = parts.clone();
+                async move { monitor::run(agent, publisher, pulse).await }
+            });
+        }
+        if config.synchronizer.enabled {
+            let parts = (self.agent.clone(), supervisor.vitals().pulse("synchronizer"));
+            supervisor.start("synchronizer", move || {
+                let (agent, pulse) = parts.clone();
+                async move { match synchronizer::run(&agent, &pulse).await {} }
+            });
+        }
+        if config.synchronizer.enabled && config.synchronizer.live {
+            let agent = self.agent.clone();
+            supervisor.start("live", move || synchronizer::live::run(agent.clone()));
+        }
+    }
+
+    /// Starts what answers jobs.
+    fn start_jobs(&self, supervisor: &mut Supervisor) {
+        if !self.takes_jobs {
+            return;
+        }
+        let intake = self.intake.clone();
+        supervisor.start("dvm-listener", move || jobs::listen(intake.clone()));
+        if let Some(wallet) = self.wallet.clone() {
+            let intake = self.intake.clone();
+            supervisor.start("dvm-cashier", move || jobs::cashier::run(intake.clone(), wallet.clone()));
+        }
+        let intake = self.intake.clone();
+        supervisor.start("dvm-worker", move || jobs::work(intake.clone()));
+        if let Some(every) = self.agent.config.dvm.heartbeat.filter(|_| !self.agent.job_relays().is_empty()) {
+            let parts = (self.agent.clone(), self.publisher.clone(), self.dvm.clone(), supervisor.vitals());
+            supervisor.start("heartbeat", move || {
+                let (agent, publisher, dvm, vitals) = parts.clone();
+                let runs = move |name| !vitals.is_paused(name) && matches!(vitals.services().get(name), Some(None));
+                let serves = move || runs("dvm-listener") && runs("dvm-worker");
+                publisher::beat(agent, publisher, dvm, every.get(), serves)
+            });
+        }
+    }
+
+    /// Starts what sends the agent's own events.
+    fn start_publishing(&self, supervisor: &mut Supervisor) {
+        if !self.takes_jobs && self.publisher.is_silent() {
+            return;
+        }
+        let pulse = supervisor.vitals().pulse("outbox");
+        let parts = (self.agent.clone(), self.publisher.clone(), self.voice.clone(), pulse);
+        supervisor.start("outbox", move || {
+            let (agent, publisher, voice, pulse) = parts.clone();
+            publisher::deliver(agent, publisher, voice, pulse)
+        });
+        let parts = (self.agent.clone(), self.publisher.clone(), self.dvm.clone());
+        supervisor.start("announcer", move || {
+            let (agent, publisher, dvm) = parts.clone();
+            publisher::announce(agent, publisher, dvm, monitor::announcement)
+        });
+    }
+
+    /// Stops the services, withdraws the announcement of jobs, hangs up, releases leases and closes the archive.
+    async fn stop(&self, supervisor: Supervisor) {
+        let orderly = supervisor.stop().await;
+        if self.takes_jobs
+            && self.agent.config.dvm.withdraw_on_stop
+            && let Err(error) = publisher::withdraw(&self.agent, &self.voice, &self.dvm).await
+        {
+            tracing::warn!(%error, "failed to withdraw the announcement of jobs");
+        }
+        let _ = tokio::time::timeout(CLOSING, self.voice.shutdown()).await;
+        if let Some(wallet) = &self.wallet {
+            let _ = tokio::time::timeout(CLOSING, wallet.shutdown()).await;
+        }
+        if !matches!(tokio::time::timeout(CLOSING, self.agent.let_go()).await, Ok(Ok(()))) {
+            tracing::debug!("failed to release leases: they end by themselves");
+        }
+        let closed = tokio::time::timeout(CLOSING, self.agent.archive.close()).await;
+        if !orderly || closed.is_err() {
+            tracing::warn!("some work was cut off; what it had not committed is rolled back");
+        }
+    }
+}
+
 /// Tells the service manager, where there is one.
 fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
@@ -204,7 +262,7 @@ fn notify(state: NotifyState<'_>) {
 }
 
 /// For ever: says that the agent lives, while its archive answers and its runtime turns.
-async fn bark(agent: Agent, every: Duration) -> Result<()> {
+async fn feed_watchdog(agent: Agent, every: Duration) -> Result<()> {
     loop {
         match tokio::time::timeout(every, agent.archive.ping()).await {
             Ok(Ok(())) => notify(NotifyState::Watchdog),
@@ -216,7 +274,7 @@ async fn bark(agent: Agent, every: Duration) -> Result<()> {
 }
 
 /// Who we are, where our things are, where we listen, and what the configuration leaves undone.
-fn greet(agent: &Agent, listener: Option<&std::net::TcpListener>, relay: Option<&std::net::TcpListener>) {
+fn greet(agent: &Agent, listener: Option<&TcpListener>, relay: Option<&TcpListener>) {
     let config = &agent.config;
     tracing::info!(
         npub = agent.signer.npub(),
