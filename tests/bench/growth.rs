@@ -1,7 +1,7 @@
 //! How storing fares as an archive grows:
 //!
 //! ```sh
-//! cargo bench -p brotr-storage --bench growth -- [EVENTS] [in-order|shuffled] [sqlite|postgres]
+//! cargo bench -p brotr-storage --bench growth -- [EVENTS] [in-order|shuffled] [sqlite|postgres] [SETTING=VALUE]...
 //! ```
 //!
 //! Takes 10,000,000 events on SQLite or 3,000,000 on PostgreSQL unless told otherwise, in windows of 100,000. A window is
@@ -10,6 +10,8 @@
 //! on all cores (measured again for each window), what was written for an event until the next window began (by this process, with
 //! the merges that go on while that is generated; by PostgreSQL 15 or 16 to its log and to its pages), what an event takes on disk,
 //! the size of SQLite's write-ahead log, and the memory of this process that is resident without the window itself.
+//!
+//! The PostgreSQL server is as durable as by default; settings of its configuration can be given, such as `wal_compression=lz4`.
 //!
 //! At each power of ten and at the end it asks what clients ask, and has a second relay give the last window in pages of which 5 %
 //! are new.
@@ -38,7 +40,9 @@ async fn main() {
     let events: usize = number.unwrap_or(if is_server { 3_000_000 } else { 10_000_000 });
     let dir = tempfile::tempdir().expect("a directory");
     // As durable as a server is by default.
-    let settings = ["fsync=on", "synchronous_commit=on", "full_page_writes=on"];
+    let durable = ["fsync=on", "synchronous_commit=on", "full_page_writes=on"].map(str::to_owned);
+    let settings: Vec<String> = durable.into_iter().chain(std::env::args().filter(|arg| arg.contains('='))).collect();
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let server = is_server.then(|| brotr_tests::Postgres::start_with(&settings).expect("PostgreSQL started"));
     let file = dir.path().join("growth.db");
     let url = match &server {
