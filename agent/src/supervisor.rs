@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 use crate::pulse::Pulse;
 use crate::telemetry::{ServiceFailed, ServiceStarted, Telemetry};
 
-/// A service that failed waits so long at first, and twice as long each time after,
+/// The first wait of a service that failed; each further one is twice as long,
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// up to this;
 const LAST_WAIT: Duration = Duration::from_secs(300);
-/// one that ran so long starts from the first wait again.
+/// A service that ran for this long starts from the first wait again.
 const SETTLED: Duration = Duration::from_secs(600);
 /// How long services have to end.
 const PATIENCE: Duration = Duration::from_secs(8);

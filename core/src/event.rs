@@ -195,7 +195,7 @@ impl TryFrom<&Event> for nostr::Event {
     }
 }
 
-/// The bytes of a field that has so many, in lower-case hexadecimal.
+/// Decodes a field of `N` bytes in lower-case hexadecimal.
 pub(crate) fn fixed<const N: usize>(name: &str, text: &str) -> Result<[u8; N], String> {
     let mut out = [0; N];
     match text.len() == N * 2 && HEXLOWER.decode_mut(text.as_bytes(), &mut out).is_ok() {

@@ -14,9 +14,9 @@ use crate::session::{End, RelayMessage, SMALL, Session, Verdict, parse};
 const GATHERED: Duration = Duration::from_millis(100);
 /// as many as this at most.
 const MOST: usize = 200;
-/// After so long without a word a relay is asked whether it is there.
+/// A relay that has been silent for this long is pinged.
 const QUIET: Duration = Duration::from_secs(60);
-/// A relay that sends so many messages in a row that are not what was asked for does not do what it was asked.
+/// Messages in a row that were not asked for, after which the subscription is ended.
 const NONSENSE: usize = 1_000;
 
 /// An open subscription. Dropping it hangs up.

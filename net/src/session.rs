@@ -18,14 +18,14 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use crate::dial::Connection;
 use crate::{DialError, Dialer, Purpose, Trace};
 
-/// A page is cut off when it brings so many times the events it was asked for,
+/// A page is cut off when it brings this many times the events that were asked for,
 const SURPLUS: usize = 4;
-/// and so many bytes.
+/// or this many bytes.
 const MAX_PAGE: u64 = 16 << 20;
 /// An answer with more bytes than this waits for the right to grow, and its socket with it: of many relays at once only a
 /// few answers are large.
 pub(crate) const SMALL: u64 = 256 << 10;
-/// A NOTICE without anything else ends a request after so long: some relays refuse that way (and no other).
+/// A NOTICE with nothing after it ends a request after this time: some relays refuse only in that way.
 pub(crate) const NOTICE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for the pong that shows that nothing follows an EOSE.
 const FENCE: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ const SILENCE: Duration = Duration::from_millis(300);
 const MAX_LATE: usize = 500;
 /// How long a relay has to take a closing message.
 const CLOSING: Duration = Duration::from_secs(1);
-/// A request may take so many times its idle limit, however steadily it trickles.
+/// A request may take this many times its idle limit, however steadily events arrive.
 pub(crate) const STEADY: u32 = 10;
 /// The same for a large answer, behind which others wait.
 const LARGE_STEADY: u32 = 2;

@@ -16,10 +16,10 @@ use tor_rtcompat::PreferredRuntime;
 use crate::settings::SettingsError;
 use crate::stream::Stream;
 
-/// After arti failed to start it is not tried again for so long.
+/// The time between two tries to start arti.
 const REST: Duration = Duration::from_secs(60);
 
-/// It is waited for so long; what it has read of the directory by then is kept for the next time.
+/// How long a start may take. What arti has read of the directory by then is kept for the next try.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) type Client = TorClient<PreferredRuntime>;
@@ -29,7 +29,7 @@ pub(crate) type Client = TorClient<PreferredRuntime>;
 pub enum TorStatus {
     /// Nobody has needed it yet.
     Idle,
-    /// It is reading the directory; so many percent are done.
+    /// It is reading the directory; the percentage that is done.
     Starting(u8),
     /// Circuits can be built.
     Ready,

@@ -17,7 +17,7 @@ pub(crate) enum Value {
     Bytes(Option<Vec<u8>>),
     /// A list: an array on PostgreSQL, JSON on SQLite.
     Texts(Vec<String>),
-    /// The same of numbers.
+    /// A list of numbers, in the same form.
     Ints(Vec<i64>),
 }
 

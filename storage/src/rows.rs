@@ -65,7 +65,7 @@ pub struct RelayQuery {
     pub contains: String,
     /// Only addresses that sort after this one: the last of the page before. Not together with a due time.
     pub after: Option<String>,
-    /// At most so many.
+    /// The most rows.
     pub limit: i64,
 }
 

@@ -261,7 +261,7 @@ fn notify(state: NotifyState<'_>) {
     }
 }
 
-/// For ever: says that the agent lives, while its archive answers and its runtime turns.
+/// Feeds the watchdog of the service manager, while the archive answers and the runtime turns.
 async fn feed_watchdog(agent: Agent, every: Duration) -> Result<()> {
     loop {
         match tokio::time::timeout(every, agent.archive.ping()).await {

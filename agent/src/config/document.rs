@@ -16,7 +16,7 @@ const PREFIX: &str = "BROTR_";
 const NOT_KEYS: &[&str] = &["BROTR_CONFIG"];
 /// Keys whose text is taken as it is.
 const SECRETS: &[&str] = &["identity.secret", "identity.passphrase"];
-/// A secret in a file is at most so long.
+/// The most bytes of a secret in a file.
 const MAX_SECRET: u64 = 64 << 10;
 
 /// Where each key came from, by its path.

@@ -160,7 +160,7 @@ section! {
         search: bool = true,
         /// Archiving pauses when the disk of the embedded database has less free than this.
         min_free: Size = Size::mib(2_048),
-        /// What an agent is at is left alone by others on the same database for so long; renewed while it works.
+        /// How long a relay stays reserved for the agent working on it; renewed while it works.
         lease: Span = Span::seconds(300),
     }
 }
@@ -271,7 +271,7 @@ section! {
         enabled: bool = true,
         /// Look-up, TCP, TLS and upgrade together.
         connect_timeout: Span = Span::seconds(10),
-        /// A relay that brings nothing it was asked for so long is silent.
+        /// A relay that sends nothing it was asked for during this time is silent.
         request_timeout: Span = Span::seconds(20),
         /// Connections at a time.
         max_connections: usize = 128,
@@ -285,7 +285,7 @@ section! {
         enabled: Option<bool> = None,
         /// A circuit, TLS and upgrade together.
         connect_timeout: Span = Span::seconds(90),
-        /// A relay that brings nothing it was asked for so long is silent.
+        /// A relay that sends nothing it was asked for during this time is silent.
         request_timeout: Span = Span::seconds(60),
         /// Connections at a time.
         max_connections: usize = 24,
@@ -306,7 +306,7 @@ section! {
         socks: Option<SocketAddr> = None,
         /// The proxy's work, TLS and upgrade together.
         connect_timeout: Span = Span::seconds(60),
-        /// A relay that brings nothing it was asked for so long is silent.
+        /// A relay that sends nothing it was asked for during this time is silent.
         request_timeout: Span = Span::seconds(45),
         /// Connections at a time.
         max_connections: usize = 16,
@@ -455,11 +455,11 @@ section! {
         publish: bool = true,
         /// Whether nothing is published before every relay was checked once.
         warm_up: bool = true,
-        /// What was published of a relay that is not reached any more is withdrawn (kind 5) after so long.
+        /// How long a relay is unreachable before what was published of it is withdrawn (kind 5).
         withdraw_after: Span = Span::seconds(7 * 86_400),
         /// How long checks are remembered; for ever when not set.
         history: Option<Span> = Some(Span::seconds(90 * 86_400)),
-        /// The write test is mined to so many bits (NIP-13) for relays that ask for work.
+        /// The most bits of proof of work (NIP-13) that the write test is mined to, for relays that ask for it.
         max_pow: u8 = 18,
         /// Where the agent itself is, as a geohash; announced if set.
         geohash: Option<String> = None,
@@ -499,7 +499,7 @@ section! {
         live_relays: usize = 64,
         /// Whether relays that can (NIP-77) are compared with what is archived before anything is fetched.
         negentropy: bool = true,
-        /// Everything is compared again after so long, to see what a relay no longer holds and what it took in late.
+        /// The interval at which everything is compared again, to see what a relay no longer holds and what it took in late.
         recheck: Span = Span::seconds(7 * 86_400),
         /// Whether the agent says who it is to relays that ask (NIP-42).
         auth: bool = false,

@@ -12,7 +12,8 @@ use crate::agent::{Agent, now};
 /// What our backups' names begin with; other files in the directory are nobody's business.
 const PREFIX: &str = "brotr-";
 
-/// For ever: makes a backup when the newest is older than the interval, and removes the oldest of more than are kept.
+/// Makes a backup when the newest is older than the interval, and removes the oldest beyond the number that is kept. Runs
+/// until it fails.
 ///
 /// # Errors
 /// When the directory cannot be used or a backup cannot be written.

@@ -18,9 +18,9 @@ use crate::telemetry::{RelaysFound, SourceFailed, Telemetry};
 const SERVICE: &str = "finder";
 /// A source is at most so large.
 const MAX_SOURCE: usize = 16 << 20;
-/// One event names at most so many relays; a list of thousands is no one's list.
+/// The most relays that one event may name; a list of thousands is no one's list.
 const MAX_IN_EVENT: usize = 50;
-/// One author names at most so many in a pass, over all their events.
+/// The most relays that one author may name in a pass, over all their events.
 const MAX_OF_AUTHOR: usize = 200;
 /// Authors of a pass that are remembered for that.
 const REMEMBERED: usize = 2_000;
@@ -29,7 +29,7 @@ const MAX_REFERENCES: usize = 50;
 const MAX_REFERENCE: usize = 2_000;
 /// So many paths of one host are taken for relays of their own.
 const MAX_PATHS: usize = 8;
-/// Archived events are read so many at a time.
+/// Archived events that are read at a time.
 const PAGE: i64 = 200;
 
 /// What one pass found.
@@ -49,7 +49,7 @@ pub struct Found {
 pub trait Stores: EventStore + LeaseStore + RelayStore + StateStore + 'static {}
 impl<T: EventStore + LeaseStore + RelayStore + StateStore + 'static + ?Sized> Stores for T {}
 
-/// For ever: a pass, and a rest.
+/// Makes a pass over all sources once an interval. Runs until it fails.
 ///
 /// # Errors
 /// When the archive cannot be used.

@@ -18,7 +18,7 @@ const ENOUGH: i64 = 10_000;
 pub trait Stores: EventStore + StateStore + 'static {}
 impl<T: EventStore + StateStore + 'static + ?Sized> Stores for T {}
 
-/// For ever: one pass an interval.
+/// Makes a pass once an interval. Runs until it fails.
 ///
 /// # Errors
 /// When the archive cannot be used.

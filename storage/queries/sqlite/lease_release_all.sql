@@ -1,4 +1,4 @@
--- Releases all leases: whoever held them is gone, since one process writes to the file.
+-- Releases all leases: one process writes to the file, so their holders have ended.
 update relay
 set check_lease = 0, sync_lease = 0
 where check_lease > 0 or sync_lease > 0;

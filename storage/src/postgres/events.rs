@@ -1,4 +1,4 @@
-//! EventStore and sightings in PostgreSQL.
+//! Events and sightings in PostgreSQL.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -27,13 +27,13 @@ use crate::select::Condition;
 use crate::{EventStore, StorageError, View};
 
 const COLUMNS: &str = "event.id, author.pubkey, event.created_at, event.kind, event.sig, event.tags, event.content";
-/// An arrival's number is followed by the place in it: so many events are at most stored together.
+/// Places for events in one arrival: the most that are stored in one transaction.
 const PLACES: i64 = 1 << 20;
-/// Batches are written together up to so many events and sightings.
+/// Batches are written in one transaction up to this number of events and sightings.
 const GROUP: usize = 8_192;
 /// The least events of which statistics are worth having.
 const ANALYZE_FROM: i64 = 5_000;
-/// EventStore are removed so many at a time.
+/// Events that are removed in one transaction.
 const REMOVED: u64 = 10_000;
 
 fn event(row: &PgRow) -> Result<Event, StorageError> {

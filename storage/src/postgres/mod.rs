@@ -41,7 +41,7 @@ static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
     migrator
 });
 
-/// Who wants a connection waits so long for one.
+/// How long a caller waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) use backup::restore;

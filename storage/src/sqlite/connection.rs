@@ -18,9 +18,9 @@ use crate::payload::Codec;
 use crate::query::{Query, sqlite};
 use crate::time_limit::time_limit;
 
-/// Readers at a time,
+/// Connections that read.
 const READERS: usize = 8;
-/// of which so many are for queries with a time limit, those of clients.
+/// Connections that queries of clients may use at a time; those have a time limit.
 const GUESTS: usize = 5;
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 64;

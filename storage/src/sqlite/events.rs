@@ -1,4 +1,4 @@
-//! EventStore and sightings in SQLite.
+//! Events and sightings in SQLite.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -20,9 +20,9 @@ use crate::rows::{Batch, Cursor, Stats, Stored};
 use crate::search::{VERSION, searchable};
 use crate::{EventStore, StorageError, View};
 
-/// EventStore are removed so many at a time.
+/// Events that are removed in one transaction.
 const REMOVED: usize = 10_000;
-/// EventStore to be removed that are looked up at a time: 16 MB.
+/// Events to be removed that are looked up at a time: 16 MB.
 const FOUND: usize = 1_000_000;
 const COLUMNS: &str = "event.k, event.id, author.pubkey, event.created_at, event.kind, event.sig, event.payload";
 

@@ -17,12 +17,12 @@ use crate::rows::{Batch, Stored};
 use crate::tag_key::tag_key;
 use crate::view::{Scene, Slot, VANISH};
 
-/// A statement writes so many rows: to begin and end one costs as much as a row.
+/// Rows that one statement writes: beginning and ending a statement costs as much as a row.
 const ROWS: usize = 100;
 /// The same of events, which have more columns.
 const EVENT_ROWS: usize = 20;
 
-/// A statement that writes so many rows.
+/// Returns a statement that writes `rows` rows.
 fn rows(head: &str, columns: usize, rows: usize, tail: &str) -> String {
     let row = format!("({})", vec!["?"; columns].join(", "));
     format!("{head} values {} {tail}", vec![row.as_str(); rows].join(", "))

@@ -47,7 +47,7 @@ const MIGRATIONS: [&str; 10] = [
 const PAGE_SIZE: u32 = 8192;
 /// So much of the b-trees that events are spread over is kept by the writer, in KiB.
 const WRITER_CACHE_KIB: u32 = 64 << 10;
-/// The write-ahead log is folded into the file when it has so many pages: 128 MiB.
+/// Pages of the write-ahead log at which SQLite checkpoints it: 128 MiB.
 const CHECKPOINT_PAGES: u32 = 16_384;
 
 /// Bytes of the write-ahead log's file that are kept to be written again when it starts over.

@@ -28,16 +28,16 @@ use crate::stores::write_claims;
 
 /// Batches that may wait. Who brings one more waits for room.
 const WAITING: usize = 64;
-/// Batches are written together up to so many events and sightings.
+/// Batches are written in one transaction up to this number of events and sightings.
 const GROUP: usize = 16_384;
-/// Under load a group waits so long for more to write together: a commit costs by the pages it touches,
+/// Under load a group waits this long for more batches: a commit costs by the pages it touches,
 const LINGER: Duration = Duration::from_millis(250);
 /// as long as something came within this time.
 const LULL: Duration = Duration::from_millis(50);
-/// So long after a group of so many there is load.
+/// A group of this many events and sightings means load for the time [`LOADED`].
 const LOADED_FROM: usize = 1_000;
 const LOADED: Duration = Duration::from_secs(1);
-/// Events from which the dictionary is trained, once there are so many.
+/// The number of events at which the dictionary is trained, and the number it is trained from.
 const TRAIN_AT: i64 = 2_000;
 const SAMPLES: i64 = 4_000;
 /// While nothing is stored, this many entries of runs are merged in one transaction: some 20 ms.

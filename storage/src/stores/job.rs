@@ -18,10 +18,10 @@ pub trait JobStore: std::fmt::Debug + Send + Sync {
     /// Keeps a job request; `false` when it was there already.
     async fn accept_job(&self, job: &Job) -> Result<bool>;
 
-    /// How somebody stands who asks for a job.
+    /// The standing of a customer.
     async fn standing(&self, customer: PublicKey) -> Result<Standing>;
 
-    /// Customers who were answered, at most so many.
+    /// Customers who were answered, at most `limit`.
     async fn answered_customers(&self, limit: i64) -> Result<Vec<PublicKey>>;
 
     /// Ends a job without an answer, if this customer asked for it and it has not ended.
@@ -30,11 +30,11 @@ pub trait JobStore: std::fmt::Debug + Send + Sync {
     /// The answer to a job that ended with a result, as JSON.
     async fn job_answer(&self, id: EventId) -> Result<Option<String>>;
 
-    /// The newest jobs, of those that stand so if that is asked for, at most so many.
+    /// The newest jobs, of one status if it is given, at most `limit`.
     async fn jobs(&self, status: Option<JobStatus>, limit: i64) -> Result<Vec<Job>>;
 
-    /// Takes a job that nobody has begun, and marks it as begun: of the customers with the fewest jobs in work the one
-    /// whose turn it is: who asked for little of late comes first, and who was never answered last.
+    /// Takes a job that nobody has begun, and marks it as begun. Customers with the fewest jobs in work come first; among
+    /// them those with the fewest recent requests, and customers who were never answered last.
     async fn take_job(&self, now: i64) -> Result<Option<Job>>;
 
     /// Puts back the jobs that were begun at or before a time and have not ended: their agent stopped or died.

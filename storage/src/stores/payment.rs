@@ -23,7 +23,7 @@ pub trait PaymentStore: std::fmt::Debug + Send + Sync {
     /// Another invoice for a job that waits for money, in place of one that was paid in part; with its feedback.
     async fn bill_again(&self, invoice: &Invoice, feedback: &[Outgoing], now: i64) -> Result<()>;
 
-    /// The invoices of jobs that wait for money, those after one by its hash, at most so many.
+    /// Invoices of jobs that wait for money, in order of hash, after the hash `after`, at most `limit`.
     async fn open_invoices(&self, after: &str, limit: i64) -> Result<Vec<Invoice>>;
 
     /// The job that an invoice with this hash, or the feedback with this id, asks money for.
@@ -40,10 +40,10 @@ pub trait PaymentStore: std::fmt::Debug + Send + Sync {
     /// when there is no such job.
     async fn lapse_job(&self, id: EventId, now: i64, feedback: &[Outgoing]) -> Result<bool>;
 
-    /// Who asked, those who asked last first, at most so many.
+    /// Customers, the most recent first, at most `limit`.
     async fn customers(&self, limit: i64) -> Result<Vec<Customer>>;
 
-    /// What was asked and what it brought, by kind.
+    /// Jobs and income by kind.
     async fn takings(&self) -> Result<Vec<Takings>>;
 }
 

@@ -19,11 +19,11 @@ use crate::telemetry::{JobEnded, PaymentReceived, Telemetry};
 const LOOK: Duration = Duration::from_secs(10);
 /// so many at a time.
 const LOOKED_UP: i64 = 20;
-/// Payment that was under way when an invoice expired is waited for so many seconds.
+/// Seconds after an invoice expired in which a payment that was under way still counts.
 const GRACE: i64 = 30;
 const A_DAY: i64 = 86_400;
 
-/// For ever: hears of payments, and asks for those that were not told of.
+/// Watches payments, and looks up invoices that the wallet does not report. Runs until it fails.
 ///
 /// # Errors
 /// When the archive cannot be used.

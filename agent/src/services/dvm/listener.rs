@@ -26,7 +26,7 @@ const REMEMBERED: u64 = 8 * 86_400;
 /// How often to see whether we are still subscribed.
 const SUBSCRIBED: Duration = Duration::from_secs(5);
 
-/// For ever: hears requests and keeps them; the workers are told of each.
+/// Receives job requests, stores them and wakes the workers. Runs until it fails.
 ///
 /// The client is of its own, connected to the job relays and nothing else: what strangers' relays send to the one that
 /// delivers answers does not reach this one.

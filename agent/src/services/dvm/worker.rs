@@ -21,10 +21,10 @@ const LOOK: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(5);
 /// Between what is told of a job that takes long.
 const PARTIAL: Duration = Duration::from_secs(5);
-/// A job that waits for another one is begun again after so many seconds, if that one's end does not wake it.
+/// Seconds after which a job that waits for another is begun again, if the other's end does not wake it.
 const AGAIN: i64 = 2;
 
-/// For ever: does the jobs that were kept, several at a time.
+/// Runs stored jobs, several at a time. Runs until it fails.
 ///
 /// # Errors
 /// When the archive cannot be used.

@@ -25,7 +25,7 @@ use crate::agent::now;
 use crate::history::History;
 use crate::initializer;
 
-/// A look into the archive takes at most so long.
+/// The time limit of a query.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Rows of an answer, if nothing is said and at most.
 const USUAL: u16 = 100;

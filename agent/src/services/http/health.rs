@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::House;
 
-/// The archive has so long to answer a probe.
+/// The time that the archive has to answer a probe.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// 200 while the archive answers and every service runs; `degraded` while a service waits to be started again or makes no

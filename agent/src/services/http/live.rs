@@ -103,7 +103,7 @@ impl Live {
     }
 }
 
-/// For ever: looks, tells who watches and who counts, and keeps a sample now and then.
+/// Samples the numbers of the dashboard and the gauges, and keeps some samples as history. Runs until it fails.
 ///
 /// # Errors
 /// Never; what cannot be asked now is asked again.

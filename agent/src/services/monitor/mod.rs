@@ -245,7 +245,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
     }
 }
 
-/// For ever: checks what is due.
+/// Checks relays that are due. Runs until it fails.
 ///
 /// # Errors
 /// When the archive cannot be used.

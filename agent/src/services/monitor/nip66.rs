@@ -15,7 +15,7 @@ const ANNOUNCEMENT: Kind = Kind::Custom(10_166);
 const MAX_CONTENT: usize = 16 << 10;
 /// Characters of a relay's geohash: a few kilometres, which is as much as such databases know.
 const GEOHASH: usize = 5;
-/// NIPs of a document that become tags: there are not so many.
+/// The most NIPs of a document that become tags.
 const MOST_NIPS: usize = 200;
 /// Topics, languages and kinds of a document that become tags.
 const MOST: usize = 50;

@@ -9,7 +9,7 @@ const SOON: i64 = 6;
 /// and not before so many seconds.
 const AT_ONCE: i64 = 60;
 
-/// Seconds until a relay is checked again that failed so many times in a row. `dice` is from 0 to 1.
+/// Seconds until a relay is checked again after `failures` in a row. `dice` is from 0 to 1.
 pub(super) fn wait(interval: i64, failures: i64, dice: f64) -> i64 {
     let whole = match failures {
         ..=0 => interval,

@@ -27,10 +27,11 @@ const LOOK: Duration = Duration::from_secs(2);
 /// sweep, and relays limit what they take.
 const PACE: Duration = Duration::from_millis(125);
 const AT_ONCE: usize = 1;
-/// Answers are sent so many at a time, before any of them has its OK.
+/// Answers that are sent before the first of them has its OK.
 const ANSWERS: usize = 10;
 
-/// For ever: sends what is due. Each relay has a task of its own for each lane, so that a slow one holds up nobody.
+/// Sends what is due. Each relay has a task of its own for each lane, so that a slow relay delays no other. Runs until it
+/// fails.
 ///
 /// # Errors
 /// When the archive cannot be used.

@@ -25,7 +25,8 @@ const BEAT_JITTER: f64 = 0.1;
 /// How long taking the announcement back may hold up the end.
 const PARTING: Duration = Duration::from_secs(3);
 
-/// For ever: publishes what changed or is due. `monitor` makes the announcement of the monitor (kind 10166).
+/// Publishes the agent's profile, relay list and announcements when they change and once a day. `monitor` makes the
+/// announcement of the monitor (kind 10166). Runs until it fails.
 ///
 /// # Errors
 /// When the archive cannot be used.

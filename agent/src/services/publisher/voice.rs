@@ -21,7 +21,7 @@ const TRIES: i64 = 12;
 const DISLIKED: i64 = 5;
 /// The longest wait between two tries, in seconds.
 const LONGEST_WAIT: i64 = 3_600;
-/// A relay that is not our own is let go when nothing was sent to it for so long.
+/// A relay that is not the operator's is disconnected when nothing was sent to it for this long.
 const GUEST_STAYS: Duration = Duration::from_secs(120);
 
 /// Why an event was not taken.

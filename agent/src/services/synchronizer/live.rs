@@ -21,13 +21,13 @@ use crate::telemetry::{LiveEnded, LiveStarted, PageStored, Telemetry};
 const FILL: Duration = Duration::from_secs(10);
 /// How often those that bring least make room for others.
 const ROTATE: Duration = Duration::from_secs(900);
-/// One place in so many is for relays of which it is not known what they bring.
+/// One live subscription in this many is for a relay whose novelty is not known.
 const EXPLORERS: usize = 8;
-/// A relay that was lost is left alone for so long,
+/// The first wait before a lost relay is followed again,
 const LOST: Duration = Duration::from_secs(10);
-/// one that would not be followed for so long,
+/// and before one that refused is;
 const REFUSED: Duration = Duration::from_secs(300);
-/// and twice as long each time after, up to this.
+/// each further wait is twice as long, up to this.
 const LAST_REST: Duration = Duration::from_secs(3_600);
 /// One that was followed for so long starts anew.
 const STEADY: Duration = Duration::from_secs(600);
@@ -76,7 +76,7 @@ struct Rest {
     length: Duration,
 }
 
-/// For ever: follows as many relays as there are places.
+/// Keeps live subscriptions to as many relays as `synchronizer.live_relays` allows. Runs until it fails.
 ///
 /// # Errors
 /// When the archive cannot be used.

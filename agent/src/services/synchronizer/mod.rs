@@ -35,7 +35,7 @@ use crate::telemetry::{DiskLow, PageStored, RelaySynchronized, Telemetry};
 use brotr_net::info::Info;
 use brotr_net::{End, Purpose, Session, Verdict};
 
-/// The daemon turns to other relays after so many requests to one, and comes back.
+/// Requests to one relay after which the daemon turns to others and comes back later.
 const A_TURN: u64 = 200;
 
 /// A second that was too dense for a page is tried again after this many seconds, and so is a span of which the relay
