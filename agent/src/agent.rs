@@ -92,7 +92,7 @@ impl Agent {
     ///
     /// # Errors
     /// When the archive cannot be written.
-    pub async fn pull_back(&self, now: i64) -> Result<()> {
+    pub async fn clamp_future(&self, now: i64) -> Result<()> {
         let longest = LONGEST_WAIT.max(self.config.monitor.interval.as_secs());
         let synchronizer = &self.config.synchronizer;
         let intervals = synchronizer.overrides.iter().filter_map(|one| one.interval).chain([synchronizer.interval]);
@@ -110,7 +110,7 @@ impl Agent {
     ///
     /// # Errors
     /// When the archive cannot be written.
-    pub async fn let_go(&self) -> Result<()> {
+    pub async fn release_leases(&self) -> Result<()> {
         for task in [Task::Check, Task::Sync] {
             self.archive.release(task, None, self.holder).await?;
         }

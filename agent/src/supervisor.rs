@@ -23,7 +23,7 @@ const LAST_WAIT: Duration = Duration::from_secs(300);
 /// A service that ran for this long starts from the first wait again.
 const SETTLED: Duration = Duration::from_secs(600);
 /// How long services have to end.
-const PATIENCE: Duration = Duration::from_secs(8);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How services do, for `/healthz`, and whether they are to pause.
 #[derive(Debug, Clone, Default)]
@@ -121,7 +121,7 @@ impl Supervisor {
     pub async fn stop(mut self) -> bool {
         self.stop.cancel();
         let all = async { while self.services.join_next().await.is_some() {} };
-        let ended = tokio::time::timeout(PATIENCE, all).await.is_ok();
+        let ended = tokio::time::timeout(SHUTDOWN_TIMEOUT, all).await.is_ok();
         self.services.abort_all();
         ended
     }

@@ -29,9 +29,9 @@ pub struct Live {
     end: Option<End>,
 }
 
-/// What was heard in a moment.
+/// What was received in a moment.
 #[derive(Debug, Default)]
-pub struct Heard {
+pub struct Received {
     /// Events that are what was asked for; not yet verified.
     pub events: Vec<RawEvent>,
     /// EVENT messages, whatever was in them.
@@ -83,22 +83,22 @@ impl Live {
     ///
     /// # Errors
     /// How the subscription ended.
-    pub async fn next(&mut self) -> Result<Heard, End> {
+    pub async fn next(&mut self) -> Result<Received, End> {
         if let Some(end) = self.end.take() {
             return Err(end);
         }
-        let mut heard = Heard::default();
+        let mut received = Received::default();
         let mut until = Instant::now() + QUIET;
         let (mut asked, mut bytes) = (false, 0);
         loop {
             let text = match timeout_at(until, self.session.connection.socket.next()).await {
                 Ok(Some(Ok(Message::Text(text)))) => Some(text),
                 Ok(Some(Ok(Message::Close(_))) | None) => {
-                    return self.ended(heard, End::Disconnect("closed by the relay".into()));
+                    return self.ended(received, End::Disconnect("closed by the relay".into()));
                 }
                 Ok(Some(Ok(_))) => None,
-                Ok(Some(Err(error))) => return self.ended(heard, End::Disconnect(error.to_string())),
-                Err(_) if heard.transferred > 0 => return Ok(heard),
+                Ok(Some(Err(error))) => return self.ended(received, End::Disconnect(error.to_string())),
+                Err(_) if received.transferred > 0 => return Ok(received),
                 Err(_) if asked => return Err(End::Timeout),
                 Err(_) => {
                     asked = true;
@@ -107,7 +107,7 @@ impl Live {
                     continue;
                 }
             };
-            if heard.transferred == 0 {
+            if received.transferred == 0 {
                 (until, asked) = (Instant::now() + QUIET, false);
             }
             let Some(text) = text else { continue };
@@ -116,37 +116,39 @@ impl Live {
             self.nonsense += 1;
             match parse(&text) {
                 RelayMessage::Event(sub, json) if sub == self.id => {
-                    if heard.transferred == 0 {
+                    if received.transferred == 0 {
                         until = Instant::now() + GATHERED;
                     }
-                    heard.transferred += 1;
+                    received.transferred += 1;
                     let event = RawEvent::from_json(json.get()).ok();
                     if let Some(event) = event.filter(|event| self.filters.iter().any(|f| event.matches(f) == Ok(true)))
                     {
                         self.nonsense = 0;
-                        heard.events.push(event);
+                        received.events.push(event);
                     }
                 }
-                RelayMessage::Closed(sub, reason) if sub == self.id => return self.ended(heard, End::Closed(reason)),
+                RelayMessage::Closed(sub, reason) if sub == self.id => {
+                    return self.ended(received, End::Closed(reason));
+                }
                 RelayMessage::Eose(_) => self.nonsense = 0,
                 RelayMessage::Auth(challenge) => self.session.set_challenge(&challenge),
                 _ => {}
             }
-            if heard.transferred >= MOST || (heard.transferred > 0 && bytes >= SMALL) {
-                return Ok(heard);
+            if received.transferred >= MOST || (received.transferred > 0 && bytes >= SMALL) {
+                return Ok(received);
             }
             if self.nonsense >= NONSENSE {
-                return self.ended(heard, End::Overflow);
+                return self.ended(received, End::Overflow);
             }
         }
     }
 
     /// Hands on what came before the end, if anything did, and says next time how it ended.
-    fn ended(&mut self, heard: Heard, end: End) -> Result<Heard, End> {
-        if heard.events.is_empty() {
+    fn ended(&mut self, received: Received, end: End) -> Result<Received, End> {
+        if received.events.is_empty() {
             return Err(end);
         }
         self.end = Some(end);
-        Ok(heard)
+        Ok(received)
     }
 }

@@ -12,7 +12,7 @@ use hickory_resolver::system_conf::read_system_conf;
 use crate::settings::SettingsError;
 
 /// One question to a name server; it is asked twice.
-const PATIENCE: Duration = Duration::from_secs(4);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(4);
 /// Addresses of one name that are looked at.
 const MOST: usize = 32;
 
@@ -43,7 +43,7 @@ impl Resolver {
         let (_, _, found) = system.into_parts();
         let servers = if nameservers.is_empty() { found } else { nameservers.iter().copied().map(server).collect() };
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        options.timeout = PATIENCE;
+        options.timeout = QUERY_TIMEOUT;
         options.attempts = 2;
         // Every connection is about what is so now: an answer that is kept would be another's, with another's time to live.
         options.cache_size = 0;

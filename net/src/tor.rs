@@ -20,7 +20,7 @@ use crate::stream::Stream;
 const REST: Duration = Duration::from_secs(60);
 
 /// How long a start may take. What arti has read of the directory by then is kept for the next try.
-const PATIENCE: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) type Client = TorClient<PreferredRuntime>;
 
@@ -169,11 +169,11 @@ impl Tor {
         };
         let mut events = client.bootstrap_events();
         let mut bootstrap = std::pin::pin!(client.bootstrap());
-        let mut patience = std::pin::pin!(tokio::time::sleep(PATIENCE));
+        let mut patience = std::pin::pin!(tokio::time::sleep(START_TIMEOUT));
         loop {
             tokio::select! {
                 () = &mut patience => {
-                    return Err(format!("not ready within {PATIENCE:?}, {}", client.bootstrap_status()));
+                    return Err(format!("not ready within {START_TIMEOUT:?}, {}", client.bootstrap_status()));
                 }
                 ended = &mut bootstrap => {
                     ended.map_err(|error| with_causes(&error))?;

@@ -155,7 +155,7 @@ retrying! {
         RolledBack pay(payment: &Payment, release: &[Outgoing], now: i64) -> Paid;
         RolledBack lapse_job(id: EventId, now: i64, feedback: &[Outgoing]) -> bool;
         Always customers(limit: i64) -> Vec<Customer>;
-        Always takings() -> Vec<Takings>;
+        Always revenue() -> Vec<Revenue>;
     }
 }
 

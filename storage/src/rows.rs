@@ -386,7 +386,7 @@ pub struct Customer {
 
 /// What was asked for and what it brought.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Takings {
+pub struct Revenue {
     /// The kind of job.
     pub kind: i64,
     /// Jobs that are remembered,

@@ -10,7 +10,7 @@ use brotr::config::Check;
 use brotr::outbox::Publisher;
 use brotr::pulse::Pulse;
 use brotr::services::monitor::{Health, Monitor, Places, Plan, WriteTest, check};
-use brotr::services::publisher::{Voice, deliver};
+use brotr::services::publisher::{RelayClient, deliver};
 use brotr_core::{Network, RelayState, RelayUrl};
 use brotr_storage::{Relay, RelayQuery};
 use brotr_tests::dns::{Answer, TTL};
@@ -275,17 +275,17 @@ async fn known(place: &Place, url: &str) -> Relay {
 
 /// Sends what waits, and gives what the relay has by then of a kind.
 async fn published(place: &Place, publisher: &Publisher, own: &ScriptedRelay, kind: u16) -> Vec<Event> {
-    let voice = Voice::new(&place.agent);
+    let client = RelayClient::new(&place.agent);
     let sent = async {
         while !place.agent.archive.due_relays(now()).await.expect("asked").is_empty() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     tokio::select! {
-        ended = deliver(place.agent.clone(), publisher.clone(), voice.clone(), Pulse::default()) => panic!("{ended:?}"),
+        ended = deliver(place.agent.clone(), publisher.clone(), client.clone(), Pulse::default()) => panic!("{ended:?}"),
         () = sent => {}
     }
-    voice.shutdown().await;
+    client.shutdown().await;
     own.events().into_iter().filter(|event| event.kind == Kind::from(kind)).collect()
 }
 
@@ -403,17 +403,17 @@ async fn what_a_relay_does_not_take_holds_up_nothing_else() {
             let note = place.agent.signer.sign(EventBuilder::text_note(content)).expect("signed");
             publisher.publish(note).await.expect("queued");
         }
-        let voice = Voice::new(&place.agent);
+        let client = RelayClient::new(&place.agent);
         // The relay has an event before its OK is recorded, so the records are what is awaited.
         let others = program::soon(40, "delivery of the other five", async || {
             let sent = &place.agent.archive.deliveries().await.expect("asked")[0];
             (sent.accepted == 5).then_some(sent.waiting)
         });
         let waiting = tokio::select! {
-            ended = deliver(place.agent.clone(), publisher.clone(), voice.clone(), Pulse::default()) => panic!("{ended:?}"),
+            ended = deliver(place.agent.clone(), publisher.clone(), client.clone(), Pulse::default()) => panic!("{ended:?}"),
             waiting = others => waiting,
         };
-        voice.shutdown().await;
+        client.shutdown().await;
         assert_eq!(waiting, 1, "{fault:?}: the event that is not taken is neither lost nor given up");
     }
 }

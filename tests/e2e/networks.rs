@@ -3,7 +3,7 @@
 
 use brotr::config::Check;
 use brotr::services::monitor::{Plan, WriteTest, check};
-use brotr::services::publisher::Voice;
+use brotr::services::publisher::RelayClient;
 use brotr::services::synchronizer;
 use brotr_core::RelayUrl;
 use brotr_net::{Purpose, TorStatus};
@@ -74,10 +74,10 @@ async fn onion_services_are_checked_synchronized_and_published_to() {
     };
     assert_eq!((seen(&addresses[0]).await, seen(&addresses[1]).await), (300, 50));
 
-    let voice = Voice::new(&place.agent);
+    let client = RelayClient::new(&place.agent);
     let note = place.agent.signer.sign(EventBuilder::text_note("through the onion")).expect("signed");
-    assert_eq!(voice.say(&note, &onion(0), 0).await, Delivery::Accepted);
-    voice.shutdown().await;
+    assert_eq!(client.send(&note, &onion(0), 0).await, Delivery::Accepted);
+    client.shutdown().await;
     let found = Client::connect(&url).await.fetch(json!({"ids": [note.id]})).await;
     assert_eq!(found.iter().map(|event| event.id).collect::<Vec<_>>(), [note.id]);
 

@@ -9,7 +9,7 @@ use brotr::agent::{Agent, now};
 use brotr::outbox::Publisher;
 use brotr::pulse::Pulse;
 use brotr::services::monitor;
-use brotr::services::publisher::{Voice, deliver};
+use brotr::services::publisher::{RelayClient, deliver};
 use brotr_core::{Network, RelayState};
 use brotr_tests::dns::Answer;
 use brotr_tests::{Dns, Script, ScriptedRelay, Signal};
@@ -144,13 +144,13 @@ async fn an_outage_of_ours_is_recorded_of_no_relay() {
         assert_eq!(agent.outage.trouble(), None);
         assert_eq!(states(&agent, &world).await[1..], [RelayState::Up; RELAYS as usize - 1]);
     };
-    let voice = Voice::new(&agent);
+    let client = RelayClient::new(&agent);
     tokio::select! {
         ended = monitor::run(agent.clone(), publisher.clone(), Pulse::default()) => panic!("{ended:?}"),
-        ended = deliver(agent.clone(), publisher.clone(), voice.clone(), Pulse::default()) => panic!("{ended:?}"),
+        ended = deliver(agent.clone(), publisher.clone(), client.clone(), Pulse::default()) => panic!("{ended:?}"),
         () = story => {}
     }
-    voice.shutdown().await;
+    client.shutdown().await;
 }
 
 /// Sets how many files a process may have open.

@@ -1,7 +1,7 @@
 //! `brotr dvm`: what was asked here, and how it ended.
 
 use anyhow::Result;
-use brotr_storage::{Customer, Job, JobStatus, Takings};
+use brotr_storage::{Customer, Job, JobStatus, Revenue};
 use clap::Subcommand;
 use nostr::EventId;
 use serde_json::{Value, json};
@@ -58,12 +58,12 @@ pub(super) async fn main(shared: &Shared, command: Command) -> Result<Done> {
         }
         Command::Revenue => {
             let mut sum = 0;
-            for one in archive.takings().await? {
+            for one in archive.revenue().await? {
                 if shared.json {
                     output::json(&json!(one))?;
                     continue;
                 }
-                let Takings { kind, jobs, answered, failed, unpaid, payments, msat } = one;
+                let Revenue { kind, jobs, answered, failed, unpaid, payments, msat } = one;
                 sum += msat;
                 output::line(&format!(
                     "{kind}  {jobs} jobs: {answered} answered, {failed} failed, {unpaid} unpaid; {msat} msat in {payments} payments"

@@ -11,7 +11,7 @@ use crate::agent::{Agent, now};
 use crate::outbox::Publisher;
 use crate::pulse::Pulse;
 use crate::services::monitor::Monitor;
-use crate::services::publisher::{Voice, deliver};
+use crate::services::publisher::{RelayClient, deliver};
 
 /// What was measured is sent for so long before the command ends; the daemon sends the rest.
 const SENDING: std::time::Duration = std::time::Duration::from_secs(10);
@@ -58,7 +58,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     bar.finish_and_clear();
     monitor.warm_up().await?;
     if !publisher.is_silent() {
-        let voice = Voice::new(&agent);
+        let client = RelayClient::new(&agent);
         let until_empty = async {
             while !agent.archive.due_relays(now()).await?.is_empty() {
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -66,11 +66,11 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
             anyhow::Ok(())
         };
         tokio::select! {
-            ended = deliver(agent.clone(), publisher.clone(), voice.clone(), Pulse::default()) => ended?,
+            ended = deliver(agent.clone(), publisher.clone(), client.clone(), Pulse::default()) => ended?,
             ended = until_empty => ended?,
             () = tokio::time::sleep(SENDING) => {}
         }
-        voice.shutdown().await;
+        client.shutdown().await;
     }
     if shared.json {
         output::json(&json!({"total": {"checked": checked, "up": up, "down": checked - up}}))?;

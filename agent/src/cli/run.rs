@@ -18,7 +18,7 @@ use crate::inbound;
 use crate::intake::JobIntake;
 use crate::outbox::Publisher;
 use crate::services::dvm::wallet::Wallet;
-use crate::services::publisher::Voice;
+use crate::services::publisher::RelayClient;
 use crate::services::{backup, dvm as jobs, finder, http, monitor, publisher, relay_server, retention, synchronizer};
 use crate::supervisor::Supervisor;
 use crate::{clock, initializer};
@@ -90,7 +90,7 @@ struct Servers {
 struct Daemon {
     agent: Agent,
     publisher: Publisher,
-    voice: Voice,
+    client: RelayClient,
     wallet: Option<Arc<Wallet>>,
     dvm: Arc<Dvm>,
     intake: JobIntake,
@@ -101,12 +101,12 @@ struct Daemon {
 impl Daemon {
     fn new(agent: Agent, is_relay: bool) -> Result<Self> {
         let publisher = Publisher::new(&agent);
-        let voice = Voice::new(&agent);
+        let client = RelayClient::new(&agent);
         let wallet = jobs::wallet(&agent)?;
         let dvm = Arc::new(jobs::dvm(&agent, wallet.clone()));
         let intake = JobIntake::new(&agent, &publisher, &dvm);
         let takes_jobs = agent.config.dvm.enabled && (!agent.job_relays().is_empty() || is_relay);
-        Ok(Self { agent, publisher, voice, wallet, dvm, intake, takes_jobs })
+        Ok(Self { agent, publisher, client, wallet, dvm, intake, takes_jobs })
     }
 
     /// Starts what answers requests over HTTP and as a relay.
@@ -136,7 +136,7 @@ impl Daemon {
             let agent = agent.clone();
             clock::watch(move |at| {
                 let agent = agent.clone();
-                async move { agent.pull_back(at).await }
+                async move { agent.clamp_future(at).await }
             })
         });
         let agent = self.agent.clone();
@@ -219,10 +219,10 @@ impl Daemon {
             return;
         }
         let pulse = supervisor.vitals().pulse("outbox");
-        let parts = (self.agent.clone(), self.publisher.clone(), self.voice.clone(), pulse);
+        let parts = (self.agent.clone(), self.publisher.clone(), self.client.clone(), pulse);
         supervisor.start("outbox", move || {
-            let (agent, publisher, voice, pulse) = parts.clone();
-            publisher::deliver(agent, publisher, voice, pulse)
+            let (agent, publisher, client, pulse) = parts.clone();
+            publisher::deliver(agent, publisher, client, pulse)
         });
         let parts = (self.agent.clone(), self.publisher.clone(), self.dvm.clone());
         supervisor.start("announcer", move || {
@@ -236,15 +236,15 @@ impl Daemon {
         let orderly = supervisor.stop().await;
         if self.takes_jobs
             && self.agent.config.dvm.withdraw_on_stop
-            && let Err(error) = publisher::withdraw(&self.agent, &self.voice, &self.dvm).await
+            && let Err(error) = publisher::withdraw(&self.agent, &self.client, &self.dvm).await
         {
             tracing::warn!(%error, "failed to withdraw the announcement of jobs");
         }
-        let _ = tokio::time::timeout(CLOSING, self.voice.shutdown()).await;
+        let _ = tokio::time::timeout(CLOSING, self.client.shutdown()).await;
         if let Some(wallet) = &self.wallet {
             let _ = tokio::time::timeout(CLOSING, wallet.shutdown()).await;
         }
-        if !matches!(tokio::time::timeout(CLOSING, self.agent.let_go()).await, Ok(Ok(()))) {
+        if !matches!(tokio::time::timeout(CLOSING, self.agent.release_leases()).await, Ok(Ok(()))) {
             tracing::debug!("failed to release leases: they end by themselves");
         }
         let closed = tokio::time::timeout(CLOSING, self.agent.archive.close()).await;

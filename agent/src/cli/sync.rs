@@ -22,7 +22,7 @@ pub(super) struct Args {
 pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let agent = Agent::open(shared.load()?).await?;
     // The clock of a process before this one may have been ahead, and have proven what is still to come.
-    agent.pull_back(now()).await?;
+    agent.clamp_future(now()).await?;
     let addresses = chosen(&agent, &args.urls).await?;
     let bars = output::bars();
     let bar = bars.add(output::progress(addresses.len() as u64, "synchronizing"));

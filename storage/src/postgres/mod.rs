@@ -42,7 +42,7 @@ static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
 });
 
 /// How long a caller waits for a connection.
-const PATIENCE: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) use backup::restore;
 
@@ -209,7 +209,7 @@ fn read_url(url: &str) -> Result<PgConnectOptions, StorageError> {
 
 async fn connect(url: &str) -> Result<Server, StorageError> {
     let options = read_url(url)?;
-    Server::connect(&options, PATIENCE).await.map_err(|source| StorageError::Open {
+    Server::connect(&options, CONNECT_TIMEOUT).await.map_err(|source| StorageError::Open {
         backend: "PostgreSQL",
         place: format!(
             "{} at {}:{}",

@@ -9,7 +9,7 @@ use crate::StorageError;
 use crate::database::{Database, Row, Transaction, args};
 use crate::decode::{event_id, public_key};
 use crate::query::common;
-use crate::rows::{Bill, Customer, Invoice, JobStatus, Outgoing, Paid, Payment, Takings};
+use crate::rows::{Bill, Customer, Invoice, JobStatus, Outgoing, Paid, Payment, Revenue};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -44,7 +44,7 @@ pub trait PaymentStore: std::fmt::Debug + Send + Sync {
     async fn customers(&self, limit: i64) -> Result<Vec<Customer>>;
 
     /// Jobs and income by kind.
-    async fn takings(&self) -> Result<Vec<Takings>>;
+    async fn revenue(&self) -> Result<Vec<Revenue>>;
 }
 
 fn invoice(row: &Row) -> Result<Invoice> {
@@ -172,12 +172,12 @@ impl<D: Database> PaymentStore for D {
         self.rows(sql, args![limit]).await?.iter().map(customer).collect()
     }
 
-    async fn takings(&self) -> Result<Vec<Takings>> {
-        let sql = common!("job_takings");
+    async fn revenue(&self) -> Result<Vec<Revenue>> {
+        let sql = common!("job_revenue");
         let of_kind = |row: &Row| {
             let n = |place| row.int(place);
             let (kind, jobs, answered, failed) = (n(0)?, n(1)?, n(2)?, n(3)?);
-            Ok(Takings { kind, jobs, answered, failed, unpaid: n(4)?, payments: n(5)?, msat: n(6)? })
+            Ok(Revenue { kind, jobs, answered, failed, unpaid: n(4)?, payments: n(5)?, msat: n(6)? })
         };
         self.rows(sql, args![]).await?.iter().map(of_kind).collect()
     }

@@ -172,16 +172,16 @@ pub(super) async fn a_result_is_held_back_until_it_is_paid_for(archive: Arc<dyn 
     assert!(archive.end_job(free.id, JobStatus::Answered, 42, &[]).await.expect("ended"));
     let before = Job { received_at: 39, ..next };
     assert_eq!(archive.free_jobs(&before, &[5302], 0).await.expect("counted"), 1, "whichever came first");
-    let takings = archive.takings().await.expect("summed");
-    let all = Takings { kind: 5302, jobs: 5, answered: 3, failed: 0, unpaid: 0, payments: 5, msat: 810 };
-    assert_eq!(takings, [all]);
+    let revenue = archive.revenue().await.expect("summed");
+    let all = Revenue { kind: 5302, jobs: 5, answered: 3, failed: 0, unpaid: 0, payments: 5, msat: 810 };
+    assert_eq!(revenue, [all]);
     let customers = archive.customers(10).await.expect("listed");
     assert_eq!(customers.len(), 3);
     let paid_most = customers.iter().find(|customer| customer.pubkey == job.customer).expect("listed");
     assert_eq!((paid_most.jobs, paid_most.msat, paid_most.last_at), (1, 610, 14));
     // The ledger outlives what was paid for.
     archive.prune(1_000_000).await.expect("pruned");
-    assert_eq!(archive.takings().await.expect("summed")[0].msat, 810);
+    assert_eq!(archive.revenue().await.expect("summed")[0].msat, 810);
 }
 
 pub(super) async fn who_was_answered_before_comes_first(archive: Arc<dyn Archive>, _: String) {

@@ -40,14 +40,14 @@ pub async fn listen(desk: JobIntake) -> Result<()> {
     let ((regulars, of_regulars), (others, of_others)) = (mpsc::channel(QUEUE), mpsc::channel(QUEUE));
     // Hearing does not wait for keeping: what comes while the queue is full is asked for again.
     let ended = tokio::select! {
-        ended = hear(&desk, &client, [regulars, others]) => ended,
+        ended = receive(&desk, &client, [regulars, others]) => ended,
         ended = keep(&desk, of_regulars, of_others) => ended,
     };
     client.shutdown().await;
     ended
 }
 
-async fn hear(desk: &JobIntake, client: &Client, [regulars, others]: [mpsc::Sender<Event>; 2]) -> Result<()> {
+async fn receive(desk: &JobIntake, client: &Client, [regulars, others]: [mpsc::Sender<Event>; 2]) -> Result<()> {
     let agent = &desk.agent;
     let mut notifications = client.notifications();
     let mut relays = Vec::new();

@@ -17,7 +17,7 @@ use tokio::sync::{OnceCell, broadcast};
 use crate::client::client;
 
 /// A wallet answers within this time, or is taken to be away.
-const PATIENCE: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Payments that came in, said by the wallet: encrypted by NIP-44, or by NIP-04 as older wallets do.
 const NOTICES: [Kind; 2] = [Kind::Custom(23_197), Kind::Custom(23_196)];
 
@@ -90,7 +90,7 @@ impl Wallet {
     async fn reads_nip44(&self) -> Result<bool, String> {
         let ask = async || {
             let info = Filter::new().kind(Kind::WalletConnectInfo).author(self.uri.public_key).limit(1);
-            let found = self.client.fetch_events(info, PATIENCE).await.map_err(|e| sanitize(&e.to_string()))?;
+            let found = self.client.fetch_events(info, REQUEST_TIMEOUT).await.map_err(|e| sanitize(&e.to_string()))?;
             let info = found.first().ok_or("the wallet does not say what it can: its relay may be away")?;
             let schemes = info.tags.find(TagKind::custom("encryption")).and_then(|tag| tag.content());
             // One that says nothing of it is of the time before there was a choice.
@@ -125,7 +125,7 @@ impl Wallet {
         let answer = Filter::new().kind(Kind::WalletConnectResponse).author(*wallet).event(event.id);
         let mut heard = self.client.notifications();
         let subscription = self.client.subscribe(answer, None).await.map_err(|e| sanitize(&e.to_string()))?.val;
-        let said = tokio::time::timeout(PATIENCE, async {
+        let said = tokio::time::timeout(REQUEST_TIMEOUT, async {
             self.client.send_event(&event).await.map_err(|e| sanitize(&e.to_string()))?;
             loop {
                 match heard.recv().await {
@@ -141,7 +141,7 @@ impl Wallet {
                 }
             }
         });
-        let said = said.await.map_err(|_| format!("the wallet said nothing within {} s", PATIENCE.as_secs()));
+        let said = said.await.map_err(|_| format!("the wallet said nothing within {} s", REQUEST_TIMEOUT.as_secs()));
         self.client.unsubscribe(&subscription).await;
         let said: Value = serde_json::from_str(&said??).map_err(|_| "the wallet said what is no JSON".to_owned())?;
         if let Some(error) = said["error"].as_object() {

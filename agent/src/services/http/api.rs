@@ -18,15 +18,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
-use super::House;
-use super::door::MAX_BODY;
-use super::door::Problem;
+use super::AppState;
+use super::access::MAX_BODY;
+use super::access::Problem;
 use crate::agent::now;
 use crate::history::History;
 use crate::initializer;
 
 /// The time limit of a query.
-const PATIENCE: Duration = Duration::from_secs(10);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Rows of an answer, if nothing is said and at most.
 const USUAL: u16 = 100;
 const MOST: u16 = 1_000;
@@ -47,7 +47,7 @@ const A_WEEK: i64 = 7 * 86_400;
 )]
 struct Description;
 
-pub(super) fn routes() -> Router<House> {
+pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/api/v1/relays", get(relays).post(add_relays))
         .route("/api/v1/relays/{url}", get(relay))
@@ -82,7 +82,7 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Ask
 }
 
 async fn looked<T>(look: impl Future<Output = Result<T, StorageError>>) -> Result<T, Problem> {
-    Ok(with_time_limit(PATIENCE, look).await?)
+    Ok(with_time_limit(QUERY_TIMEOUT, look).await?)
 }
 
 fn rows(limit: Option<u16>) -> Result<i64, Problem> {
@@ -166,7 +166,7 @@ struct Relays {
 
 /// Relays by address, a page at a time
 #[utoipa::path(get, path = "/api/v1/relays", params(RelaysAsked), responses((status = 200, body = Relays)))]
-async fn relays(State(house): State<House>, Asked(asked): Asked<RelaysAsked>) -> Answer<Relays> {
+async fn relays(State(state): State<AppState>, Asked(asked): Asked<RelaysAsked>) -> Answer<Relays> {
     let limit = rows(asked.limit)?;
     // PostgreSQL has no text with NUL, and no address has one.
     for (name, text) in [("contains", &asked.contains), ("after", &asked.after)] {
@@ -185,7 +185,7 @@ async fn relays(State(house): State<House>, Asked(asked): Asked<RelaysAsked>) ->
         limit: limit + 1,
         ..RelayQuery::default()
     };
-    let mut found = looked(house.agent.archive.overview(&query)).await?;
+    let mut found = looked(state.agent.archive.overview(&query)).await?;
     let more = found.len() > usize::from(asked.limit.unwrap_or(USUAL));
     if more {
         found.pop();
@@ -229,9 +229,9 @@ struct RelayDetail {
 /// The address in the path is percent-encoded: `/api/v1/relays/wss%3A%2F%2Frelay.example%2F`.
 #[utoipa::path(get, path = "/api/v1/relays/{url}", params(("url" = String, Path, description = "Its address")),
     responses((status = 200, body = RelayDetail), (status = 404, description = "It is not known here")))]
-async fn relay(State(house): State<House>, Path(url): Path<String>) -> Answer<RelayDetail> {
-    let archive = &house.agent.archive;
-    let address = address(&house, &url)?;
+async fn relay(State(state): State<AppState>, Path(url): Path<String>) -> Answer<RelayDetail> {
+    let archive = &state.agent.archive;
+    let address = address(&state, &url)?;
     let url = address.as_str();
     let Some(relay) = looked(archive.relay(url)).await? else { return Err(unknown(url)) };
     let documents = looked(archive.documents(url)).await?;
@@ -254,14 +254,14 @@ async fn relay(State(house): State<House>, Path(url): Path<String>) -> Answer<Re
         history: History::of(&visits, now()).to_json(),
         nip11: parsed(DocumentType::Nip11),
         nip66: parsed(DocumentType::Nip66),
-        coverage: covered(&house, Some(url)).await?,
+        coverage: covered(&state, Some(url)).await?,
         observed_cap: cap.and_then(|kept| kept.split(' ').next().and_then(|cap| cap.parse().ok())),
         relay: RelayRow::of(relay, rtt_ms, facts.as_deref()),
     }))
 }
 
-fn address(house: &House, url: &str) -> Result<RelayUrl, Problem> {
-    RelayUrl::parse(url, house.agent.dialer.guard()).map_err(|error| Problem::wrong(format!("{url:?}: {error}")))
+fn address(state: &AppState, url: &str) -> Result<RelayUrl, Problem> {
+    RelayUrl::parse(url, state.agent.dialer.guard()).map_err(|error| Problem::wrong(format!("{url:?}: {error}")))
 }
 
 fn unknown(url: &str) -> Problem {
@@ -296,8 +296,8 @@ struct Missing {
     tried_at: i64,
 }
 
-async fn covered(house: &House, relay: Option<&str>) -> Result<Vec<Coverage>, Problem> {
-    let reports = looked(house.agent.archive.coverage(relay)).await?;
+async fn covered(state: &AppState, relay: Option<&str>) -> Result<Vec<Coverage>, Problem> {
+    let reports = looked(state.agent.archive.coverage(relay)).await?;
     let shown = reports.into_iter().map(|report| {
         let span = |c: brotr_core::Covered| Span {
             since: c.interval.since,
@@ -332,9 +332,9 @@ struct CoverageAsked {
 
 /// Spans of time of which everything a relay holds is archived, and the gaps between them
 #[utoipa::path(get, path = "/api/v1/coverage", params(CoverageAsked), responses((status = 200, body = Vec<Coverage>)))]
-async fn coverage(State(house): State<House>, Asked(asked): Asked<CoverageAsked>) -> Answer<Vec<Coverage>> {
-    let address = address(&house, &asked.relay)?;
-    Ok(Json(covered(&house, Some(address.as_str())).await?))
+async fn coverage(State(state): State<AppState>, Asked(asked): Asked<CoverageAsked>) -> Answer<Vec<Coverage>> {
+    let address = address(&state, &asked.relay)?;
+    Ok(Json(covered(&state, Some(address.as_str())).await?))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -367,7 +367,7 @@ fn filter(text: Option<&str>) -> Result<Filter, Problem> {
 
 /// Events by filter, as a good relay would give them, a page at a time
 #[utoipa::path(get, path = "/api/v1/events", params(EventsAsked), responses((status = 200, body = Events)))]
-async fn events(State(house): State<House>, Asked(asked): Asked<EventsAsked>) -> Answer<Events> {
+async fn events(State(state): State<AppState>, Asked(asked): Asked<EventsAsked>) -> Answer<Events> {
     let filter = filter(asked.filter.as_deref())?;
     rows(asked.limit)?;
     let (after, left) = match asked.after.as_deref() {
@@ -382,7 +382,7 @@ async fn events(State(house): State<House>, Asked(asked): Asked<EventsAsked>) ->
     let mut cursor = after;
     while more {
         let part = PART.min(limit - events.len());
-        let page = looked(house.agent.archive.page(&filter, view, cursor, part)).await?;
+        let page = looked(state.agent.archive.page(&filter, view, cursor, part)).await?;
         more = page.len() == part;
         for event in page {
             bytes += event.content.len() + event.tags.iter().flatten().map(String::len).sum::<usize>();
@@ -427,24 +427,24 @@ struct Count {
 
 /// How many events a filter asks for
 #[utoipa::path(get, path = "/api/v1/count", params(CountAsked), responses((status = 200, body = Count)))]
-async fn count(State(house): State<House>, Asked(asked): Asked<CountAsked>) -> Answer<Count> {
+async fn count(State(state): State<AppState>, Asked(asked): Asked<CountAsked>) -> Answer<Count> {
     let filter = filter(asked.filter.as_deref())?;
-    let relay = asked.relay.map(|url| address(&house, &url).map(|address| address.as_str().to_owned())).transpose()?;
+    let relay = asked.relay.map(|url| address(&state, &url).map(|address| address.as_str().to_owned())).transpose()?;
     let relays: Vec<String> = relay.into_iter().collect();
     let view = View::Client { now: now() };
-    Ok(Json(Count { count: looked(house.agent.archive.count(&[filter], view, &relays)).await? }))
+    Ok(Json(Count { count: looked(state.agent.archive.count(&[filter], view, &relays)).await? }))
 }
 
 /// The archive in numbers
 #[utoipa::path(get, path = "/api/v1/stats", responses((status = 200, body = Object)))]
-async fn stats(State(house): State<House>) -> Answer<Value> {
-    Ok(Json(serde_json::to_value(looked(house.agent.archive.stats()).await?).unwrap_or_default()))
+async fn stats(State(state): State<AppState>) -> Answer<Value> {
+    Ok(Json(serde_json::to_value(looked(state.agent.archive.stats()).await?).unwrap_or_default()))
 }
 
 /// The archive in numbers over time, every five minutes of the last week: relays up and down, events, and how far behind
 #[utoipa::path(get, path = "/api/v1/history", responses((status = 200, body = Vec<Object>)))]
-async fn history(State(house): State<House>) -> Json<Vec<super::live::Sample>> {
-    Json(house.live.history())
+async fn history(State(state): State<AppState>) -> Json<Vec<super::live::Sample>> {
+    Json(state.live.history())
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -470,10 +470,10 @@ struct JobRow {
 
 /// The newest jobs
 #[utoipa::path(get, path = "/api/v1/jobs", params(JobsAsked), responses((status = 200, body = Vec<JobRow>)))]
-async fn jobs(State(house): State<House>, Asked(asked): Asked<JobsAsked>) -> Answer<Vec<JobRow>> {
+async fn jobs(State(state): State<AppState>, Asked(asked): Asked<JobsAsked>) -> Answer<Vec<JobRow>> {
     let all: Vec<_> = JobStatus::ALL.iter().map(|status| status.as_str()).collect();
     let status = words::<JobStatus>(asked.status.as_deref(), "status", &all)?;
-    let found = looked(house.agent.archive.jobs(status.first().copied(), rows(asked.limit)?)).await?;
+    let found = looked(state.agent.archive.jobs(status.first().copied(), rows(asked.limit)?)).await?;
     let row = |job: brotr_storage::Job| JobRow {
         id: job.id.to_hex(),
         kind: job.kind,
@@ -485,9 +485,9 @@ async fn jobs(State(house): State<House>, Asked(asked): Asked<JobsAsked>) -> Ans
 }
 
 /// Checks that a request may change something.
-fn admit(house: &House, method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
+fn admit(state: &AppState, method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    house.door.may_write(method, path, headers, body)
+    state.access.may_write(method, path, headers, body)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -501,17 +501,17 @@ struct NewRelays {
 #[utoipa::path(post, path = "/api/v1/relays", request_body = NewRelays,
     responses((status = 200, body = Object), (status = 401, description = "Neither the token nor a signature that counts")))]
 async fn add_relays(
-    State(house): State<House>,
+    State(state): State<AppState>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer<Value> {
-    admit(&house, &method, &uri, &headers, &body)?;
+    admit(&state, &method, &uri, &headers, &body)?;
     let new: NewRelays = serde_json::from_slice(&body)
         .map_err(|error| Problem::wrong(format!("the body is not as described: {error}")))?;
-    let sorted = initializer::sort(&new.relays.join("\n"), house.agent.dialer.guard());
-    let added = initializer::add(house.agent.archive.as_ref(), sorted).await.map_err(|error| {
+    let sorted = initializer::sort(&new.relays.join("\n"), state.agent.dialer.guard());
+    let added = initializer::add(state.agent.archive.as_ref(), sorted).await.map_err(|error| {
         tracing::warn!(%error, "failed to add relays");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the archive could not be written: try again later")
     })?;
@@ -522,19 +522,19 @@ async fn add_relays(
 #[utoipa::path(post, path = "/api/v1/relays/{url}/check", params(("url" = String, Path, description = "Its address")),
     responses((status = 202, body = Object), (status = 401, description = "Neither the token nor a signature that counts")))]
 async fn check_relay(
-    State(house): State<House>,
+    State(state): State<AppState>,
     Path(url): Path<String>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    admit(&house, &method, &uri, &headers, &[])?;
-    let address = address(&house, &url)?;
+    admit(&state, &method, &uri, &headers, &[])?;
+    let address = address(&state, &url)?;
     let url = address.as_str();
-    if looked(house.agent.archive.relay(url)).await?.is_none() {
+    if looked(state.agent.archive.relay(url)).await?.is_none() {
         return Err(unknown(url));
     }
-    looked(house.agent.archive.set_check_due(url, 0)).await?;
+    looked(state.agent.archive.set_check_due(url, 0)).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({"relay": url, "due": true}))))
 }
 
@@ -543,20 +543,20 @@ async fn check_relay(
     params(("name" = String, Path, description = "As /healthz names it"), ("what" = String, Path, description = "pause or resume")),
     responses((status = 200, body = Object), (status = 401, description = "Neither the token nor a signature that counts")))]
 async fn service(
-    State(house): State<House>,
+    State(state): State<AppState>,
     Path((name, what)): Path<(String, String)>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Answer<Value> {
-    admit(&house, &method, &uri, &headers, &[])?;
+    admit(&state, &method, &uri, &headers, &[])?;
     let paused = match what.as_str() {
         "pause" if name == "http" => return Err(Problem::wrong("who pauses http cannot resume it")),
         "pause" => true,
         "resume" => false,
         _ => return Err(Problem::wrong(format!("{what:?} is neither pause nor resume"))),
     };
-    if !house.vitals.pause(&name, paused) {
+    if !state.vitals.pause(&name, paused) {
         return Err(Problem::new(StatusCode::NOT_FOUND, format!("no service is called {name:?}: see /healthz")));
     }
     Ok(Json(json!({"service": name, "paused": paused})))

@@ -9,25 +9,25 @@ use axum::response::IntoResponse;
 use brotr_net::{Tor, TorStatus};
 use serde_json::{Value, json};
 
-use super::House;
+use super::AppState;
 
 /// The time that the archive has to answer a probe.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// 200 while the archive answers and every service runs; `degraded` while a service waits to be started again or makes no
 /// progress, Tor cannot be started, or no relay of a network answers; 503 when the archive does not answer.
-pub(super) async fn healthz(State(house): State<House>) -> impl IntoResponse {
-    let health = examine(&house).await;
+pub(super) async fn healthz(State(state): State<AppState>) -> impl IntoResponse {
+    let health = examine(&state).await;
     let code = if health["archive"].is_null() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(health))
 }
 
 /// How the archive, the services and Tor do.
-pub(super) async fn examine(house: &House) -> Value {
-    let archive = answers(house).await;
-    let services = house.vitals.services();
-    let tor = house.agent.dialer.tor().map(Tor::status);
-    let (stalled, outage) = (house.vitals.stalled(), house.agent.outage.trouble());
+pub(super) async fn examine(state: &AppState) -> Value {
+    let archive = answers(state).await;
+    let services = state.vitals.services();
+    let tor = state.agent.dialer.tor().map(Tor::status);
+    let (stalled, outage) = (state.vitals.stalled(), state.agent.outage.trouble());
     let ailing = services.values().any(Option::is_some)
         || !stalled.is_empty()
         || outage.is_some()
@@ -40,7 +40,7 @@ pub(super) async fn examine(house: &House) -> Value {
     let services: serde_json::Map<_, _> = services
         .into_iter()
         .map(|(name, trouble)| {
-            let paused = house.vitals.is_paused(name);
+            let paused = state.vitals.is_paused(name);
             let idle = stalled.get(name);
             let status = match (&trouble, idle) {
                 _ if paused => "paused",
@@ -56,15 +56,15 @@ pub(super) async fn examine(house: &House) -> Value {
     json!({"status": status, "archive": archive.err(), "services": services, "tor": tor, "network": outage})
 }
 
-pub(super) async fn readyz(State(house): State<House>) -> impl IntoResponse {
-    match answers(&house).await {
+pub(super) async fn readyz(State(state): State<AppState>) -> impl IntoResponse {
+    match answers(&state).await {
         Ok(()) => (StatusCode::OK, Json(json!({"ready": true}))),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "archive": error}))),
     }
 }
 
-async fn answers(house: &House) -> Result<(), &'static str> {
-    match tokio::time::timeout(PATIENCE, house.agent.archive.ping()).await {
+async fn answers(state: &AppState) -> Result<(), &'static str> {
+    match tokio::time::timeout(PROBE_TIMEOUT, state.agent.archive.ping()).await {
         Ok(Ok(())) => Ok(()),
         // What the driver says may name hosts and users.
         Ok(Err(_)) => Err("the archive refuses"),
@@ -72,6 +72,6 @@ async fn answers(house: &House) -> Result<(), &'static str> {
     }
 }
 
-pub(super) async fn render(State(house): State<House>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], house.metrics.render())
+pub(super) async fn render(State(state): State<AppState>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics.render())
 }

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
 
-use super::door::Problem;
-use super::{House, health};
+use super::access::Problem;
+use super::{AppState, health};
 use crate::agent::now;
 use crate::disk::free_bytes;
 use crate::telemetry;
@@ -107,49 +107,49 @@ impl Live {
 ///
 /// # Errors
 /// Never; what cannot be asked now is asked again.
-pub(super) async fn sample(house: &House) -> Result<()> {
-    let archive = &house.agent.archive;
+pub(super) async fn sample(state: &AppState) -> Result<()> {
+    let archive = &state.agent.archive;
     if let Ok(Some(kept)) = archive.state("http", "samples", "all").await {
         let kept: VecDeque<Sample> = serde_json::from_str(&kept).unwrap_or_default();
-        *house.live.samples.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        *state.live.samples.lock().unwrap_or_else(PoisonError::into_inner) = kept;
     }
     loop {
-        match look(house).await {
+        match look(state).await {
             Ok(()) => {}
             Err(error) => tracing::debug!(%error, "failed to look at the archive"),
         }
-        house.door.tidy();
-        let watched = house.live.numbers.receiver_count() > 0;
+        state.access.tidy();
+        let watched = state.live.numbers.receiver_count() > 0;
         tokio::time::sleep(if watched { WATCHED } else { UNWATCHED }).await;
     }
 }
 
-async fn look(house: &House) -> Result<()> {
-    let archive = &house.agent.archive;
+async fn look(state: &AppState) -> Result<()> {
+    let archive = &state.agent.archive;
     let stats = archive.stats().await?;
     let progress = archive.progress(now()).await?;
-    let state = |state: &str| stats.relays.get(state).copied().unwrap_or_default();
+    let in_state = |state: &str| stats.relays.get(state).copied().unwrap_or_default();
     let sample = Sample {
         at: now(),
-        up: state("up"),
-        down: state("down"),
+        up: in_state("up"),
+        down: in_state("down"),
         events: stats.events,
         lag: progress.lag,
         gaps: progress.gaps,
     };
     gauges(&stats, &progress);
     #[expect(clippy::cast_precision_loss, reason = "a disk's bytes to within a few thousand")]
-    if let Some(free) = house.agent.archive_directory().and_then(free_bytes) {
+    if let Some(free) = state.agent.archive_directory().and_then(free_bytes) {
         gauge!("brotr_disk_free_bytes").set(free as f64);
     }
-    if let Some(tor) = house.agent.dialer.tor() {
+    if let Some(tor) = state.agent.dialer.tor() {
         gauge!("brotr_tor_up").set(f64::from(u8::from(matches!(tor.status(), TorStatus::Ready))));
     }
     let numbers = json!({"at": sample.at, "stats": stats, "lag": sample.lag, "gaps": sample.gaps,
-        "covered": progress.relays, "health": health::examine(house).await});
-    house.live.numbers.send_replace(numbers);
+        "covered": progress.relays, "health": health::examine(state).await});
+    state.live.numbers.send_replace(numbers);
     let kept = {
-        let mut samples = house.live.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut samples = state.live.samples.lock().unwrap_or_else(PoisonError::into_inner);
         if samples.back().is_some_and(|last| last.at + KEPT_EVERY > sample.at) {
             return Ok(());
         }
@@ -198,13 +198,13 @@ fn resident_bytes() -> Option<u64> {
 
 /// Server-sent events: `numbers`, and a `job` for each step of one.
 pub(super) async fn stream(
-    State(house): State<House>,
+    State(state): State<AppState>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let full = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many streams are open: try again later");
-    let place = house.live.places.take(house.door.client(peer, &headers).address).ok_or_else(full)?;
-    let (mut numbers, jobs) = (house.live.numbers.subscribe(), telemetry::watch_jobs());
+    let place = state.live.places.take(state.access.client(peer, &headers).address).ok_or_else(full)?;
+    let (mut numbers, jobs) = (state.live.numbers.subscribe(), telemetry::watch_jobs());
     numbers.mark_changed();
     let events = futures::stream::unfold((numbers, jobs, place), |(mut numbers, mut jobs, place)| async move {
         let event = loop {

@@ -1,7 +1,7 @@
 //! What the agent shows over HTTP: health, metrics, REST, and the dashboard.
 
+mod access;
 mod api;
-mod door;
 mod health;
 mod live;
 mod page;
@@ -26,11 +26,11 @@ const BUCKETS: [f64; 7] = [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 600.0];
 
 /// What every answer is made from.
 #[derive(Clone)]
-pub(crate) struct House {
+pub(crate) struct AppState {
     agent: Agent,
     vitals: Vitals,
     metrics: PrometheusHandle,
-    door: Arc<door::Door>,
+    access: Arc<access::Access>,
     live: Live,
 }
 
@@ -72,24 +72,24 @@ pub async fn serve(
         per_address: config.max_per_address,
         proxies: config.trusted_proxies.clone(),
     };
-    let door = Arc::new(door::Door::new(&agent, listener.local_addr()?)?);
-    let house = House { agent, vitals, metrics, door, live: Live::default() };
-    let limit = || middleware::from_fn_with_state(house.clone(), door::limit);
+    let access = Arc::new(access::Access::new(&agent, listener.local_addr()?)?);
+    let state = AppState { agent, vitals, metrics, access, live: Live::default() };
+    let limit = || middleware::from_fn_with_state(state.clone(), access::limit);
     // Not tagged: it never ends.
     let live = Router::new().route("/api/v1/live", get(live::stream)).route_layer(limit());
     let public = Router::new().merge(api::routes()).merge(page::routes());
     let router = public
         .route_layer(limit())
-        .layer(middleware::from_fn_with_state(house.clone(), door::tag))
+        .layer(middleware::from_fn_with_state(state.clone(), access::tag))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::render))
         .merge(live)
-        .fallback(door::nothing_here)
-        .layer(middleware::from_fn_with_state(house.clone(), door::harden))
-        .with_state(house.clone());
+        .fallback(access::nothing_here)
+        .layer(middleware::from_fn_with_state(state.clone(), access::harden))
+        .with_state(state.clone());
     tokio::select! {
         ended = inbound::serve(listener, limits, router) => ended,
-        ended = live::sample(&house) => ended,
+        ended = live::sample(&state) => ended,
     }
 }

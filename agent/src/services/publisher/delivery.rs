@@ -10,7 +10,7 @@ use futures::StreamExt;
 use nostr::{Event, JsonUtil};
 use tokio::task::JoinSet;
 
-use super::{Stores, Voice};
+use super::{RelayClient, Stores};
 use crate::agent::{Agent, now};
 use crate::outbox::{HERE, Publisher};
 use crate::pulse::Pulse;
@@ -38,7 +38,7 @@ const ANSWERS: usize = 10;
 pub async fn deliver(
     agent: Agent<impl Stores + ?Sized>,
     publisher: Publisher,
-    voice: Voice,
+    client: RelayClient,
     pulse: Pulse,
 ) -> Result<()> {
     pulse.reset();
@@ -56,10 +56,10 @@ pub async fn deliver(
             agent.archive.due_relays(now()).await?.into_iter().partition(|(relay, _)| own.contains(relay));
         for (place, lanes) in ours.into_iter().map(|p| (p, RELAYS)).chain(guests.into_iter().map(|p| (p, GUESTS))) {
             if busy.len() < lanes && busy.insert(place.clone()) {
-                let (agent, voice) = (agent.clone(), voice.clone());
+                let (agent, client) = (agent.clone(), client.clone());
                 pulse.begin();
                 sending.spawn(async move {
-                    let ended = to_relay(&agent, &voice, &place.0, place.1).await;
+                    let ended = to_relay(&agent, &client, &place.0, place.1).await;
                     (place, ended)
                 });
             }
@@ -81,7 +81,7 @@ pub async fn deliver(
     }
 }
 
-async fn to_relay(agent: &Agent<impl Stores + ?Sized>, voice: &Voice, relay: &str, lane: Lane) -> Result<()> {
+async fn to_relay(agent: &Agent<impl Stores + ?Sized>, client: &RelayClient, relay: &str, lane: Lane) -> Result<()> {
     if relay == HERE {
         return archive(agent, lane).await;
     }
@@ -93,7 +93,7 @@ async fn to_relay(agent: &Agent<impl Stores + ?Sized>, voice: &Voice, relay: &st
         }
         let mut ended = Vec::with_capacity(of_one.len());
         for one in of_one {
-            let delivery = send(agent, voice, &one).await;
+            let delivery = send(agent, client, &one).await;
             ended.push((one, delivery));
         }
         ended
@@ -161,13 +161,13 @@ async fn archive(agent: &Agent<impl Stores + ?Sized>, lane: Lane) -> Result<()> 
     agent.archive.delivered(&ended, now()).await.map_err(Into::into)
 }
 
-async fn send(agent: &Agent<impl Stores + ?Sized>, voice: &Voice, one: &Outgoing) -> Delivery {
+async fn send(agent: &Agent<impl Stores + ?Sized>, client: &RelayClient, one: &Outgoing) -> Delivery {
     let address = match RelayUrl::parse(&one.relay, agent.dialer.guard()) {
         Ok(address) => address,
         Err(error) => return Delivery::Refused(error.to_string()),
     };
     match Event::from_json(&one.body) {
-        Ok(event) => voice.say(&event, &address, one.attempts).await,
+        Ok(event) => client.send(&event, &address, one.attempts).await,
         Err(error) => Delivery::Refused(format!("the stored event is damaged: {error}")),
     }
 }

@@ -2,13 +2,13 @@
 
 mod delivery;
 mod profile;
-mod voice;
+mod relay_client;
 
 use brotr_storage::{EventStore, OutboxStore, StateStore};
 
 pub use delivery::deliver;
 pub use profile::{announce, beat, withdraw};
-pub use voice::Voice;
+pub use relay_client::RelayClient;
 
 /// What this service needs of the archive.
 pub trait Stores: EventStore + OutboxStore + StateStore + 'static {}

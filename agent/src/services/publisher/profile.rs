@@ -10,7 +10,7 @@ use brotr_storage::{Aftermath, ServiceState};
 use nostr::{Event, EventBuilder, Kind, Tag, TagKind};
 use serde_json::json;
 
-use super::{Stores, Voice};
+use super::{RelayClient, Stores};
 use crate::agent::{Agent, now};
 use crate::outbox::{Publisher, outgoing, spelled};
 
@@ -86,13 +86,13 @@ pub async fn beat(
 ///
 /// # Errors
 /// When it cannot be signed, or the archive cannot be used.
-pub async fn withdraw(agent: &Agent<impl Stores + ?Sized>, voice: &Voice, dvm: &Dvm) -> Result<()> {
+pub async fn withdraw(agent: &Agent<impl Stores + ?Sized>, client: &RelayClient, dvm: &Dvm) -> Result<()> {
     let event = dvm.withdrawal()?;
     agent.archive.set_state("publish", "announcement", "31990", "").await?;
     let relays = relays(agent);
     let guard = agent.dialer.guard();
     let said = relays.iter().filter_map(|url| RelayUrl::parse(url, guard).ok()).map(async |relay| {
-        let said = tokio::time::timeout(PARTING, voice.say(&event, &relay, 0)).await;
+        let said = tokio::time::timeout(PARTING, client.send(&event, &relay, 0)).await;
         let why = match said {
             Ok(brotr_storage::Delivery::Accepted) => return,
             Ok(refused) => format!("{refused:?}"),

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::budget::{Account, Held, Use};
-use super::{MAX_LIMIT, PATIENCE, query, view};
+use super::{MAX_LIMIT, QUERY_TIMEOUT, query, view};
 
 /// What one answer reads ahead, in bytes, over all its filters.
 const READ_AHEAD: usize = 512 << 10;
@@ -172,13 +172,13 @@ impl Answer {
         account: &Arc<Account>,
         bytes: usize,
     ) -> Result<(Option<SemaphorePermit<'s>>, Held), String> {
-        let until = Instant::now() + PATIENCE * 2;
+        let until = Instant::now() + QUERY_TIMEOUT * 2;
         while Instant::now() < until {
             let held = match account.try_hold(bytes, Use::Answer) {
                 Some(held) => held,
                 None => {
                     self.park();
-                    let held = account.hold(bytes, PATIENCE).await;
+                    let held = account.hold(bytes, QUERY_TIMEOUT).await;
                     held.ok_or("error: the relay is short of memory: try again later")?
                 }
             };
@@ -190,7 +190,7 @@ impl Answer {
             }
             drop(held);
             self.park();
-            let Ok(Ok(turn)) = timeout(PATIENCE * 2, source.turns.acquire()).await else { break };
+            let Ok(Ok(turn)) = timeout(QUERY_TIMEOUT * 2, source.turns.acquire()).await else { break };
             if let Some(held) = account.try_hold(bytes, Use::Answer) {
                 return Ok((Some(turn), held));
             }

@@ -29,7 +29,7 @@ const STALLED: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// The client is gone, or is to be closed.
-pub(super) struct Gone;
+pub(super) struct Disconnected;
 
 /// The socket, and what its client holds in memory.
 pub(super) struct Line {
@@ -49,20 +49,20 @@ impl Line {
     }
 
     /// Receives a message. A client that breaks the protocol is told so, and gone. Dropping the future loses nothing.
-    pub(super) async fn recv(&mut self) -> Result<Message, Gone> {
+    pub(super) async fn recv(&mut self) -> Result<Message, Disconnected> {
         match self.socket.next().await {
             Some(Ok(message)) => Ok(message),
             Some(Err(error)) => Err(self.reject(&error).await),
-            None => Err(Gone),
+            None => Err(Disconnected),
         }
     }
 
-    async fn reject(&mut self, error: &tungstenite::Error) -> Gone {
+    async fn reject(&mut self, error: &tungstenite::Error) -> Disconnected {
         let (code, reason) = match error {
             tungstenite::Error::Capacity(_) => (CloseCode::Size, format!("a message has at most {MAX_MESSAGE} bytes")),
             tungstenite::Error::Utf8(_) => (CloseCode::Invalid, "text must be UTF-8".to_owned()),
             tungstenite::Error::Protocol(_) => (CloseCode::Protocol, error.to_string()),
-            _ => return Gone,
+            _ => return Disconnected,
         };
         let close = async {
             let frame = CloseFrame { code, reason: reason.into() };
@@ -73,32 +73,32 @@ impl Line {
             Some(())
         };
         let _ = timeout(DRAIN, close).await;
-        Gone
+        Disconnected
     }
 
     /// Waits until the socket takes a frame. Calls `slow` if that takes long.
-    pub(super) async fn ready(&mut self, slow: impl FnOnce()) -> Result<(), Gone> {
+    pub(super) async fn ready(&mut self, slow: impl FnOnce()) -> Result<(), Disconnected> {
         let budget = self.account.budget.clone();
         let ready = poll_fn(|cx| self.socket.poll_ready_unpin(cx));
         tokio::pin!(ready);
         if let Ok(done) = timeout(SLOW, &mut ready).await {
-            return done.map_err(|_| Gone);
+            return done.map_err(|_| Disconnected);
         }
         slow();
         if let Ok(done) = timeout(STALLED, &mut ready).await {
-            return done.map_err(|_| Gone);
+            return done.map_err(|_| Disconnected);
         }
         tokio::select! {
-            done = ready => done.map_err(|_| Gone),
+            done = ready => done.map_err(|_| Disconnected),
             () = budget.wanted() => {
                 tracing::debug!("closed a slow client: others wait for memory");
-                Err(Gone)
+                Err(Disconnected)
             }
         }
     }
 
     /// Queues an event for a subscription; calls `slow` if the socket takes long. A large event is not copied.
-    pub(super) async fn event(&mut self, name: &str, json: &Utf8Bytes, slow: impl FnMut()) -> Result<(), Gone> {
+    pub(super) async fn event(&mut self, name: &str, json: &Utf8Bytes, slow: impl FnMut()) -> Result<(), Disconnected> {
         let mut text = format!("[\"EVENT\",{},", Value::from(name));
         if json.len() <= FRAGMENT {
             text.reserve(json.len() + 1);
@@ -110,7 +110,11 @@ impl Line {
     }
 
     /// Queues one message in fragments.
-    async fn fragments<const N: usize>(&mut self, parts: [Bytes; N], mut slow: impl FnMut()) -> Result<(), Gone> {
+    async fn fragments<const N: usize>(
+        &mut self,
+        parts: [Bytes; N],
+        mut slow: impl FnMut(),
+    ) -> Result<(), Disconnected> {
         let cut = |part: &Bytes| -> Vec<Bytes> {
             (0..part.len()).step_by(FRAGMENT).map(|start| part.slice(start..part.len().min(start + FRAGMENT))).collect()
         };
@@ -123,13 +127,13 @@ impl Line {
         Ok(())
     }
 
-    async fn put(&mut self, message: Message, slow: impl FnOnce()) -> Result<(), Gone> {
+    async fn put(&mut self, message: Message, slow: impl FnOnce()) -> Result<(), Disconnected> {
         self.ready(slow).await?;
-        self.socket.start_send_unpin(message).map_err(|_| Gone)
+        self.socket.start_send_unpin(message).map_err(|_| Disconnected)
     }
 
     /// Queues a message; [`Line::flush`] sends what is queued.
-    pub(super) async fn say(&mut self, message: Value) -> Result<(), Gone> {
+    pub(super) async fn send(&mut self, message: Value) -> Result<(), Disconnected> {
         let text = message.to_string();
         match text.len() <= FRAGMENT {
             true => self.put(Message::Text(text.into()), || ()).await,
@@ -137,13 +141,13 @@ impl Line {
         }
     }
 
-    pub(super) async fn ping(&mut self) -> Result<(), Gone> {
+    pub(super) async fn ping(&mut self) -> Result<(), Disconnected> {
         self.put(Message::Ping(Bytes::new()), || ()).await
     }
 
     /// Sends what is queued.
-    pub(super) async fn flush(&mut self) -> Result<(), Gone> {
+    pub(super) async fn flush(&mut self) -> Result<(), Disconnected> {
         self.ready(|| ()).await?;
-        self.socket.flush().await.map_err(|_| Gone)
+        self.socket.flush().await.map_err(|_| Disconnected)
     }
 }

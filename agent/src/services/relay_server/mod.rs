@@ -45,7 +45,7 @@ pub(crate) const MAX_SUBSCRIPTIONS: usize = 20;
 pub(crate) const MAX_FILTERS: usize = 20;
 pub(crate) const MAX_NAME: usize = 64;
 /// A query of a client is ended after this time.
-const PATIENCE: Duration = Duration::from_secs(10);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The feed of what comes in takes this fraction of `relay.memory`; the rest is the budget of the clients.
 const FEED: usize = 4;
 
@@ -187,7 +187,7 @@ fn parse(values: &[Value]) -> Result<Vec<Filter>, String> {
 /// Runs a query of a client within its time. Errors are in words for the client.
 async fn query<T>(query: impl Future<Output = Result<T, StorageError>>) -> Result<T, String> {
     // The statement has the time; waiting for the turn to run it has it once more.
-    match timeout(PATIENCE * 2, with_time_limit(PATIENCE, query)).await {
+    match timeout(QUERY_TIMEOUT * 2, with_time_limit(QUERY_TIMEOUT, query)).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error @ (StorageError::NoSearch | StorageError::NoContents))) => Err(format!("unsupported: {error}")),
         Ok(Err(error @ StorageError::TooLong(_))) => Err(format!("error: {error}")),

@@ -15,9 +15,9 @@ use super::answer::{Answer, weight};
 use super::budget::{Held, Use};
 use super::compare::Comparisons;
 use super::feed::{Batch, Listener, Told, Wanted};
-use super::line::{FRAGMENT, Gone, Line};
+use super::line::{Disconnected, FRAGMENT, Line};
 use super::submit::submit;
-use super::{MAX_NAME, MAX_SUBSCRIPTIONS, PATIENCE, Server, parse, query, view};
+use super::{MAX_NAME, MAX_SUBSCRIPTIONS, QUERY_TIMEOUT, Server, parse, query, view};
 
 /// Messages a second of one client, and how many at once; more of them wait.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
@@ -59,33 +59,33 @@ pub(super) async fn converse(server: Server, line: Line) {
         listener: None,
         rate: RateLimiter::direct(Quota::per_second(PER_SECOND).allow_burst(AT_ONCE)),
     };
-    let (mut heard, mut pinged) = (Instant::now(), false);
+    let (mut received_at, mut pinged) = (Instant::now(), false);
     loop {
         let busy = session.is_busy();
         if session.expire().await.is_err() || (!busy && session.line.flush().await.is_err()) {
             return;
         }
-        let deadline = session.comparisons.idle_at().unwrap_or(heard + QUIET).min(heard + QUIET);
+        let deadline = session.comparisons.idle_at().unwrap_or(received_at + QUIET).min(received_at + QUIET);
         let done = tokio::select! {
             biased;
             message = session.line.recv() => {
-                (heard, pinged) = (Instant::now(), false);
+                (received_at, pinged) = (Instant::now(), false);
                 match message {
-                    Ok(Message::Text(text)) => session.hear(text.as_str()).await,
-                    Ok(Message::Close(_)) | Err(Gone) => Err(Gone),
+                    Ok(Message::Text(text)) => session.receive(text.as_str()).await,
+                    Ok(Message::Close(_)) | Err(Disconnected) => Err(Disconnected),
                     Ok(_) => Ok(()),
                 }
             }
             () = std::future::ready(()), if busy => session.turn().await,
             () = changed(&mut session.listener), if !busy => Ok(()),
             () = sleep_until(deadline) => {
-                if heard + QUIET > Instant::now() {
+                if received_at + QUIET > Instant::now() {
                     // A comparison is idle for too long: it is closed above.
                     Ok(())
                 } else if pinged {
-                    Err(Gone)
+                    Err(Disconnected)
                 } else {
-                    (heard, pinged) = (Instant::now(), true);
+                    (received_at, pinged) = (Instant::now(), true);
                     session.line.ping().await
                 }
             }
@@ -110,11 +110,11 @@ impl Session {
         self.subscriptions.iter().any(|one| one.answer.is_some() || one.next < end)
     }
 
-    async fn hear(&mut self, text: &str) -> Result<(), Gone> {
+    async fn receive(&mut self, text: &str) -> Result<(), Disconnected> {
         // A client that asks too fast waits, and with it its socket.
         self.rate.until_ready().await;
         let Ok(parts) = serde_json::from_str::<Vec<Value>>(text) else {
-            return self.line.say(json!(["NOTICE", "error: not a JSON list"])).await;
+            return self.line.send(json!(["NOTICE", "error: not a JSON list"])).await;
         };
         let word = |n: usize| parts.get(n).and_then(Value::as_str).unwrap_or_default();
         let name = word(1);
@@ -122,15 +122,15 @@ impl Session {
         match word(0) {
             "EVENT" => {
                 let answer = submit(&self.server, parts.get(1)).await;
-                self.line.say(answer).await
+                self.line.send(answer).await
             }
             "REQ" | "COUNT" | "NEG-OPEN" if !named => {
                 let why = format!("error: a subscription's name has 1 to {MAX_NAME} letters");
-                self.line.say(json!(["NOTICE", why])).await
+                self.line.send(json!(["NOTICE", why])).await
             }
             "REQ" => match self.subscribe(name, &parts[2..]).await {
                 Ok(()) => Ok(()),
-                Err(why) => self.line.say(json!(["CLOSED", name, why])).await,
+                Err(why) => self.line.send(json!(["CLOSED", name, why])).await,
             },
             "COUNT" => self.count(name, &parts[2..]).await,
             "NEG-OPEN" => {
@@ -151,7 +151,7 @@ impl Session {
                 self.drop_subscription(name);
                 Ok(())
             }
-            other => self.line.say(json!(["NOTICE", format!("error: unknown command {:?}", sanitize(other))])).await,
+            other => self.line.send(json!(["NOTICE", format!("error: unknown command {:?}", sanitize(other))])).await,
         }
     }
 
@@ -172,7 +172,7 @@ impl Session {
         // What is stored from here on is in the feed, what was stored before in the answer.
         let listener = match self.listener.take() {
             Some(listener) => listener,
-            None => match timeout(PATIENCE, self.server.feed.listen()).await {
+            None => match timeout(QUERY_TIMEOUT, self.server.feed.listen()).await {
                 Ok(listener) => listener,
                 Err(_) => return Err("error: the archive could not be asked: try again later".into()),
             },
@@ -192,34 +192,34 @@ impl Session {
         }
     }
 
-    async fn count(&mut self, name: &str, values: &[Value]) -> Result<(), Gone> {
+    async fn count(&mut self, name: &str, values: &[Value]) -> Result<(), Disconnected> {
         let counted = match parse(values) {
             Ok(filters) => query(self.server.agent.archive.count(&filters, view(), &[])).await,
             Err(why) => Err(why),
         };
         match counted {
-            Ok(count) => self.line.say(json!(["COUNT", name, {"count": count}])).await,
-            Err(why) => self.line.say(json!(["CLOSED", name, why])).await,
+            Ok(count) => self.line.send(json!(["COUNT", name, {"count": count}])).await,
+            Err(why) => self.line.send(json!(["CLOSED", name, why])).await,
         }
     }
 
-    async fn compared(&mut self, name: &str, answer: Result<String, String>) -> Result<(), Gone> {
+    async fn compared(&mut self, name: &str, answer: Result<String, String>) -> Result<(), Disconnected> {
         match answer {
-            Ok(message) => self.line.say(json!(["NEG-MSG", name, message])).await,
-            Err(why) => self.line.say(json!(["NEG-ERR", name, why])).await,
+            Ok(message) => self.line.send(json!(["NEG-MSG", name, message])).await,
+            Err(why) => self.line.send(json!(["NEG-ERR", name, why])).await,
         }
     }
 
     /// Closes comparisons that are idle for too long.
-    async fn expire(&mut self) -> Result<(), Gone> {
+    async fn expire(&mut self) -> Result<(), Disconnected> {
         for name in self.comparisons.expire() {
-            self.line.say(json!(["NEG-ERR", name, "closed: not continued in time"])).await?;
+            self.line.send(json!(["NEG-ERR", name, "closed: not continued in time"])).await?;
         }
         Ok(())
     }
 
     /// Sends each subscription something of what it is due.
-    async fn turn(&mut self) -> Result<(), Gone> {
+    async fn turn(&mut self) -> Result<(), Disconnected> {
         // From the last on, since one that fails is removed.
         for n in (0..self.subscriptions.len()).rev() {
             let done = match self.subscriptions[n].answer {
@@ -229,14 +229,14 @@ impl Session {
             if let Err(why) = done {
                 let name = self.subscriptions[n].name.clone();
                 self.drop_subscription(&name);
-                self.line.say(json!(["CLOSED", name, why])).await?;
+                self.line.send(json!(["CLOSED", name, why])).await?;
             }
         }
         Ok(())
     }
 
     /// Sends the next stored event of a subscription, or the end of them.
-    async fn answer(&mut self, n: usize) -> Result<Result<(), String>, Gone> {
+    async fn answer(&mut self, n: usize) -> Result<Result<(), String>, Disconnected> {
         let Self { server, line, subscriptions, .. } = self;
         let Subscription { name, answer, .. } = &mut subscriptions[n];
         let Some(answer) = answer else { return Ok(Ok(())) };
@@ -247,7 +247,7 @@ impl Session {
             Ok(None) => {
                 let end = json!(["EOSE", name]);
                 subscriptions[n].answer = None;
-                return line.say(end).await.map(Ok);
+                return line.send(end).await.map(Ok);
             }
             Err(why) => return Ok(Err(why)),
         };
@@ -257,7 +257,7 @@ impl Session {
             held = line.account.try_hold(weight(&event), Use::Answer);
             if held.is_none() {
                 answer.park();
-                held = line.account.hold(weight(&event), PATIENCE).await;
+                held = line.account.hold(weight(&event), QUERY_TIMEOUT).await;
             }
             if held.is_none() {
                 return Ok(Err("error: the relay is short of memory: try again later".into()));
@@ -272,7 +272,7 @@ impl Session {
     }
 
     /// Sends what came in that a subscription asks for.
-    async fn tell(&mut self, n: usize) -> Result<Result<(), String>, Gone> {
+    async fn tell(&mut self, n: usize) -> Result<Result<(), String>, Disconnected> {
         let Self { line, subscriptions, listener: Some(listener), .. } = self else { return Ok(Ok(())) };
         let Subscription { name, wanted, next, .. } = &mut subscriptions[n];
         match listener.read(*next) {
@@ -284,7 +284,7 @@ impl Session {
                 drop(events);
                 for json in texts {
                     let held = match json.len() > FRAGMENT {
-                        true => line.account.hold(json.len(), PATIENCE).await,
+                        true => line.account.hold(json.len(), QUERY_TIMEOUT).await,
                         false => None,
                     };
                     if held.is_none() && json.len() > FRAGMENT {

@@ -6,7 +6,7 @@ use nostr::Kind;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{PATIENCE, Server};
+use super::{QUERY_TIMEOUT, Server};
 use crate::outbox::HERE;
 
 /// Takes an event and returns what the client is told.
@@ -49,7 +49,7 @@ async fn judge(server: &Server, event: &nostr::Event) -> Result<String, String> 
         return Err("invalid: the id or the signature is wrong".into());
     }
     let taken =
-        timeout(PATIENCE, jobs.take(event)).await.map_err(|_| "error: timed out: try again later".to_owned())?;
+        timeout(QUERY_TIMEOUT, jobs.take(event)).await.map_err(|_| "error: timed out: try again later".to_owned())?;
     let failed = |error: anyhow::Error| {
         tracing::warn!(%error, "failed to take a request");
         "error: the archive could not be asked".to_owned()

@@ -273,8 +273,8 @@ async fn follow(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<Durati
                 let mut kept_at = Instant::now();
                 let mut may_log_in = settings.auth;
                 let ended = loop {
-                    let heard = match live.next().await {
-                        Ok(heard) => heard,
+                    let received = match live.next().await {
+                        Ok(received) => received,
                         Err(End::Closed(reason))
                             if reason.starts_with("auth-required:") && std::mem::take(&mut may_log_in) =>
                         {
@@ -291,14 +291,14 @@ async fn follow(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<Durati
                         Err(end) => break (LOST, failure(end)),
                     };
                     wait_for_room(agent).await;
-                    let checked = agent.ingest.check(url, heard.events).await?;
+                    let checked = agent.ingest.check(url, received.events).await?;
                     let known = checked.known_ids();
-                    let rejected = heard.transferred - checked.new.len() - known.len();
+                    let rejected = received.transferred - checked.new.len() - known.len();
                     let relay = Some((url.to_owned(), address.network()));
                     let batch = Batch { relay, seen_at: now(), events: checked.new, known, ..Batch::default() };
                     let stored = agent.archive.store(batch).await?;
                     PageStored { relay: url, stored: stored.stored, known: stored.known, rejected }.emit();
-                    novelty.add(stored.stored as u64, heard.transferred as u64);
+                    novelty.add(stored.stored as u64, received.transferred as u64);
                     if kept_at.elapsed() >= KEPT {
                         kept_at = Instant::now();
                         agent.archive.set_state(SERVICE, NOVELTY, url, &novelty.to_string()).await?;

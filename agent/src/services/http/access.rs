@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::House;
+use super::AppState;
 use crate::agent::Agent;
 use crate::inbound::Client;
 
@@ -54,7 +54,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// Keeps the limits and the keys.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct Access {
     rate: DefaultKeyedRateLimiter<IpAddr>,
     token: Option<SecretString>,
     /// Who may write by NIP-98: the agent's own key, and those the operator names.
@@ -69,7 +69,7 @@ pub(super) struct Door {
     large: Arc<Semaphore>,
 }
 
-impl Door {
+impl Access {
     pub(super) fn new(agent: &Agent, listens: SocketAddr) -> Result<Self> {
         let http = &agent.config.http;
         let per_minute = NonZeroU32::new(http.per_minute).unwrap_or(NonZeroU32::MIN);
@@ -228,13 +228,13 @@ pub(super) async fn nothing_here() -> Problem {
 
 /// So many requests a minute from one address.
 pub(super) async fn limit(
-    State(house): State<House>,
+    State(state): State<AppState>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
     next: Next,
 ) -> Response {
-    let client = house.door.client(peer, request.headers());
-    if house.door.rate.check_key(&client.address).is_err() {
+    let client = state.access.client(peer, request.headers());
+    if state.access.rate.check_key(&client.address).is_err() {
         let mut response =
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many requests: wait a minute").into_response();
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
@@ -251,7 +251,7 @@ pub(super) async fn limit(
             }
             Err(elapsed) => return late(elapsed).into_response(),
         };
-        let _place = house.door.work.acquire().await;
+        let _place = state.access.work.acquire().await;
         next.run(Request::from_parts(parts, Body::from(body))).await
     };
     timeout(LONGEST, answer).await.unwrap_or_else(|elapsed| late(elapsed).into_response())
@@ -259,7 +259,7 @@ pub(super) async fn limit(
 
 /// Adds an ETag to answers, and answers 304 to a client that has the content already. A limited number of large answers is sent at
 /// a time, since each is in memory until its client has read it.
-pub(super) async fn tag(State(house): State<House>, request: Request, next: Next) -> Response {
+pub(super) async fn tag(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let (readable, had) = (request.method() == Method::GET, request.headers().get(header::IF_NONE_MATCH).cloned());
     let response = next.run(request).await;
     if !readable || response.status() != StatusCode::OK {
@@ -287,7 +287,7 @@ pub(super) async fn tag(State(house): State<House>, request: Request, next: Next
     if body.len() <= LARGE {
         return Response::from_parts(parts, Body::from(body));
     }
-    match house.door.large.clone().try_acquire_owned() {
+    match state.access.large.clone().try_acquire_owned() {
         Ok(place) => {
             parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
             // In pieces, so that the place is held until the last of them was taken.
@@ -305,7 +305,7 @@ pub(super) async fn tag(State(house): State<House>, request: Request, next: Next
 }
 
 /// What every answer says: that nothing else may be loaded, who may read it from elsewhere.
-pub(super) async fn harden(State(house): State<House>, request: Request, next: Next) -> Response {
+pub(super) async fn harden(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
     let preflight = request.method() == Method::OPTIONS;
     let mut response = if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
@@ -318,7 +318,7 @@ pub(super) async fn harden(State(house): State<House>, request: Request, next: N
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    let origins = &house.door.origins;
+    let origins = &state.access.origins;
     let allowed = origin.filter(|origin| origins.iter().any(|one| one == "*" || one == origin));
     if let Some(Ok(origin)) = allowed.map(|origin| HeaderValue::from_str(&origin)) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);

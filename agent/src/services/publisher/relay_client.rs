@@ -34,14 +34,14 @@ enum Trouble {
 
 /// The client that speaks as the agent.
 #[derive(Debug, Clone)]
-pub struct Voice {
+pub struct RelayClient {
     client: Client,
     dialer: Arc<Dialer>,
     own: Vec<nostr::RelayUrl>,
     guests: Arc<Mutex<HashMap<nostr::RelayUrl, Instant>>>,
 }
 
-impl Voice {
+impl RelayClient {
     /// A client with the agent's key.
     #[must_use]
     pub fn new(agent: &Agent<impl Stores + ?Sized>) -> Self {
@@ -52,9 +52,9 @@ impl Voice {
     }
 
     /// Sends an event to a relay and waits for its OK. `attempts` is how often it was tried before.
-    pub async fn say(&self, event: &Event, relay: &RelayUrl, attempts: i64) -> Delivery {
+    pub async fn send(&self, event: &Event, relay: &RelayUrl, attempts: i64) -> Delivery {
         let due_at = now() + (5_i64 << attempts.clamp(0, 20)).min(LONGEST_WAIT);
-        match self.send(event, relay).await {
+        match self.try_send(event, relay).await {
             Ok(()) => Delivery::Accepted,
             Err(Trouble::OfEvent(reason)) if is_final(&reason) || attempts + 1 >= DISLIKED => Delivery::Refused(reason),
             Err(Trouble::OfRelay(reason)) if attempts + 1 >= TRIES => Delivery::Refused(reason),
@@ -63,7 +63,7 @@ impl Voice {
         }
     }
 
-    async fn send(&self, event: &Event, relay: &RelayUrl) -> Result<(), Trouble> {
+    async fn try_send(&self, event: &Event, relay: &RelayUrl) -> Result<(), Trouble> {
         let url = nostr::RelayUrl::parse(relay.as_str()).map_err(|e| Trouble::OfEvent(e.to_string()))?;
         let failed = |e: nostr_sdk::client::Error| Trouble::OfRelay(sanitize(&e.to_string()));
         self.client.add_relay(&url).await.map_err(failed)?;
