@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
+use brotr_core::{Guard, RelayUrl};
 use brotr_keys::{KeySource, Signer};
+use brotr_net::Dialer;
 use brotr_storage::{Archive, Lease, Task};
 use tokio::sync::Notify;
 
@@ -12,8 +14,6 @@ pub use crate::clock::now;
 use crate::config::Config;
 use crate::ingest::Ingest;
 use crate::outage::Outage;
-use brotr_core::{Guard, RelayUrl};
-use brotr_net::Dialer;
 
 /// A relay that is down is checked at least once in this many seconds.
 pub const LONGEST_WAIT: i64 = 7 * 86_400;

@@ -9,6 +9,7 @@ mod worker;
 use std::sync::Arc;
 
 use anyhow::Result;
+use brotr_core::RelayUrl;
 use brotr_dvm::{Canonical, Dvm, Limits, Price, Prices, Terms, Till};
 use nostr::PublicKey;
 
@@ -17,7 +18,6 @@ pub use worker::work;
 
 use crate::agent::Agent;
 use crate::config;
-use brotr_core::RelayUrl;
 use wallet::Wallet;
 
 /// The operator's wallet, if there is one.

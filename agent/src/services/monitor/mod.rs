@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use brotr_core::{RelayState, RelayUrl};
+use brotr_net::info::Info;
 use brotr_storage::{
     Aftermath, Archive, CheckRecord, CheckStore, CoverageStore, DocumentType, LeaseStore, OutboxStore, Relay,
     RelayQuery, RelayStore, ServiceState, StateStore, Task,
@@ -29,7 +30,6 @@ use crate::outbox::Publisher;
 use crate::pulse::Pulse;
 use crate::scheduler::Scheduler;
 use crate::telemetry::{ChecksRemoved, RelayChecked, Telemetry};
-use brotr_net::info::Info;
 
 const SERVICE: &str = "monitor";
 /// When the last 30166 of a relay was published, by its address.

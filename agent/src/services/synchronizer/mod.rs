@@ -22,6 +22,8 @@ use nostr::{Event, EventBuilder, EventId, Filter};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use brotr_net::info::Info;
+use brotr_net::{End, Purpose, Session, Verdict};
 use lanes::Lanes;
 pub use pager::{Bounds, Cap, Pager, Proof, SMALLEST_CAP};
 pub use rest::Trouble;
@@ -32,8 +34,6 @@ use crate::config::{Profile, Synchronizer};
 use crate::pulse::Pulse;
 use crate::scheduler::Scheduler;
 use crate::telemetry::{DiskLow, PageStored, RelaySynchronized, Telemetry};
-use brotr_net::info::Info;
-use brotr_net::{End, Purpose, Session, Verdict};
 
 /// Requests to one relay after which the daemon turns to others and comes back later.
 const A_TURN: u64 = 200;
