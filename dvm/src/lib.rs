@@ -30,7 +30,7 @@ pub use seal::Seal;
 
 use tokio::sync::watch;
 
-use jobs::{Desk, JOBS};
+use jobs::{JOBS, JobContext};
 use limits::Gate;
 
 /// The kinds that ask for work here.
@@ -289,7 +289,7 @@ impl Dvm {
         let request = JobRequest::read(&event, &self.signer).await?;
         let work = JOBS.iter().find(|work| work.kind() == job.kind);
         let work = work.ok_or_else(|| JobError::Wrong(format!("jobs of kind {} are not done here", job.kind)))?;
-        let desk = Desk {
+        let context = JobContext {
             events: self.events.as_ref(),
             jobs: self.jobs.as_ref(),
             canonical: &self.canonical,
@@ -300,7 +300,7 @@ impl Dvm {
             // What is sold is not given away in parts.
             partial: (!self.prices.kinds.contains_key(&job.kind)).then_some(partial),
         };
-        let content = work.run(&desk, &request).await?;
+        let content = work.run(&context, &request).await?;
         Ok((request, content))
     }
 

@@ -86,7 +86,7 @@ async fn examine(config: &Config, offline: bool) -> Vec<Check> {
                             format!("{}, {} events, {relays} relays", archive.backend(), stats.events),
                         ));
                     }
-                    Err(error) => checks.push(bad("database", error, "look into the server's log")),
+                    Err(error) => checks.push(bad("database", error, "see the server's log")),
                 }
                 archive.close().await;
             }

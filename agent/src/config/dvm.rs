@@ -98,7 +98,7 @@ section! {
         pow: u8 = 0,
         /// Only these (npub or hexadecimal), whom they follow, and whom those follow, if any are named.
         trust: Vec<String> = vec![],
-        /// No look into the archive takes longer.
+        /// The time limit of each query of the archive.
         statement: Span = Span::seconds(10),
     }
 }

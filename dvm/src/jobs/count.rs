@@ -13,7 +13,7 @@ use brotr_storage::Cursor;
 use nostr::{Alphabet, Filter, SingleLetterTag};
 use serde_json::Value;
 
-use super::{Desk, Param, Work, failed};
+use super::{JobContext, Param, Work, failed};
 use crate::request::InputType;
 use crate::{JobError, JobRequest};
 
@@ -62,14 +62,14 @@ impl Work for Count {
         ]
     }
 
-    async fn run(&self, desk: &Desk<'_>, request: &JobRequest) -> Result<String, JobError> {
-        let filters = filters(desk, request).await?;
+    async fn run(&self, context: &JobContext<'_>, request: &JobRequest) -> Result<String, JobError> {
+        let filters = filters(context, request).await?;
         let relays = request
             .param("relay")
-            .map(|url| (desk.canonical)(url).map_err(|reason| JobError::Wrong(format!("relay {url:?}: {reason}"))))
+            .map(|url| (context.canonical)(url).map_err(|reason| JobError::Wrong(format!("relay {url:?}: {reason}"))))
             .collect::<Result<Vec<_>, _>>()?;
         let groups: Vec<&str> = request.param("group").collect();
-        let count = desk.events.count(&filters, desk.view(), &relays).await.map_err(failed)?;
+        let count = context.events.count(&filters, context.view(), &relays).await.map_err(failed)?;
         if groups.is_empty() {
             return Ok(count.to_string());
         }
@@ -90,13 +90,13 @@ impl Work for Count {
         for filter in &filters {
             let mut after = None;
             loop {
-                let page = desk.events.page(filter, desk.view(), after, PAGE).await.map_err(failed)?;
+                let page = context.events.page(filter, context.view(), after, PAGE).await.map_err(failed)?;
                 let Some(last) = page.last() else { break };
                 after = Some(Cursor { created_at: last.created_at, id: last.id });
                 for event in page.iter().filter(|event| met.insert(event.id)) {
                     counted.add(event, &groups);
                 }
-                if let Some(partial) = desk.partial.filter(|_| counted.size() <= MAX_GROUPS) {
+                if let Some(partial) = context.partial.filter(|_| counted.size() <= MAX_GROUPS) {
                     partial.send_replace(counted.to_value(groups.len()).to_string());
                 }
             }
@@ -175,7 +175,7 @@ fn names(event: &Event, group: &str) -> Vec<String> {
     }
 }
 
-async fn filters(desk: &Desk<'_>, request: &JobRequest) -> Result<Vec<Filter>, JobError> {
+async fn filters(context: &JobContext<'_>, request: &JobRequest) -> Result<Vec<Filter>, JobError> {
     let mut filters = Vec::new();
     if !request.content.trim().is_empty() {
         let value = serde_json::from_str(&request.content)
@@ -184,7 +184,7 @@ async fn filters(desk: &Desk<'_>, request: &JobRequest) -> Result<Vec<Filter>, J
     }
     for input in &request.inputs {
         // An event's id is a tag value too: that of what replies to it or reacts to it.
-        let data = if input.kind == InputType::Event { input.data.clone() } else { desk.text(input).await? };
+        let data = if input.kind == InputType::Event { input.data.clone() } else { context.text(input).await? };
         match serde_json::from_str(&data) {
             Ok(value @ (Value::Object(_) | Value::Array(_))) => add(value, &mut filters)?,
             _ => filters.extend(

@@ -8,7 +8,7 @@ use nostr::nips::nip01::Coordinate;
 use nostr::{EventId, Filter};
 
 use super::tally::{PARAMS, deeds, rank};
-use super::{Desk, Param, Work, keys, tags, wanted};
+use super::{JobContext, Param, Work, keys, tags, wanted};
 use crate::{JobError, JobRequest};
 
 /// Up to this many times the number of results wanted are looked up: some are gone or lack the words asked for.
@@ -29,13 +29,13 @@ impl Work for Content {
         PARAMS
     }
 
-    async fn run(&self, desk: &Desk<'_>, request: &JobRequest) -> Result<String, JobError> {
+    async fn run(&self, context: &JobContext<'_>, request: &JobRequest) -> Result<String, JobError> {
         let whom = keys(request, "user")?.first().copied().unwrap_or(request.customer);
-        let friends = desk.follows(whom).await?;
-        let ranked = rank(&deeds(desk, request).await?, &friends, |deed| Some(deed.to.clone()));
+        let friends = context.follows(whom).await?;
+        let ranked = rank(&deeds(context, request).await?, &friends, |deed| Some(deed.to.clone()));
         let wanted = wanted(request)?;
         // With words in the inputs: those that have all of them.
-        let words: Vec<String> = desk.words(request).await?.split_whitespace().map(str::to_lowercase).collect();
+        let words: Vec<String> = context.words(request).await?.split_whitespace().map(str::to_lowercase).collect();
         let has_words = |event: &Event| {
             let content = event.content.to_lowercase();
             words.iter().all(|word| content.contains(word.as_str()))
@@ -44,7 +44,7 @@ impl Work for Content {
         let mut right = Vec::new();
         for batch in candidates.chunks(BATCH) {
             // What was replaced, deleted or has expired is not to be seen, and nothing is said of what is not archived here.
-            let visible = visible(desk, batch).await?;
+            let visible = visible(context, batch).await?;
             right.extend(batch.iter().filter(|name| visible.get(*name).is_some_and(&has_words)).cloned());
             if right.len() >= wanted {
                 break;
@@ -55,12 +55,12 @@ impl Work for Content {
 }
 
 /// The events of some `e` and `a` names that clients may see.
-async fn visible(desk: &Desk<'_>, names: &[[String; 2]]) -> Result<HashMap<[String; 2], Event>, JobError> {
+async fn visible(context: &JobContext<'_>, names: &[[String; 2]]) -> Result<HashMap<[String; 2], Event>, JobError> {
     let ids = names.iter().filter(|[name, _]| name == "e").filter_map(|[_, id]| EventId::from_hex(id).ok());
     let ids: Vec<EventId> = ids.collect();
     let mut found = HashMap::new();
     if !ids.is_empty() {
-        for event in desk.page(&Filter::new().ids(ids), names.len()).await? {
+        for event in context.page(&Filter::new().ids(ids), names.len()).await? {
             found.insert(["e".to_owned(), event.id.to_hex()], event);
         }
     }
@@ -70,7 +70,7 @@ async fn visible(desk: &Desk<'_>, names: &[[String; 2]]) -> Result<HashMap<[Stri
         if address.kind.is_addressable() {
             filter = filter.identifier(&address.identifier);
         }
-        if let Some(event) = desk.page(&filter, 1).await?.pop() {
+        if let Some(event) = context.page(&filter, 1).await?.pop() {
             found.insert(name.clone(), event);
         }
     }

@@ -34,7 +34,7 @@ pub(crate) trait Work: Sync {
     /// What it can be told.
     fn params(&self) -> &'static [Param];
     /// Does it; gives the content of the result.
-    async fn run(&self, desk: &Desk<'_>, request: &JobRequest) -> Result<String, JobError>;
+    async fn run(&self, context: &JobContext<'_>, request: &JobRequest) -> Result<String, JobError>;
 }
 
 /// All of them.
@@ -42,7 +42,7 @@ pub(crate) static JOBS: [&dyn Work; 5] =
     [&discover::Content, &people::Discovery, &search::Content, &search::People, &count::Count];
 
 /// What a job works with.
-pub(crate) struct Desk<'a> {
+pub(crate) struct JobContext<'a> {
     pub(crate) events: &'a dyn EventStore,
     pub(crate) jobs: &'a dyn JobStore,
     pub(crate) canonical: &'a Canonical,
@@ -68,7 +68,7 @@ const UNENDED: i64 = 600;
 /// Text of inputs that is looked at.
 const MAX_TEXT: usize = 4_096;
 
-impl Desk<'_> {
+impl JobContext<'_> {
     pub(crate) fn view(&self) -> View {
         View::Client { now: self.now }
     }

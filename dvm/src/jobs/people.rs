@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::tally::{PARAMS, deeds, rank};
-use super::{Desk, Param, Work, keys, tags, wanted};
+use super::{JobContext, Param, Work, keys, tags, wanted};
 use crate::{JobError, JobRequest};
 
 /// People, as `p` tags, best first.
@@ -19,10 +19,10 @@ impl Work for Discovery {
         PARAMS
     }
 
-    async fn run(&self, desk: &Desk<'_>, request: &JobRequest) -> Result<String, JobError> {
+    async fn run(&self, context: &JobContext<'_>, request: &JobRequest) -> Result<String, JobError> {
         let whom = keys(request, "user")?.first().copied().unwrap_or(request.customer);
-        let friends = desk.follows(whom).await?;
-        let ranked = rank(&deeds(desk, request).await?, &friends, |deed| deed.of);
+        let friends = context.follows(whom).await?;
+        let ranked = rank(&deeds(context, request).await?, &friends, |deed| deed.of);
         let new = ranked.into_iter().filter(|key| *key != whom && !friends.contains(key));
         Ok(tags(new.take(wanted(request)?).map(|key| ["p".into(), key.to_hex()])))
     }

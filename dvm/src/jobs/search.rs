@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use nostr::{Filter, Kind};
 
-use super::{Desk, MAX_RESULTS, Param, Work, keys, reference, span, tags, wanted};
+use super::{JobContext, MAX_RESULTS, Param, Work, keys, reference, span, tags, wanted};
 use crate::{JobError, JobRequest};
 
 /// Kind 5302: notes and articles that have all words of the inputs; by some people, in a span of time.
@@ -24,15 +24,15 @@ impl Work for Content {
         ]
     }
 
-    async fn run(&self, desk: &Desk<'_>, request: &JobRequest) -> Result<String, JobError> {
-        let words = something(desk, request).await?;
+    async fn run(&self, context: &JobContext<'_>, request: &JobRequest) -> Result<String, JobError> {
+        let words = something(context, request).await?;
         let mut filter = span(request, Filter::new().kinds([Kind::TextNote, Kind::LongFormTextNote]).search(words))?;
         let mut users = keys(request, "users")?;
         users.extend(keys(request, "user")?);
         if !users.is_empty() {
             filter = filter.authors(users);
         }
-        let found = desk.page(&filter, wanted(request)?).await?;
+        let found = context.page(&filter, wanted(request)?).await?;
         Ok(tags(found.iter().map(reference)))
     }
 }
@@ -50,15 +50,15 @@ impl Work for People {
         &[MAX_RESULTS]
     }
 
-    async fn run(&self, desk: &Desk<'_>, request: &JobRequest) -> Result<String, JobError> {
-        let words = something(desk, request).await?;
-        let found = desk.page(&Filter::new().kind(Kind::Metadata).search(words), wanted(request)?).await?;
+    async fn run(&self, context: &JobContext<'_>, request: &JobRequest) -> Result<String, JobError> {
+        let words = something(context, request).await?;
+        let found = context.page(&Filter::new().kind(Kind::Metadata).search(words), wanted(request)?).await?;
         Ok(tags(found.iter().map(|event| ["p".into(), event.pubkey.to_hex()])))
     }
 }
 
-async fn something(desk: &Desk<'_>, request: &JobRequest) -> Result<String, JobError> {
-    let words = desk.words(request).await?;
+async fn something(context: &JobContext<'_>, request: &JobRequest) -> Result<String, JobError> {
+    let words = context.words(request).await?;
     if words.trim().is_empty() {
         return Err(JobError::Wrong("nothing to search for: give words in an input".into()));
     }

@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use nostr::{Filter, Kind, PublicKey};
 
-use super::{Desk, MAX_RESULTS, Param, span};
+use super::{JobContext, MAX_RESULTS, Param, span};
 use crate::{JobError, JobRequest};
 
 /// Reactions that are looked at, newest first.
@@ -45,14 +45,14 @@ impl Deed {
 }
 
 /// Reactions (7), reposts (6, 16) and zaps (9735) of a span of time.
-pub(super) async fn deeds(desk: &Desk<'_>, request: &JobRequest) -> Result<Vec<Deed>, JobError> {
+pub(super) async fn deeds(context: &JobContext<'_>, request: &JobRequest) -> Result<Vec<Deed>, JobError> {
     let kinds = [Kind::Reaction, Kind::Repost, Kind::GenericRepost, Kind::ZapReceipt];
     let mut filter = span(request, Filter::new().kinds(kinds))?;
     if filter.since.is_none() {
-        let until = filter.until.map_or(desk.now.max(0).cast_unsigned(), |until| until.as_secs());
+        let until = filter.until.map_or(context.now.max(0).cast_unsigned(), |until| until.as_secs());
         filter = filter.since(until.saturating_sub(A_DAY).into());
     }
-    let events = desk.page(&filter, SAMPLE).await?;
+    let events = context.page(&filter, SAMPLE).await?;
     let deeds = events.into_iter().filter_map(|event| {
         // A dislike (NIP-25) makes nothing popular.
         if event.kind == 7 && event.content.trim() == "-" {

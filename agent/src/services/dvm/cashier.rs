@@ -27,9 +27,9 @@ const A_DAY: i64 = 86_400;
 ///
 /// # Errors
 /// When the archive cannot be used.
-pub async fn run(desk: JobIntake, wallet: Arc<Wallet>) -> Result<()> {
-    let agent = &desk.agent;
-    let mut zaps = desk.zaps.subscribe();
+pub async fn run(intake: JobIntake, wallet: Arc<Wallet>) -> Result<()> {
+    let agent = &intake.agent;
+    let mut zaps = intake.zaps.subscribe();
     let mut heard = wallet.connect().await?;
     let mut look = tokio::time::interval(LOOK);
     let mut after = String::new();
@@ -40,7 +40,7 @@ pub async fn run(desk: JobIntake, wallet: Arc<Wallet>) -> Result<()> {
                     let Some((hash, msat)) = wallet.paid(&event) else { continue };
                     // The wallet is the operator's, and is paid for other things as well.
                     if let Some(job) = agent.archive.billed_job(&hash, None).await? {
-                        paid(&desk, &Payment { source: hash, job, msat }).await?;
+                        paid(&intake, &Payment { source: hash, job, msat }).await?;
                     }
                 }
                 Ok(RelayPoolNotification::Shutdown) | Err(RecvError::Closed) => anyhow::bail!("the wallet's client is gone"),
@@ -48,7 +48,7 @@ pub async fn run(desk: JobIntake, wallet: Arc<Wallet>) -> Result<()> {
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
             },
             zap = zaps.recv() => match zap {
-                Ok(zap) => zapped(&desk, &wallet, &zap).await?,
+                Ok(zap) => zapped(&intake, &wallet, &zap).await?,
                 // They are still on the relays, and heard again when the agent starts.
                 Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "zaps came too fast to be looked at"),
                 Err(RecvError::Closed) => anyhow::bail!("nobody hears of zaps any more"),
@@ -58,7 +58,7 @@ pub async fn run(desk: JobIntake, wallet: Arc<Wallet>) -> Result<()> {
                 // From the start again, once all were looked up.
                 after = invoices.last().map(|invoice| invoice.hash.clone()).unwrap_or_default();
                 for invoice in invoices {
-                    look_up(&desk, &wallet, invoice).await?;
+                    look_up(&intake, &wallet, invoice).await?;
                 }
             }
         }
@@ -66,9 +66,9 @@ pub async fn run(desk: JobIntake, wallet: Arc<Wallet>) -> Result<()> {
 }
 
 /// Counts a zap, if the wallet says that its invoice was paid to it.
-async fn zapped(desk: &JobIntake, wallet: &Wallet, zap: &Payment) -> Result<()> {
+async fn zapped(intake: &JobIntake, wallet: &Wallet, zap: &Payment) -> Result<()> {
     match wallet.settled(&zap.source).await {
-        Ok(Some(msat)) => paid(desk, &Payment { msat: msat.min(zap.msat), ..zap.clone() }).await,
+        Ok(Some(msat)) => paid(intake, &Payment { msat: msat.min(zap.msat), ..zap.clone() }).await,
         Ok(None) => {
             tracing::warn!(job = %zap.job, "a zap receipt for money that did not come to the wallet: left alone");
             Ok(())
@@ -80,13 +80,13 @@ async fn zapped(desk: &JobIntake, wallet: &Wallet, zap: &Payment) -> Result<()> 
     }
 }
 
-async fn look_up(desk: &JobIntake, wallet: &Wallet, invoice: Invoice) -> Result<()> {
+async fn look_up(intake: &JobIntake, wallet: &Wallet, invoice: Invoice) -> Result<()> {
     match wallet.settled(&invoice.hash).await {
-        Ok(Some(msat)) => paid(desk, &Payment { source: invoice.hash, job: invoice.job, msat }).await,
-        Ok(None) if invoice.expires_at + GRACE < now() => lapse(desk, &invoice).await,
+        Ok(Some(msat)) => paid(intake, &Payment { source: invoice.hash, job: invoice.job, msat }).await,
+        Ok(None) if invoice.expires_at + GRACE < now() => lapse(intake, &invoice).await,
         Ok(None) => Ok(()),
         // What the wallet does not tell in a day ends; should it have been paid, that still counts.
-        Err(_) if invoice.expires_at + A_DAY < now() => lapse(desk, &invoice).await,
+        Err(_) if invoice.expires_at + A_DAY < now() => lapse(intake, &invoice).await,
         Err(error) => {
             tracing::warn!(error, "failed to look up an invoice, trying again");
             Ok(())
@@ -95,8 +95,8 @@ async fn look_up(desk: &JobIntake, wallet: &Wallet, invoice: Invoice) -> Result<
 }
 
 /// Ends a job that nobody paid for in time.
-async fn lapse(desk: &JobIntake, invoice: &Invoice) -> Result<()> {
-    let JobIntake { agent, dvm, publisher, .. } = desk;
+async fn lapse(intake: &JobIntake, invoice: &Invoice) -> Result<()> {
+    let JobIntake { agent, dvm, publisher, .. } = intake;
     let Some(job) = agent.archive.job(invoice.job).await? else { return Ok(()) };
     let answer = dvm.failed(&job, "the invoice expired before it was paid: ask again").await?;
     let relays = reply_relays(agent, dvm, &job).await?;
@@ -112,8 +112,8 @@ fn ended(job: &Job, status: &'static str) {
 }
 
 /// Keeps a payment, and gives what it was the last of. What was paid in part is asked for again.
-async fn paid(desk: &JobIntake, payment: &Payment) -> Result<()> {
-    let JobIntake { agent, dvm, publisher, .. } = desk;
+async fn paid(intake: &JobIntake, payment: &Payment) -> Result<()> {
+    let JobIntake { agent, dvm, publisher, .. } = intake;
     let Some(job) = agent.archive.job(payment.job).await? else { return Ok(()) };
     let relays = reply_relays(agent, dvm, &job).await?;
     let held = agent.archive.held_result(job.id).await?.and_then(|json| Event::from_json(json).ok());

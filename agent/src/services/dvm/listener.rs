@@ -34,21 +34,21 @@ const SUBSCRIBED: Duration = Duration::from_secs(5);
 /// # Errors
 /// When the archive cannot be written or a relay's address cannot be used. Started again, it subscribes again, and the
 /// relays send what was missed.
-pub async fn listen(desk: JobIntake) -> Result<()> {
-    let client = client(desk.agent.signer.clone(), &desk.agent.dialer);
-    desk.meet().await?;
+pub async fn listen(intake: JobIntake) -> Result<()> {
+    let client = client(intake.agent.signer.clone(), &intake.agent.dialer);
+    intake.meet().await?;
     let ((regulars, of_regulars), (others, of_others)) = (mpsc::channel(QUEUE), mpsc::channel(QUEUE));
     // Hearing does not wait for keeping: what comes while the queue is full is asked for again.
     let ended = tokio::select! {
-        ended = receive(&desk, &client, [regulars, others]) => ended,
-        ended = keep(&desk, of_regulars, of_others) => ended,
+        ended = receive(&intake, &client, [regulars, others]) => ended,
+        ended = keep(&intake, of_regulars, of_others) => ended,
     };
     client.shutdown().await;
     ended
 }
 
-async fn receive(desk: &JobIntake, client: &Client, [regulars, others]: [mpsc::Sender<Event>; 2]) -> Result<()> {
-    let agent = &desk.agent;
+async fn receive(intake: &JobIntake, client: &Client, [regulars, others]: [mpsc::Sender<Event>; 2]) -> Result<()> {
+    let agent = &intake.agent;
     let mut notifications = client.notifications();
     let mut relays = Vec::new();
     for address in agent.job_relays() {
@@ -77,7 +77,7 @@ async fn receive(desk: &JobIntake, client: &Client, [regulars, others]: [mpsc::S
                 let drained = [&regulars, &others].iter().all(|queue| queue.capacity() == queue.max_capacity());
                 for relay in &relays {
                     if missed {
-                        ask_again(desk, relay).await;
+                        ask_again(intake, relay).await;
                     }
                     if missed && drained {
                         let _ = relay.unsubscribe(&subscription()).await;
@@ -93,7 +93,7 @@ async fn receive(desk: &JobIntake, client: &Client, [regulars, others]: [mpsc::S
                 if [subscription(), regulars_subscription()].contains(&subscription_id) =>
             {
                 // Whoever signed it: that is found out when it is kept.
-                let queue = if desk.is_regular(&event.pubkey) { &regulars } else { &others };
+                let queue = if intake.is_regular(&event.pubkey) { &regulars } else { &others };
                 missed |= queue.try_send(event.into_owned()).is_err();
             }
             RelayMessage::Closed { subscription_id, message } if *subscription_id == subscription() => {
@@ -108,7 +108,11 @@ async fn receive(desk: &JobIntake, client: &Client, [regulars, others]: [mpsc::S
 }
 
 /// Keeps what was heard, that of customers who were answered before first: they do not wait behind a flood.
-async fn keep(desk: &JobIntake, mut regulars: mpsc::Receiver<Event>, mut others: mpsc::Receiver<Event>) -> Result<()> {
+async fn keep(
+    intake: &JobIntake,
+    mut regulars: mpsc::Receiver<Event>,
+    mut others: mpsc::Receiver<Event>,
+) -> Result<()> {
     loop {
         let event = tokio::select! {
             biased;
@@ -119,7 +123,7 @@ async fn keep(desk: &JobIntake, mut regulars: mpsc::Receiver<Event>, mut others:
         if event.verify().is_err() {
             continue;
         }
-        if let Acceptance::Ignored(reason) = desk.take(&event).await? {
+        if let Acceptance::Ignored(reason) = intake.take(&event).await? {
             tracing::debug!(job = %event.id, reason, "left a request alone");
         }
     }
@@ -137,8 +141,8 @@ fn regulars_subscription() -> SubscriptionId {
 
 /// Asks for what regular customers asked of late: in a flood it may have gone by, and all that did is too much to ask for
 /// while it lasts.
-async fn ask_again(desk: &JobIntake, relay: &Relay) {
-    let authors = desk.some_regulars(ASKED_FOR);
+async fn ask_again(intake: &JobIntake, relay: &Relay) {
+    let authors = intake.some_regulars(ASKED_FOR);
     if authors.is_empty() {
         return;
     }

@@ -28,8 +28,8 @@ const AGAIN: i64 = 2;
 ///
 /// # Errors
 /// When the archive cannot be used.
-pub async fn work(desk: JobIntake) -> Result<()> {
-    let agent = &desk.agent;
+pub async fn work(intake: JobIntake) -> Result<()> {
+    let agent = &intake.agent;
     // Begun before a restart, and not ended. If another agent on this database is at one of them, the first answer counts.
     agent.archive.put_back_jobs(now()).await?;
     let longest = agent.config.dvm.deadline.get().as_secs().saturating_add(GRACE.as_secs()).cast_signed();
@@ -38,12 +38,12 @@ pub async fn work(desk: JobIntake) -> Result<()> {
     loop {
         while working.len() < agent.config.dvm.concurrency.max(1) {
             let Some(job) = agent.archive.take_job(now()).await? else { break };
-            let desk = desk.clone();
-            working.spawn(async move { answer(&desk, &job).await });
+            let intake = intake.clone();
+            working.spawn(async move { answer(&intake, &job).await });
         }
         tokio::select! {
             Some(ended) = working.join_next() => ended??,
-            () = desk.work.notified() => {}
+            () = intake.work.notified() => {}
             _ = look.tick() => {
                 // Another agent had begun them, and is gone.
                 agent.archive.put_back_jobs(now().saturating_sub(longest)).await?;
@@ -59,8 +59,8 @@ fn answers(job: &Job, event: &Event, relays: &[String]) -> Vec<Outgoing> {
 }
 
 /// Does one job. Its end and its answer, or its bill, are written in one transaction.
-async fn answer(desk: &JobIntake, job: &Job) -> Result<()> {
-    let JobIntake { agent, publisher, dvm, .. } = desk;
+async fn answer(intake: &JobIntake, job: &Job) -> Result<()> {
+    let JobIntake { agent, publisher, dvm, .. } = intake;
     let relays = reply_relays(agent, dvm, job).await?;
     // Once, however often it is begun: it may wait for another one.
     if job.waits_for.is_none() {
@@ -114,7 +114,7 @@ async fn answer(desk: &JobIntake, job: &Job) -> Result<()> {
     if written {
         publisher.wake();
         if status == JobStatus::Answered {
-            desk.greet(job.customer);
+            intake.greet(job.customer);
         }
         JobEnded { job: job.id, status: status.as_str(), received_at: job.received_at, at: now() }.emit();
     }
