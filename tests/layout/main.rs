@@ -157,6 +157,15 @@ fn crates_depend_on_each_other_as_the_layout_says() {
 }
 
 #[test]
+fn every_crate_is_in_the_table() {
+    let manifest = read(&root().join("Cargo.toml"));
+    let members = manifest.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).expect("members");
+    let members: BTreeSet<&str> = members.split(',').map(|member| member.trim().trim_matches('"')).collect();
+    let table: BTreeSet<&str> = CRATES.iter().map(|(name, _)| *name).chain(["tests"]).collect();
+    assert_eq!(members, table);
+}
+
+#[test]
 fn modules_import_each_other_in_one_direction() {
     for (name, _) in CRATES {
         let modules = modules(&root().join(name).join("src"));
