@@ -118,10 +118,17 @@ mod tests {
         let mut code = String::new();
         sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut code);
         let [common, sqlite, postgres] = ["common", "sqlite", "postgres"].map(files);
-        for (name, text) in common.iter().chain(&sqlite).chain(&postgres) {
-            assert!(text.starts_with("-- ") && body(text).len() < text.len(), "{name} begins with a comment");
-            assert!(!body(text).is_empty() && !body(text).starts_with("--"), "{name} has a statement");
-            assert!(code.contains(&format!("(\"{name}\")")), "{name} is used");
+        for (files, macros) in [
+            (&common, &["common"][..]),
+            (&sqlite, &["sqlite", "each_backend"]),
+            (&postgres, &["postgres", "each_backend", "postgres_only"]),
+        ] {
+            for (name, text) in files {
+                assert!(text.starts_with("-- ") && body(text).len() < text.len(), "{name} begins with a comment");
+                assert!(!body(text).is_empty() && !body(text).starts_with("--"), "{name} has a statement");
+                let is_used = macros.iter().any(|name_of| code.contains(&format!("{name_of}!(\"{name}\")")));
+                assert!(is_used, "{name} is used by {macros:?}");
+            }
         }
         let names = |list: &[(String, &str)]| list.iter().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>();
         assert!(names(&common).is_disjoint(&names(&postgres)), "a statement is common or one of each backend");
