@@ -86,9 +86,9 @@ impl Servers {
     }
 }
 
-/// Runs a test on a runtime of one worker, so that what blocks a worker is noticed.
+/// Runs a test on a runtime with a worker for each core.
 fn run(test: impl Future<Output = ()>) -> Result<(), Failed> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(test);
     Ok(())
 }

@@ -104,6 +104,15 @@ pub(crate) async fn a_panic_fails_one_batch_and_not_the_writer() {
 }
 
 pub(crate) async fn a_lock_of_another_process_keeps_no_worker() {
+    // With one worker, one that is blocked is noticed.
+    let on_one_worker = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        runtime.expect("a runtime").block_on(others_go_on_while_a_lock_is_held());
+    };
+    tokio::task::spawn_blocking(on_one_worker).await.expect("no panic");
+}
+
+async fn others_go_on_while_a_lock_is_held() {
     let dir = tempfile::tempdir().expect("a directory");
     let (_, url) = place(&dir);
     let archive = open(&url, Options::default()).await.expect("opened");
