@@ -15,10 +15,10 @@ mod tor;
 mod transport;
 
 pub use dial::{Connection, DialError, Dialer, Trace};
-pub use live::*;
+pub use live::{Live, Received};
 pub use lookup::Lookup;
 pub use permits::{LIVE_PER_HOST, Permits, Purpose, VISITS_PER_HOST};
-pub use reconcile::*;
+pub use reconcile::{Difference, Refusal};
 #[cfg(fuzzing)]
 pub use session::parse_any;
 pub use session::{End, Page, Session, Verdict};
