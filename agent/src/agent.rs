@@ -1,4 +1,4 @@
-//! What every service is handed: configuration, archive, key and dialer.
+//! What every service is given: configuration, archive, key and dialer.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::config::Config;
 use crate::ingest::Ingest;
 use crate::outage::Outage;
 
-/// A relay that is down is checked at least once in this many seconds.
+/// The longest interval between two checks of a relay that is down, in seconds.
 pub const LONGEST_WAIT: i64 = 7 * 86_400;
 
-/// The agent's means. A service sees of the archive the stores it names: `Agent<impl Stores>`.
+/// The agent's shared resources. A service sees only the stores that it names: `Agent<impl Stores>`.
 #[derive(Debug)]
 pub struct Agent<A: ?Sized = dyn Archive> {
     /// The configuration.
@@ -27,15 +27,15 @@ pub struct Agent<A: ?Sized = dyn Archive> {
     pub archive: Arc<A>,
     /// The key.
     pub signer: Signer,
-    /// The way out.
+    /// Opens connections to relays.
     pub dialer: Arc<Dialer>,
-    /// The way in for events.
+    /// Verifies events before they are stored.
     pub ingest: Ingest,
-    /// Told when something was archived that somebody waits for.
+    /// Notified when events were archived that another task waits for.
     pub archived: Arc<Notify>,
-    /// What tells this process from others on the same database.
+    /// Identifies this process among others on the same database.
     pub holder: i64,
-    /// Whether relays are silent because our own network is down.
+    /// Tells an outage of our own network from relays that are down.
     pub outage: Outage,
 }
 
@@ -55,10 +55,10 @@ impl<A: ?Sized> Clone for Agent<A> {
 }
 
 impl Agent {
-    /// Opens the archive and the key, making a key where there is none.
+    /// Opens the archive and the key, creating a key if there is none.
     ///
     /// # Errors
-    /// When either cannot be opened.
+    /// Fails if either cannot be opened.
     pub async fn open(config: Config) -> Result<Self> {
         let signer = match load_key(&config)? {
             Some(signer) => signer,
@@ -88,16 +88,17 @@ impl Agent {
         })
     }
 
-    /// Pulls back to `now` what a clock that was ahead dated in the future: coverage, checks and due times.
+    /// Moves timestamps of coverage, checks and due times that lie after `now` back to `now`: a clock that was ahead wrote
+    /// them.
     ///
     /// # Errors
-    /// When the archive cannot be written.
+    /// Fails if the archive cannot be written.
     pub async fn clamp_future(&self, now: i64) -> Result<()> {
         let longest = LONGEST_WAIT.max(self.config.monitor.interval.as_secs());
         let synchronizer = &self.config.synchronizer;
         let intervals = synchronizer.overrides.iter().filter_map(|one| one.interval).chain([synchronizer.interval]);
         let longest = intervals.map(|interval| interval.as_secs()).fold(longest, i64::max);
-        // Rests differ by a part of themselves.
+        // Intervals between checks vary by up to a quarter.
         let longest = longest.saturating_add(longest / 4);
         let rows = self.archive.clamp_future(now, longest).await?;
         if rows > 0 {
@@ -106,10 +107,10 @@ impl Agent {
         Ok(())
     }
 
-    /// Gives up everything that this process has taken.
+    /// Releases every lease of this process.
     ///
     /// # Errors
-    /// When the archive cannot be written.
+    /// Fails if the archive cannot be written.
     pub async fn release_leases(&self) -> Result<()> {
         for task in [Task::Check, Task::Sync] {
             self.archive.release(task, None, self.holder).await?;
@@ -119,26 +120,26 @@ impl Agent {
 }
 
 impl<A: ?Sized> Agent<A> {
-    /// For how long what this process takes is its own, should it die.
+    /// Returns a new lease of this process, which ends after `storage.lease` if the process dies.
     #[must_use]
     pub fn lease(&self) -> Lease {
         Lease { holder: self.holder, seconds: self.config.storage.lease.as_secs() }
     }
 
-    /// The relays that we publish to: those of the list that are addresses.
+    /// Returns the relays that the agent publishes to: the valid URLs of `identity.relays`.
     #[must_use]
     pub fn own_relays(&self) -> Vec<RelayUrl> {
         addresses(&self.config.identity.relays, self.dialer.guard())
     }
 
-    /// The relays on which jobs are sought: `dvm.relays`, else our own.
+    /// Returns the relays on which jobs are requested: `dvm.relays`, or [`Agent::own_relays`] if there are none.
     #[must_use]
     pub fn job_relays(&self) -> Vec<RelayUrl> {
         let relays = addresses(&self.config.dvm.relays, self.dialer.guard());
         if relays.is_empty() { self.own_relays() } else { relays }
     }
 
-    /// The directory whose disk the archive fills, where it is on this machine.
+    /// Returns the directory of the embedded database; `None` for a server.
     #[must_use]
     pub fn archive_directory(&self) -> Option<&Path> {
         let directory = self.config.sqlite_file()?.parent();
@@ -146,10 +147,10 @@ impl<A: ?Sized> Agent<A> {
     }
 }
 
-/// A dialer for this configuration.
+/// Returns a dialer for this configuration.
 ///
 /// # Errors
-/// When the contact cannot stand in a header, or the settings of TLS or Tor are wrong.
+/// Fails if the contact cannot be sent in a header, or if the settings of TLS or Tor are invalid.
 pub fn dialer(config: &Config, signer: &Signer) -> Result<Arc<Dialer>> {
     let contact = config.network.contact.clone().unwrap_or_else(|| format!("nostr:{}", signer.npub()));
     let guard = Guard::new(config.network.allow.clone());
@@ -158,10 +159,10 @@ pub fn dialer(config: &Config, signer: &Signer) -> Result<Arc<Dialer>> {
     Ok(Arc::new(Dialer::new(config.network_settings(), &contact, own)?))
 }
 
-/// The key that the configuration names, if it is there.
+/// Returns the key that the configuration names, if it exists.
 ///
 /// # Errors
-/// When it is there and cannot be opened.
+/// Fails if the key exists and cannot be opened.
 pub fn load_key(config: &Config) -> Result<Option<Signer>> {
     let identity = &config.identity;
     let source = KeySource {

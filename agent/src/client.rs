@@ -1,4 +1,4 @@
-//! The rust-nostr client, over this agent's own dialer.
+//! The rust-nostr client, over the agent's dialer.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use brotr_net::{Dialer, GuardedTransport};
 use nostr::NostrSigner;
 use nostr_sdk::{Client, ClientOptions};
 
-/// A client that signs with this key and dials through this guard.
+/// Returns a client that signs with this key and connects through the dialer's guard.
 #[must_use]
 pub fn client(signer: impl NostrSigner + 'static, dialer: &Arc<Dialer>) -> Client {
     Client::builder()

@@ -1,22 +1,22 @@
-//! The time that the agent trusts: the system's clock, unless it jumps.
+//! The time that the agent trusts: the system's clock, except while it jumps.
 //!
-//! A clock that is ahead for a moment must not prove the future or put work off for days, and one that is behind must
-//! not repeat it. The time goes on by a clock that nobody sets, until a jump of the system's clock has lasted.
+//! A clock that is ahead for a moment must not lead to claims about the future or delay work for days; one that is behind must
+//! not repeat work. Trusted time advances by the monotonic clock until a jump of the system's clock has lasted.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 
-/// A difference up to this is drift, and followed at once. In milliseconds.
+/// A difference up to this is drift, and is followed at once. In milliseconds.
 const DRIFT: i64 = 2_000;
 /// How long a jump forward must last before it is followed, in milliseconds.
 const AHEAD: i64 = 600_000;
-/// How long a jump back must last, in milliseconds: less, since dates in the future do more harm than work that is done twice.
+/// How long a jump back must last, in milliseconds: less, because dates in the future do more harm than repeated work.
 const BEHIND: i64 = 60_000;
-/// How long after the start the clock counts as set.
+/// How long after its start the process considers the clock not yet set.
 const SETTLED: Duration = Duration::from_secs(120);
-/// How often the clock is read.
+/// How often the system's clock is read.
 const TICK: Duration = Duration::from_secs(5);
 
 static CLOCK: Mutex<Clock> = Mutex::new(Clock { anchor: None, suspected: None, followed: None });
@@ -28,13 +28,13 @@ pub fn now() -> i64 {
     clock.read(system_ms(), uptime_ms()).div_euclid(1_000)
 }
 
-/// Follows the system's clock. After it was ahead, `pull_back_to` is given the time to which everything dated later is pulled
-/// back, until it succeeds.
+/// Follows the system's clock. After a clock that was ahead, calls `pull_back_to` with the current time until it succeeds:
+/// later timestamps are to be moved back to it.
 ///
 /// # Errors
 /// Never.
 pub async fn watch<F: Future<Output = Result<()>>>(pull_back_to: impl Fn(i64) -> F) -> Result<()> {
-    // The clock of a process before this one may have been ahead. That is judged once our own has settled: after a start
+    // The clock of an earlier process may have been ahead. This is decided once our own clock has settled: after a start
     // without a network it may be behind until it is set.
     let (mut pull_back, mut suspected) = (true, None);
     let started = tokio::time::Instant::now();
@@ -69,7 +69,7 @@ fn system_ms() -> i64 {
     since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Milliseconds since the machine started, those included in which it slept.
+/// Returns milliseconds since boot, including suspended time.
 fn uptime_ms() -> i64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     time.tv_sec.saturating_mul(1_000).saturating_add(time.tv_nsec / 1_000_000)
@@ -81,7 +81,7 @@ struct Clock {
     /// A time of the system's clock that was trusted, and the uptime at that moment.
     anchor: Option<(i64, i64)>,
     suspected: Option<Jump>,
-    /// The last jump that was followed, until it is taken notice of.
+    /// The last jump that was followed, until it is taken.
     followed: Option<i64>,
 }
 
@@ -153,8 +153,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the system's clock does for less than a minute at a time, the trusted time never leaves the true one
-        /// by more than the drift that is allowed, and follows a slow drift.
+        /// A jump of less than a minute never moves the trusted time from the true time by more than the allowed drift, and
+        /// slow drift is followed.
         #[test]
         fn short_jumps_move_nothing(jumps in prop::collection::vec((1_i64..50, -A_DAY..A_DAY, 60_i64..200), 1..20)) {
             let mut clock = clock();

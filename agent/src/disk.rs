@@ -1,8 +1,8 @@
-//! The disk of an archive on this machine.
+//! Free space on the disk of the archive.
 
 use std::path::Path;
 
-/// Returns the bytes that are free on the disk of a directory; `None` if the disk cannot be asked.
+/// Returns the free bytes on the disk of a directory; `None` if they cannot be determined.
 #[must_use]
 pub fn free_bytes(directory: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(directory).ok()?;

@@ -1,30 +1,30 @@
-//! How a relay did over time, from what its checks found.
+//! How a relay did over time, computed from its checks.
 
 use brotr_storage::Visit;
 use serde_json::{Value, json};
 
 const A_DAY: i64 = 86_400;
-/// A finding holds until the next check, but no longer than this: relays that are down are checked once a week at least.
+/// A result holds until the next check, but no longer than this: relays that are down are checked at least once a week.
 const HOLDS: i64 = 8 * A_DAY;
 
-/// What the checks of some time show.
+/// The history of a relay.
 #[derive(Debug)]
 pub struct History {
-    /// Share of the time that it was up, of the last day, week, month and of all, as far as it is known; none without checks.
+    /// Share of the known time that it was up: last day, week, month, and all time; `None` without checks.
     pub uptime: [(&'static str, Option<f64>); 4],
-    /// Median, 90th and 99th of a hundred of each round trip, in milliseconds.
+    /// 50th, 90th and 99th percentile of each round trip, in milliseconds.
     pub rtt: [(&'static str, Option<[i64; 3]>); 3],
     /// When it came up or went down, newest first.
     pub changes: Vec<(i64, bool)>,
-    /// How many checks there were.
+    /// Number of checks.
     pub checks: usize,
 }
 
 impl History {
-    /// Checks that are looked at: of 90 days, one each half hour.
+    /// The most checks that are read: 90 days at two per hour.
     pub const VISITS: i64 = 5_000;
 
-    /// What these checks show, newest first.
+    /// Computes the history from checks, newest first.
     #[must_use]
     pub fn of(visits: &[Visit], now: i64) -> Self {
         let share = |since: i64| uptime(visits, since, now);
@@ -48,7 +48,7 @@ impl History {
         }
     }
 
-    /// As JSON.
+    /// Returns the history as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let uptime: Value = self.uptime.iter().map(|(name, share)| ((*name).to_owned(), json!(share))).collect();
@@ -64,8 +64,7 @@ impl History {
     }
 }
 
-/// The share of the known time from `since` to `now` in which a relay was up, by its checks, newest first. A finding holds until the
-/// next check or `now`, but no longer than [`HOLDS`].
+/// Returns the share of the known time from `since` to `now` in which a relay was up, from its checks, newest first.
 #[expect(clippy::cast_precision_loss, reason = "seconds of some years")]
 fn uptime(visits: &[Visit], since: i64, now: i64) -> Option<f64> {
     let (mut known, mut up, mut end) = (0_i64, 0_i64, now);
@@ -79,7 +78,7 @@ fn uptime(visits: &[Visit], since: i64, now: i64) -> Option<f64> {
     if known > 0 {
         return Some(up as f64 / known as f64);
     }
-    // A check of this very second.
+    // A check in this very second.
     let newest = visits.first().filter(|visit| visit.at >= since)?;
     Some(if newest.up { 1.0 } else { 0.0 })
 }
@@ -100,10 +99,10 @@ mod tests {
         let visits: Vec<Visit> = minutes.chain(rest).rev().collect();
         let day = uptime(&visits, now - A_DAY, now).expect("known");
         assert!((day - 13.0 / 1_440.0).abs() < 1e-9, "{day}");
-        // What was found before the window holds into it.
+        // A result from before the window holds into it.
         assert_eq!(uptime(&[visit(1_800, false), visit(5_400, true)], now - 3_600, now), Some(0.5));
         assert_eq!(uptime(&[visit(2 * A_DAY, true)], now - A_DAY, now), Some(1.0));
-        // But not for ever, and what is not known is not counted.
+        // Not indefinitely; unknown time is not counted.
         assert_eq!(uptime(&[visit(10 * A_DAY, true)], now - A_DAY, now), None);
         assert_eq!(uptime(&[visit(4 * A_DAY, false), visit(20 * A_DAY, true)], i64::MIN, now), Some(8.0 / 12.0));
         // A single check counts from its time on.

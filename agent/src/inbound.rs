@@ -29,7 +29,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::config::Config;
 
-/// A client must send the headers of a request within this time, also of the next one on a kept connection.
+/// A client must send the headers of each request within this time.
 const HEADERS: Duration = Duration::from_secs(10);
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 64 << 10;
@@ -39,7 +39,7 @@ const STALLED: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// Refusals in progress at a time; further connections are closed without an answer.
 const REFUSALS: usize = 32;
-/// Descriptors kept for files, the archive and Tor, besides those of `network.max_connections`.
+/// Descriptors reserved for files, the archive and Tor, besides those of `network.max_connections`.
 const RESERVED_FILES: u64 = 192;
 
 /// Limits on the connections of one server.
@@ -47,16 +47,16 @@ const RESERVED_FILES: u64 = 192;
 pub(crate) struct Limits {
     /// Connections at a time.
     pub(crate) connections: usize,
-    /// Connections of one address at a time. It does not apply to `proxies`, which speak for many clients.
+    /// Concurrent connections per address. It does not apply to `proxies`, which speak for many clients.
     pub(crate) per_address: usize,
-    /// Peers whose `X-Forwarded-For` header is believed.
+    /// Peers whose `X-Forwarded-For` header is trusted.
     pub(crate) proxies: Vec<IpNet>,
 }
 
 /// The client of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Client {
-    /// Its address; of IPv6 the /64, which is what one customer is given.
+    /// Its address; of IPv6 the /64, which is what one customer is assigned.
     pub(crate) address: IpAddr,
     /// False if the address is that of a proxy that did not name the client.
     pub(crate) known: bool,
@@ -80,7 +80,7 @@ impl Client {
     }
 }
 
-/// The part of an address that stands for one customer.
+/// Returns the part of an address that identifies one customer.
 fn prefix(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
@@ -93,7 +93,7 @@ fn prefix(ip: IpAddr) -> IpAddr {
 pub(crate) struct Takeover(Arc<Mutex<Option<BoxFuture<'static, ()>>>>);
 
 impl Takeover {
-    /// Sets what runs on the connection once HTTP has ended on it.
+    /// Sets the task that runs on the connection once HTTP has ended on it.
     pub(crate) fn set(&self, session: impl Future<Output = ()> + Send + 'static) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(session));
     }
@@ -106,7 +106,7 @@ impl Takeover {
 /// Serves a router until the future is dropped, which closes every connection.
 ///
 /// # Errors
-/// Never; a failed accept is tried again.
+/// Never; a failed accept is retried.
 pub(crate) async fn serve(listener: TcpListener, limits: Limits, router: Router) -> Result<()> {
     let mut connections = Connections { limits, tasks: JoinSet::new(), refusals: JoinSet::new(), held: HashMap::new() };
     loop {
@@ -139,8 +139,8 @@ struct Connections {
 }
 
 impl Connections {
-    /// Serves a connection, or refuses it. When all places are taken, the address with the most connections gives up its
-    /// newest one to a client that has fewer.
+    /// Serves a connection, or refuses it. When all places are taken, the address with the most connections loses its newest
+    /// one to a client that has fewer.
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr, router: &Router) {
         let peer_ip = peer.ip().to_canonical();
         let address = prefix(peer_ip);
@@ -283,7 +283,7 @@ impl AsyncWrite for Unstalled {
     }
 }
 
-/// Raises the limit of open files as far as it may be raised.
+/// Raises the limit of open files to its maximum.
 pub(crate) fn raise_open_files() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some()

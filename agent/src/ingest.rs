@@ -1,5 +1,5 @@
-//! From what relays give to verified events, on all cores. A known event is recognised by the hash of its text: it is
-//! not parsed, and its signature is not verified again.
+//! Verifies events from relays, and prepares new ones for the archive, on all cores. A known event is recognised by the hash of its text: it is not parsed, and its
+//! signature is not verified again.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,14 +11,14 @@ use lru::LruCache;
 use nostr::EventId;
 use tokio::sync::Semaphore;
 
-/// Events are checked by one thread up to this many, since signatures cost less the more of them are verified together;
+/// The smallest number of events per thread, since signatures cost less the more of them are verified together;
 const CHUNK: usize = 512;
-/// and never more than this, beyond which little is gained.
+/// and the largest, beyond which little is gained.
 const MOST: usize = 4_096;
-/// How long the events of a source that gave a forged one are verified one by one: a forged signature in each batch would cost
+/// How long the events of a source of a forged event are verified one by one: one forged signature in each batch would cost
 /// more than batches save.
 const SUSPECTED: Duration = Duration::from_secs(10 * 60);
-/// Sources that are remembered.
+/// The most sources that are remembered.
 const SUSPECTS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not 0");
 
 /// Checks events against their signatures and the archive.
@@ -27,28 +27,28 @@ pub struct Ingest {
     archive: Arc<dyn EventStore>,
     cores: Arc<Semaphore>,
     threads: usize,
-    /// Sources that gave forged events, and when they last did.
+    /// Sources of forged events, and when each last sent one.
     suspects: Arc<Mutex<LruCache<String, Instant>>>,
 }
 
-/// What became of a list of events.
+/// The result of checking a list of events.
 #[derive(Debug, Default)]
 pub struct Checked {
     /// Verified, and not in the archive when it was asked.
     pub new: Vec<Verified>,
     /// In the archive already, with what they say of their time.
     pub known: Vec<(EventId, i64)>,
-    /// Not what was signed, in order of their places in the list.
+    /// Invalid, with their index in the list, in ascending order.
     pub bad: Vec<(usize, InvalidEvent)>,
 }
 
 impl Checked {
-    /// Ids and times of everything that is sound.
+    /// Returns ids and timestamps of all valid events.
     pub fn sound(&self) -> impl Iterator<Item = (EventId, i64)> {
         self.new.iter().map(|v| (v.event().id, v.event().created_at)).chain(self.known.iter().copied())
     }
 
-    /// The ids of the known ones.
+    /// Returns the ids of the known events.
     #[must_use]
     pub fn known_ids(&self) -> Vec<EventId> {
         self.known.iter().map(|(id, _)| *id).collect()
@@ -76,7 +76,7 @@ impl Found {
 }
 
 impl Ingest {
-    /// On this archive, with a thread for each core.
+    /// Returns a checker for this archive that uses one thread per core.
     #[must_use]
     pub fn new(archive: Arc<dyn EventStore>) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -84,11 +84,11 @@ impl Ingest {
         Self { archive, cores: Arc::new(Semaphore::new(threads)), threads, suspects }
     }
 
-    /// Checks a list of events that one source gave: a relay's address, for example. Their signatures are verified together,
-    /// and only with each other, so that a source that gives forged events slows down nobody else's.
+    /// Checks events from one source, such as a relay's URL. Their signatures are verified together and only with each other,
+    /// so that a source of forged events slows down no other source.
     ///
     /// # Errors
-    /// When the archive cannot be asked.
+    /// Fails if the archive cannot be queried.
     pub async fn check(&self, source: &str, events: Vec<RawEvent>) -> Result<Checked, StorageError> {
         let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
         let stored = Arc::new(self.archive.known(&ids).await?);
@@ -188,7 +188,7 @@ mod tests {
         Ingest::new(brotr_storage::open(&url, brotr_storage::Options::default()).await.expect("opened"))
     }
 
-    /// More events than one thread takes, so that places are counted across parts.
+    /// More events than one thread takes, so that indices span several threads.
     #[tokio::test]
     async fn each_event_is_judged_where_it_stands() {
         let dir = tempfile::tempdir().expect("a directory");
@@ -219,12 +219,12 @@ mod tests {
         forge(&mut list[40]);
         let checked = ingest.check("forger", raw(&list)).await.expect("checked");
         assert_eq!(checked.bad, [(40, InvalidEvent::Signature)]);
-        // What does not hash to its id is refused before signatures are verified, and costs nothing.
+        // An event whose id is not its hash is refused before signatures are verified, and is cheap.
         list[40].content.push('!');
         assert_eq!(ingest.check("clumsy", raw(&list)).await.expect("checked").bad, [(40, InvalidEvent::Id)]);
         assert!(ingest.check("honest", honest).await.expect("checked").bad.is_empty());
         assert_eq!(["forger", "clumsy", "honest"].map(|source| ingest.is_suspect(source)), [true, false, false]);
-        // One by one, the verdicts are the same.
+        // One by one, the results are the same.
         list[40] = events(1).remove(0);
         forge(&mut list[40]);
         let checked = ingest.check("forger", raw(&list)).await.expect("checked");

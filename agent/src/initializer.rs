@@ -1,4 +1,4 @@
-//! The first relays: the built-in list, files and URLs, one address a line. Loading them again changes nothing.
+//! The initial relays: the built-in list, files and URLs, one address per line. Loading them again changes nothing.
 
 use std::io::Read;
 use std::path::Path;
@@ -12,30 +12,30 @@ use serde::Serialize;
 use crate::agent::{Agent, now};
 use crate::telemetry::{RelaysFound, SourceFailed, Telemetry};
 
-/// Well-known public relays, to start from when nothing else is given.
+/// Well-known public relays, used if no other list is given.
 const BUILTIN: &str = include_str!("bootstrap-relays.txt");
-/// A list is at most so large.
+/// The largest list, in bytes.
 const MAX_LIST: usize = 16 << 20;
-/// Relays are added so many at a time.
+/// Relays added per transaction.
 const BATCH: usize = 1_000;
 
-/// The built-in relays.
+/// Returns the built-in relays.
 pub fn builtin() -> Vec<RelayUrl> {
     sort(BUILTIN, &Guard::default()).addresses
 }
 
-/// Relay addresses sorted out of a text.
+/// Lines of a list, sorted by whether they are valid.
 #[derive(Debug, Default)]
 pub struct Sorted {
-    /// Addresses, in canonical spelling.
+    /// Valid URLs, normalized.
     pub addresses: Vec<RelayUrl>,
-    /// Well formed, but not public.
+    /// Valid, but not public.
     pub refused: Vec<Refused>,
-    /// No addresses.
+    /// Not URLs of relays.
     pub malformed: Vec<Refused>,
 }
 
-/// A text that is not the address of a public relay.
+/// A line that is not the URL of a public relay.
 #[derive(Debug, Clone, Serialize)]
 pub struct Refused {
     /// The text.
@@ -44,20 +44,20 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// What came of adding relays.
+/// The result of adding relays.
 #[derive(Debug, Default, Serialize)]
 pub struct Added {
-    /// Relays that are new.
+    /// New relays.
     pub added: usize,
-    /// Addresses that were known, or named before in the same list.
+    /// Relays that were known, or listed twice.
     pub known: usize,
-    /// Addresses that are not public.
+    /// URLs that are not public.
     pub refused: Vec<Refused>,
-    /// Texts that are no addresses.
+    /// Lines that are not URLs of relays.
     pub malformed: Vec<Refused>,
 }
 
-/// Reads a list: one address a line, empty lines and comments (`#`) left out.
+/// Parses a list with one address per line; empty lines and comments (`#`) are skipped.
 #[must_use]
 pub fn sort(text: &str, guard: &Guard) -> Sorted {
     let mut sorted = Sorted::default();
@@ -72,10 +72,10 @@ pub fn sort(text: &str, guard: &Guard) -> Sorted {
     sorted
 }
 
-/// Reads a list from where it is: `builtin`, an http(s) URL, or a path.
+/// Reads a list: `builtin`, an http(s) URL, or a path.
 ///
 /// # Errors
-/// When it cannot be read, is larger than 16 MiB or no text.
+/// Fails if it cannot be read, is larger than 16 MiB or is not text.
 pub async fn read<A: ?Sized>(agent: &Agent<A>, source: &str) -> Result<String> {
     if source == "builtin" {
         return Ok(BUILTIN.to_owned());
@@ -100,10 +100,10 @@ pub fn read_file(path: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Adds what was sorted out.
+/// Adds the valid relays of a list.
 ///
 /// # Errors
-/// When the archive cannot be written.
+/// Fails if the archive cannot be written.
 pub async fn add(archive: &(impl RelayStore + ?Sized), sorted: Sorted) -> Result<Added> {
     let named = sorted.addresses.len();
     let mut list: Vec<_> = sorted.addresses.iter().map(|a| (a.as_str().to_owned(), a.network())).collect();
@@ -116,10 +116,10 @@ pub async fn add(archive: &(impl RelayStore + ?Sized), sorted: Sorted) -> Result
     Ok(Added { added, known: named - added, refused: sorted.refused, malformed: sorted.malformed })
 }
 
-/// Loads every configured list. One that cannot be read is reported, and does not stop the others.
+/// Loads every configured list. A list that cannot be read is logged, and does not stop the others.
 ///
 /// # Errors
-/// When the archive cannot be written.
+/// Fails if the archive cannot be written.
 pub async fn load(agent: &Agent<impl RelayStore + ?Sized>) -> Result<()> {
     for source in &agent.config.initializer.seeds {
         match read(agent, source).await {

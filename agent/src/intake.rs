@@ -1,4 +1,4 @@
-//! Where job requests (NIP-90) come in, whichever way they came.
+//! Accepts job requests (NIP-90), from job relays and from the agent's own relay.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,32 +13,32 @@ use crate::agent::{Agent, now};
 use crate::outbox::{HERE, Publisher, outgoing, spelled};
 use crate::telemetry::{JobReceived, Telemetry};
 
-/// Pings are answered after jobs.
+/// The delay of a pong behind answers, in milliseconds.
 const PONGS: i64 = 2_000;
-/// Zaps that wait to be looked up.
+/// Zaps that are queued for verification.
 const ZAPS: usize = 1_024;
-/// Customers who are remembered to be served before others.
+/// The most customers that are remembered for priority.
 const REGULARS: i64 = 100_000;
 
-/// Where requests are handed in, whichever way they came.
+/// Accepts job requests from every source.
 #[derive(Clone)]
 pub struct JobIntake {
-    /// Whose desk it is.
+    /// The agent.
     pub agent: Agent,
-    /// By which what is said goes out.
+    /// Publishes feedback and results.
     pub publisher: Publisher,
-    /// What knows the jobs.
+    /// Validates and runs jobs.
     pub dvm: Arc<Dvm>,
-    /// Told of each job.
+    /// Notified of each accepted job.
     pub(crate) work: Arc<Notify>,
     /// Customers who were answered before.
     regulars: Arc<Mutex<HashSet<PublicKey>>>,
-    /// Zaps, for who takes the money.
+    /// Zaps, for the cashier.
     pub(crate) zaps: broadcast::Sender<Payment>,
 }
 
 impl JobIntake {
-    /// A desk of an agent.
+    /// Returns the intake of an agent.
     #[must_use]
     pub fn new(agent: &Agent, publisher: &Publisher, dvm: &Arc<Dvm>) -> Self {
         let (agent, publisher, dvm) = (agent.clone(), publisher.clone(), dvm.clone());
@@ -52,7 +52,7 @@ impl JobIntake {
         }
     }
 
-    /// Remembers who was answered before.
+    /// Loads the customers who were answered before.
     pub(crate) async fn meet(&self) -> Result<()> {
         let known = self.agent.archive.answered_customers(REGULARS).await?;
         self.regulars.lock().unwrap_or_else(PoisonError::into_inner).extend(known);
@@ -74,10 +74,10 @@ impl JobIntake {
         self.regulars.lock().unwrap_or_else(PoisonError::into_inner).contains(customer)
     }
 
-    /// Takes a verified event: a request, a deletion of one, a ping, a zap; and does what is to be done at once.
+    /// Accepts a verified event (a request, a cancellation, a ping or a zap) and queues the immediate replies.
     ///
     /// # Errors
-    /// When the archive cannot be used.
+    /// Fails if the archive cannot be used.
     pub async fn take(&self, event: &Event) -> Result<Acceptance> {
         let acceptance = self.dvm.accept(event, now()).await?;
         match &acceptance {
@@ -91,7 +91,7 @@ impl JobIntake {
                 let pong: Vec<_> = pong.into_iter().map(|one| Outgoing { rank: PONGS, ..one }).collect();
                 self.publisher.queue(&pong).await?;
             }
-            // The wallet is asked about it by who takes the money: nobody waits here.
+            // The cashier asks the wallet about it; nobody waits here.
             Acceptance::Paid(payment) => drop(self.zaps.send(payment.clone())),
             Acceptance::Known | Acceptance::Ignored(_) => {}
         }
@@ -99,7 +99,7 @@ impl JobIntake {
     }
 }
 
-/// Where every answer goes.
+/// Returns the relays to which every answer is sent.
 fn answering_relays(agent: &Agent) -> Vec<String> {
     let mut relays = spelled(&agent.own_relays());
     relays.extend(spelled(&agent.job_relays()));

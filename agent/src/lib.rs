@@ -20,7 +20,7 @@ pub mod services;
 pub mod supervisor;
 pub mod telemetry;
 
-/// Events are made on one thread and dropped on another, in many small pieces: a seventh less processor time for each.
-/// Without huge pages, which would cost twice the memory.
+/// Events are allocated on one thread and dropped on another, in many small pieces: this allocator takes a seventh less CPU
+/// time per event. Huge pages are off, since they double resident memory.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,7 +1,7 @@
 //! Tells an outage of our own network from relays that are down, by whether any other host still answers.
 //!
-//! Nothing here does I/O: the monitor reports what it sees, and connects to other relays where the verdict is
-//! [`Verdict::Ask`]. Each network (clearnet, Tor, ...) is judged by itself.
+//! This module does no I/O: the monitor reports its observations, and connects to other relays if the verdict is
+//! [`Verdict::Ask`]. Each network (clearnet, Tor, ...) is judged separately.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 use brotr_core::Network;
 use tokio::sync::watch;
 
-/// Other hosts that must fail to answer before an outage is assumed. Where fewer are known there is no evidence, and what a check
-/// found is recorded.
+/// Other hosts that must fail to answer before an outage is assumed. If fewer are known there is no evidence, and the result of
+/// the check is recorded.
 pub const ENOUGH: usize = 3;
 
-/// What a failed check says.
+/// What a failed check means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The network worked while the relay was silent: the finding is the relay's.
+    /// The network worked while the relay was silent: the relay is down.
     Relay,
-    /// Nobody answers: the finding says nothing about the relay.
+    /// No host answers: the failure says nothing about the relay.
     Ours,
-    /// No host was heard from lately: others must be asked.
+    /// No host has answered lately: others must be asked.
     Ask,
 }
 
@@ -30,7 +30,7 @@ pub enum Verdict {
 pub struct Failure<'a> {
     /// The relay's network.
     pub network: Network,
-    /// The relay's host: its other relays are no witnesses.
+    /// The relay's host; other relays on it are not independent evidence.
     pub host: &'a str,
     /// When the check began.
     pub began: Instant,
@@ -39,29 +39,29 @@ pub struct Failure<'a> {
 }
 
 impl Failure<'_> {
-    /// The time from which on an answer of another host shows that the network worked. An outage that began later left the relay
-    /// the first half of the check to answer in.
+    /// Returns the time from which an answer of another host shows that the network worked. If an outage began later, the relay
+    /// still had the first half of the check to answer.
     fn middle(&self) -> Instant {
         self.began + self.ended.saturating_duration_since(self.began) / 2
     }
 }
 
-/// One network as seen from here.
+/// The state of one network.
 #[derive(Debug, Default)]
 struct Line {
     /// The last answers of two different hosts, the newest first.
     answers: [Option<(String, Instant)>; 2],
-    /// When the outage was noticed, if there is one.
+    /// When the current outage was detected, if there is one.
     out_since: Option<Instant>,
-    /// When the last one was over.
+    /// When the last outage ended.
     out_until: Option<Instant>,
 }
 
-/// A shared record of who answers. Cloning gives another handle to it.
+/// A shared record of which hosts answer. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Outage {
     lines: Arc<Mutex<BTreeMap<&'static str, Line>>>,
-    /// Told of each answer.
+    /// Notified of each answer.
     heard: Arc<watch::Sender<()>>,
 }
 
@@ -70,7 +70,7 @@ impl Outage {
         act(self.lines.lock().unwrap_or_else(PoisonError::into_inner).entry(network.as_str()).or_default())
     }
 
-    /// Records that a host answered at a time. Ends an outage that was noticed before.
+    /// Records that a host answered at a time. Ends an outage.
     pub fn answered(&self, network: Network, host: &str, at: Instant) {
         let ended = self.with(network, |line| {
             let [first, second] = &mut line.answers;
@@ -89,7 +89,7 @@ impl Outage {
         }
     }
 
-    /// Returns a receiver that is told of each answer from now on: a check that failed may be judged anew.
+    /// Returns a receiver that is notified of each further answer, after which a failed check may be judged again.
     #[must_use]
     pub fn listen(&self) -> watch::Receiver<()> {
         self.heard.subscribe()
@@ -114,7 +114,7 @@ impl Outage {
         })
     }
 
-    /// Judges a failed check after `silent` other hosts were asked, of which none answered. Asking began and ended at these times.
+    /// Judges a failed check after `silent` other hosts were asked and did not answer, from the first to the second instant.
     #[must_use]
     pub fn judge_asked(&self, network: Network, silent: usize, [began, ended]: [Instant; 2]) -> Verdict {
         let known = self.with(network, |line| {
@@ -135,7 +135,7 @@ impl Outage {
         self.with(network, |line| line.out_since.is_some())
     }
 
-    /// Describes the outages that are assumed, for people; none if there are none.
+    /// Describes current outages; `None` if there are none.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -193,11 +193,11 @@ mod tests {
     }
 
     proptest! {
-        /// Checks of many hosts at once while the network comes and goes: what failed during an outage is never recorded, and a
-        /// relay that is down while others answer always is.
+        /// Checks of many hosts while the network comes and goes: a failure during an outage is never recorded, and a relay
+        /// that is down while others answer always is.
         #[test]
         fn nothing_of_an_outage_is_recorded(
-            // Seconds up and down in turn, longer than a check takes.
+            // Alternating seconds up and down, longer than a check takes.
             spans in prop::collection::vec(12..60_u64, 1..8),
             dead in prop::collection::btree_set(0..8_usize, 0..5),
             offsets in prop::collection::vec(0..10_u64, 8),
@@ -241,7 +241,7 @@ mod tests {
                 }
                 let was_out = (began..=ended).all(|second| !works(second));
                 prop_assert!(!was_out || verdict == Verdict::Ours, "{host} from {began} to {ended}: {verdict:?}");
-                // That it was over was seen when the first host answered.
+                // The end was detected when the first host answered.
                 let over = outage.with(NET, |line| line.out_until.is_none_or(|until| at(began) > until));
                 if (began..=ended).all(works) && over && !outage.is_out(NET) {
                     prop_assert_eq!(verdict, Verdict::Relay, "{} from {} to {}", host, began, ended);

@@ -1,4 +1,4 @@
-//! The outbox: what the agent says goes through the database, so that a restart neither loses nor repeats it.
+//! The outbox: events to publish are stored in the database, so that a restart neither loses nor repeats them.
 
 use std::sync::Arc;
 
@@ -10,41 +10,41 @@ use tokio::sync::Notify;
 
 use crate::agent::{Agent, now};
 
-/// Stands for a relay's URL where the relay is this agent's own archive, served by this process.
+/// Stands for a relay's URL where the destination is the agent's own archive.
 pub const HERE: &str = "here";
 
-/// Puts events into the outbox.
+/// Adds events to the outbox.
 #[derive(Debug, Clone)]
 pub struct Publisher {
     outbox: Arc<dyn OutboxStore>,
     relays: Vec<String>,
-    /// Told when there is something to send.
+    /// Notified when there is something to send.
     waiting: Arc<Notify>,
 }
 
 impl Publisher {
-    /// A publisher to the agent's own relays.
+    /// Returns a publisher to the agent's own relays.
     #[must_use]
     pub fn new(agent: &Agent) -> Self {
         let relays = agent.own_relays().iter().map(|a| a.as_str().to_owned()).collect();
         Self { outbox: agent.archive.clone(), relays, waiting: Arc::default() }
     }
 
-    /// Whether there is anywhere to publish to.
+    /// Returns true if there is no relay to publish to.
     #[must_use]
     pub fn is_silent(&self) -> bool {
         self.relays.is_empty()
     }
 
-    /// Queues an event for our own relays.
+    /// Queues an event for the agent's own relays.
     ///
     /// # Errors
-    /// When the archive cannot be written.
+    /// Fails if the archive cannot be written.
     pub async fn publish(&self, event: Event) -> Result<()> {
         self.publish_to(event, &self.relays).await
     }
 
-    /// An event on its way to each of our own relays.
+    /// Returns one outbox entry for each of the agent's own relays.
     #[must_use]
     pub fn outgoing(&self, event: &Event) -> Vec<Outgoing> {
         outgoing(event, &self.relays)
@@ -53,22 +53,22 @@ impl Publisher {
     /// Queues an event for these relays.
     ///
     /// # Errors
-    /// When the archive cannot be written.
+    /// Fails if the archive cannot be written.
     pub async fn publish_to(&self, event: Event, relays: &[String]) -> Result<()> {
         self.queue(&outgoing(&event, relays)).await
     }
 
-    /// Queues what is on its way.
+    /// Queues outbox entries.
     ///
     /// # Errors
-    /// When the archive cannot be written.
+    /// Fails if the archive cannot be written.
     pub async fn queue(&self, outgoing: &[Outgoing]) -> Result<()> {
         self.outbox.enqueue(outgoing, now()).await?;
         self.waiting.notify_one();
         Ok(())
     }
 
-    /// Wakes the one who delivers, after something was queued elsewhere.
+    /// Wakes the delivery service, after entries were queued elsewhere.
     pub fn wake(&self) {
         self.waiting.notify_one();
     }
@@ -79,7 +79,7 @@ impl Publisher {
     }
 }
 
-/// An event on its way to each of these relays.
+/// Returns one outbox entry for each of these relays.
 #[must_use]
 pub fn outgoing(event: &Event, relays: &[String]) -> Vec<Outgoing> {
     let slot = if event.kind.is_replaceable() {
@@ -87,7 +87,7 @@ pub fn outgoing(event: &Event, relays: &[String]) -> Vec<Outgoing> {
     } else if event.kind.is_addressable() {
         Some(format!("{}:{}", event.kind.as_u16(), event.tags.identifier().unwrap_or_default()))
     } else if event.kind == nostr::Kind::EventDeletion {
-        // One for each thing that is taken back: what is done for thousands goes at the pace of what they were.
+        // One entry per withdrawn event: withdrawals of thousands of events are paced like the events were.
         event.tags.find(nostr::TagKind::a()).and_then(|tag| tag.content()).map(|address| format!("5:{address}"))
     } else {
         None
@@ -103,7 +103,7 @@ pub fn outgoing(event: &Event, relays: &[String]) -> Vec<Outgoing> {
     relays.iter().map(one).collect()
 }
 
-/// Addresses as the archive and the outbox spell them.
+/// Returns URLs as the archive and the outbox store them.
 #[must_use]
 pub fn spelled(addresses: &[RelayUrl]) -> Vec<String> {
     addresses.iter().map(|a| a.as_str().to_owned()).collect()

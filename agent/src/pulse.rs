@@ -1,14 +1,14 @@
-//! Whether a service gets anything done.
+//! Detects services that make no progress.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A service with work under way that finishes none of it for this long makes no progress.
+/// A service with work in progress that finishes none of it for this long is stalled.
 const STALLED: Duration = Duration::from_secs(900);
 
-/// Counts the work that a service has under way. A service is judged by the work it finishes, not by being there.
+/// Counts a service's work in progress. A service is judged by the work that it finishes.
 #[derive(Debug, Clone, Default)]
 pub struct Pulse(Arc<Mutex<Beat>>);
 
@@ -32,7 +32,7 @@ impl Beat {
         self.since = Some(now);
     }
 
-    /// Returns for how long nothing has been finished although work is under way, if that is too long.
+    /// Returns how long nothing has been finished although there is work in progress, if that is too long.
     fn stalled(&self, now: Instant) -> Option<Duration> {
         let idle = now.saturating_duration_since(self.since.filter(|_| self.under_way > 0)?);
         (idle >= STALLED).then_some(idle)
@@ -40,22 +40,22 @@ impl Beat {
 }
 
 impl Pulse {
-    /// Says that a piece of work begins.
+    /// Records that a piece of work begins.
     pub fn begin(&self) {
         self.beat().begin(Instant::now());
     }
 
-    /// Says that a piece of work has ended, well or not.
+    /// Records that a piece of work has ended, successfully or not.
     pub fn end(&self) {
         self.beat().end(Instant::now());
     }
 
-    /// Forgets what was under way: the service starts anew.
+    /// Forgets work in progress: the service is started again.
     pub fn reset(&self) {
         *self.beat() = Beat::default();
     }
 
-    /// Returns for how long nothing has been finished although work is under way, if that is too long.
+    /// Returns how long nothing has been finished although there is work in progress, if that is too long.
     pub(crate) fn stalled(&self) -> Option<Duration> {
         self.beat().stalled(Instant::now())
     }

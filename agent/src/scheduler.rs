@@ -1,7 +1,7 @@
-//! Work that comes due relay by relay: several relays at a time, none twice at once, and few of one host.
+//! Runs a task for each relay that comes due: several relays concurrently, no relay twice, and few relays of one host.
 //!
-//! A service never ends because of an error here: a failed claim is tried again, and a relay whose work failed is
-//! postponed while work on the others goes on.
+//! A service never ends because of an error here: a failed claim is retried, and a relay whose task failed is postponed while
+//! work on the others continues.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
@@ -18,34 +18,33 @@ use crate::agent::{Agent, now};
 use crate::pulse::Pulse;
 use crate::telemetry::{ClaimFailed, Telemetry, WorkFailed};
 
-/// How often to claim relays while there is room for more.
+/// How often relays are claimed while there is room for more.
 const TICK: Duration = Duration::from_secs(1);
-/// How many times as many relays are claimed as are worked on: each claim sorts all that are due, and what one agent
-/// has claimed another one cannot begin.
+/// Relays claimed per relay in work: each claim sorts all relays that are due, and other agents cannot work on claimed ones.
 const AHEAD: usize = 2;
-/// Relays of one host that are worked on at a time.
+/// Relays of one host in work at a time.
 const PER_HOST: usize = 2;
-/// The wait after a failed claim, doubled each time up to the longest.
+/// Backoff after a failed claim, doubled each time up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// Seconds until a relay is due again whose work failed for a reason of ours,
+/// Seconds until a relay is due again whose task failed for a reason of our own,
 const FAILED_WAIT: i64 = 60;
-/// and whose host was busy.
+/// or whose host was busy.
 const BUSY_WAIT: std::ops::Range<i64> = 15..45;
 
-/// What a scheduler needs of the archive.
+/// The stores that a scheduler needs.
 pub trait Stores: CheckStore + CoverageStore + LeaseStore + 'static {}
 impl<T: CheckStore + CoverageStore + LeaseStore + 'static + ?Sized> Stores for T {}
 
-/// Works through the relays that come due for a task.
+/// Runs a task for relays that come due.
 pub struct Scheduler<'a, A: ?Sized> {
-    /// The agent's means.
+    /// The agent.
     pub agent: &'a Agent<A>,
-    /// What is done with each relay.
+    /// The task.
     pub task: Task,
-    /// Relays at a time.
+    /// Relays in work at a time.
     pub concurrency: usize,
-    /// Told when work on a relay begins and ends.
+    /// Notified when work on a relay begins and ends.
     pub pulse: &'a Pulse,
 }
 
@@ -57,10 +56,10 @@ struct Claimed {
 }
 
 impl<A: Stores + ?Sized> Scheduler<'_, A> {
-    /// Claims relays that are due and works on them, forever.
+    /// Claims relays that are due and runs `work` for each, forever.
     ///
-    /// `claim` gives at most as many relays as it is told. Work that returns an error failed for a reason that is not
-    /// the relay's.
+    /// `claim` returns at most the given number of relays. An error of `work` is a failure for a reason that is not the
+    /// relay's.
     pub async fn run<C, W>(&self, claim: impl Fn(i64) -> C, work: impl Fn(Relay) -> W) -> Infallible
     where
         C: Future<Output = Result<Vec<Relay>, StorageError>>,
@@ -79,7 +78,7 @@ impl<A: Stores + ?Sized> Scheduler<'_, A> {
                 match claim(i64::try_from(asked).unwrap_or(i64::MAX)).await {
                     Ok(relays) => {
                         wait = FIRST_WAIT;
-                        // Where there are fewer than were asked for, no more are due at this moment.
+                        // If fewer were returned than requested, no more are due.
                         claim_at = Instant::now() + if relays.len() < asked { TICK } else { Duration::ZERO };
                         let known: HashSet<&str> = waiting
                             .iter()
@@ -101,7 +100,7 @@ impl<A: Stores + ?Sized> Scheduler<'_, A> {
                 && let Some(claimed) = waiting.pop_front()
             {
                 if self.is_busy(&claimed.host, &busy) {
-                    // A host with very many relays must not fill the queue: its relays come due again a little later.
+                    // A host with very many relays must not fill the queue: its other relays come due again shortly.
                     if parked.len() < self.concurrency / 2 {
                         parked.push_back(claimed);
                     } else {
@@ -140,13 +139,13 @@ impl<A: Stores + ?Sized> Scheduler<'_, A> {
         Claimed { relay, host, at: Instant::now() }
     }
 
-    /// Returns whether work on another relay of a host would have to wait for a connection.
+    /// Returns true if work on another relay of a host would have to wait for a connection.
     fn is_busy(&self, host: &str, busy: &HashMap<Id, (String, String)>) -> bool {
         busy.values().filter(|(_, other)| other == host).count() >= PER_HOST
             || self.agent.dialer.is_full(host, Purpose::Visit)
     }
 
-    /// Returns whether the lease of a relay that waited here still holds.
+    /// Returns true if the lease of a relay that waited here still holds.
     async fn is_still_ours(&self, claimed: &Claimed) -> bool {
         let lease = self.agent.lease();
         if claimed.at.elapsed().as_secs() < lease.seconds.unsigned_abs() / 3 {
@@ -155,7 +154,7 @@ impl<A: Stores + ?Sized> Scheduler<'_, A> {
         self.agent.archive.renew(self.task, &claimed.relay.url, lease).await.unwrap_or(false)
     }
 
-    /// Gives up the lease of a relay whose work ended.
+    /// Releases the lease of a relay whose work ended.
     async fn settle(&self, url: &str, result: Result<(), String>) {
         if let Err(error) = result {
             WorkFailed { task: self.task.as_str(), relay: url, error: &error }.emit();
@@ -164,7 +163,7 @@ impl<A: Stores + ?Sized> Scheduler<'_, A> {
         self.release(url).await;
     }
 
-    /// Makes a relay due again after some seconds, and gives up its lease.
+    /// Makes a relay due again after some seconds, and releases its lease.
     async fn postpone(&self, url: &str, seconds: i64) {
         let (archive, due_at) = (&self.agent.archive, now() + seconds);
         let postponed = match self.task {
@@ -178,13 +177,13 @@ impl<A: Stores + ?Sized> Scheduler<'_, A> {
     }
 
     async fn release(&self, url: &str) {
-        // A lease that is not given up ends by itself.
+        // A lease that is not released expires.
         if let Err(error) = self.agent.archive.release(self.task, Some(url), self.agent.holder).await {
             tracing::debug!(%error, relay = url, "failed to release a relay");
         }
     }
 
-    /// Gives up what an earlier run of this service left claimed: one that was paused, failed or panicked.
+    /// Releases what an earlier run of this service left claimed: one that was paused, failed or panicked.
     async fn release_all(&self) {
         let mut wait = FIRST_WAIT;
         while let Err(error) = self.agent.archive.release(self.task, None, self.agent.holder).await {

@@ -16,16 +16,16 @@ use tokio_util::sync::CancellationToken;
 use crate::pulse::Pulse;
 use crate::telemetry::{ServiceFailed, ServiceStarted, Telemetry};
 
-/// The first wait of a service that failed; each further one is twice as long,
+/// The first backoff of a failed service, doubled each time
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// up to this;
+/// up to this.
 const LAST_WAIT: Duration = Duration::from_secs(300);
-/// A service that ran for this long starts from the first wait again.
+/// A service that ran for this long starts from the first backoff again.
 const SETTLED: Duration = Duration::from_secs(600);
 /// How long services have to end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How services do, for `/healthz`, and whether they are to pause.
+/// The state of the services, for `/healthz`, and whether each is paused.
 #[derive(Debug, Clone, Default)]
 pub struct Vitals {
     services: Arc<RwLock<BTreeMap<&'static str, Option<String>>>>,
@@ -38,7 +38,7 @@ impl Vitals {
         self.services.write().expect("no holder panics").insert(service, trouble);
     }
 
-    /// Stops a service until it is resumed, or lets it go on; `false` when there is none of that name.
+    /// Pauses or resumes a service; returns false if there is none of that name.
     #[must_use]
     pub fn pause(&self, service: &str, paused: bool) -> bool {
         let Some((name, _)) = self.services().into_iter().find(|(name, _)| *name == service) else { return false };
@@ -52,25 +52,25 @@ impl Vitals {
         true
     }
 
-    /// Whether a service pauses.
+    /// Returns true if a service is paused.
     #[must_use]
     pub fn is_paused(&self, service: &str) -> bool {
         self.paused.borrow().contains(service)
     }
 
-    /// Waits until a service pauses, or no longer does.
+    /// Waits until a service is paused, or is not.
     async fn until(&self, service: &'static str, paused: bool) {
         let mut all = self.paused.subscribe();
         let _ = all.wait_for(|all| all.contains(service) == paused).await;
     }
 
-    /// The pulse of a service, to be told of its work.
+    /// Returns the pulse of a service, which it reports its work to.
     #[must_use]
     pub fn pulse(&self, service: &'static str) -> Pulse {
         self.pulses.lock().unwrap_or_else(PoisonError::into_inner).entry(service).or_default().clone()
     }
 
-    /// Each service that has work under way and finishes none of it, with how long that has been so.
+    /// Returns services that have work in progress and finish none of it, with how long that has been so.
     #[must_use]
     pub fn stalled(&self) -> BTreeMap<&'static str, Duration> {
         let pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +78,7 @@ impl Vitals {
         idle.filter(|(service, _)| !self.is_paused(service)).collect()
     }
 
-    /// Each service with its trouble, if it has any.
+    /// Returns each service with its error, if it has one.
     #[must_use]
     pub fn services(&self) -> BTreeMap<&'static str, Option<String>> {
         self.services.read().expect("no holder panics").clone()
@@ -94,16 +94,15 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// How the services do.
+    /// Returns the state of the services.
     #[must_use]
     pub fn vitals(&self) -> Vitals {
         self.vitals.clone()
     }
 
-    /// Runs a service until the supervisor stops. A service that returns, fails or panics is started again.
+    /// Runs a service until the supervisor stops. A service that returns, fails or panics is restarted.
     ///
-    /// To stop it, its future is dropped at the point where it waits: what it wrote is committed, and what it was
-    /// writing is rolled back.
+    /// It is stopped by dropping its future at an await point: what it committed stays, and an open transaction is rolled back.
     pub fn start<F, R>(&mut self, name: &'static str, service: F)
     where
         F: Fn() -> R + Send + 'static,
@@ -117,7 +116,7 @@ impl Supervisor {
         });
     }
 
-    /// Stops all services; `false` when some did not end in time and were cut off.
+    /// Stops all services; returns false if some did not end in time and were aborted.
     pub async fn stop(mut self) -> bool {
         self.stop.cancel();
         let all = async { while self.services.join_next().await.is_some() {} };

@@ -1,7 +1,7 @@
-//! An event as it was signed, and the proof that it was.
+//! An event as it was signed, and the proof that it was verified.
 //!
-//! This type is our own because the archive must give back what any client can sign: `nostr::Event` refuses an
-//! empty inner tag (`[[]]`), which NIP-01 allows.
+//! The type is our own because the archive must return whatever a client can sign: `nostr::Event` refuses an empty inner tag
+//! (`[[]]`), which NIP-01 allows.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::RawEvent;
 
-/// Public keys that are kept ready to verify with, 150 bytes each.
+/// The most public keys that are cached for verification, 150 bytes each.
 const KNOWN_KEYS: usize = 50_000;
 
 /// A parsed event (NIP-01) whose id and signature are claims, not yet checked.
@@ -37,7 +37,7 @@ pub struct Event {
     pub sig: [u8; 64],
 }
 
-/// Why an event is not one.
+/// Why an event is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEvent {
     /// Not the JSON of an event.
@@ -46,7 +46,7 @@ pub enum InvalidEvent {
     /// The id is not the hash of the contents.
     #[error("wrong id: the contents hash to another")]
     Id,
-    /// The signature does not belong to the author and id.
+    /// The signature is not one of the id by the author.
     #[error("wrong signature")]
     Signature,
 }
@@ -55,12 +55,12 @@ impl Event {
     /// Parses one event. Fields other than NIP-01's are not signed and are dropped.
     ///
     /// # Errors
-    /// When the text is not JSON, a field is missing, doubled, of another type or out of its range.
+    /// Fails if the text is not JSON, or a field is missing, duplicated, of another type or out of range.
     pub fn from_json(json: &str) -> Result<Self, InvalidEvent> {
         RawEvent::from_json(json)?.parse()
     }
 
-    /// The event as one line of JSON, fields in NIP-01's order, with no white space.
+    /// Returns the event as one line of JSON, fields in NIP-01's order, without white space.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings and numbers always serialize")
@@ -69,7 +69,7 @@ impl Event {
     /// Recomputes the id.
     ///
     /// # Errors
-    /// [`InvalidEvent::Id`] when it is not the claimed one.
+    /// [`InvalidEvent::Id`] if it is not the claimed one.
     pub fn identify(self) -> Result<Identified, InvalidEvent> {
         let mut author = [0; 64];
         HEXLOWER.encode_mut(self.pubkey.as_bytes(), &mut author);
@@ -83,7 +83,7 @@ impl Event {
         }
     }
 
-    /// Recomputes the id and checks the signature.
+    /// Recomputes the id and verifies the signature.
     ///
     /// # Errors
     /// [`InvalidEvent::Id`] or [`InvalidEvent::Signature`].
@@ -91,7 +91,7 @@ impl Event {
         self.identify()?.verify()
     }
 
-    /// The first value of each tag whose name is one letter: what a filter can ask for (NIP-01).
+    /// Returns the first value of each tag with a one-letter name, which filters can match (NIP-01).
     pub fn indexed_tags(&self) -> impl Iterator<Item = (char, &str)> {
         crate::filter::indexed_tags(&self.tags)
     }
@@ -103,18 +103,18 @@ impl fmt::Debug for Event {
     }
 }
 
-/// An event whose id is the hash of its contents. Enough to recognise a stored event; not enough to store one.
+/// An event whose id is the hash of its contents. This is enough to recognise a stored event, but not to store one.
 #[derive(Debug, Clone)]
 pub struct Identified(Event);
 
 impl Identified {
-    /// The event.
+    /// Returns the event.
     #[must_use]
     pub fn event(&self) -> &Event {
         &self.0
     }
 
-    /// Checks the signature.
+    /// Verifies the signature.
     ///
     /// # Errors
     /// [`InvalidEvent::Signature`].
@@ -122,11 +122,11 @@ impl Identified {
         self.judge(|signed| signed.is_valid())
     }
 
-    /// Checks the signatures of several events together, which costs a quarter of checking each by itself if there are
-    /// hundreds. One that is invalid takes most of the gain.
+    /// Verifies the signatures of several events together, which costs a quarter of verifying each by itself if there are
+    /// hundreds. One invalid signature costs most of the gain.
     ///
     /// # Errors
-    /// [`InvalidEvent::Signature`], for each event by itself.
+    /// [`InvalidEvent::Signature`], for each event separately.
     #[must_use]
     pub fn verify_all(events: Vec<Self>) -> Vec<Result<Verified, InvalidEvent>> {
         static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| Verifier::new(KNOWN_KEYS));
@@ -144,18 +144,18 @@ impl Identified {
     }
 }
 
-/// An event whose id and signature were checked: the only thing the archive stores.
+/// An event whose id and signature were verified: the only thing the archive stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified(Event);
 
 impl Verified {
-    /// The event.
+    /// Returns the event.
     #[must_use]
     pub fn event(&self) -> &Event {
         &self.0
     }
 
-    /// Gives up the proof.
+    /// Returns the event without the proof.
     #[must_use]
     pub fn into_event(self) -> Event {
         self.0
@@ -267,7 +267,7 @@ mod tests {
                         nostr::EventBuilder::text_note(format!("{i}")).sign_with_keys(&keys[i % 5]).expect("signed");
                     let mut event = Event::from(&event);
                     if bad.contains(&i) {
-                        // Well-formed, by the same author, and of something else.
+                        // A valid signature by the same author, of something else.
                         event.sig =
                             keys[i % 5].sign_schnorr(&nostr::secp256k1::Message::from_digest([7; 32])).serialize();
                     }

@@ -1,4 +1,4 @@
-//! NIP-01 filters from outside, and what a filter means.
+//! NIP-01 filters from outside, and their semantics.
 
 use nostr::{EventId, Filter, PublicKey};
 
@@ -7,13 +7,13 @@ use crate::Event;
 /// The most values one filter may hold, over all its lists.
 pub const MAX_FILTER_VALUES: usize = 10_000;
 
-/// Why a text is not a filter.
+/// Why a text is not a valid filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     /// Not JSON, or a field of another type.
     #[error("not a filter: {0}")]
     Malformed(String),
-    /// A key that NIP-01 does not know. Relays would ignore it and answer more than was asked for.
+    /// A key that NIP-01 does not define. Relays would ignore it and return more than was requested.
     #[error(
         "unknown filter key {0:?}: a filter has ids, authors, kinds, since, until, limit, search and #x for one letter x"
     )]
@@ -23,10 +23,10 @@ pub enum FilterError {
     TooLarge(usize),
 }
 
-/// Parses one NIP-01 filter, strictly: an unknown key is an error, not silence.
+/// Parses one NIP-01 filter strictly: an unknown key is an error.
 ///
-/// A kind above 65535 matches no event. It is dropped, so that the other kinds of the list are still found; a list with no
-/// other kind matches nothing.
+/// A kind above 65535 matches no event. It is dropped, so that the other kinds of the list still match; a list with no other
+/// kind matches nothing.
 ///
 /// # Errors
 /// See [`FilterError`].
@@ -78,13 +78,13 @@ fn is_hex_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether an event is what a filter asks for. `limit` and `search` play no part.
+/// Returns true if an event matches a filter. `limit` and `search` are ignored.
 #[must_use]
 pub fn matches(filter: &Filter, event: &Event) -> bool {
     asks_for(filter, &event.id, &event.pubkey, event.kind, event.created_at) && asks_for_tags(filter, &event.tags)
 }
 
-/// Whether a filter asks for an event as far as its tags play no part.
+/// Returns true if an event matches a filter apart from its tags.
 pub(crate) fn asks_for(filter: &Filter, id: &EventId, pubkey: &PublicKey, kind: u16, created_at: i64) -> bool {
     let created_at = created_at.cast_unsigned();
     filter.ids.as_ref().is_none_or(|ids| ids.contains(id))
@@ -94,14 +94,14 @@ pub(crate) fn asks_for(filter: &Filter, id: &EventId, pubkey: &PublicKey, kind: 
         && filter.until.is_none_or(|until| created_at <= until.as_secs())
 }
 
-/// Whether a filter asks for an event as far as its tags go.
+/// Returns true if an event's tags match a filter.
 pub(crate) fn asks_for_tags(filter: &Filter, tags: &[Vec<String>]) -> bool {
     filter.generic_tags.iter().all(|(letter, wanted)| {
         indexed_tags(tags).any(|(name, value)| name == letter.as_char() && wanted.contains(value))
     })
 }
 
-/// The first value of each tag whose name is one letter: what a filter can ask for (NIP-01).
+/// Returns the first value of each tag with a one-letter name, which filters can match (NIP-01).
 pub fn indexed_tags(tags: &[Vec<String>]) -> impl Iterator<Item = (char, &str)> {
     tags.iter().filter_map(|tag| {
         let mut name = tag.first()?.chars();

@@ -1,11 +1,11 @@
-//! Which addresses may be dialed: those of the public internet, and the ranges that the operator names.
+//! Which addresses may be dialed: those of the public internet, and the ranges in `network.allow`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Special-purpose ranges of IPv4 (IANA's registry) that no public relay lives in.
+/// Special-purpose ranges of IPv4 (IANA's registry) without public relays.
 const NOT_PUBLIC_V4: &[(Ipv4Net, &str)] = &[
     (v4(0, 0, 0, 0, 8), "this network"),
     (v4(10, 0, 0, 0, 8), "private network"),
@@ -24,8 +24,8 @@ const NOT_PUBLIC_V4: &[(Ipv4Net, &str)] = &[
     (v4(240, 0, 0, 0, 4), "reserved"),
 ];
 
-/// The one range of IPv6 that is routed, and what is not public within it. Everything outside (loopback, mapped,
-/// NAT64, unique local, link-local, multicast) is refused with it.
+/// The routed range of IPv6, and what is not public within it. Everything outside (loopback, mapped, NAT64, unique local,
+/// link-local, multicast) is refused as well.
 const GLOBAL_V6: Ipv6Net = v6([0x2000, 0, 0], 3);
 const NOT_PUBLIC_V6: &[(Ipv6Net, &str)] = &[
     (v6([0x2001, 0, 0], 23), "protocol assignments"),
@@ -34,7 +34,7 @@ const NOT_PUBLIC_V6: &[(Ipv6Net, &str)] = &[
     (v6([0x3fff, 0, 0], 20), "documentation"),
 ];
 
-/// Names that never belong to the public internet.
+/// Names that are never public.
 const NOT_PUBLIC_NAMES: &[&str] = &["localhost", "local", "internal", "home.arpa", "lan", "invalid"];
 
 const fn v4(a: u8, b: u8, c: u8, d: u8, bits: u8) -> Ipv4Net {
@@ -62,7 +62,7 @@ impl fmt::Display for PrivateAddress {
 }
 
 impl Guard {
-    /// A guard that lets these ranges through besides the public internet.
+    /// Returns a guard that allows these ranges besides the public internet.
     #[must_use]
     pub fn new(allow: Vec<IpNet>) -> Self {
         Self { allow }
@@ -71,7 +71,7 @@ impl Guard {
     /// Checks an address.
     ///
     /// # Errors
-    /// When it is not public and in no allowed range.
+    /// Fails if it is neither public nor in an allowed range.
     pub fn check(&self, ip: IpAddr) -> Result<(), PrivateAddress> {
         if self.allow.iter().any(|net| net.contains(&ip)) {
             return Ok(());
@@ -84,11 +84,10 @@ impl Guard {
         found.map_or(Ok(()), |name| Err(PrivateAddress(name)))
     }
 
-    /// Checks a name. Where ranges are allowed, local names may resolve into them, and the check is left to
-    /// [`Guard::check`] on what they resolve to.
+    /// Checks a name. If ranges are allowed, local names may resolve into them, and [`Guard::check`] decides on the addresses.
     ///
     /// # Errors
-    /// When the name never is public.
+    /// Fails if the name is never public.
     pub fn check_name(&self, name: &str) -> Result<(), PrivateAddress> {
         let within = |zone: &str| name.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
         let local = NOT_PUBLIC_NAMES.iter().any(|zone| within(zone)) || !name.contains('.');

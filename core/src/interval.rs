@@ -1,6 +1,6 @@
-//! Sets of closed intervals of unix seconds: what is proven complete, and what is not.
+//! Sets of closed intervals of unix seconds.
 
-/// A span of time in unix seconds, both ends inside.
+/// A span of time in unix seconds, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Interval {
     /// The first second.
@@ -10,13 +10,13 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// The interval, or nothing when `until` lies before `since`.
+    /// Returns the interval; `None` if `until` is before `since`.
     #[must_use]
     pub fn new(since: i64, until: i64) -> Option<Self> {
         (since <= until).then_some(Self { since, until })
     }
 
-    /// What is left of this interval when `other` is taken out: nothing, one piece or two.
+    /// Returns what is left of this interval without `other`: nothing, one piece or two.
     #[must_use]
     pub fn minus(self, other: Self) -> Vec<Self> {
         if other.until < self.since || other.since > self.until {
@@ -47,7 +47,7 @@ impl IntervalSet {
         self.0.insert(at, new);
     }
 
-    /// The parts of `window` that are in no interval of the set, in order of time.
+    /// Returns the parts of `window` that are in no interval of the set, in order of time.
     #[must_use]
     pub fn missing(&self, window: Interval) -> Vec<Interval> {
         let mut rest = vec![window];
@@ -57,12 +57,12 @@ impl IntervalSet {
         rest
     }
 
-    /// Adds each of some intervals.
+    /// Adds several intervals.
     pub fn extend(&mut self, intervals: impl IntoIterator<Item = Interval>) {
         intervals.into_iter().for_each(|interval| self.insert(interval));
     }
 
-    /// The intervals, in order of time.
+    /// Returns the intervals, in order of time.
     #[must_use]
     pub fn intervals(&self) -> &[Interval] {
         &self.0

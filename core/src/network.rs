@@ -1,9 +1,9 @@
-//! The networks that relays are reached over.
+//! The networks of relays.
 
 use crate::words;
 
 words! {
-    /// How a relay is reached.
+    /// A network on which relays are reached.
     Network, "network" {
         /// The public internet.
         Clearnet = "clearnet",

@@ -1,4 +1,4 @@
-//! An event as it came, read no further than is needed.
+//! An event as received, parsed no further than necessary.
 
 use data_encoding::HEXLOWER;
 use nostr::{EventId, Filter, PublicKey};
@@ -10,8 +10,8 @@ use crate::event::fixed;
 use crate::filter::{asks_for, asks_for_tags};
 use crate::{Event, InvalidEvent};
 
-/// An event (NIP-01) of which id, author, time, kind and signature are read, while tags and content are the text that
-/// came. Of what relays give most is known already, and needs no more.
+/// An event (NIP-01) of which id, author, time, kind and signature are parsed, while tags and content are the received text.
+/// Most events that relays send are known already, and need no more.
 #[derive(Debug, Clone)]
 pub struct RawEvent {
     /// The claimed id.
@@ -49,12 +49,12 @@ fn malformed(what: &dyn std::fmt::Display) -> InvalidEvent {
 }
 
 impl RawEvent {
-    /// Reads one event. Whether tags and content are what they should be shows in [`RawEvent::parse`].
+    /// Parses one event. [`RawEvent::parse`] checks tags and content.
     ///
     /// # Errors
-    /// When the text is not JSON, a field is missing, doubled, of another type or out of its range.
+    /// Fails if the text is not JSON, or a field is missing, duplicated, of another type or out of range.
     pub fn from_json(json: &str) -> Result<Self, InvalidEvent> {
-        // A list of the same values would do as well otherwise.
+        // An array of the same values would deserialize as well.
         if !json.trim_start().starts_with('{') {
             return Err(malformed(&"an event is a JSON object"));
         }
@@ -74,10 +74,10 @@ impl RawEvent {
         })
     }
 
-    /// Reads the rest.
+    /// Parses the rest.
     ///
     /// # Errors
-    /// When tags are not lists of strings or the content is not a string.
+    /// Fails if tags are not lists of strings or the content is not a string.
     pub fn parse(&self) -> Result<Event, InvalidEvent> {
         Ok(Event {
             id: self.id,
@@ -95,8 +95,8 @@ impl RawEvent {
         serde_json::from_str(&self.text[..self.content_at]).map_err(|error| malformed(&format_args!("tags: {error}")))
     }
 
-    /// Whether the id is the hash of the text as it came. If it is the id of a known event, this is that event, down to
-    /// the byte; of one that is not known it says nothing yet, since only one way to write an event is the right one.
+    /// Returns true if the id is the hash of the received text. If it is the id of a known event, this is that event, down to
+    /// the byte; of an unknown one it proves nothing yet, since only one serialization of an event is the right one.
     #[must_use]
     pub fn is_as_signed(&self) -> bool {
         let mut author = [0; 64];
@@ -114,10 +114,10 @@ impl RawEvent {
         hash.as_slice() == self.id.as_bytes()
     }
 
-    /// Whether it is what a filter asks for. `limit` and `search` play no part.
+    /// Returns true if it matches a filter. `limit` and `search` are ignored.
     ///
     /// # Errors
-    /// When its tags, which the filter asks for, are not lists of strings.
+    /// Fails if the filter matches tags, and these are not lists of strings.
     pub fn matches(&self, filter: &Filter) -> Result<bool, InvalidEvent> {
         let head = asks_for(filter, &self.id, &self.pubkey, self.kind, self.created_at);
         Ok(head && (filter.generic_tags.is_empty() || asks_for_tags(filter, &self.tags()?)))
@@ -150,7 +150,7 @@ mod tests {
             let raw = RawEvent::from_json(&event.to_json()).expect("an event");
             prop_assert!(raw.is_as_signed());
             prop_assert_eq!(raw.parse(), Ok(event.clone()));
-            // Written in another way, it is the same event, and not as it was signed.
+            // Serialized in another way, it is the same event, but not as it was signed.
             let spaced = event.to_json().replacen("\"tags\":[", "\"tags\":[ ", 1).replacen('{', "{\"more\":[],", 1);
             let spaced = RawEvent::from_json(&spaced).expect("an event");
             prop_assert!(!spaced.is_as_signed());

@@ -1,4 +1,4 @@
-//! Relay addresses: one spelling for each relay, and a reason for each text that is no relay's address.
+//! URLs of relays: one normalized form for each relay, and a reason for each text that is not a relay's URL.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,11 +7,11 @@ use url::{Host, Url};
 
 use crate::{Guard, Network};
 
-/// Longer than any address a relay was seen with; a text beyond is not looked at.
+/// The longest URL, in bytes; no known relay has a longer one.
 pub const MAX_RELAY_URL: usize = 1_024;
 
-/// The canonical address of a relay: `ws` or `wss`, lower-case host without trailing dot (IDN in punycode), no
-/// default port, `/` for an empty path, and neither user, query nor fragment (RFC 3986, section 6; NIP-66's `d`).
+/// The normalized URL of a relay: `ws` or `wss`, lower-case host without trailing dot (IDN in punycode), no default port, `/`
+/// for an empty path, and neither user, query nor fragment (RFC 3986, section 6; NIP-66's `d`).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelayUrl {
     url: String,
@@ -20,13 +20,13 @@ pub struct RelayUrl {
     network: Network,
 }
 
-/// Why a text is not the address of a relay that may be dialed.
+/// Why a text is not the URL of a relay that may be dialed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RelayUrlError {
-    /// The address is well formed and not on the public internet (or any network we know).
+    /// The URL is valid, but not on the public internet or a known network.
     #[error("{0}")]
     Refused(String),
-    /// The text is no relay address.
+    /// The text is not the URL of a relay.
     #[error("{0}")]
     Malformed(String),
 }
@@ -38,10 +38,10 @@ impl RelayUrlError {
 }
 
 impl RelayUrl {
-    /// Parses and normalises an address.
+    /// Parses and normalizes a URL.
     ///
     /// # Errors
-    /// See [`RelayUrlError`]; the text says what is wrong.
+    /// See [`RelayUrlError`]; the message says what is wrong.
     pub fn parse(text: &str, guard: &Guard) -> Result<Self, RelayUrlError> {
         let text = text.trim();
         if text.len() > MAX_RELAY_URL {
@@ -71,7 +71,7 @@ impl RelayUrl {
         url.set_query(None);
         url.set_fragment(None);
         let no_host = || RelayUrlError::malformed("no host");
-        // Dots behind a name say nothing; without them it may be the number of a host, which is looked at below.
+        // Trailing dots of a name are redundant; without them it may be an IP address, which is checked below.
         if let Some(Host::Domain(name)) = url.host()
             && name.ends_with('.')
         {
@@ -99,25 +99,25 @@ impl RelayUrl {
         })
     }
 
-    /// The address as it is stored, shown and published.
+    /// Returns the URL as it is stored, shown and published.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.url
     }
 
-    /// The host: a name, or an IP address without brackets.
+    /// Returns the host: a name, or an IP address without brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port.
+    /// Returns the port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The address of the host's root, if this is not it.
+    /// Returns the URL of the host's root, if this is not it.
     #[must_use]
     pub fn root(&self, guard: &Guard) -> Option<Self> {
         let mut url = Url::parse(&self.url).ok().filter(|url| url.path() != "/")?;
@@ -125,7 +125,8 @@ impl RelayUrl {
         Self::parse(url.as_str(), guard).ok()
     }
 
-    /// Whether the path is one that clients make up for a user and no relay has: with a key or the host's own name in it.
+    /// Returns true if the path is one that clients make up for a user and no relay has: with a key or the host's own name in
+    /// it.
     #[must_use]
     pub fn is_made_up(&self) -> bool {
         let authority = self.url.split_once("://").map_or("", |(_, rest)| rest);
@@ -137,19 +138,19 @@ impl RelayUrl {
         path.split('/').any(is_key) || path.contains(&self.host)
     }
 
-    /// How the relay is reached.
+    /// Returns the relay's network.
     #[must_use]
     pub fn network(&self) -> Network {
         self.network
     }
 
-    /// Whether the connection is under TLS.
+    /// Returns true if the connection uses TLS.
     #[must_use]
     pub fn is_secure(&self) -> bool {
         self.url.starts_with("wss:")
     }
 
-    /// The address of its information document (NIP-11): the same with `http` for `ws`.
+    /// Returns the URL of its information document (NIP-11): the same with `http` for `ws`.
     #[must_use]
     pub fn info_url(&self) -> String {
         self.url.replacen("ws", "http", 1)
@@ -198,7 +199,7 @@ fn name_network(name: &str, guard: &Guard) -> Result<Network, RelayUrlError> {
     }
 }
 
-/// Escapes in one spelling, no empty segments, no trailing slash but the root's.
+/// Normalizes a path: escapes in one form, no empty segments, no trailing slash but the root's.
 fn canonical_path(path: &str) -> Result<String, RelayUrlError> {
     let mut out = String::new();
     for segment in path.split('/').filter(|segment| !segment.is_empty()) {

@@ -1,11 +1,11 @@
-//! Text from strangers, made safe to show and to store.
+//! Text from outside, made safe to show and to store.
 
-/// Characters that are kept.
+/// The most characters that are kept.
 const MAX_CHARS: usize = 300;
 
 /// Returns the first 300 characters of a text, with control characters replaced by spaces.
 ///
-/// What a relay says goes to terminals, logs and the database. Control characters move a terminal's cursor, and PostgreSQL
+/// Messages of relays go to terminals, logs and the database. Control characters move a terminal's cursor, and PostgreSQL
 /// cannot hold NUL.
 #[must_use]
 pub fn sanitize(text: &str) -> String {

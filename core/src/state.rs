@@ -1,15 +1,15 @@
-//! What a relay was found to be.
+//! The state of a relay.
 
 use crate::words;
 
 words! {
-    /// What the last check found.
+    /// The result of the last check.
     RelayState, "relay state" {
         /// Not checked yet.
         New = "new",
         /// It answered as a relay does.
         Up = "up",
-        /// It did not.
+        /// It did not answer as a relay does.
         Down = "down",
         /// It is the relay at the root of its host, under another path.
         Alias = "alias",

@@ -1,10 +1,10 @@
 //! Enums whose variants are stored and shown as fixed words.
 
-/// A word that names no variant of an enum.
+/// A word that is not a variant of an enum.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} {word:?}")]
 pub struct UnknownWord {
-    /// What the enum names, such as `network`.
+    /// The name of the enum, such as `network`.
     pub what: &'static str,
     /// The word that was found.
     pub word: String,
@@ -19,7 +19,7 @@ macro_rules! words {
         pub enum $name { $($(#[$vmeta])* #[serde(rename = $word)] $variant),+ }
 
         impl $name {
-            /// Every value.
+            /// All variants.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// Returns the word it is stored and shown as.

@@ -1,4 +1,4 @@
-//! What is let in: requests, deletions of them, pings and zaps, each looked at before anything is done.
+//! Admission of requests, cancellations, pings and zaps, each checked before any work is done.
 
 use std::collections::HashSet;
 
@@ -9,20 +9,20 @@ use crate::jobs::JOBS;
 use crate::seal::Seal;
 use crate::{Acceptance, Dvm, payment};
 
-/// The largest request event that is kept.
+/// The largest request event, in bytes.
 const MAX_REQUEST: usize = 64 << 10;
-/// Asks whether we are there (nostr-protocol/nips#1808).
+/// A ping: asks whether the service is available (nostr-protocol/nips#1808).
 pub const PING: Kind = Kind::Custom(7_007);
-/// Follows of those who are trusted that are looked at.
+/// Follows of trusted people that are read.
 const MAX_CIRCLE: usize = 5_000;
-/// Jobs that one deletion takes back.
+/// The most jobs cancelled by one deletion.
 const MAX_CANCELLED: usize = 50;
 
 impl Dvm {
-    /// Keeps a request, before any work on it, or takes one back (NIP-09). The event must be verified.
+    /// Stores a request before any work on it, or cancels one (NIP-09). The event must be verified.
     ///
     /// # Errors
-    /// When the archive cannot be written; nothing is lost, since the relay still has the request.
+    /// Fails if the archive cannot be written; nothing is lost, since the relay still has the request.
     pub async fn accept(&self, event: &Event, now: i64) -> Result<Acceptance, StorageError> {
         if event.kind == Kind::EventDeletion {
             return self.cancel(event, now).await;
@@ -57,7 +57,7 @@ impl Dvm {
         if let Err(why) = self.gate.admits(event).and_then(|()| self.gate.may_enter(event.pubkey)) {
             return Ok(Acceptance::Ignored(why));
         }
-        // Known ones are not counted against anybody: relays give them again.
+        // Known ones are not counted: relays send them again.
         if self.jobs.job(event.id).await?.is_some() {
             return Ok(Acceptance::Known);
         }
@@ -84,7 +84,7 @@ impl Dvm {
         Ok(if self.jobs.accept_job(&job).await? { Acceptance::New } else { Acceptance::Known })
     }
 
-    /// Takes back the jobs that a deletion names, if they are the author's own.
+    /// Cancels the jobs that a deletion names, if they are its author's.
     async fn cancel(&self, event: &Event, now: i64) -> Result<Acceptance, StorageError> {
         let mut cancelled = false;
         for id in event.tags.event_ids().take(MAX_CANCELLED) {
@@ -118,7 +118,7 @@ impl Dvm {
         }
     }
 
-    /// Whether a customer is one of those who are trusted, or followed by one of them, or by one whom they follow.
+    /// Returns true if a customer is trusted, followed by a trusted person, or followed by one of their follows.
     async fn trusts(&self, customer: PublicKey, now: i64) -> Result<bool, StorageError> {
         let trust = &self.gate.limits.trust;
         if trust.is_empty() || trust.contains(&customer) {

@@ -1,4 +1,4 @@
-//! The events that answer: results (6xxx), feedback (7000) and the announcement (31990).
+//! Events that answer jobs: results (6xxx), feedback (7000) and the announcement (31990).
 
 use brotr_keys::Signer;
 use brotr_storage::Job;
@@ -10,11 +10,11 @@ use crate::seal::Seal;
 use crate::{JobRequest, result_kind};
 
 const FEEDBACK: u16 = 7_000;
-/// The announcement's kind,
+/// The kind of the announcement,
 const HANDLER_KIND: u16 = 31_990;
-/// and its `d`: one for each key.
+/// and its `d`: one per key.
 const HANDLER: &str = "brotr";
-/// Feedback is of no use to anybody after so many seconds (NIP-40).
+/// Seconds after which feedback expires (NIP-40).
 const FEEDBACK_LASTS: u64 = 86_400;
 
 fn tag<const N: usize>(name: &str, values: [&str; N]) -> Tag {
@@ -61,7 +61,7 @@ pub(crate) async fn result(
     let kind = result_kind(job.kind);
     let builder = match request.seal {
         None => EventBuilder::new(kind, content).tags(request.input_tags.iter().cloned()),
-        // The inputs would tell what was asked; the request itself holds them encrypted.
+        // The inputs would reveal the request, which holds them encrypted.
         Some(seal) => {
             EventBuilder::new(kind, seal.close(signer, &job.customer, content).await?).tag(tag("encrypted", []))
         }
@@ -93,14 +93,14 @@ pub(crate) fn announcement(profile: &serde_json::Value, costs: bool) -> EventBui
         .tags(JOBS.iter().map(|work| tag("k", [&work.kind().to_string()])))
 }
 
-/// Takes the announcement back.
+/// Returns the withdrawal of the announcement.
 pub(crate) fn withdrawal(signer: &Signer) -> Result<Event, SignerError> {
     let address = format!("{HANDLER_KIND}:{}:{HANDLER}", signer.public_key().to_hex());
     let kind = tag("k", [&HANDLER_KIND.to_string()]);
     signer.sign(EventBuilder::new(Kind::EventDeletion, "").tag(tag("a", [&address])).tag(kind))
 }
 
-/// Answers a ping. Dated as the ping, so that who asks once is answered once, however often the ping comes in.
+/// Answers a ping. It has the timestamp of the ping, so that one ping is answered once, however often it is received.
 pub(crate) fn pong(signer: &Signer, ping: &Event) -> Result<Event, SignerError> {
     let builder = EventBuilder::new(Kind::from(FEEDBACK), "")
         .tag(tag("status", ["pong"]))
@@ -109,7 +109,8 @@ pub(crate) fn pong(signer: &Signer, ping: &Event) -> Result<Event, SignerError> 
     signer.sign(builder.custom_created_at(ping.created_at).allow_self_tagging())
 }
 
-/// Says that the announced handler is there, for `lasts` seconds (nostr-protocol/nips#2465). Clients find the handler by its `d`.
+/// Returns a heartbeat: the announced handler is available, for `lasts` seconds (nostr-protocol/nips#2465). Clients find the
+/// handler by its `d`.
 pub(crate) fn heartbeat(signer: &Signer, lasts: u64) -> Result<Event, SignerError> {
     let at = Timestamp::now();
     let builder = EventBuilder::new(Kind::Custom(11_998), "").tags([

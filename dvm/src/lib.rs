@@ -1,7 +1,7 @@
-//! NIP-90: parse a request, run it on the archive, answer it.
+//! NIP-90: parses a request, runs it on the archive, answers it.
 //!
-//! This crate opens no socket. It is handed request events and hands back signed events and the relays they
-//! should go to; the archive's job table makes sure that each request is answered once.
+//! This crate opens no socket. It takes request events and returns signed events and the relays that they should be sent to;
+//! the archive's job table ensures that each request is answered once.
 
 mod admission;
 mod answer;
@@ -33,30 +33,30 @@ use tokio::sync::watch;
 use jobs::{JOBS, JobContext};
 use limits::Gate;
 
-/// The kinds that ask for work here.
+/// Returns the kinds of requests that are served.
 #[must_use]
 pub fn job_kinds() -> Vec<u16> {
     JOBS.iter().map(|work| work.kind()).collect()
 }
 
-/// The most relays that one answer is sent to besides our own: a request's `relays` is the customer's to write.
+/// The most relays that one answer is sent to besides our own: a request's `relays` tag is written by the customer.
 const MAX_REPLY_RELAYS: usize = 5;
-/// The largest result: relays take events of 64 KiB as a rule, and the request is in it once more.
+/// The largest result, in bytes: many relays accept events of 64 KiB, and the request is repeated in it.
 const MAX_RESULT: usize = 40_000;
 const A_DAY: i64 = 86_400;
 
-/// What became of a request event.
+/// The result of admitting an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acceptance {
-    /// Kept; work may begin.
+    /// Stored; work may begin.
     New,
-    /// Kept before.
+    /// Stored before.
     Known,
-    /// A job was taken back.
+    /// A job was cancelled.
     Cancelled,
-    /// Somebody wants to know whether we are there.
+    /// A ping.
     Ping,
-    /// Somebody paid for a job.
+    /// A payment for a job.
     Paid(Payment),
     /// Not for us, with the reason.
     Ignored(&'static str),
@@ -67,25 +67,25 @@ pub enum Acceptance {
 pub struct Answer {
     /// Answered or failed.
     pub status: JobStatus,
-    /// The result, or the feedback that says what went wrong, signed.
+    /// The result, or feedback with the error, signed.
     pub event: Event,
 }
 
-/// What came of a job.
+/// The outcome of running a job.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// Its answer.
     Answer(Answer),
-    /// A result that is to be paid for first.
+    /// A result that must be paid first.
     Billed(Box<Billed>),
-    /// Nothing yet: it is to be begun again when another job has ended, or in a moment.
+    /// None yet: the job is to be started again when another job has ended, or shortly.
     Later(EventId),
 }
 
 /// A result that is held back.
 #[derive(Debug, Clone)]
 pub struct Billed {
-    /// What it costs, and the invoice.
+    /// Price and invoice.
     pub bill: Bill,
     /// The result, signed.
     pub result: Event,
@@ -96,13 +96,13 @@ pub struct Billed {
 /// Why a job cannot be done, in words for the customer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JobError {
-    /// The request is wrong; the text says how.
+    /// The request is invalid; the text says how.
     #[error("{0}")]
     Wrong(String),
     /// Another job must end first.
     #[error("the job {0} has not ended")]
     NotYet(EventId),
-    /// We failed.
+    /// An internal error.
     #[error("the archive could not be asked: try again later")]
     Internal,
 }
@@ -110,16 +110,16 @@ pub enum JobError {
 /// Gives a relay address its canonical spelling, or says why it may not be used.
 pub type Canonical = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
 
-/// On what terms jobs are done.
+/// The terms of service.
 #[derive(Debug, Clone)]
 pub struct Terms {
-    /// Requests older than this many seconds are left alone.
+    /// Requests older than this many seconds are ignored.
     pub max_age: i64,
-    /// Who may ask, and how much.
+    /// Who may request jobs, and how many.
     pub limits: Limits,
-    /// What it costs.
+    /// Prices.
     pub prices: Prices,
-    /// Where invoices are made. Without one everything is free.
+    /// Makes invoices. Without it every job is free.
     pub till: Option<Arc<dyn Till>>,
 }
 
@@ -149,7 +149,7 @@ impl fmt::Debug for Dvm {
 }
 
 impl Dvm {
-    /// A DVM on this archive that signs with this key.
+    /// Returns a DVM on this archive that signs with this key.
     #[must_use]
     pub fn new(archive: Arc<dyn Archive>, signer: Signer, canonical: Canonical, terms: Terms) -> Self {
         let Terms { max_age, limits, prices, till } = terms;
@@ -157,7 +157,7 @@ impl Dvm {
         Self { events, jobs, payments, signer, canonical, max_age, prices, till, gate: Gate::new(limits) }
     }
 
-    /// Says that we are there.
+    /// Answers a ping.
     ///
     /// # Errors
     /// When it cannot be signed.
@@ -165,7 +165,7 @@ impl Dvm {
         answer::pong(&self.signer, ping)
     }
 
-    /// Says that we are there, unasked; for so many seconds.
+    /// Returns a heartbeat that is valid for `lasts` seconds.
     ///
     /// # Errors
     /// When it cannot be signed.
@@ -181,18 +181,18 @@ impl Dvm {
         self.feedback(job, "processing", "").await
     }
 
-    /// The feedback that gives what is known before all is.
+    /// Returns the feedback with a partial result.
     ///
     /// # Errors
-    /// When it cannot be signed.
+    /// Fails if it cannot be signed.
     pub async fn partial(&self, job: &Job, content: &str) -> Result<Event, SignerError> {
         self.feedback(job, "partial", content).await
     }
 
-    /// The feedback that ends a job without a result.
+    /// Returns the feedback that ends a job without a result.
     ///
     /// # Errors
-    /// When it cannot be signed.
+    /// Fails if it cannot be signed.
     pub async fn failed(&self, job: &Job, reason: &str) -> Result<Answer, SignerError> {
         Ok(Answer { status: JobStatus::Failed, event: self.feedback(job, "error", reason).await? })
     }
@@ -201,7 +201,7 @@ impl Dvm {
         answer::feedback(&self.signer, job, seal_of(job), status, text, None).await
     }
 
-    /// Does a job. What is known before all is goes to `partial`.
+    /// Runs a job. Partial results go to `partial`.
     ///
     /// # Errors
     /// When the answer cannot be signed; whatever else goes wrong is an answer.
@@ -236,7 +236,7 @@ impl Dvm {
         }
     }
 
-    /// What is owed for a result, in millisats: nothing where it is free, or this customer's for today.
+    /// Returns the price of a result, in millisats: 0 if it is free, or within the customer's free jobs of the day.
     async fn price(&self, job: &Job, request: &JobRequest, content: &str) -> Result<u64, JobError> {
         let price = if self.till.is_some() { self.prices.of(job.kind, content) } else { 0 };
         if price == 0 {
@@ -276,7 +276,7 @@ impl Dvm {
         Ok((Invoice { hash, job: job.id, msat, bolt11, feedback: feedback.id, expires_at }, feedback))
     }
 
-    /// Another invoice, over what is missing after a payment in part.
+    /// Returns another invoice, for the rest after a partial payment.
     ///
     /// # Errors
     /// In words for the operator.
@@ -297,15 +297,15 @@ impl Dvm {
             signer: &self.signer,
             now: now(),
             received_at: job.received_at,
-            // What is sold is not given away in parts.
+            // Paid results are not given away in parts.
             partial: (!self.prices.kinds.contains_key(&job.kind)).then_some(partial),
         };
         let content = work.run(&context, &request).await?;
         Ok((request, content))
     }
 
-    /// Where the answers to a job go besides our own relays: the request's `relays`, else those where the customer
-    /// reads (NIP-65), as far as that is known here; those that may be used.
+    /// Returns the relays for the answers to a job besides our own: the request's `relays`, else the customer's read relays
+    /// (NIP-65) if they are archived; only those that may be used.
     ///
     /// # Errors
     /// When the archive cannot be asked.
@@ -321,7 +321,7 @@ impl Dvm {
         Ok(relays)
     }
 
-    /// The relays where somebody reads what is meant for them.
+    /// Returns the relays on which a customer reads.
     async fn reads(&self, customer: PublicKey) -> Result<Vec<String>, StorageError> {
         let filter = Filter::new().author(customer).kind(Kind::RelayList);
         let list = match self.events.page(&filter, View::Client { now: now() }, None, 1).await {
@@ -340,18 +340,18 @@ impl Dvm {
         relays
     }
 
-    /// The announcement of what is done here (NIP-89, kind 31990).
+    /// Returns the announcement of the handler (NIP-89, kind 31990).
     ///
     /// # Errors
-    /// When it cannot be signed.
+    /// Fails if it cannot be signed.
     pub fn announcement(&self, profile: &serde_json::Value) -> Result<Event, nostr::SignerError> {
         self.signer.sign(answer::announcement(profile, !self.prices.kinds.is_empty() && self.till.is_some()))
     }
 
-    /// Takes the announcement back (NIP-09).
+    /// Returns the withdrawal of the announcement (NIP-09).
     ///
     /// # Errors
-    /// When it cannot be signed.
+    /// Fails if it cannot be signed.
     pub fn withdrawal(&self) -> Result<Event, nostr::SignerError> {
         answer::withdrawal(&self.signer)
     }

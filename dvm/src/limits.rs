@@ -1,4 +1,4 @@
-//! Who may ask, and how much.
+//! Limits on who may request jobs, and how many.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use brotr_storage::Standing;
 use nostr::{Event, PublicKey};
 
-/// Customers whose requests are counted; beyond these each starts anew.
+/// The most customers whose requests are counted; beyond these, counts start anew.
 const COUNTED: usize = 50_000;
 const TOO_MANY: &str = "too many requests of this customer in a minute";
 const A_MINUTE: Duration = Duration::from_secs(60);
@@ -15,23 +15,23 @@ const A_MINUTE: Duration = Duration::from_secs(60);
 /// The operator's limits.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Requests of one customer in a minute.
+    /// Requests per minute of one customer.
     pub per_minute: u32,
-    /// Requests of all customers in a minute.
+    /// Requests per minute of all customers.
     pub all_per_minute: u32,
-    /// Jobs of one customer that have not ended.
+    /// Open jobs of one customer.
     pub open: u64,
-    /// Jobs that wait, of all customers who were never answered before.
+    /// Waiting jobs of all customers who were never answered before.
     pub newcomers: u64,
-    /// Only these customers, if there are any.
+    /// If not empty, only these customers are served.
     pub allow: Vec<PublicKey>,
-    /// Never these.
+    /// Customers who are never served.
     pub deny: Vec<PublicKey>,
-    /// Bits of work that a request's id must show (NIP-13).
+    /// Bits of proof of work that a request's id must have (NIP-13).
     pub pow: u8,
-    /// Only these, whom they follow and whom those follow (NIP-02), as far as it is archived; anybody if there are none.
+    /// If not empty, only these, their follows, and the follows of those (NIP-02) are served, as far as they are archived.
     pub trust: Vec<PublicKey>,
-    /// No statement that looks into the archive for a job takes longer.
+    /// Time limit of each statement that a job runs.
     pub statement: Duration,
 }
 
@@ -51,11 +51,11 @@ impl Default for Limits {
     }
 }
 
-/// Keeps the limits.
+/// Enforces the limits.
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) limits: Limits,
-    /// When the minute began, requests of all, and of each.
+    /// When the minute began, and the requests of all customers and of each.
     counted: Mutex<(Instant, u32, HashMap<PublicKey, u32>)>,
 }
 
@@ -64,7 +64,7 @@ impl Gate {
         Self { limits, counted: Mutex::new((Instant::now(), 0, HashMap::new())) }
     }
 
-    /// Whether a request is one that is looked at.
+    /// Checks whether a request may be served at all.
     pub(crate) fn admits(&self, event: &Event) -> Result<(), &'static str> {
         let Limits { allow, deny, pow, .. } = &self.limits;
         if deny.contains(&event.pubkey) {
@@ -79,7 +79,8 @@ impl Gate {
         Ok(())
     }
 
-    /// Whether a customer may ask once more, which is not counted: to find out that nothing is to be done, before anything is.
+    /// Checks whether a customer may send one more request, without counting it: so that nothing is done for a request that is
+    /// refused later.
     pub(crate) fn may_enter(&self, customer: PublicKey) -> Result<(), &'static str> {
         let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let asked = counted.2.get(&customer).copied().unwrap_or_default();
@@ -87,7 +88,7 @@ impl Gate {
         if over { Err(TOO_MANY) } else { Ok(()) }
     }
 
-    /// Whether a customer may ask once more, which is counted.
+    /// Checks whether a customer may send one more request, and counts it.
     pub(crate) fn enters(&self, customer: PublicKey) -> Result<(), &'static str> {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         if counted.0.elapsed() >= A_MINUTE {
@@ -104,12 +105,13 @@ impl Gate {
         Ok(())
     }
 
-    /// Whether a ping is answered, which is counted as a newcomer's job is.
+    /// Checks whether a ping is answered, and counts it like a newcomer's job.
     pub(crate) fn answers(&self) -> Result<(), &'static str> {
         self.seats(&Standing { open: 0, known: false, newcomers: 0 })
     }
 
-    /// Whether there is room for one more job, which is counted. Who was answered before finds some where newcomers find none.
+    /// Checks whether there is room for one more job, and counts it. Customers who were answered before have room where
+    /// newcomers have none.
     pub(crate) fn seats(&self, standing: &Standing) -> Result<(), &'static str> {
         let Limits { open, newcomers, all_per_minute, .. } = self.limits;
         if standing.open >= open {

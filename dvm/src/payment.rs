@@ -1,5 +1,5 @@
-//! What jobs cost, and how money for them is told from a claim of money. Work is done first and its result held back: what fails costs
-//! nothing, and the price is that of the results there are.
+//! Prices, invoices and payments. Work is done first and its result held back: a failed job costs nothing, and the price
+//! depends on the results.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use lightning_invoice::Bolt11Invoice;
 use nostr::{Event, EventId, JsonUtil, Kind, PublicKey};
 
-/// Bids and prices are in millisats, and invoices over whole sats, which every wallet can make.
+/// Bids and prices are in millisats, and invoices are for whole sats, which every wallet can make.
 const SAT: u64 = 1_000;
 
 /// The price of one kind of job, in millisats.
@@ -17,23 +17,23 @@ const SAT: u64 = 1_000;
 pub struct Price {
     /// For the job itself.
     pub job: u64,
-    /// For each of its results.
+    /// For each result.
     pub result: u64,
 }
 
-/// What the operator asks for.
+/// The operator's prices.
 #[derive(Debug, Clone, Default)]
 pub struct Prices {
-    /// By kind of job; others are free.
+    /// By kind of job; other kinds are free.
     pub kinds: BTreeMap<u16, Price>,
-    /// Jobs of these kinds that a customer gets for nothing in a day.
+    /// Free jobs of these kinds per customer and day.
     pub free_per_day: u64,
-    /// Who signs the receipts of zaps to us (the `nostrPubkey` of our Lightning address). Those of others prove nothing.
+    /// Who signs zap receipts for us (the `nostrPubkey` of our Lightning address). Receipts of others prove nothing.
     pub zappers: Vec<PublicKey>,
 }
 
 impl Prices {
-    /// What a job of a kind costs that had this result.
+    /// Returns the price of a job of a kind with this result.
     #[must_use]
     pub(crate) fn of(&self, kind: u16, content: &str) -> u64 {
         let Some(price) = self.kinds.get(&kind) else { return 0 };
@@ -47,7 +47,7 @@ impl Prices {
     }
 }
 
-/// An invoice that was made for us.
+/// An invoice made for us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invoiced {
     /// Its payment hash, in hexadecimal.
@@ -61,10 +61,10 @@ pub struct Invoiced {
 }
 
 impl Invoiced {
-    /// Reads an invoice, and looks whether it is over what was asked for.
+    /// Parses an invoice, and checks its amount.
     ///
     /// # Errors
-    /// In words for the operator.
+    /// A message for the operator.
     pub fn read(bolt11: &str, msat: u64) -> Result<Self, String> {
         let invoice = Bolt11Invoice::from_str(bolt11).map_err(|error| format!("no bolt11 invoice: {error}"))?;
         if invoice.amount_milli_satoshis() != Some(msat) {
@@ -78,10 +78,10 @@ impl Invoiced {
 /// What makes invoices: the operator's wallet.
 #[async_trait]
 pub trait Till: Send + Sync + Debug {
-    /// Makes an invoice over an amount in millisats.
+    /// Makes an invoice, for an amount in millisats.
     ///
     /// # Errors
-    /// In words for the operator.
+    /// A message for the operator.
     async fn invoice(&self, msat: u64, about: &str) -> Result<Invoiced, String>;
 }
 

@@ -1,4 +1,4 @@
-//! A job request as NIP-90 writes it, and as clients do.
+//! Parses job requests, as NIP-90 specifies them and as clients write them.
 
 use brotr_keys::Signer;
 use nostr::{Event, PublicKey, Tag};
@@ -9,10 +9,10 @@ use crate::seal::Seal;
 /// The most inputs, and the most parameters, of one request.
 const MAX_ITEMS: usize = 100;
 
-/// What an input is.
+/// The type of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InputType {
-    /// The data itself; also what is written without a type.
+    /// Text; also an input without a type.
     Text,
     /// A URL to fetch.
     Url,
@@ -20,7 +20,7 @@ pub enum InputType {
     Event,
     /// The id of an earlier job.
     Job,
-    /// A type that NIP-90 does not know.
+    /// A type that NIP-90 does not define.
     Other(String),
 }
 
@@ -29,14 +29,14 @@ pub enum InputType {
 pub struct Input {
     /// The data.
     pub data: String,
-    /// What it is.
+    /// Its type.
     pub kind: InputType,
 }
 
 /// A parsed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRequest {
-    /// Who asks.
+    /// The customer.
     pub customer: PublicKey,
     /// The inputs, in order.
     pub inputs: Vec<Input>,
@@ -44,27 +44,27 @@ pub struct JobRequest {
     pub params: Vec<(String, Vec<String>)>,
     /// The most that the customer pays, in millisats.
     pub bid: Option<u64>,
-    /// Where the customer wants the answers, as written.
+    /// The relays for the answers, as written.
     pub relays: Vec<String>,
-    /// The content; empty where that was encrypted.
+    /// The content; empty if it was encrypted.
     pub content: String,
-    /// The `i` tags as they came, to be repeated in the result.
+    /// The `i` tags as received, to be repeated in the result.
     pub input_tags: Vec<Tag>,
     /// How it was encrypted.
     pub seal: Option<Seal>,
 }
 
 impl JobRequest {
-    /// Reads a request event, and what is encrypted in it.
+    /// Parses a request event, and decrypts it if necessary.
     ///
     /// # Errors
-    /// When it cannot be decrypted, or holds more than is looked at.
+    /// Fails if it cannot be decrypted, or exceeds the limits.
     pub async fn read(event: &Event, signer: &Signer) -> Result<Self, JobError> {
         match Seal::of(event) {
             None => Self::parse(event.pubkey, event.tags.iter(), event.content.clone(), None),
             Some(seal) => {
                 let hidden = seal.open(signer, event).await?;
-                // What was left in clear counts too: some clients leave `relays` there.
+                // Plain tags count too: some clients leave `relays` there.
                 let tags = event.tags.iter().filter(|tag| tag.as_slice()[0] == "relays").chain(&hidden);
                 Self::parse(event.pubkey, tags, String::new(), Some(seal))
             }
@@ -116,15 +116,15 @@ impl JobRequest {
         Ok(request)
     }
 
-    /// All values of a parameter, over all tags that name it.
+    /// Returns all values of a parameter, over all its tags.
     pub fn param<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.params.iter().filter(move |(key, _)| key == name).flat_map(|(_, values)| values).map(String::as_str)
     }
 
-    /// The one value of a parameter as a number within bounds; nothing where it is not given.
+    /// Returns the one value of a parameter as a number within bounds; `None` if it is not given.
     ///
     /// # Errors
-    /// When it is no number, or out of bounds.
+    /// Fails if it is not a number, or out of bounds.
     pub fn number(&self, name: &str, least: u64, most: u64) -> Result<Option<u64>, JobError> {
         let Some(text) = self.param(name).next() else { return Ok(None) };
         let number = text.trim().parse().ok().filter(|n| (least..=most).contains(n));

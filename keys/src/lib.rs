@@ -1,7 +1,7 @@
-//! The agent's identity: where its secret key comes from, and the one [`Signer`] that the rest of the agent sees.
+//! The agent's identity: where its secret key comes from, and the one [`Signer`] that the rest of the agent uses.
 //!
-//! No other crate holds the secret. [`Signer`] has no accessor for it but [`Signer::reveal`], which exists for
-//! `brotr keys show --secret` alone, and its `Debug` shows the public key.
+//! No other crate holds the secret. [`Signer`] exposes it by [`Signer::reveal`] alone, for `brotr keys show --secret`, and its
+//! `Debug` shows the public key.
 
 mod signer;
 mod source;

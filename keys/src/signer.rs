@@ -1,4 +1,4 @@
-//! Signing in the agent's name.
+//! Signs as the agent.
 
 use std::fmt;
 
@@ -17,19 +17,19 @@ impl Signer {
         Self(keys)
     }
 
-    /// A signer with a new key that is kept nowhere.
+    /// Returns a signer with a new key that is not stored.
     #[must_use]
     pub fn throwaway() -> Self {
         Self(Keys::generate())
     }
 
-    /// The agent's public key.
+    /// Returns the agent's public key.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         self.0.public_key()
     }
 
-    /// The agent's public key as people exchange it (NIP-19).
+    /// Returns the agent's public key as an npub (NIP-19).
     #[must_use]
     pub fn npub(&self) -> String {
         let Ok(npub) = self.0.public_key().to_bech32();
@@ -39,12 +39,12 @@ impl Signer {
     /// Signs an event.
     ///
     /// # Errors
-    /// When the builder carries another author.
+    /// Fails if the builder has another author.
     pub fn sign(&self, builder: EventBuilder) -> Result<Event, SignerError> {
         builder.sign_with_keys(&self.0).map_err(SignerError::backend)
     }
 
-    /// The secret key as an `nsec` (NIP-19), for the one who asked to see it.
+    /// Returns the secret key as an nsec (NIP-19).
     #[must_use]
     pub fn reveal(&self) -> SecretString {
         let Ok(nsec) = self.0.secret_key().to_bech32();

@@ -1,4 +1,4 @@
-//! Where the secret key comes from, and how it is put down.
+//! Loads and stores the secret key.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
@@ -12,25 +12,25 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::Signer;
 
-/// scrypt's work factor when a key is encrypted here: 64 MiB and a fraction of a second.
+/// scrypt's work factor for new encrypted keys: 64 MiB and a fraction of a second.
 const LOG_N: u8 = 16;
-/// The largest work factor accepted from outside: 1 GiB of memory. The field is the author's to choose.
+/// The largest accepted work factor: 1 GiB of memory. The field is chosen by whoever wrote the file.
 const MAX_LOG_N: u8 = 20;
-/// No key file is larger.
+/// The largest key file, in bytes.
 const MAX_FILE: u64 = 4_096;
 
-/// Where to look for the secret key; the first that is set wins.
+/// Where the secret key may be; the first that is set wins.
 #[derive(Debug, Clone, Default)]
 pub struct KeySource {
     /// An `nsec`, 64 hex digits, or an `ncryptsec`, given directly.
     pub secret: Option<SecretString>,
     /// A file that holds one of these.
     pub file: PathBuf,
-    /// The passphrase, where the key is an `ncryptsec` (NIP-49).
+    /// The passphrase, if the key is an `ncryptsec` (NIP-49).
     pub passphrase: Option<SecretString>,
 }
 
-/// Why there is no key. Nothing here repeats what was read.
+/// Why there is no key. Errors never contain what was read.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file cannot be read.
@@ -38,7 +38,7 @@ pub enum KeyError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The file cannot be written.
@@ -46,22 +46,22 @@ pub enum KeyError {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// There is a key already; keys are never replaced.
+    /// A key exists; keys are never replaced.
     #[error("there is a key at {0} already: move it away first, if it is to be another")]
     Exists(PathBuf),
-    /// The text is none of the forms a key has.
+    /// The text is not a key.
     #[error("{0} holds no secret key: expected an nsec, 64 hex digits or an ncryptsec")]
     Malformed(String),
     /// An ncryptsec without a passphrase.
     #[error("the secret key is encrypted (NIP-49): set identity.passphrase, best by BROTR_IDENTITY__PASSPHRASE_FILE")]
     NoPassphrase,
-    /// An ncryptsec that asks for too much work.
+    /// An ncryptsec that requires too much work.
     #[error("the encrypted key asks for 2^{0} rounds of scrypt, at most 2^{MAX_LOG_N} are done")]
     TooCostly(u8),
-    /// An ncryptsec that does not open.
+    /// The passphrase does not decrypt the ncryptsec.
     #[error("the passphrase does not open the encrypted key")]
     WrongPassphrase,
     /// Encryption failed.
@@ -69,10 +69,10 @@ pub enum KeyError {
     Encrypt(String),
 }
 
-/// Finds the secret key; `None` when there is none yet: no secret is given and the file does not exist.
+/// Loads the secret key; `None` if no secret is given and the file does not exist.
 ///
 /// # Errors
-/// When there is something, and it is no key or cannot be opened.
+/// Fails if there is something that is not a key or cannot be decrypted.
 pub fn load(source: &KeySource) -> Result<Option<Signer>, KeyError> {
     if let Some(secret) = &source.secret {
         return parse(secret, "identity.secret", source.passphrase.as_ref()).map(Some);
@@ -89,20 +89,20 @@ pub fn load(source: &KeySource) -> Result<Option<Signer>, KeyError> {
     }
 }
 
-/// Writes a key to a file that does not exist yet, readable by its owner alone: the given one, or a new one.
+/// Writes a key to a new file that only its owner may read: the given one, or a new one.
 ///
 /// # Errors
-/// When the file exists or cannot be written.
+/// Fails if the file exists or cannot be written.
 pub fn write_new(path: &Path, given: Option<&Signer>) -> Result<Signer, KeyError> {
     let signer = given.cloned().unwrap_or_else(Signer::throwaway);
     put_down(path, signer.reveal().expose_secret())?;
     Ok(signer)
 }
 
-/// Encrypts the key with a passphrase (NIP-49) and writes it to a file that does not exist yet.
+/// Encrypts the key with a passphrase (NIP-49) and writes it to a new file.
 ///
 /// # Errors
-/// When the file exists or cannot be written.
+/// Fails if the file exists or cannot be written.
 pub fn encrypt(signer: &Signer, passphrase: &SecretString, path: &Path) -> Result<(), KeyError> {
     let failed = |e: &dyn std::fmt::Display| KeyError::Encrypt(e.to_string());
     let secret = signer.keys().secret_key();
@@ -116,8 +116,8 @@ fn put_down(path: &Path, text: &str) -> Result<(), KeyError> {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         }
-        // Written beside its place and then linked there: the file is whole or not there, and an existing one is
-        // never replaced.
+        // Written beside its place and then linked there: the file is complete or absent, and an existing one is never
+        // replaced.
         let mut beside = path.as_os_str().to_owned();
         beside.push(format!(".{}", std::process::id()));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
@@ -176,7 +176,7 @@ mod tests {
         let hex = load(&given(HEX, None)).expect("hex").expect("some");
         let nsec = load(&given(hex.reveal().expose_secret(), None)).expect("nsec").expect("some");
         assert_eq!(hex.public_key(), nsec.public_key());
-        // The vector of NIP-49.
+        // The test vector of NIP-49.
         let ncryptsec = "ncryptsec1qgg9947rlpvqu76pj5ecreduf9jxhselq2nae2kghhvd5g7dgjtcxfqtd67p9m0w57lspw8gsq6yphnm8623nsl8xn9j4jdzz84zm3frztj3z7s35vpzmqf6ksu8r89qk5z2zxfmu5gv8th8wclt0h4p";
         let opened = load(&given(ncryptsec, Some("nostr"))).expect("ncryptsec").expect("some");
         assert_eq!(hex.public_key(), opened.public_key());

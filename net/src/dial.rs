@@ -1,5 +1,5 @@
-//! Dialing: one look-up, the guard, a stream to the very address that was checked, or through Tor or a proxy, and a
-//! WebSocket on it; with what was seen of each step, also of one that failed.
+//! Dialing: one name lookup, the guard, a stream to the very address that was checked (or through Tor or a proxy), and a
+//! WebSocket on it. Each step is recorded, even if a later one fails.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -25,34 +25,34 @@ use crate::stream::Stream;
 use crate::tls::{Connector, Seen, Tls, Trust};
 use crate::tor::Tor;
 
-/// Addresses of one host that are tried before giving up.
+/// Addresses of one host that are tried.
 const TRIES: usize = 3;
 
-/// Answers of more than a few hundred kilobytes that are in memory at a time.
+/// Answers of more than [`SMALL`](crate::session::SMALL) bytes that are in memory at a time.
 const LARGE: usize = 6;
 
-/// An open WebSocket with the permits it holds.
+/// An open WebSocket and its permits.
 pub struct Connection {
     /// The socket.
     pub socket: WebSocketStream<Box<dyn Stream>>,
     /// From the first packet to the end of the upgrade.
     pub opened_in: Duration,
-    /// Given back when the connection is dropped.
+    /// Released when the connection is dropped.
     pub permits: Option<Permits>,
 }
 
-/// What was seen on the way to an open WebSocket, as far as it came.
+/// What was seen until the WebSocket was open, as far as it came.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
-    /// The look-up of the name, where there was one.
+    /// The name lookup, if there was one.
     pub lookup: Option<Lookup>,
     /// The address that was connected to.
     pub peer: Option<SocketAddr>,
-    /// How long the connection took: TCP, a circuit, or a proxy's.
+    /// How long connecting took: TCP, a circuit, or a proxy's connection.
     pub connect: Option<Duration>,
     /// How long the upgrade to WebSocket took.
     pub upgrade: Option<Duration>,
-    /// The status that the upgrade was answered with.
+    /// The HTTP status of the upgrade.
     pub status: Option<u16>,
     /// The Server header.
     pub server: Option<String>,
@@ -62,7 +62,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// What was seen of TLS.
+    /// Returns what was seen of TLS.
     #[must_use]
     pub fn tls(&self) -> Option<Tls> {
         self.seen.as_ref().map(|seen| seen.tls())
@@ -76,10 +76,10 @@ impl Trace {
     }
 }
 
-/// Why there is no connection.
+/// Why a connection could not be opened.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DialError {
-    /// The guard refused what the name stands for.
+    /// The guard refused the address.
     #[error("{host} resolves to {ip}: {reason}")]
     Private {
         /// The host.
@@ -95,28 +95,28 @@ pub enum DialError {
     /// The name does not resolve.
     #[error("failed to resolve {0}: {1}")]
     Resolve(String, String),
-    /// Tor could not be started, or the proxy is not there: the way is missing, and nothing is said of the relay.
+    /// Tor could not be started, or the proxy is not there. This says nothing about the relay.
     #[error("no way into the network: {0}")]
     Way(String),
-    /// Nothing listens there.
+    /// The connection was refused.
     #[error("failed to connect: {0}")]
     Refused(String),
-    /// No connection.
+    /// The connection failed.
     #[error("failed to connect: {0}")]
     Connect(String),
-    /// No TLS session.
+    /// The TLS handshake failed.
     #[error("TLS failed: {0}")]
     Tls(String),
-    /// The HTTP answer was no upgrade to WebSocket.
+    /// The HTTP response was not an upgrade to WebSocket.
     #[error("the upgrade was answered with HTTP {0}")]
     Upgrade(u16),
     /// The upgrade failed otherwise.
     #[error("the upgrade failed: {0}")]
     Handshake(String),
-    /// It took too long.
+    /// The timeout passed.
     #[error("no connection within {0:?}")]
     Timeout(Duration),
-    /// As many connections are open as the agent allows itself.
+    /// The agent's own limit on connections is reached.
     #[error("no connection to {0} was free: too many are open to its host or in all (network.max_connections)")]
     Busy(String),
 }
@@ -128,7 +128,7 @@ impl DialError {
         matches!(self, Self::Way(_) | Self::Busy(_))
     }
 
-    /// A word for the failure, by which failures can be counted.
+    /// Returns a code for the failure, for statistics.
     #[must_use]
     pub fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
@@ -146,8 +146,7 @@ impl DialError {
         })
     }
 
-    /// What a failed `connect` stands for. A process without file descriptors, ports or buffers must not take that for
-    /// a fault of the relay.
+    /// Classifies a failed `connect`. Lack of file descriptors, ports or buffers is not a fault of the relay.
     fn of_connect(to: SocketAddr, error: &std::io::Error) -> Self {
         use rustix::io::Errno;
         const OURS: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::ADDRNOTAVAIL];
@@ -179,7 +178,7 @@ impl std::fmt::Debug for Dialer {
     }
 }
 
-/// Orders addresses so that IPv4 and IPv6 alternate: where one family cannot be reached, the other is tried soon.
+/// Orders addresses so that IPv4 and IPv6 alternate: if one family cannot be reached, the other is tried soon.
 fn alternating(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     let (v4, v6): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv4);
     let (mut v4, mut v6) = (v4.into_iter(), v6.into_iter());
@@ -191,8 +190,8 @@ fn alternating(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
 }
 
 impl Dialer {
-    /// A dialer with these settings; `contact` tells operators of relays whom they see. `own` has the URLs of the operator's
-    /// own relays, to which the limits per host do not apply.
+    /// Returns a dialer with these settings; `contact` is sent to operators of relays. `own` has the URLs of the operator's own
+    /// relays, to which the limits per host do not apply.
     ///
     /// # Errors
     /// See [`SettingsError`].
@@ -212,19 +211,19 @@ impl Dialer {
         })
     }
 
-    /// The guard that every address passes.
+    /// Returns the guard that every address passes.
     #[must_use]
     pub fn guard(&self) -> &Guard {
         &self.guard
     }
 
-    /// The limits in force on a network.
+    /// Returns the limits on a network.
     #[must_use]
     pub fn limits(&self, network: Network) -> Limits {
         self.settings.limits(network)
     }
 
-    /// The way into Tor, if it is used.
+    /// Returns the Tor client, if Tor is used.
     #[must_use]
     pub fn tor(&self) -> Option<&Tor> {
         self.tor.as_ref()
@@ -233,7 +232,7 @@ impl Dialer {
     /// Starts Tor, if it is used and not started yet.
     ///
     /// # Errors
-    /// Why it cannot be.
+    /// Why it cannot be started.
     pub async fn start_tor(&self) -> Result<(), String> {
         match &self.tor {
             Some(tor) => tor.client().await.map(drop),
@@ -241,10 +240,10 @@ impl Dialer {
         }
     }
 
-    /// Looks a name up, as for a relay.
+    /// Looks up a name, as for a relay.
     ///
     /// # Errors
-    /// What the resolver says.
+    /// The resolver's error.
     pub async fn lookup(&self, host: &str) -> Result<Lookup, String> {
         self.resolver.lookup(host).await
     }
@@ -253,13 +252,13 @@ impl Dialer {
         &self.user_agent
     }
 
-    /// The networks that the configuration reaches.
+    /// Returns the networks that the configuration reaches.
     #[must_use]
     pub fn networks(&self) -> Vec<Network> {
         Network::ALL.iter().copied().filter(|network| self.reaches(*network).is_ok()).collect()
     }
 
-    /// Whether relays of a network are reached.
+    /// Checks that relays of a network can be reached.
     ///
     /// # Errors
     /// Why not, and what to do about it.
@@ -270,18 +269,18 @@ impl Dialer {
         }
     }
 
-    /// The right to have a large answer in memory.
+    /// Returns the semaphore for large answers in memory.
     pub(crate) fn large(&self) -> Arc<Semaphore> {
         self.large.clone()
     }
 
-    /// Returns whether every connection for this purpose to a host is taken.
+    /// Returns true if every connection for this purpose to a host is taken.
     #[must_use]
     pub fn is_full(&self, host: &str, purpose: Purpose) -> bool {
         self.gate.is_full(host, purpose)
     }
 
-    /// Acquires the right to connect to a relay, within a bounded time.
+    /// Acquires a permit to connect to a relay, within a bounded time.
     pub(crate) async fn permit(&self, address: &RelayUrl, purpose: Purpose) -> Result<Permits, DialError> {
         self.gate.permit(address, purpose).await.map_err(|Busy| DialError::Busy(address.host().to_owned()))
     }
@@ -294,10 +293,10 @@ impl Dialer {
         self.dial_traced(address, purpose, &mut Trace::default()).await
     }
 
-    /// The same, telling what is seen on the way.
+    /// The same, recording what is seen on the way.
     ///
     /// # Errors
-    /// See [`DialError`]; what was seen before it failed is in the trace.
+    /// See [`DialError`]; what was seen before the failure is in the trace.
     pub async fn dial_traced(
         &self,
         address: &RelayUrl,
@@ -309,8 +308,8 @@ impl Dialer {
         self.dial_with(address, permits, trace).await
     }
 
-    /// Opens a WebSocket in place of one that broke, on whose permits it is opened: nobody waits for permits that others in
-    /// the same position hold.
+    /// Opens a WebSocket in place of a broken one and takes over its permits: tasks in the same position never wait for each
+    /// other's permits.
     pub(crate) async fn redial(&self, address: &RelayUrl, permits: Permits) -> Result<Connection, DialError> {
         self.gate.until_ready().await;
         self.dial_with(address, permits, &mut Trace::default()).await
@@ -336,7 +335,7 @@ impl Dialer {
         let config = WebSocketConfig::default()
             .max_message_size(Some(most))
             .max_frame_size(Some(most))
-            // Pongs to a relay that pings and does not read are not piled up for it.
+            // Pongs to a relay that pings and does not read do not accumulate.
             .max_write_buffer_size(4 << 20)
             .read_buffer_size(32 << 10);
         let began = Instant::now();
@@ -354,8 +353,8 @@ impl Dialer {
         }
     }
 
-    /// Opens a stream to a relay's host and port, under TLS where its address says so. The network must be one that is
-    /// reached; the caller keeps the time.
+    /// Opens a stream to a relay's host and port, with TLS if its URL says so. The network must be one that is reached; the
+    /// caller enforces the timeout.
     pub(crate) async fn stream(&self, address: &RelayUrl, trace: &mut Trace) -> Result<Box<dyn Stream>, DialError> {
         let (host, port) = (address.host(), address.port());
         let failed = |error: String| DialError::Connect(sanitize(&error));
@@ -420,8 +419,8 @@ impl Dialer {
         Err(last)
     }
 
-    /// Looks a host up once and checks every address it stands for, IPv4 first. One that is not public condemns
-    /// the host: a name that mixes both is a name in an attacker's hand.
+    /// Looks up a host once and checks every address, IPv4 first. If one is not public, the host is refused: a name that mixes
+    /// both is under an attacker's control.
     async fn resolve(&self, host: &str, trace: &mut Trace) -> Result<Vec<IpAddr>, DialError> {
         let addresses = match host.parse::<IpAddr>() {
             Ok(ip) => vec![ip],

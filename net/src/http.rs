@@ -1,4 +1,4 @@
-//! Bounded HTTP GETs: relay information documents, seed lists and relay lists, over the same dialer as everything else.
+//! Bounded HTTP GETs: relay information documents, seed lists and relay lists, over the same dialer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,23 +18,24 @@ use url::Url;
 use crate::dial::Trace;
 use crate::{Dialer, Purpose};
 
-/// The head of an answer is at most so large.
+/// The largest head of a response, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
-/// What a GET brought.
+/// The response to a GET.
 #[derive(Debug)]
 pub struct Answer {
     /// The body.
     pub body: Vec<u8>,
-    /// The Content-Type header, or nothing.
+    /// The Content-Type header, or an empty string.
     pub content_type: String,
     /// From the request to the last byte.
     pub took: Duration,
-    /// Which version this is.
+    /// Its version.
     pub version: Version,
 }
 
-/// Which version of a document it is, as its server says: sent back, it brings the document only if there is another.
+/// The version of a document, as its server states it: sent back, it makes the server return the document only if it has
+/// changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
     /// The ETag header.
@@ -49,19 +50,19 @@ pub enum HttpError {
     /// Not an http(s) URL, or one that may not be dialed.
     #[error("{0}")]
     Refused(String),
-    /// The server redirects; where to is shown and not followed, since the target was not checked.
+    /// A redirect; its target is shown and not followed, since it was not checked.
     #[error("redirected to {0}: name that address instead")]
     Redirect(String),
     /// Any status but 200.
     #[error("HTTP status {0}")]
     Status(u16),
-    /// More bytes than allowed.
+    /// The body exceeds the limit.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
-    /// We have as many connections as we allow ourselves.
+    /// The agent's own limit on connections is reached.
     #[error("no connection was free: see network.max_connections")]
     Busy,
-    /// It failed below HTTP.
+    /// A failure below HTTP.
     #[error("{0}")]
     Failed(String),
 }
@@ -75,7 +76,7 @@ pub async fn get(dialer: &Arc<Dialer>, url: &str, accept: &str, most: usize) -> 
     answer.ok_or(HttpError::Status(StatusCode::NOT_MODIFIED.as_u16()))
 }
 
-/// The same for a document of which a version was had before; nothing where it is still that one.
+/// The same for a document of which a version is known; `None` if it has not changed.
 ///
 /// # Errors
 /// See [`HttpError`].
@@ -121,7 +122,7 @@ pub async fn get_if_changed(
         let response = sender.send_request(request).await.map_err(|e| failed(&said(&e)))?;
         read(response, most, began).await
     };
-    // The connection is driven beside the talk, and goes with it.
+    // The connection is driven beside the exchange, and ends with it.
     let both = async {
         let connection = async {
             let _ = connection.await;
@@ -162,7 +163,7 @@ async fn read(
     Ok(Some(Answer { body, content_type, took: began.elapsed(), version }))
 }
 
-/// The server of a URL, as an address that passed the guard.
+/// Returns the server of a URL, if it passes the guard.
 fn server(dialer: &Dialer, url: &Url) -> Result<RelayUrl, HttpError> {
     let refused = |reason: &dyn std::fmt::Display| HttpError::Refused(reason.to_string());
     let scheme = match url.scheme() {
@@ -174,7 +175,7 @@ fn server(dialer: &Dialer, url: &Url) -> Result<RelayUrl, HttpError> {
     RelayUrl::parse(&format!("{scheme}://{authority}/"), dialer.guard()).map_err(|e| refused(&e))
 }
 
-/// The innermost cause, which is the one that says something.
+/// Returns the innermost cause of an error, which is the most specific.
 fn said(error: &hyper::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {

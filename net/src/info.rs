@@ -1,5 +1,5 @@
-//! Relay information documents (NIP-11), kept as received and read field by field, since real ones are full of
-//! fields of the wrong type.
+//! Relay information documents (NIP-11), kept as received and read field by field, since real ones have many fields of the
+//! wrong type.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use serde_json::Value;
 use crate::Dialer;
 use crate::http::{self, HttpError};
 
-/// A document is at most so large.
+/// The largest document, in bytes.
 const MAX_DOCUMENT: usize = 64 << 10;
 
-/// The first kinds of a range that are listed: a document may name thousands of ranges, each of all kinds.
+/// Kinds listed per range: a document may name thousands of ranges, each of all kinds.
 const MAX_OF_RANGE: usize = 50;
 
 /// A relay information document.
@@ -26,10 +26,10 @@ pub struct Info {
 }
 
 impl Info {
-    /// Reads a document.
+    /// Parses a document.
     ///
     /// # Errors
-    /// When it is not a JSON object.
+    /// Fails if it is not a JSON object.
     pub fn parse(body: Vec<u8>) -> Result<Self, String> {
         let text = String::from_utf8(body).map_err(|_| "not UTF-8".to_owned())?;
         let fields: Value = serde_json::from_str(&text).map_err(|e| format!("not JSON: {e}"))?;
@@ -39,7 +39,7 @@ impl Info {
         Ok(Self { text, fields })
     }
 
-    /// The NIPs it claims: whole numbers, also where they are written as text, in order and once each.
+    /// Returns the NIPs that it claims: whole numbers, also if written as text, in order and without duplicates.
     #[must_use]
     pub fn nips(&self) -> BTreeSet<u16> {
         let number = |v: &Value| match v {
@@ -49,7 +49,7 @@ impl Info {
         self.fields["supported_nips"].as_array().into_iter().flatten().filter_map(number).collect()
     }
 
-    /// A switch under `limitation`, such as `auth_required`; `None` where it is not said.
+    /// Returns a switch under `limitation`, such as `auth_required`; `None` if it is absent.
     #[must_use]
     pub fn limitation(&self, name: &str) -> Option<bool> {
         match &self.fields["limitation"][name] {
@@ -59,19 +59,19 @@ impl Info {
         }
     }
 
-    /// A number under `limitation`, such as `max_limit`.
+    /// Returns a number under `limitation`, such as `max_limit`.
     #[must_use]
     pub fn limit(&self, name: &str) -> Option<u64> {
         self.fields["limitation"][name].as_u64()
     }
 
-    /// Whether another document says the same, however it is written.
+    /// Returns true if another document has the same content, however it is written.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.fields == other.fields
     }
 
-    /// The topics that it names (`tags`, which NIP-11 once had), in the form of NIP-66's `t`.
+    /// Returns the topics (`tags`, which NIP-11 once had), in the form of NIP-66's `t`.
     pub fn topics(&self) -> impl Iterator<Item = String> {
         let is_topic = |text: &String| {
             text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -81,7 +81,7 @@ impl Info {
         self.words("tags").map(|text| text.to_lowercase()).filter(is_topic)
     }
 
-    /// The languages that it names (`language_tags`, which NIP-11 once had), by their two letters (ISO 639-1).
+    /// Returns the languages (`language_tags`, which NIP-11 once had), by their two letters (ISO 639-1).
     pub fn languages(&self) -> impl Iterator<Item = String> {
         let is_short = |text: &&str| matches!(text.as_bytes().get(2), None | Some(b'-'));
         let languages: BTreeSet<String> = self
@@ -93,8 +93,8 @@ impl Info {
         languages.into_iter()
     }
 
-    /// The kinds that it says it keeps for no time at all (`retention`, which NIP-11 once had), alone or in ranges such as
-    /// `[40, 49]`, in order. Of a range the first 50 are listed.
+    /// Returns the kinds with a retention time of zero (`retention`, which NIP-11 once had), alone or in ranges such as `[40,
+    /// 49]`, in order. Of a range the first 50 are listed.
     pub fn refused_kinds(&self) -> impl Iterator<Item = u16> {
         let rules = self.fields["retention"].as_array().into_iter().flatten();
         let none = rules.filter(|rule| rule["time"].as_u64() == Some(0) && rule["count"].is_null());
@@ -115,17 +115,17 @@ impl Info {
         self.fields[field].as_array().into_iter().flatten().filter_map(Value::as_str)
     }
 
-    /// A text field, such as `name`.
+    /// Returns a text field, such as `name`.
     #[must_use]
     pub fn text_field(&self, name: &str) -> Option<&str> {
         self.fields[name].as_str()
     }
 }
 
-/// Fetches a relay's document; the content type is not looked at, since many relays send another.
+/// Fetches a relay's document; the content type is ignored, since many relays send a wrong one.
 ///
 /// # Errors
-/// When there is none, or it is no JSON object of at most 64 KiB.
+/// Fails if there is none, or it is not a JSON object of at most 64 KiB.
 pub async fn fetch(dialer: &Arc<Dialer>, address: &RelayUrl) -> Result<(Info, Duration), HttpError> {
     let answer = http::get(dialer, &address.info_url(), "application/nostr+json", MAX_DOCUMENT).await?;
     let info = Info::parse(answer.body).map_err(HttpError::Failed)?;

@@ -1,4 +1,4 @@
-//! A subscription that stays open: what a relay takes in, as it takes it in.
+//! A subscription that stays open: events as a relay receives them.
 
 use std::time::Duration;
 
@@ -10,39 +10,39 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::session::{End, RelayMessage, SMALL, Session, Verdict, parse};
 
-/// Events that come within this time of the first are handed on together,
+/// Events that arrive within this time of the first are returned together,
 const GATHERED: Duration = Duration::from_millis(100);
-/// as many as this at most.
+/// at most this many.
 const MOST: usize = 200;
 /// A relay that has been silent for this long is pinged.
 const QUIET: Duration = Duration::from_secs(60);
-/// Messages in a row that were not asked for, after which the subscription is ended.
+/// Consecutive messages that were not requested, after which the subscription is ended.
 const NONSENSE: usize = 1_000;
 
-/// An open subscription. Dropping it hangs up.
+/// An open subscription. Dropping it disconnects.
 pub struct Live {
     session: Session,
     id: String,
     filters: Vec<Filter>,
     nonsense: usize,
-    /// How it ended, once what came before is handed on.
+    /// How it ended, once earlier events were returned.
     end: Option<End>,
 }
 
-/// What was received in a moment.
+/// What was received together.
 #[derive(Debug, Default)]
 pub struct Received {
-    /// Events that are what was asked for; not yet verified.
+    /// Events that match the filters; not yet verified.
     pub events: Vec<RawEvent>,
-    /// EVENT messages, whatever was in them.
+    /// EVENT messages, including invalid ones.
     pub transferred: usize,
 }
 
 impl Session {
-    /// Subscribes to what comes in from now on.
+    /// Subscribes to events that arrive from now on.
     ///
     /// # Errors
-    /// When the relay cannot be told.
+    /// Fails if the relay cannot be sent to.
     pub async fn follow(mut self, filters: Vec<Filter>) -> Result<Live, End> {
         let id = self.name();
         self.subscribe(&id, &filters).await?;
@@ -50,7 +50,7 @@ impl Session {
     }
 
     async fn subscribe(&mut self, id: &str, filters: &[Filter]) -> Result<(), End> {
-        // The newest stored event comes along: without a limit all of them would, and by date those would stay out that
+        // The newest stored event comes along: without a limit all of them would, and a limit by date would exclude events that
         // reach the relay long after they were signed.
         let asked = filters.iter().map(|filter| serde_json::json!(filter.clone().limit(1)));
         let message = [serde_json::json!("REQ"), serde_json::json!(id)].into_iter().chain(asked).collect();
@@ -59,16 +59,16 @@ impl Session {
 }
 
 impl Live {
-    /// What the relay wants signed (NIP-42), if it has said so.
+    /// Returns the relay's challenge (NIP-42), if it has sent one.
     #[must_use]
     pub fn challenge(&self) -> Option<&str> {
         self.session.challenge()
     }
 
-    /// Says who we are (NIP-42), and subscribes once more if the relay accepts that; returns whether it does.
+    /// Authenticates (NIP-42), and subscribes again if the relay accepts it; returns whether it does.
     ///
     /// # Errors
-    /// When the relay cannot be told.
+    /// Fails if the relay cannot be sent to.
     pub async fn authenticate(&mut self, event: &nostr::Event) -> Result<bool, End> {
         if self.session.authenticate(event).await != Verdict::Accepted {
             return Ok(false);
@@ -78,8 +78,8 @@ impl Live {
         Ok(true)
     }
 
-    /// Waits for events; what comes shortly after the first is gathered with it. Dropping the future loses nothing but
-    /// what it had gathered, so callers let it end.
+    /// Waits for events; those that arrive shortly after the first are returned with it. Dropping the future loses the events
+    /// gathered so far, so callers must let it finish.
     ///
     /// # Errors
     /// How the subscription ended.
@@ -143,7 +143,7 @@ impl Live {
         }
     }
 
-    /// Hands on what came before the end, if anything did, and says next time how it ended.
+    /// Returns events that arrived before the end, if any, and reports the end with the next call.
     fn ended(&mut self, received: Received, end: End) -> Result<Received, End> {
         if received.events.is_empty() {
             return Err(end);

@@ -1,4 +1,4 @@
-//! Looking names up: once for each connection, with what the answer says of itself.
+//! Name lookups: one for each connection, with the properties of the answer.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -11,41 +11,41 @@ use hickory_resolver::system_conf::read_system_conf;
 
 use crate::settings::SettingsError;
 
-/// One question to a name server; it is asked twice.
+/// Timeout of one query to a name server; it is tried twice.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(4);
-/// Addresses of one name that are looked at.
+/// The most addresses of one name.
 const MOST: usize = 32;
 
-/// What a name stands for.
+/// The answer to a lookup.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lookup {
     /// Its addresses, IPv4 first.
     pub addresses: Vec<IpAddr>,
-    /// The name that it is another name for.
+    /// The canonical name, if the name is an alias.
     pub cname: Option<String>,
-    /// For how many seconds the answer may be kept.
+    /// Seconds for which the answer may be cached.
     pub ttl: u32,
     /// How long it took.
     pub took: Duration,
 }
 
-/// Asks name servers.
+/// Queries name servers.
 pub(crate) struct Resolver(TokioResolver);
 
 impl Resolver {
-    /// A resolver that asks these servers, or those of the system.
+    /// Returns a resolver that queries these servers, or those of the system.
     pub(crate) fn new(nameservers: &[SocketAddr]) -> Result<Self, SettingsError> {
         let (system, mut options) = read_system_conf().unwrap_or_else(|error| {
             tracing::debug!(%error, "no /etc/resolv.conf: asking the name server of this machine");
             (ResolverConfig::from_name_servers(vec![server(([127, 0, 0, 1], 53).into())]), ResolverOpts::default())
         });
-        // Of the system's settings only the servers: to try other domains after a name is of no use for relays.
+        // Only the servers of the system's settings: search domains are of no use for relays.
         let (_, _, found) = system.into_parts();
         let servers = if nameservers.is_empty() { found } else { nameservers.iter().copied().map(server).collect() };
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         options.timeout = QUERY_TIMEOUT;
         options.attempts = 2;
-        // Every connection is about what is so now: an answer that is kept would be another's, with another's time to live.
+        // Every connection reflects the current state: a cached answer would have another query's TTL.
         options.cache_size = 0;
         let config = ResolverConfig::from_name_servers(servers);
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
@@ -53,7 +53,7 @@ impl Resolver {
         Ok(Self(resolver.map_err(|error| SettingsError::Resolver(error.to_string()))?))
     }
 
-    /// Looks a name up.
+    /// Looks up a name.
     pub(crate) async fn lookup(&self, host: &str) -> Result<Lookup, String> {
         let began = Instant::now();
         let found = self.0.lookup_ip(host).await.map_err(|error| error.to_string())?;

@@ -1,7 +1,7 @@
-//! The right to connect: a number of connections in all, on each network and to each host, and a rate of new ones.
+//! Permits to connect: a number of connections in total, on each network and to each host, and a rate of new ones.
 //!
-//! Connections that end soon and connections that stay open have budgets of their own, so that neither kind can keep
-//! the other out. No wait for another connection to end is unbounded.
+//! Short-lived and long-lived connections have separate budgets, so that neither kind can exclude the other. No wait for
+//! another connection to end is unbounded.
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
@@ -16,23 +16,23 @@ use tokio::time::timeout;
 
 use crate::settings::Settings;
 
-/// Connections to one host at a time that end soon.
+/// Short-lived connections to one host at a time.
 pub const VISITS_PER_HOST: usize = 4;
 /// Live subscriptions to one host at a time.
 pub const LIVE_PER_HOST: usize = 2;
-/// Connections to one host at a time that the agent speaks on as itself. Relays that the operator names have no limit.
+/// Connections to one host at a time for publishing and job requests. Relays that the operator names have no limit.
 const STANDING_PER_HOST: usize = 4;
-/// How long a caller waits for a permit, unless it is a live subscription, which does not wait.
+/// How long a caller waits for a permit, except live subscriptions, which do not wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
-    /// A check, a pass or a document: it ends soon.
+    /// A check, a pass or a document: short-lived.
     Visit,
-    /// A live subscription: it stays open, and another relay will do when there is no room.
+    /// A live subscription: long-lived, and replaceable by another relay if there is no room.
     Live,
-    /// Publishing and listening for jobs: it stays open.
+    /// Publishing and job requests: long-lived.
     Standing,
 }
 
@@ -48,13 +48,13 @@ impl Purpose {
 
 type Hosts = DashMap<(String, Purpose), Arc<Semaphore>>;
 
-/// Where permits come from.
+/// Issues permits.
 pub(crate) struct Gate {
     all: Arc<Semaphore>,
     networks: [Lane; 4],
     hosts: Arc<Hosts>,
     rate: DefaultDirectRateLimiter,
-    /// URLs of the relays that the operator names: those published to, and those where jobs are taken.
+    /// URLs of the relays that the operator names: those published to, and those on which jobs are taken.
     own: HashSet<String>,
     longest_wait: Duration,
 }
@@ -66,7 +66,7 @@ struct Lane {
     live: Arc<Semaphore>,
 }
 
-/// The right to one connection.
+/// A permit for one connection.
 pub struct Permits {
     place: (String, Purpose),
     hosts: Arc<Hosts>,
@@ -76,7 +76,7 @@ pub struct Permits {
 impl Drop for Permits {
     fn drop(&mut self) {
         self.held.clear();
-        // Nothing is remembered of a host that nobody is connected to, or waits for.
+        // A host without connections or waiting callers is forgotten.
         self.hosts.remove_if(&self.place, |_, semaphore| Arc::strong_count(semaphore) == 1);
     }
 }
@@ -103,18 +103,18 @@ impl Gate {
         }
     }
 
-    /// Returns whether every connection for this purpose to a host is taken.
+    /// Returns true if every connection for this purpose to a host is taken.
     pub(crate) fn is_full(&self, host: &str, purpose: Purpose) -> bool {
         self.hosts.get(&(host.to_owned(), purpose)).is_some_and(|host| host.available_permits() == 0)
     }
 
-    /// Waits until another connection may be opened by the dial rate.
+    /// Waits until the dial rate allows another connection.
     pub(crate) async fn until_ready(&self) {
         self.rate.until_ready().await;
     }
 
-    /// Acquires the right to connect to a relay, waiting at most half a minute for other connections to end, and then
-    /// for the dial rate.
+    /// Acquires a permit to connect to a relay, waiting at most half a minute for other connections to end, and then for the
+    /// dial rate.
     pub(crate) async fn permit(&self, address: &RelayUrl, purpose: Purpose) -> Result<Permits, Busy> {
         let place = (address.host().to_owned(), purpose);
         let mut permits = Permits { place: place.clone(), hosts: self.hosts.clone(), held: Vec::with_capacity(4) };
@@ -145,7 +145,7 @@ impl Gate {
             }
         };
         permits.held = held?;
-        // This wait ends by itself: the rate is the operator's.
+        // This wait is bounded by the operator's rate.
         self.rate.until_ready().await;
         Ok(permits)
     }
@@ -200,7 +200,7 @@ mod tests {
             assert_eq!(gate.permit(&address("wss://a.example/more"), purpose).await.err(), Some(Busy));
             held.push(gate.permit(&address("wss://b.example"), purpose).await.expect("another host has its own"));
         }
-        // The operator's own relays are not kept out by what strangers named.
+        // The operator's own relays are not excluded by those that strangers named.
         for _ in 0..10 {
             held.push(gate.permit(&address("wss://a.example/own"), Purpose::Standing).await.expect("not limited"));
         }

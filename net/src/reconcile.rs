@@ -1,4 +1,4 @@
-//! Comparing what we have with what a relay has, without sending either (NIP-77).
+//! Set reconciliation with a relay (NIP-77): finds the differences without sending the events.
 
 use std::collections::HashSet;
 
@@ -10,30 +10,30 @@ use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::session::{End, NOTICE_TIMEOUT, RelayMessage, STEADY, Session, parse};
 
-/// Of a message of ours, in bytes before it is written as hexadecimal: relays take 128 KiB as a rule.
+/// Bytes per message to the relay, before hexadecimal encoding: many relays accept 128 KiB.
 const FRAME: u64 = 60_000;
-/// Messages of one comparison, in each direction.
+/// Messages per comparison, in each direction.
 const ROUNDS: usize = 500;
-/// Ids that one comparison may find missing here; of a window with more, smaller ones are asked for.
+/// The most ids that one comparison may find missing here; a window with more is split.
 const MAX_MISSING: usize = 200_000;
-/// A relay that does not answer within this does not know the protocol.
+/// A relay that does not answer within this time does not support the protocol.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub struct Difference {
-    /// What the relay has and we have not.
+    /// Events that the relay has and we do not have.
     pub missing: Vec<EventId>,
-    /// What we have and the relay has not.
+    /// Events that we have and the relay does not have.
     pub extra: HashSet<EventId>,
-    /// Messages we sent.
+    /// Messages sent.
     pub rounds: u64,
 }
 
-/// Why there is no comparison.
+/// Why there is no result.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The relay does not do this, or not for us.
+    /// The relay does not support it, or not for us.
     Unwilling(String),
     /// Too many events for one comparison.
     TooLarge,
@@ -42,8 +42,8 @@ pub enum Refusal {
 }
 
 impl Session {
-    /// Compares our ids and times with what a relay has for a filter. The filter has no limit, which would be another
-    /// set on each side.
+    /// Compares our ids and times with what a relay has for a filter. The filter must have no limit, which would select
+    /// different sets on each side.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -128,7 +128,7 @@ impl Session {
     }
 }
 
-/// Whether a smaller window may be taken where this one was not. `blocked` alone also stands for "not at all".
+/// Returns true if a smaller window may be accepted. `blocked` alone also stands for "not at all".
 fn is_too_large(reason: &str) -> bool {
     let reason = reason.to_ascii_lowercase();
     ["too many", "too big", "too large", "max_sync_events"].iter().any(|words| reason.contains(words))

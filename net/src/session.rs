@@ -1,4 +1,4 @@
-//! A NIP-01 conversation with one relay that says how each request ended.
+//! A NIP-01 session with one relay that reports how each request ended.
 //!
 //! The end matters more than the events: only [`End::Eose`] proves anything about what a relay holds.
 
@@ -18,68 +18,67 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use crate::dial::Connection;
 use crate::{DialError, Dialer, Purpose, Trace};
 
-/// A page is cut off when it brings this many times the events that were asked for,
+/// A page is cut off at this many times the requested number of events,
 const SURPLUS: usize = 4;
-/// or this many bytes.
+/// or at this many bytes.
 const MAX_PAGE: u64 = 16 << 20;
-/// An answer with more bytes than this waits for the right to grow, and its socket with it: of many relays at once only a
-/// few answers are large.
+/// A larger answer, in bytes, waits for a permit to grow, and its socket with it: only a few answers at a time are large.
 pub(crate) const SMALL: u64 = 256 << 10;
-/// A NOTICE with nothing after it ends a request after this time: some relays refuse only in that way.
+/// A NOTICE with nothing after it ends a request after this time: some relays refuse only in this way.
 pub(crate) const NOTICE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long to wait for the pong that shows that nothing follows an EOSE.
+/// Timeout of the pong that shows that nothing follows an EOSE.
 const FENCE: Duration = Duration::from_secs(2);
 /// How long an empty answer must be followed by silence.
 const SILENCE: Duration = Duration::from_millis(300);
-/// Events after EOSE that are kept for the next page; what is beyond is asked for again.
+/// Events after EOSE that are kept for the next page; further ones are requested again.
 const MAX_LATE: usize = 500;
-/// How long a relay has to take a closing message.
+/// Timeout of a closing message.
 const CLOSING: Duration = Duration::from_secs(1);
 /// A request may take this many times its idle limit, however steadily events arrive.
 pub(crate) const STEADY: u32 = 10;
-/// The same for a large answer, behind which others wait.
+/// The same for a large answer, for which others wait.
 const LARGE_STEADY: u32 = 2;
 
 /// How a request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// EOSE: the relay says that there is no more.
+    /// EOSE: there are no more events.
     Eose,
     /// CLOSED, with the relay's reason.
     Closed(String),
     /// A NOTICE, and then nothing.
     Notice(String),
-    /// Nothing more within the time; or EOSE without an event, and no pong after it to show that none follows.
+    /// Nothing more within the time limit; or EOSE without an event, and no pong after it to show that none follows.
     Timeout,
     /// The connection ended.
     Disconnect(String),
-    /// Far more than was asked for, in events or bytes.
+    /// Far more than was requested, in events or bytes.
     Overflow,
 }
 
-/// What one REQ brought.
+/// The answer to one REQ.
 #[derive(Debug)]
 pub struct Page {
-    /// Events that are what was asked for; not yet verified.
+    /// Events that match the filter; not yet verified.
     pub events: Vec<RawEvent>,
-    /// How many EVENT messages came, whatever was in them.
+    /// EVENT messages, including invalid ones.
     pub transferred: usize,
     /// Events that the filter excludes.
     pub outside: usize,
     /// Whether `created_at` never rises from one event to the next.
     pub in_order: bool,
-    /// Sound events that came after EOSE, for this or the request before: new ones that a live subscription brings,
-    /// or the mark of a relay that sends EOSE first.
+    /// Well-formed events that came after EOSE, for this or the previous request: new ones of a live subscription, or a sign of
+    /// a relay that sends EOSE first.
     pub late: Vec<RawEvent>,
-    /// From the request to EOSE, where there was one.
+    /// From the request to EOSE, if it came.
     pub took: Option<Duration>,
     /// How it ended.
     pub end: End,
-    /// The right to be large, given back when the page is dropped.
+    /// The permit to be large, released when the page is dropped.
     pub room: Option<OwnedSemaphorePermit>,
 }
 
-/// What a relay said to an event.
+/// A relay's answer to an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// OK true.
@@ -90,7 +89,7 @@ pub enum Verdict {
     Unanswered(End),
 }
 
-/// An open conversation. Dropping it hangs up.
+/// An open session. Dropping it disconnects.
 pub struct Session {
     pub(crate) connection: Connection,
     idle: Duration,
@@ -100,17 +99,17 @@ pub struct Session {
     /// Bytes of text sent.
     sent: u64,
     large: Arc<Semaphore>,
-    /// What the relay wants signed (NIP-42).
+    /// The relay's challenge (NIP-42).
     challenge: Option<String>,
     /// The last subscription that ended with EOSE.
     ended: String,
     /// Events received for it afterwards and not yet reported.
     late: Vec<RawEvent>,
-    /// A request that was sent before the answer to the last one was heard to its end,
+    /// A request that was sent before the previous answer ended,
     ahead: Option<String>,
-    /// what came for it meanwhile,
+    /// messages that arrived for it meanwhile,
     early: VecDeque<Utf8Bytes>,
-    /// and the right to have so much of it in memory, where it is large.
+    /// and the permit to keep them in memory, if they are large.
     early_room: Option<OwnedSemaphorePermit>,
 }
 
@@ -128,7 +127,7 @@ pub(crate) enum RelayMessage<'a> {
 }
 
 impl Session {
-    /// Dials a relay.
+    /// Connects to a relay.
     ///
     /// # Errors
     /// See [`DialError`].
@@ -136,10 +135,10 @@ impl Session {
         Ok(Self::of(dialer, address, dialer.dial(address, purpose).await?))
     }
 
-    /// The same for a visit, telling what is seen on the way.
+    /// The same for a visit, recording what is seen on the way.
     ///
     /// # Errors
-    /// See [`DialError`]; what was seen before it failed is in the trace.
+    /// See [`DialError`]; what was seen before the failure is in the trace.
     pub async fn open_traced(dialer: &Dialer, address: &RelayUrl, trace: &mut Trace) -> Result<Self, DialError> {
         Ok(Self::of(dialer, address, dialer.dial_traced(address, Purpose::Visit, trace).await?))
     }
@@ -162,11 +161,10 @@ impl Session {
         }
     }
 
-    /// Opens the connection again, having closed what is left of the old one. Counts go on, and what the relay asked to
-    /// have signed is forgotten.
+    /// Reconnects, having closed what is left of the old connection. Byte counts continue, and the challenge is forgotten.
     ///
     /// # Errors
-    /// See [`DialError`]; the session is of no use until this succeeds.
+    /// See [`DialError`]; the session cannot be used until this succeeds.
     pub async fn reopen(&mut self, dialer: &Dialer, address: &RelayUrl) -> Result<(), DialError> {
         let _ = tokio::time::timeout(CLOSING, self.connection.socket.close(None)).await;
         let connection = match self.connection.permits.take() {
@@ -178,25 +176,25 @@ impl Session {
         Ok(())
     }
 
-    /// How long opening took.
+    /// Returns how long opening took.
     #[must_use]
     pub fn opened_in(&self) -> Duration {
         self.connection.opened_in
     }
 
-    /// Bytes of text received so far.
+    /// Returns the bytes of text received so far.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// Bytes of text sent so far.
+    /// Returns the bytes of text sent so far.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// How long a relay may bring nothing of what it was asked for before it counts as silent.
+    /// Returns the idle limit: after this time without requested events a relay has timed out.
     #[must_use]
     pub fn idle(&self) -> Duration {
         self.idle
@@ -206,20 +204,20 @@ impl Session {
         self.received += bytes as u64;
     }
 
-    /// A name for the next subscription.
+    /// Returns a name for the next subscription.
     pub(crate) fn name(&mut self) -> String {
         self.subscriptions += 1;
         format!("b{}", self.subscriptions)
     }
 
-    /// Asks for stored events. Only events that the filter asks for count as progress; a relay that keeps the
-    /// connection busy with anything else is idle.
+    /// Requests stored events. Only events that match the filter count as progress; a relay that keeps the connection busy with
+    /// anything else is idle.
     pub async fn request(&mut self, filter: &Filter) -> Page {
         self.forget_ahead().await;
         self.request_ahead(filter, None).await
     }
 
-    /// Gives up a request that was sent ahead and will not be asked for.
+    /// Abandons a request that was sent ahead.
     pub async fn forget_ahead(&mut self) {
         if let Some(id) = self.ahead.take() {
             self.early.clear();
@@ -228,10 +226,10 @@ impl Session {
         }
     }
 
-    /// The same for the next of several requests, of which the one after it is sent before this one's answer is heard, so
-    /// that the relay is never idle. After the first, each filter is the one that was named as next.
+    /// Requests stored events, and sends the request `next` before this answer ends, so that the relay is never idle. After the
+    /// first call, each filter must be the one that was given as `next`.
     ///
-    /// Nothing is waited for after EOSE: this is for filters that name ids, which say by themselves what is lacking.
+    /// Nothing is awaited after EOSE: this is for filters that list ids, which show by themselves what is missing.
     pub async fn request_ahead(&mut self, filter: &Filter, next: Option<&Filter>) -> Page {
         let mut buffered = std::mem::take(&mut self.early);
         // It counts as part of this answer.
@@ -262,7 +260,7 @@ impl Session {
         let most = filter.limit.unwrap_or(500).saturating_mul(SURPLUS).max(1_000);
         let (began, received) = (Instant::now(), self.received);
         let (mut idle_at, mut stop_at) = (began + self.idle, began + self.idle * STEADY);
-        // Events of requests that were cut off before; a relay that goes on with those does not come to this one.
+        // Events of requests that were cut off before; a relay that continues with those never gets to this one.
         let mut strays = 0;
         let mut notice: Option<String> = None;
         page.end = match asked {
@@ -280,11 +278,11 @@ impl Session {
                 if early + self.received - received > SMALL && page.room.is_none() {
                     let began = Instant::now();
                     page.room = self.large.clone().acquire_owned().await.ok();
-                    // The relay did not make us wait; now others wait for it, and it may not take all its time.
+                    // The relay did not make us wait; now others wait for it, and it may not use all its time.
                     idle_at += began.elapsed();
                     stop_at = (stop_at + began.elapsed()).min(Instant::now() + self.idle * LARGE_STEADY);
                 }
-                // Whatever it says, and to which request: one that never ends is not heard to its end.
+                // Whatever the messages are, and whichever request they belong to: an endless answer is cut off.
                 if early + self.received - received > MAX_PAGE {
                     break End::Overflow;
                 }
@@ -337,7 +335,7 @@ impl Session {
             page.took = Some(began.elapsed());
             self.ended = id;
             let empty = page.transferred == 0;
-            // The pong would come behind the answer to what was sent ahead.
+            // The pong would come behind the answer to the request that was sent ahead.
             if self.ahead.is_none() && !self.fence(empty).await && empty {
                 page.end = End::Timeout;
             }
@@ -349,10 +347,10 @@ impl Session {
         page
     }
 
-    /// Asks how many events there are (NIP-45).
+    /// Requests a count (NIP-45).
     ///
     /// # Errors
-    /// How it ended without a number.
+    /// How the request ended without a number.
     pub async fn count(&mut self, filter: &Filter) -> Result<u64, End> {
         let id = self.name();
         self.send(&serde_json::json!(["COUNT", id, filter])).await?;
@@ -376,7 +374,7 @@ impl Session {
     }
 
     /// Sends an event and waits up to `patience` for its OK, or for the event itself on a subscription opened for it: some
-    /// relays pass events on and never send OK. Returns the time from sending the event as well.
+    /// relays forward events and never send OK. Returns the time since sending as well.
     pub async fn publish_watched(&mut self, event: &nostr::Event, patience: Duration) -> (Verdict, Duration) {
         let (id, sub) = (event.id.to_hex(), self.name());
         let itself = Filter::new().author(event.pubkey).kind(event.kind).limit(1);
@@ -388,7 +386,7 @@ impl Session {
             if let Err(end) = asked {
                 break Verdict::Unanswered(end);
             }
-            // The event goes out once the subscription stands, was refused, or got no answer.
+            // The event is sent once the subscription stands, was refused, or got no answer.
             let mut answered = false;
             match timeout_at(until, self.recv()).await {
                 Ok(Err(end)) => break Verdict::Unanswered(end),
@@ -422,7 +420,7 @@ impl Session {
         (verdict, took)
     }
 
-    /// What the relay wants signed before it serves us (NIP-42), if it has said so.
+    /// Returns the relay's challenge (NIP-42), if it has sent one.
     #[must_use]
     pub fn challenge(&self) -> Option<&str> {
         self.challenge.as_deref()
@@ -432,7 +430,7 @@ impl Session {
         self.challenge = Some(sanitize(challenge));
     }
 
-    /// Says who we are (NIP-42), with an event of kind 22242 about the challenge.
+    /// Authenticates (NIP-42), with an event of kind 22242 for the challenge.
     pub async fn authenticate(&mut self, event: &nostr::Event) -> Verdict {
         if let Err(end) = self.send(&serde_json::json!(["AUTH", event])).await {
             return Verdict::Unanswered(end);
@@ -454,21 +452,20 @@ impl Session {
         }
     }
 
-    /// How long a silent relay is waited for, where that is not as for all.
+    /// Sets the idle limit of this session.
     pub fn set_idle(&mut self, idle: Duration) {
         self.idle = idle;
     }
 
-    /// Hangs up as the protocol wants it, without waiting for a relay that does not.
+    /// Closes the connection as the protocol specifies, without waiting for a relay that does not.
     pub async fn close(mut self) {
         let _ = tokio::time::timeout(CLOSING, self.connection.socket.close(None)).await;
     }
 
-    /// A relay that sends EOSE first and its events after it would look empty. What it sent before it saw our ping
-    /// arrives before its pong, so a ping after EOSE brings such events to light at the price of a round trip.
+    /// Sends a ping after EOSE: a relay that sends EOSE before its events would look empty. What it sent before it saw the ping
+    /// arrives before the pong, so the ping reveals such events for one round trip. Returns true if the pong came.
     ///
-    /// A page without any event claims most, so after its pong there is a moment's silence to be heard as well.
-    /// Whether the pong came.
+    /// A page without any event claims most, so its pong must be followed by a moment of silence.
     async fn fence(&mut self, empty: bool) -> bool {
         let mut until = Instant::now() + FENCE.min(self.idle);
         let mark = self.subscriptions.to_be_bytes().to_vec();
@@ -518,13 +515,13 @@ impl Session {
         }
     }
 
-    /// The next text; pings are answered below, and binary frames are no Nostr.
+    /// Returns the next text message; pings are answered by the library, and binary frames are not part of Nostr.
     pub(crate) async fn recv(&mut self) -> Result<Utf8Bytes, End> {
         loop {
             match self.connection.socket.next().await {
                 Some(Ok(Message::Text(text))) => {
                     self.received += text.len() as u64;
-                    // Only a word like this can be a challenge; what has it is looked at twice.
+                    // Only messages like this can be a challenge; these are parsed twice.
                     if text.get(..12).is_some_and(|head| head.contains("AUTH"))
                         && let RelayMessage::Auth(challenge) = parse(&text)
                     {
@@ -554,7 +551,7 @@ pub(crate) fn parse(text: &str) -> RelayMessage<'_> {
     let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(text) else { return RelayMessage::Other };
     fn word<'a>(part: Option<&&'a RawValue>) -> Option<Cow<'a, str>> {
         let text = part?.get();
-        // Most words have no escapes and need no copy.
+        // Most strings have no escapes and need no copy.
         serde_json::from_str::<&str>(text)
             .map(Cow::Borrowed)
             .or_else(|_| serde_json::from_str::<String>(text).map(Cow::Owned))

@@ -1,4 +1,4 @@
-//! What may be dialed, how much of it at once, and how each network is reached.
+//! Settings: what may be dialed, how much of it at once, and how each network is reached.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,15 +12,15 @@ use ipnet::IpNet;
 pub struct Settings {
     /// Ranges outside the public internet that may be dialed.
     pub allow: Vec<IpNet>,
-    /// Connections at a time, over all networks.
+    /// Concurrent connections, over all networks.
     pub max_connections: usize,
-    /// New connections a minute.
+    /// New connections per minute.
     pub dials_per_minute: u32,
-    /// The largest message that is accepted from a relay, in bytes.
+    /// The largest message accepted from a relay, in bytes.
     pub max_message: usize,
-    /// Name servers; those of the system when empty.
+    /// Name servers; the system's if empty.
     pub nameservers: Vec<SocketAddr>,
-    /// A file with certificates (PEM) of authorities to trust beside Mozilla's.
+    /// A file with certificates (PEM) of additional trusted authorities.
     pub ca_file: Option<PathBuf>,
     /// The public internet.
     pub clearnet: Direct,
@@ -35,11 +35,11 @@ pub struct Settings {
 /// The limits of one network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The time for everything up to an open WebSocket.
+    /// Time limit of everything up to an open WebSocket.
     pub connect_timeout: Duration,
-    /// A relay that sends nothing it was asked for during this time is silent.
+    /// A relay that sends nothing in reply for this long has timed out.
     pub request_timeout: Duration,
-    /// Connections at a time.
+    /// Concurrent connections.
     pub max_connections: usize,
 }
 
@@ -55,11 +55,11 @@ pub struct Direct {
 /// Onion services, reached through arti inside this process.
 #[derive(Debug, Clone)]
 pub struct TorSettings {
-    /// Where arti keeps its state; Tor is not used when not set.
+    /// Where arti keeps its state; Tor is not used if not set.
     pub directory: Option<PathBuf>,
-    /// Whether the public internet is reached through Tor as well. Then no name is looked up by this process.
+    /// Whether the public internet is reached through Tor as well. Then no name is resolved locally.
     pub clearnet: bool,
-    /// Arti's own settings, as its configuration file has them.
+    /// Settings of arti, as in its configuration file.
     pub arti: serde_json::Value,
     /// Its limits.
     pub limits: Limits,
@@ -77,11 +77,11 @@ pub struct Proxied {
 }
 
 impl Settings {
-    /// The limits of one network.
+    /// Returns the limits of one network.
     #[must_use]
     pub fn limits(&self, network: Network) -> Limits {
         match network {
-            // What goes through Tor takes Tor's time.
+            // Connections through Tor have Tor's timeouts.
             Network::Clearnet if self.tor.clearnet => {
                 Limits { max_connections: self.clearnet.limits.max_connections, ..self.tor.limits }
             }
@@ -92,7 +92,7 @@ impl Settings {
         }
     }
 
-    /// Why relays of a network are not reached; `None` if they are.
+    /// Returns why relays of a network are not reached; `None` if they are.
     #[must_use]
     pub fn unreached(&self, network: Network) -> Option<&'static str> {
         let tor = self.tor.directory.is_some();
@@ -111,10 +111,10 @@ impl Settings {
     }
 }
 
-/// A [`Dialer`](crate::Dialer) could not be made from its settings.
+/// Why a [`Dialer`](crate::Dialer) could not be made from its settings.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// The contact cannot stand in an HTTP header.
+    /// The contact cannot be sent in an HTTP header.
     #[error("network.contact: {0:?} cannot stand in an HTTP header")]
     Contact(String),
     /// The file of authorities cannot be read.
@@ -125,13 +125,13 @@ pub enum SettingsError {
         /// What is wrong.
         detail: String,
     },
-    /// The TLS library refused its settings.
+    /// The TLS library rejected its settings.
     #[error("failed to set up TLS: {0}")]
     Tls(String),
-    /// The resolver refused its settings.
+    /// The resolver rejected its settings.
     #[error("network.nameservers: failed to set up the resolver: {0}")]
     Resolver(String),
-    /// Arti refused its settings.
+    /// Arti rejected its settings.
     #[error("network.tor.settings: arti refused them: {0}")]
     Tor(String),
 }

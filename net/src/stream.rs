@@ -1,4 +1,4 @@
-//! What a WebSocket or an HTTP exchange runs over.
+//! Byte streams below WebSockets and HTTP.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 

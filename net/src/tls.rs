@@ -1,4 +1,4 @@
-//! TLS that remembers the certificate it was shown, also of a server that it then refuses.
+//! TLS that records the server's certificate, even if it is rejected.
 
 use std::fmt;
 use std::path::Path;
@@ -21,66 +21,66 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use crate::settings::SettingsError;
 use crate::stream::Stream;
 
-/// Alternative names of a certificate that are kept.
+/// The most alternative names of a certificate that are kept.
 const MOST_NAMES: usize = 50;
-/// A certificate that is larger is not read.
+/// The largest certificate that is parsed, in bytes.
 const MOST_BYTES: usize = 64 << 10;
 
-/// What a certificate says.
+/// The contents of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Certificate {
-    /// Whom it is about: the common name, or the whole subject.
+    /// The subject: the common name, or the whole subject.
     pub subject: String,
-    /// Who signed it: the organisation, or the whole issuer.
+    /// The issuer: its organisation, or the whole issuer.
     pub issuer: String,
-    /// The host names that it is for.
+    /// The host names that it is valid for.
     pub names: Vec<String>,
-    /// From when on it holds, in unix seconds,
+    /// Start of its validity, in unix seconds,
     pub not_before: i64,
-    /// and until when.
+    /// and end.
     pub not_after: i64,
-    /// SHA-256 of the whole, in hexadecimal.
+    /// SHA-256 of the certificate, in hexadecimal.
     pub fingerprint: String,
 }
 
 /// What was seen of a server's TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// Its certificate, if it came that far.
+    /// Its certificate, if it was sent.
     pub certificate: Option<Certificate>,
-    /// Why the certificate was not accepted; `None` when it was, or when none came.
+    /// Why the certificate was rejected; `None` if it was accepted or not sent.
     pub refused: Option<String>,
-    /// The version of the protocol, once both had agreed.
+    /// The version of the protocol, once negotiated.
     pub version: Option<&'static str>,
-    /// How long the handshake took, where it ended well.
+    /// How long the handshake took, if it succeeded.
     pub took: Option<Duration>,
 }
 
 impl Tls {
-    /// Whether the certificate is one that clients accept; nothing if none was seen.
+    /// Returns true if the certificate is valid; `None` if none was seen.
     #[must_use]
     pub fn is_valid(&self) -> Option<bool> {
         self.certificate.as_ref().map(|_| self.refused.is_none())
     }
 }
 
-/// Whether a server must show a certificate that somebody vouches for.
+/// Whether a server needs a certificate of a trusted authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// It must.
+    /// It does.
     Vouched,
     /// Its address is its key: an onion service.
     Address,
 }
 
-/// Begins TLS.
+/// Starts TLS.
 pub(crate) struct Connector {
     provider: Arc<CryptoProvider>,
     verifier: Arc<WebPkiServerVerifier>,
 }
 
 impl Connector {
-    /// A connector that trusts Mozilla's authorities, and those of a file besides.
+    /// Returns a connector that trusts Mozilla's authorities, and those of a file.
     pub(crate) fn new(authorities: Option<&Path>) -> Result<Self, SettingsError> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(file) = authorities {
@@ -96,7 +96,7 @@ impl Connector {
         Ok(Self { provider, verifier })
     }
 
-    /// Shakes hands; what was seen is in `seen`, however it ends, once it is told to settle.
+    /// Performs the handshake; what was seen is in `seen`, whatever the result.
     pub(crate) async fn connect(
         &self,
         host: &str,
@@ -125,18 +125,18 @@ impl Connector {
     }
 }
 
-/// What is seen while hands are shaken.
+/// What is seen during the handshake.
 #[derive(Debug, Default)]
 pub(crate) struct Seen(Mutex<Tls>);
 
 impl Seen {
-    /// What was seen so far.
+    /// Returns what was seen so far.
     pub(crate) fn tls(&self) -> Tls {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Verifies as anyone would, and takes down what it was shown.
+/// Verifies certificates in the usual way, and records them.
 struct Recorder {
     inner: Arc<WebPkiServerVerifier>,
     trust: Trust,

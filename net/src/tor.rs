@@ -1,5 +1,5 @@
-//! The way into Tor: arti, inside this process. It is started when the first onion service is dialed, and whatever becomes
-//! of it holds up nobody else.
+//! Tor: arti, inside this process. It is started when the first onion service is dialed, and its failures do not delay anything
+//! else.
 
 use std::fmt;
 use std::path::Path;
@@ -16,20 +16,20 @@ use tor_rtcompat::PreferredRuntime;
 use crate::settings::SettingsError;
 use crate::stream::Stream;
 
-/// The time between two tries to start arti.
+/// Time between two attempts to start arti.
 const REST: Duration = Duration::from_secs(60);
 
-/// How long a start may take. What arti has read of the directory by then is kept for the next try.
+/// Time limit of a start. What arti has read of the directory by then is kept for the next attempt.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) type Client = TorClient<PreferredRuntime>;
 
-/// How arti does.
+/// The state of arti.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TorStatus {
-    /// Nobody has needed it yet.
+    /// Not needed yet.
     Idle,
-    /// It is reading the directory; the percentage that is done.
+    /// Reading the directory; with the percentage done.
     Starting(u8),
     /// Circuits can be built.
     Ready,
@@ -48,7 +48,7 @@ impl fmt::Display for TorStatus {
     }
 }
 
-/// Streams of one host share circuits with no other host's.
+/// Isolates streams: circuits are shared by streams to the same host only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Host(String);
 
@@ -62,7 +62,7 @@ impl IsolationHelper for Host {
     }
 }
 
-/// Dials through Tor.
+/// Connects through Tor.
 pub struct Tor {
     config: TorClientConfig,
     client: tokio::sync::Mutex<Option<Arc<Client>>>,
@@ -80,17 +80,17 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An error with what lies behind it, which says more than the error.
+/// Returns an error with its causes, which are more specific.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl Tor {
-    /// A way into Tor that keeps its state under `directory`, with arti's own settings, as its configuration file has them.
+    /// Returns a Tor client that keeps its state under `directory`, with settings of arti as in its configuration file.
     ///
     /// # Errors
-    /// When arti does not take the settings.
+    /// Fails if arti rejects the settings.
     pub fn new(directory: &Path, settings: &Value) -> Result<Self, SettingsError> {
         let refused = |error: &dyn fmt::Display| SettingsError::Tor(error.to_string());
         let mut builder: TorClientConfigBuilder =
@@ -110,14 +110,13 @@ impl Tor {
         })
     }
 
-    /// How it does.
+    /// Returns the state.
     #[must_use]
     pub fn status(&self) -> TorStatus {
         locked(&self.status).clone()
     }
 
-    /// Opens a stream to a host, by its name: an onion service, or a host of the public internet whose name the exit looks
-    /// up.
+    /// Opens a stream to a host by name: an onion service, or a host of the public internet whose name the exit resolves.
     pub(crate) async fn connect(&self, client: &Client, host: &str, port: u16) -> Result<Box<dyn Stream>, String> {
         let mut prefs = StreamPrefs::new();
         prefs.set_isolation(Host(host.to_owned()));
@@ -125,7 +124,7 @@ impl Tor {
         Ok(Box::new(stream.map_err(|error| with_causes(&error))?))
     }
 
-    /// The client, started by whoever needs it first; the others wait.
+    /// Returns the client, started by the first caller; others wait.
     pub(crate) async fn client(&self) -> Result<Arc<Client>, String> {
         let mut client = self.client.lock().await;
         if let (Some(client), TorStatus::Ready) = (&*client, self.status()) {
@@ -152,7 +151,7 @@ impl Tor {
     }
 
     async fn start(&self, place: &mut Option<Arc<Client>>) -> Result<Arc<Client>, String> {
-        // It may be that something chose one before; then it is that.
+        // If another one was installed before, that one is used.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = match place {
             Some(client) => client.clone(),

@@ -1,4 +1,4 @@
-//! Our dialer under rust-nostr's client, so that what the agent says as itself passes the same guard.
+//! Our dialer as the transport of rust-nostr's client, so that the agent's own connections pass the same guard.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub struct GuardedTransport(pub Arc<Dialer>);
 
 type Socket = tokio_tungstenite::WebSocketStream<Box<dyn Stream>>;
 
-/// The sending half; it holds the connection's permits.
+/// The sending half, with the connection's permits.
 struct Sending {
     sink: SplitSink<Socket, Message>,
     _permits: Option<Permits>,
@@ -81,7 +81,7 @@ impl WebSocketTransport for GuardedTransport {
                     Ok(Message::Ping(data)) => Ok(SdkMessage::Ping(data.to_vec())),
                     Ok(Message::Pong(data)) => Ok(SdkMessage::Pong(data.to_vec())),
                     Ok(Message::Close(_)) => Ok(SdkMessage::Close(None)),
-                    // Never handed out when reading.
+                    // Never returned by reads.
                     Ok(Message::Frame(_)) => return None,
                     Err(error) => Err(TransportError::backend(error)),
                 })

@@ -1,4 +1,4 @@
-//! What the rest of the agent may ask of the archive.
+//! The archive's interface to the rest of the agent.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::{StorageError, View};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// What an archive keeps of an event. It is settled when the archive is made.
+/// What an archive keeps of an event. It is fixed when the archive is created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Profile {
     /// Everything that was signed.
@@ -27,7 +27,7 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// The word it is configured and stored as.
+    /// Returns its name in the configuration and the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -36,13 +36,13 @@ impl Profile {
         }
     }
 
-    /// Whether an archive that keeps `kept` can be opened as this profile.
+    /// Fails if an archive that keeps `kept` cannot be opened with this profile.
     pub(crate) fn check(self, kept: &str) -> Result<()> {
         let kept: Self = kept.parse()?;
         if kept == self { Ok(()) } else { Err(StorageError::Profile { kept, asked: self }) }
     }
 
-    /// Whether what was asked for can be had from this archive.
+    /// Fails if the archive does not keep whole events.
     pub(crate) fn keeps_contents(self) -> Result<()> {
         match self {
             Self::Bigbrotr => Ok(()),
@@ -66,9 +66,9 @@ impl std::str::FromStr for Profile {
 /// How an archive is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
-    /// What it keeps.
+    /// What the archive keeps.
     pub profile: Profile,
-    /// Whether the text of kinds 0, 1 and 30023 is indexed (NIP-50). Turning it on indexes what is there.
+    /// Whether the text of kinds 0, 1 and 30023 is indexed (NIP-50). Turning it on indexes the stored events.
     pub search: bool,
 }
 
@@ -78,7 +78,7 @@ impl Options {
         self.search && self.profile == Profile::Bigbrotr
     }
 
-    /// Whether what is searched for can be found in this archive.
+    /// Fails if a filter searches for text and the archive has no index of it.
     pub(crate) fn can_search(self, filters: &[Filter]) -> Result<()> {
         if filters.iter().all(|filter| filter.search.is_none()) {
             return Ok(());
@@ -88,53 +88,53 @@ impl Options {
     }
 }
 
-/// Events: what each backend does in its own way.
+/// Stores and queries events.
 #[async_trait]
 pub trait EventStore: std::fmt::Debug + Send + Sync {
-    /// Which of these ids are stored. Waits while the database is away.
+    /// Returns those of the ids that are stored. Waits while the database is away.
     async fn known(&self, ids: &[EventId]) -> Result<HashSet<EventId>>;
 
-    /// Stores a batch in one transaction: events, sightings, coverage and gaps, or none of them. Waits while the disk is
-    /// full or the database away, and says so in the log.
+    /// Stores a batch in one transaction: events, sightings, coverage and gaps, or none of them. Retries, with a log line,
+    /// while the disk is full or the database is away.
     async fn store(&self, batch: Batch) -> Result<Stored>;
 
     /// One page of the events that a filter asks for, newest first, lowest id first within a second. The filter's
     /// own `limit` counts from its first page, so callers that page keep the count.
     async fn page(&self, filter: &Filter, view: View, after: Option<Cursor>, limit: usize) -> Result<Vec<Event>>;
 
-    /// How many distinct events any of these filters asks for, of those seen on any of these relays; with no relays,
-    /// of all. `limit` plays no part (NIP-45).
+    /// Counts the distinct events that match any of the filters and were seen on any of the relays; without relays, all that
+    /// match. `limit` is ignored (NIP-45).
     async fn count(&self, filters: &[Filter], view: View, relays: &[String]) -> Result<u64>;
 
-    /// Ids and times of the events that a filter asks for, oldest first, for NIP-77.
+    /// Returns ids and times of the events that match a filter, oldest first, for NIP-77.
     async fn ids(&self, filter: &Filter, view: View) -> Result<Vec<(EventId, i64)>>;
 
-    /// Events in the order they were stored, after the one numbered `after`. The number never decreases from one
-    /// commit to the next, so a reader that remembers it misses nothing.
+    /// Returns events in the order in which they were stored, after number `after`. Numbers never decrease from one commit to
+    /// the next, so a reader that remembers the last one misses nothing.
     async fn stored_after(&self, after: i64, limit: i64) -> Result<Vec<(i64, Event)>>;
 
-    /// The number after which only what is stored from now on comes, for [`EventStore::stored_after`].
+    /// Returns the number of the last stored event, for [`EventStore::stored_after`].
     async fn last_stored(&self) -> Result<i64>;
 
-    /// Removes the events that a filter asks for, with their sightings, oldest first and at most `most`; says how many.
-    /// What they deleted or replaced stays hidden. Done in portions, each a transaction between which others may write.
+    /// Removes at most `most` of the events that match a filter, oldest first, with their sightings; returns how many. What
+    /// they deleted or replaced stays hidden. Each portion is a transaction, between which others may write.
     async fn remove(&self, filter: &Filter, most: u64) -> Result<u64>;
 
-    /// Removes all events, with everything they hid, in one transaction.
+    /// Removes all events and what they hid, in one transaction.
     async fn clear(&self) -> Result<()>;
 
-    /// The archive in numbers.
+    /// Returns statistics of the archive.
     async fn stats(&self) -> Result<Stats>;
 }
 
-/// Which relays hold which events.
+/// Queries which relays hold which events.
 #[async_trait]
 pub trait SightingStore: std::fmt::Debug + Send + Sync {
-    /// The relays that hold each of these events.
+    /// Returns the relays that hold each of these events.
     async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>>;
 }
 
-/// A row that a statement of somebody's own gave: column names first, then values. Binary values are hexadecimal text.
+/// A row of an ad-hoc statement: column names first, then values. Binary values are hexadecimal text.
 pub type SqlRow = Vec<serde_json::Value>;
 
 /// The archive: every store, on one database.
@@ -152,19 +152,18 @@ pub trait Archive:
     + PaymentStore
     + std::fmt::Debug
 {
-    /// Writes all of the archive, as it is at one moment, to a file that is not there yet, and looks the file through.
-    /// The key is not in it.
+    /// Writes a consistent copy of the archive, without the key, to a new file, and verifies the file.
     async fn backup(&self, target: &Path) -> Result<Counts>;
 
-    /// Runs a statement of somebody's own, which may only read, and sends its rows one by one.
+    /// Runs an ad-hoc read-only statement and sends its rows one by one.
     async fn sql(&self, statement: &str, rows: tokio::sync::mpsc::Sender<SqlRow>) -> Result<()>;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<()>;
 
-    /// Closes the connections, having let open transactions end.
+    /// Waits for open transactions and closes the connections.
     async fn close(&self);
 
-    /// `SQLite` or `PostgreSQL`.
+    /// Returns `SQLite` or `PostgreSQL`.
     fn backend(&self) -> &'static str;
 }

@@ -1,5 +1,4 @@
-//! Backoff while a database cannot be written or reached: a full disk, a server that restarts, a deadlock that this
-//! process lost.
+//! Backoff while a database cannot be written or reached: a full disk, a server that restarts, a lost deadlock.
 
 use std::time::{Duration, Instant};
 
@@ -33,23 +32,23 @@ impl Backoff {
     }
 }
 
-/// Tries of a store call,
+/// The most tries of a store call,
 const TRIES: u32 = 7;
-/// of which none begins later than this after the first.
+/// none of which begins later than this after the first.
 const LAST_TRY: Duration = Duration::from_secs(10);
-/// The first backoff; each further one is twice as long.
+/// The first backoff, doubled each time.
 const BACKOFF: Duration = Duration::from_millis(50);
 
-/// Whether a call may be made again when nobody knows whether its first transaction was committed.
+/// Whether a call may be repeated when it is unknown whether its first transaction was committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// Always: twice has the effect of once.
+    /// Always: the call is idempotent.
     Always,
-    /// Only once it was surely rolled back: the answer depends on who comes first.
+    /// Only if it was certainly rolled back: the result depends on who comes first.
     RolledBack,
 }
 
-/// Makes a store call, again after each transient error, with backoff. The tries are bounded in number and time.
+/// Makes a store call, and repeats it after transient errors, with backoff. Tries are bounded in number and time.
 pub(crate) async fn retry<T, F>(
     call: &'static str,
     repeat: Repeat,
@@ -66,7 +65,7 @@ where
             Err(error) => error,
         };
         let worth = match &error {
-            // The call has waited for a connection for long already.
+            // The call has waited long for a connection already.
             StorageError::Statement(sqlx::Error::PoolTimedOut) => false,
             StorageError::Uncertain(_) => repeat == Repeat::Always,
             error => error.is_passing(),

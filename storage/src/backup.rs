@@ -1,11 +1,11 @@
-//! Backups: what both backends' have in common.
+//! Backups: what both backends share.
 
 use std::path::{Path, PathBuf};
 
 use crate::StorageError;
 use crate::files::open_private;
 
-/// What a backup holds.
+/// The contents of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
     /// Distinct events.
@@ -21,8 +21,8 @@ fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Storag
     move |source| StorageError::Io { doing, place, source }
 }
 
-/// Creates the empty file that is written until it is whole, readable by its owner only. What an interrupted backup left
-/// there is removed; a file that has the final name is not touched.
+/// Creates the empty file that is written until it is complete, readable by its owner only. The rest of an interrupted backup
+/// is removed; a file with the final name is not touched.
 pub(crate) fn unfinished(target: &Path) -> Result<PathBuf, StorageError> {
     if target.exists() {
         return Err(StorageError::Occupied(target.display().to_string()));
@@ -38,7 +38,7 @@ pub(crate) fn unfinished(target: &Path) -> Result<PathBuf, StorageError> {
     Ok(part)
 }
 
-/// Gives a whole file its name, once it is on the disk.
+/// Renames a complete file to its final name, once it is on the disk.
 pub(crate) fn place(part: &Path, target: &Path) -> Result<(), StorageError> {
     let sync = |path: &Path| std::fs::File::open(path).and_then(|file| file.sync_all());
     sync(part).map_err(io("write", part))?;

@@ -1,6 +1,6 @@
-//! What both databases can do alike: statements with values, rows of values, transactions.
+//! What both databases do alike: statements with values, rows of values, transactions.
 //!
-//! The hot paths speak to each database in its own way; everything that both read alike is written once over this.
+//! Hot paths use each database directly; everything else is written once over this.
 
 use async_trait::async_trait;
 
@@ -9,7 +9,7 @@ use crate::query::Query;
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// A value to bind or a value that was read. Each is typed though it be null, since PostgreSQL asks for that.
+/// A value to bind, or that was read. Nulls are typed too, since PostgreSQL requires it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Value {
     Int(Option<i64>),
@@ -101,21 +101,21 @@ impl Row {
 /// An open transaction. Dropped without a commit, it is rolled back.
 #[async_trait]
 pub(crate) trait Transaction: Send {
-    /// Runs a statement; says how many rows it changed.
+    /// Runs a statement; returns the number of changed rows.
     async fn execute(&mut self, query: Query, args: Vec<Value>) -> Result<u64>;
-    /// Runs a statement and reads its rows.
+    /// Runs a statement and returns its rows.
     async fn rows(&mut self, query: Query, args: Vec<Value>) -> Result<Vec<Row>>;
-    /// Makes what was done last.
+    /// Commits.
     async fn commit(self: Box<Self>) -> Result<()>;
 }
 
-/// A database that can be read and, one transaction at a time, written.
+/// A database with concurrent reads and one write transaction at a time.
 #[async_trait]
 pub(crate) trait Database: std::fmt::Debug + Send + Sync {
-    /// Reads rows, outside of any transaction.
+    /// Reads rows outside of a transaction.
     async fn rows(&self, query: Query, args: Vec<Value>) -> Result<Vec<Row>>;
     /// Begins a transaction that may write.
     async fn begin(&self) -> Result<Box<dyn Transaction>>;
-    /// Lets what is open end, and closes.
+    /// Waits for open transactions and closes.
     async fn shut(&self);
 }

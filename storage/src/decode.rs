@@ -1,4 +1,4 @@
-//! Ids and keys as the database keeps them.
+//! Decodes ids and keys from columns.
 
 use nostr::{EventId, PublicKey};
 

@@ -1,8 +1,8 @@
-//! The archive: events exactly as they were signed, which relays hold each of them, which spans of time are
-//! proven complete, and what is known of the relays themselves.
+//! The archive: events exactly as they were signed, which relays hold each of them, which spans of time are proven complete,
+//! and what is known of the relays.
 //!
-//! One trait, [`Archive`], and two backends: SQLite (embedded, the default) and PostgreSQL. This crate opens no
-//! network connection other than the one to its own database.
+//! One trait, [`Archive`], and two backends: SQLite (embedded, the default) and PostgreSQL. This crate opens no network
+//! connection other than the one to its own database.
 
 mod archive;
 mod backoff;
@@ -44,13 +44,13 @@ pub use view::View;
 
 use retrying::Retrying;
 
-/// Opens the archive that `url` names, creating and migrating its schema.
+/// Opens the archive at `url`, creating and migrating its schema.
 ///
 /// `url` is `sqlite://PATH` or `postgres://...`.
 ///
 /// # Errors
-/// When the scheme is neither, the database cannot be reached, its schema is newer than this program, it keeps another
-/// profile, or another process writes to the SQLite file.
+/// Fails if the scheme is neither, the database cannot be reached, its schema is newer than this program, it has another
+/// profile, or another process has the SQLite file open for writing.
 pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Archive>, StorageError> {
     Ok(match backend(url)? {
         Backend::Sqlite => Arc::new(Retrying(SqliteArchive::open(url, options).await?)),
@@ -58,10 +58,10 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Archive>, Stora
     })
 }
 
-/// The same on PostgreSQL, where what others ask for is looked up on a server that follows the main one.
+/// Opens an archive on PostgreSQL whose client queries are answered by a replica.
 ///
 /// # Errors
-/// As [`open`]; the second server may be away.
+/// As [`open`]; the replica may be away.
 pub async fn open_with_replica(url: &str, read_url: &str, options: Options) -> Result<Arc<dyn Archive>, StorageError> {
     match backend(url)? {
         Backend::Sqlite => Err(StorageError::Scheme),
@@ -72,10 +72,10 @@ pub async fn open_with_replica(url: &str, read_url: &str, options: Options) -> R
     }
 }
 
-/// Opens an archive that is there, to read it beside the process that writes to it.
+/// Opens an existing archive read-only, beside the process that writes to it.
 ///
 /// # Errors
-/// As [`open`], and when the archive is not there or its schema is older than this program's.
+/// As [`open`], and if the archive does not exist or its schema is older than this program's.
 pub async fn open_to_read(url: &str, options: Options) -> Result<Arc<dyn Archive>, StorageError> {
     Ok(match backend(url)? {
         Backend::Sqlite => Arc::new(Retrying(SqliteArchive::open_to_read(url).await?)),
@@ -83,10 +83,10 @@ pub async fn open_to_read(url: &str, options: Options) -> Result<Arc<dyn Archive
     })
 }
 
-/// Makes the archive that `url` names out of a backup of the same backend. Nothing may be there yet.
+/// Creates the archive at `url` from a backup of the same backend. Nothing may exist there.
 ///
 /// # Errors
-/// When something is there, or the file is no whole backup.
+/// Fails if something exists there, or the file is not a complete backup.
 pub async fn restore(url: &str, backup: &Path) -> Result<Counts, StorageError> {
     match backend(url)? {
         Backend::Sqlite => {

@@ -1,4 +1,4 @@
-//! The archive as a `nostr_database::NostrDatabase`, so that rust-nostr's clients and relays can stand on it.
+//! The archive as a `nostr_database::NostrDatabase`, so that rust-nostr's clients and relays can use it.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use nostr_database::{
 use crate::rows::{Batch, Cursor};
 use crate::{Archive, View};
 
-/// How many events are read at a time.
+/// Events read per query.
 const PAGE: usize = 1_000;
 
 /// An archive behind rust-nostr's database trait.
@@ -31,7 +31,7 @@ impl NostrDatabase for NostrArchive {
 
     fn save_event<'a>(&'a self, event: &'a Event) -> BoxedFuture<'a, Result<SaveEventStatus, DatabaseError>> {
         Box::pin(async move {
-            // The trait says that events come verified; the archive takes nobody's word for it.
+            // The trait says that events are verified already; the archive verifies them itself.
             let Ok(verified) = brotr_core::Event::from(event).verify() else {
                 return Ok(SaveEventStatus::Rejected(RejectedReason::Other));
             };

@@ -1,8 +1,8 @@
 //! Tags and content of an event as bytes, small and exact.
 //!
-//! Half of what events hold is hexadecimal: ids and keys in tags. Written as bytes these take half the room, and since
-//! nothing makes them smaller still, they are kept apart from the text, which zstd then compresses with a dictionary
-//! trained on the archive's own events. `docs/DATABASE.md` has the format.
+//! Half of what events hold is hexadecimal: ids and keys in tags. As bytes these take half the space, and since they do not
+//! compress further they are kept apart from the text, which zstd compresses with a dictionary trained on the archive's own
+//! events. `docs/DATABASE.md` has the format.
 
 use std::cell::RefCell;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,15 +12,15 @@ use zstd::zstd_safe::{self, CCtx, CDict, DCtx, DDict};
 
 use crate::{StorageError, varint};
 
-/// Shorter runs of hexadecimal digits are left as text: their header would cost what they save.
+/// Shorter runs of hexadecimal digits stay text: their header would cost what they save.
 const MIN_HEX: usize = 16;
-/// What zstd spends: against its fastest level three bytes in a hundred less, for two microseconds an event.
+/// Compression level of zstd: 3 % smaller than its fastest level, for two microseconds per event.
 const LEVEL: i32 = 3;
 /// Every zstd frame begins with these bytes, which are not stored.
 const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
-/// No event can be so large: relay messages are bounded far below.
+/// The largest text: relay messages are bounded far below.
 const MAX_TEXT: usize = 256 << 20;
-/// Bytes of a trained dictionary. Twice as much saves one byte an event.
+/// Bytes of a trained dictionary. Twice as many save one byte per event.
 const DICTIONARY_BYTES: usize = 32 << 10;
 
 /// How a payload's text is stored: the first byte of a payload.
@@ -55,7 +55,7 @@ fn text(bytes: &[u8]) -> Result<String, StorageError> {
     String::from_utf8(bytes.to_vec()).map_err(|_| damaged("text that is not UTF-8"))
 }
 
-/// Appends the bytes that lower-case hexadecimal digits stand for; nothing, and `false`, if the text is not such.
+/// Appends the bytes of lower-case hexadecimal digits; appends nothing and returns false if the text is anything else.
 fn put_unhexed(out: &mut Vec<u8>, value: &str) -> bool {
     if value.len() < MIN_HEX || value.len() % 2 == 1 {
         return false;
@@ -70,7 +70,7 @@ fn put_unhexed(out: &mut Vec<u8>, value: &str) -> bool {
 }
 
 /// Writes tags: their number; of each tag the number of values; of each value twice its length in bytes, plus one if it is
-/// hexadecimal, and the bytes. Those of hexadecimal values go to `hex` if it is given.
+/// hexadecimal, and the bytes. Bytes of hexadecimal values go to `hex` if it is given.
 fn put_tags(tags: &[Vec<String>], out: &mut Vec<u8>, mut hex: Option<&mut Vec<u8>>) {
     let mut unhexed = Vec::with_capacity(32);
     put_length(out, tags.len());
@@ -108,7 +108,7 @@ fn take_tags(from: &mut Reader<'_>, mut hex: Option<&mut Reader<'_>>) -> Result<
         .collect()
 }
 
-/// Tags as bytes that a database function can read: nothing compressed, nothing apart. `content` follows if it is
+/// Encodes tags in a form that a database function can read: nothing compressed, nothing apart. `content` follows if it is
 /// given, to the end.
 pub(crate) fn pack_tags(tags: &[Vec<String>], content: Option<&str>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
@@ -117,14 +117,14 @@ pub(crate) fn pack_tags(tags: &[Vec<String>], content: Option<&str>) -> Vec<u8> 
     out
 }
 
-/// Reads what [`pack_tags`] wrote; the content is empty if none was given.
+/// Decodes the output of [`pack_tags`]; the content is empty if none was given.
 pub(crate) fn unpack_tags(packed: &[u8]) -> Result<(Vec<Vec<String>>, String), StorageError> {
     let mut reader = Reader(packed);
     let tags = take_tags(&mut reader, None)?;
     Ok((tags, text(reader.0)?))
 }
 
-/// A dictionary, made ready.
+/// A dictionary, prepared for use.
 struct Dictionary {
     compress: CDict<'static>,
     decompress: DDict<'static>,
@@ -147,12 +147,12 @@ impl std::fmt::Debug for Codec {
 }
 
 impl Codec {
-    /// How many dictionaries there are.
+    /// Returns the number of dictionaries.
     pub(crate) fn dictionaries(&self) -> usize {
         self.dictionaries.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Adds the next dictionary, with which everything is packed from now on.
+    /// Adds the next dictionary, which is used for packing from now on.
     pub(crate) fn add_dictionary(&self, bytes: &[u8]) {
         let ready = Dictionary { compress: CDict::create(bytes, LEVEL), decompress: DDict::create(bytes) };
         self.dictionaries.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(ready));
@@ -163,9 +163,9 @@ impl Codec {
         self.dictionaries.read().unwrap_or_else(PoisonError::into_inner).get(place).cloned()
     }
 
-    /// The payload of these tags and this content, packed with the newest dictionary.
+    /// Packs tags and content with the newest dictionary.
     ///
-    /// The form, the dictionary's number and the length of the text, the text, then the hexadecimal values.
+    /// The layout: form, number of the dictionary, length of the text, text, hexadecimal values.
     pub(crate) fn pack(&self, tags: &[Vec<String>], content: &str) -> Vec<u8> {
         let (plain, hex) = text_and_hex(tags, content);
         let number = self.dictionaries();
@@ -195,10 +195,10 @@ impl Codec {
         out
     }
 
-    /// Tags and content of a payload.
+    /// Unpacks tags and content.
     ///
     /// # Errors
-    /// When it is not what [`Codec::pack`] wrote, or was packed with a dictionary that is not loaded.
+    /// Fails if the payload was not written by [`Codec::pack`], or needs a dictionary that is not loaded.
     pub(crate) fn unpack(&self, payload: &[u8]) -> Result<(Vec<Vec<String>>, String), StorageError> {
         let mut reader = Reader(payload);
         let plain = match reader.take(1)? {
@@ -229,7 +229,7 @@ impl Codec {
     }
 }
 
-/// What is compressed of an event, and what is not.
+/// Splits an event into what is compressed and what is not.
 fn text_and_hex(tags: &[Vec<String>], content: &str) -> (Vec<u8>, Vec<u8>) {
     let (mut plain, mut hex) = (Vec::with_capacity(content.len() + 128), Vec::with_capacity(128));
     put_tags(tags, &mut plain, Some(&mut hex));
@@ -237,7 +237,7 @@ fn text_and_hex(tags: &[Vec<String>], content: &str) -> (Vec<u8>, Vec<u8>) {
     (plain, hex)
 }
 
-/// A dictionary trained on events; nothing if there are too few to learn from.
+/// Trains a dictionary on events; returns `None` if there are too few.
 pub(crate) fn train(events: &[(Vec<Vec<String>>, String)]) -> Option<Vec<u8>> {
     let samples: Vec<Vec<u8>> = events.iter().map(|(tags, content)| text_and_hex(tags, content).0).collect();
     let mut dictionary = zstd::dict::from_samples(&samples, DICTIONARY_BYTES).ok()?;
@@ -274,7 +274,7 @@ mod tests {
             for codec in &codecs {
                 let payload = codec.pack(&tags, &content);
                 prop_assert_eq!(codec.unpack(&payload).expect("unpacked"), (tags.clone(), content.clone()));
-                // Whatever damage does, it is an error or another event, never a panic or a loss of bounds.
+                // Damage leads to an error or to another event, never to a panic or a read out of bounds.
                 for cut in 0..payload.len().min(64) {
                     let _ = codec.unpack(&payload[..cut]);
                     let mut bent = payload.clone();

@@ -12,12 +12,12 @@ use crate::view::Marks;
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) event: Event,
-    /// The form that the backend stores tags and content in.
+    /// Tags and content as the backend stores them.
     pub(crate) payload: Vec<u8>,
-    /// The keys of its indexed tags, each once.
+    /// The keys of its indexed tags, without duplicates.
     pub(crate) tags: Vec<i64>,
     pub(crate) marks: Marks,
-    /// The terms of its text, where that is to be indexed.
+    /// The terms of its text, if that is indexed.
     pub(crate) text: Option<String>,
 }
 

@@ -2,14 +2,14 @@
 //!
 //! Each file begins with a comment that says what the statement does and which index serves it.
 
-/// A statement in the dialect of each backend; empty where a backend has nothing to do.
+/// A statement in the dialect of each backend; empty if a backend has nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Query {
     pub(crate) sqlite: &'static str,
     pub(crate) postgres: &'static str,
 }
 
-/// Returns a statement without the comment at its head, which the database need not read each time.
+/// Returns a statement without its leading comment, which the database need not parse each time.
 pub(crate) const fn body(file: &'static str) -> &'static str {
     let mut rest = file;
     loop {
@@ -25,7 +25,7 @@ pub(crate) const fn body(file: &'static str) -> &'static str {
     }
 }
 
-/// The text of a statement, by its directory and name.
+/// The text of a statement, by directory and name.
 macro_rules! sql {
     ($directory:literal, $name:literal) => {
         $crate::query::body(include_str!(concat!(
@@ -39,7 +39,7 @@ macro_rules! sql {
     };
 }
 
-/// The statement that both backends read alike.
+/// A statement for both backends.
 macro_rules! common {
     ($name:literal) => {
         $crate::query::Query {
@@ -49,7 +49,7 @@ macro_rules! common {
     };
 }
 
-/// The statement that each backend has in its own form.
+/// A statement with a form for each backend.
 macro_rules! each_backend {
     ($name:literal) => {
         $crate::query::Query {
@@ -59,21 +59,21 @@ macro_rules! each_backend {
     };
 }
 
-/// The statement that SQLite, which has one writer and one clock, does not need.
+/// A statement that SQLite, with one writer and one clock, does not need.
 macro_rules! postgres_only {
     ($name:literal) => {
         $crate::query::Query { sqlite: "", postgres: $crate::query::sql!("postgres", $name) }
     };
 }
 
-/// The statement of PostgreSQL's own, as text.
+/// A statement of PostgreSQL, as text.
 macro_rules! postgres {
     ($name:literal) => {
         $crate::query::sql!("postgres", $name)
     };
 }
 
-/// The statement of SQLite's own, as text. Its arguments are `?1`, `?2`.
+/// A statement of SQLite, as text. Its arguments are `?1`, `?2`.
 macro_rules! sqlite {
     ($name:literal) => {
         $crate::query::sql!("sqlite", $name)

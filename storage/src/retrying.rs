@@ -1,7 +1,7 @@
-//! The one layer that retries transient errors: every store call passes through it, whichever backend answers.
+//! The one layer that retries transient errors: every store call passes through it, on either backend.
 //!
-//! A call is one transaction, or several that each leave the archive whole, so a failed one can be made again. `store` and
-//! `remove` retry by themselves: a batch waits for as long as it takes, and each portion of a removal is a transaction.
+//! A call is one transaction, or several that each leave the archive consistent, so a failed call can be repeated. `store` and
+//! `remove` retry by themselves: a batch waits as long as necessary, and each portion of a removal is a transaction.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -23,8 +23,8 @@ type Result<T> = std::result::Result<T, StorageError>;
 #[derive(Debug)]
 pub(crate) struct Retrying<A>(pub(crate) A);
 
-/// Implements a trait by retrying each method: `Always`, or only if it was `RolledBack`. Methods in the second block are
-/// passed on as they are.
+/// Implements a trait by retrying each method: `Always`, or only if it was `RolledBack`. Methods in the second block are passed
+/// on unchanged.
 macro_rules! retrying {
     (
         impl $trait:ident {

@@ -1,4 +1,4 @@
-//! What the archive takes and gives, as values. Times are unix seconds, durations milliseconds.
+//! The values that stores take and return. Times are unix seconds, durations milliseconds.
 
 use brotr_core::{Covered, Gap, Interval, Network, RelayState, Verified, words};
 use nostr::{EventId, PublicKey};
@@ -9,48 +9,48 @@ words! {
     DocumentType, "document type" {
         /// A relay information document (NIP-11), as received.
         Nip11 = "nip11",
-        /// What a check found (the facts behind a NIP-66 event).
+        /// The result of a check (the facts behind a NIP-66 event).
         Nip66 = "nip66",
     }
 }
 
 words! {
-    /// Where a job stands.
+    /// The status of a job.
     JobStatus, "job status" {
-        /// Stored, not begun.
+        /// Stored, not started.
         Received = "received",
-        /// Begun.
+        /// Started.
         Working = "working",
-        /// Done, and its result held back until it is paid for.
+        /// Done; the result is held back until it is paid.
         Unpaid = "unpaid",
         /// Ended with a result.
         Answered = "answered",
         /// Ended with an error.
         Failed = "failed",
-        /// Taken back by the customer.
+        /// Cancelled by the customer.
         Cancelled = "cancelled",
     }
 }
 
-/// A relay as the archive knows it.
+/// A known relay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Relay {
-    /// The canonical address.
+    /// The normalized URL.
     pub url: String,
-    /// How it is reached.
+    /// Its network.
     pub network: Network,
-    /// What the last check found.
+    /// The result of the last check.
     pub state: RelayState,
-    /// When it was first heard of.
+    /// When it was first found.
     pub discovered_at: i64,
     /// When it was last checked.
     pub checked_at: Option<i64>,
-    /// Failed checks since the last good one.
+    /// Consecutive failed checks.
     #[serde(skip)]
     pub failures: i64,
 }
 
-/// Which relays to list.
+/// Selects relays.
 #[derive(Debug, Clone, Default)]
 pub struct RelayQuery {
     /// Only these networks; empty for all.
@@ -61,15 +61,15 @@ pub struct RelayQuery {
     pub check_due: Option<i64>,
     /// Only relays whose next synchronization is due at this time.
     pub sync_due: Option<i64>,
-    /// Only addresses that contain this text; all when empty.
+    /// Only URLs that contain this text; all if empty.
     pub contains: String,
-    /// Only addresses that sort after this one: the last of the page before. Not together with a due time.
+    /// Only URLs that sort after this one: the last of the previous page. Not together with a due time.
     pub after: Option<String>,
     /// The most rows.
     pub limit: i64,
 }
 
-/// What is done with relays by one agent at a time.
+/// A task that one agent at a time does for a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
     /// Checking.
@@ -79,7 +79,7 @@ pub enum Task {
 }
 
 impl Task {
-    /// The word it is logged as.
+    /// Returns its name in logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -89,64 +89,64 @@ impl Task {
     }
 }
 
-/// For how long something is somebody's.
+/// A lease: owner and duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
-    /// Whose: a number of one process.
+    /// The owner: a number of one process.
     pub holder: i64,
-    /// Seconds.
+    /// The duration, in seconds.
     pub seconds: i64,
 }
 
-/// A relay with what its last check found.
+/// A relay with the result of its last check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overview {
     /// The relay.
     pub relay: Relay,
     /// Round trips of opening, reading and writing, where measured, in milliseconds.
     pub rtt_ms: [Option<i64>; 3],
-    /// The facts that were found, as JSON.
+    /// The facts found, as JSON.
     pub nip66: Option<String>,
 }
 
-/// What one check found, to be kept.
+/// The result of one check, to be recorded.
 #[derive(Debug, Clone)]
 pub struct CheckRecord {
     /// When the check began.
     pub at: i64,
-    /// What the relay is now. One that is an alias answered too.
+    /// The new state of the relay. An alias answered too.
     pub state: RelayState,
     /// When to check again.
     pub due_at: i64,
     /// The NIP-11 document as received.
     pub nip11: Option<String>,
-    /// What was found, as JSON without anything that changes from check to check.
+    /// The facts found, as JSON without anything that changes from check to check.
     pub nip66: String,
     /// Round trips: open, read, write.
     pub rtt_ms: [Option<i64>; 3],
-    /// For how many seconds the look-up of its name may be kept.
+    /// TTL of the DNS answer, in seconds.
     pub dns_ttl: Option<i64>,
-    /// What follows from it, written in the same transaction.
+    /// What follows from the check, written in the same transaction.
     pub aftermath: Aftermath,
 }
 
-/// Events to send and values that services keep, written in one transaction: a crash leaves both or neither.
+/// Events to send and state of services, written in one transaction: a crash leaves both or neither.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Aftermath {
     /// Events to queue for sending.
     pub outgoing: Vec<Outgoing>,
-    /// Values to keep.
+    /// State to store.
     pub states: Vec<ServiceState>,
 }
 
-/// A value that a service keeps for its next run.
+/// A value that a service stores for its next run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceState {
     /// The service.
     pub service: &'static str,
     /// What kind of value it is.
     pub kind: &'static str,
-    /// Which one of that kind.
+    /// The key.
     pub key: String,
     /// The value.
     pub value: String,
@@ -167,7 +167,7 @@ impl Default for CheckRecord {
     }
 }
 
-/// One check of a relay, of its history.
+/// One recorded check of a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Visit {
     /// When.
@@ -178,28 +178,28 @@ pub struct Visit {
     pub rtt_ms: [Option<i64>; 3],
 }
 
-/// What became of what was sent to a relay, as far as it is remembered.
+/// Results of the events sent to a relay, as far as they are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Deliveries {
     /// The relay.
     pub relay: String,
-    /// Events that it took.
+    /// Events that it accepted.
     pub accepted: i64,
     /// Events that it refused, or that were given up.
     pub refused: i64,
     /// Events that wait to be sent.
     pub waiting: i64,
-    /// What went wrong last, if anything did.
+    /// The last error, if any.
     pub trouble: Option<String>,
 }
 
-/// The newest documents of a relay.
+/// One of the newest documents of a relay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Document {
     /// What it describes.
     #[serde(rename = "type")]
     pub kind: DocumentType,
-    /// When it was last seen so.
+    /// When it was last seen in this form.
     pub generated_at: i64,
     /// The document.
     pub data: String,
@@ -212,59 +212,59 @@ pub struct Document {
 pub struct CoverageReport {
     /// The relay's address.
     pub relay: String,
-    /// The filter, as JSON; `{}` is everything.
+    /// The filter, as JSON; `{}` matches everything.
     pub filter: String,
-    /// What is proven, in order of time.
+    /// Proven spans, in order of time.
     pub covered: Vec<Covered>,
-    /// What is not, in order of time.
+    /// Unproven spans, in order of time.
     pub gaps: Vec<Gap>,
 }
 
-/// How far the archive is.
+/// The progress of archiving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Relays of which anything is proven.
+    /// Relays with any coverage.
     pub relays: i64,
-    /// Seconds from the end of what is proven of a relay to now, on average of those that are up; nothing where there are none.
+    /// Seconds from the end of a relay's coverage to now, on average of those that are up; `None` without any.
     pub lag: Option<i64>,
     /// Gaps.
     pub gaps: i64,
 }
 
-/// What one relay gave, to be kept in one transaction together with the coverage that claims it.
+/// Events of one relay, stored in one transaction together with the coverage that claims them.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    /// Where the events were seen; `None` when they came from a file.
+    /// Where the events were seen; `None` for a file.
     pub relay: Option<(String, Network)>,
     /// When they were seen.
     pub seen_at: i64,
-    /// Verified events; those already stored are taken as sightings.
+    /// Verified events; those already stored become sightings.
     pub events: Vec<Verified>,
     /// Ids that are known to be stored: sightings only.
     pub known: Vec<EventId>,
-    /// Ids that the relay did not hold at `seen_at`: where it was seen to before, it no longer does.
+    /// Ids that the relay did not hold at `seen_at`: earlier sightings are removed.
     pub gone: Vec<EventId>,
-    /// The filter that the claims are about, as JSON.
+    /// The filter of the claims, as JSON.
     pub filter: String,
-    /// What is proven complete by this batch and what came before.
+    /// Spans that are complete with this batch and earlier ones.
     pub covered: Vec<Covered>,
-    /// What could not be proven. Where a gap and a claim of one batch overlap, the gap counts; what was proven before stays.
+    /// Spans that could not be proven. Where a gap and a claim of one batch overlap, the gap counts; earlier claims stay.
     pub gaps: Vec<Gap>,
-    /// Spans whose earlier proof turned out wrong, under the same filter. They are no longer covered, unless this batch proves
-    /// them again.
+    /// Spans whose earlier proof was wrong, under the same filter. They are no longer covered, unless this batch proves them
+    /// again.
     pub refuted: Vec<Interval>,
 }
 
-/// What became of a batch.
+/// The result of storing a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stored {
     /// Events that were new.
     pub stored: usize,
-    /// Events that were there already.
+    /// Events that were stored before.
     pub known: usize,
 }
 
-/// Where to go on in a list of events, newest first, lowest id first within a second.
+/// A position in a list of events, newest first, lowest id first within a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// The last event's `created_at`.
@@ -273,65 +273,65 @@ pub struct Cursor {
     pub id: EventId,
 }
 
-/// A NIP-90 job request to be kept.
+/// A job request (NIP-90).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// The request event's id.
     pub id: EventId,
     /// The request's kind, 5000 to 5999.
     pub kind: u16,
-    /// Who asked.
+    /// The customer.
     pub customer: PublicKey,
     /// The request event, as JSON.
     pub request: String,
     /// When it arrived here.
     pub received_at: i64,
-    /// Where it stands.
+    /// Its status.
     pub status: JobStatus,
-    /// The job that it waited for, if it ever did.
+    /// The job that it waited for, if any.
     pub waits_for: Option<EventId>,
-    /// Who comes first: the lower. What the customer asked for in ten minutes, and a thousand if they were never answered; found out
-    /// when it is kept.
+    /// Priority, lowest first: the number of the customer's requests within ten minutes, plus a thousand if they were never
+    /// answered; set when it is stored.
     pub rank: i64,
 }
 
 impl Job {
-    /// Whether it has not ended.
+    /// Returns true if the job has not ended.
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self.status, JobStatus::Received | JobStatus::Working | JobStatus::Unpaid)
     }
 }
 
-/// How somebody stands who asks for a job.
+/// The standing of a customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// Their jobs that have not ended.
     pub open: u64,
-    /// Whether they were ever answered, as far as it is remembered.
+    /// Whether they were ever answered, as far as is known.
     pub known: bool,
-    /// Jobs that wait, of all who were not when they asked.
+    /// Waiting jobs of all customers who were never answered.
     pub newcomers: u64,
 }
 
-/// A bolt11 invoice that a job waits for.
+/// A bolt11 invoice for a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invoice {
     /// Its payment hash, in hexadecimal.
     pub hash: String,
     /// The job.
     pub job: EventId,
-    /// What it asks for, in millisats.
+    /// The amount, in millisats.
     pub msat: u64,
     /// The invoice as wallets read it.
     pub bolt11: String,
-    /// The feedback by which it was sent, which may be zapped instead.
+    /// The feedback that carried it, which may be zapped instead.
     pub feedback: EventId,
     /// Unix seconds.
     pub expires_at: i64,
 }
 
-/// What a job costs, and the invoice over it.
+/// The price of a job, and its invoice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bill {
     /// In millisats.
@@ -340,110 +340,110 @@ pub struct Bill {
     pub invoice: Invoice,
 }
 
-/// Money that came in for a job.
+/// A payment for a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payment {
-    /// What tells it from others: an invoice's payment hash, or the id of a zap receipt.
+    /// Its identity: an invoice's payment hash, or the id of a zap receipt.
     pub source: String,
     /// The job.
     pub job: EventId,
-    /// How much, in millisats.
+    /// The amount, in millisats.
     pub msat: u64,
 }
 
-/// What a payment did.
+/// The effect of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paid {
-    /// Nothing: it was known, or there is no such job.
+    /// None: it was known, or the job is unknown.
     Known,
-    /// So much is missing still, in millisats.
+    /// This amount is still missing.
     Missing(u64),
-    /// The job is paid for, and answered.
+    /// The job is paid and answered.
     Settled {
-        /// What came beyond its price.
+        /// The amount beyond the price.
         over: u64,
     },
-    /// It came for a job that waits for no money: one paid before, or taken back.
+    /// The job does not wait for a payment: it was paid before, or cancelled.
     InVain,
 }
 
-/// One who asked for jobs.
+/// A customer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Customer {
-    /// Who.
+    /// The public key.
     pub pubkey: PublicKey,
-    /// Jobs that are remembered,
+    /// Jobs that are kept,
     pub jobs: i64,
-    /// of which so many failed
+    /// how many of them failed,
     pub failed: i64,
-    /// and so many wait for money.
+    /// and how many wait for a payment.
     pub unpaid: i64,
-    /// What they paid, ever, in millisats.
+    /// The sum of all payments, in millisats.
     pub msat: i64,
-    /// When they last asked or paid.
+    /// When they last sent a request or a payment.
     pub last_at: i64,
 }
 
-/// What was asked for and what it brought.
+/// Jobs and revenue of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Revenue {
     /// The kind of job.
     pub kind: i64,
-    /// Jobs that are remembered,
+    /// Jobs that are kept,
     pub jobs: i64,
-    /// of which so many were answered,
+    /// how many of them were answered,
     pub answered: i64,
-    /// so many failed
+    /// failed,
     pub failed: i64,
-    /// and so many wait for money.
+    /// and wait for a payment.
     pub unpaid: i64,
-    /// Payments, ever,
+    /// All payments,
     pub payments: i64,
-    /// and their sum in millisats.
+    /// and their sum, in millisats.
     pub msat: i64,
 }
 
-/// An event of ours on its way to a relay.
+/// One of the agent's own events on its way to a relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
     /// The event's id.
     pub event: EventId,
-    /// The relay's address.
+    /// The relay's URL.
     pub relay: String,
     /// The event, as JSON.
     pub body: String,
-    /// What it is the newest version of, where it is replaceable: one that still waits is replaced by the next.
+    /// What it is a version of, if it is replaceable: a waiting version is superseded by the next.
     pub slot: Option<String>,
-    /// How often sending was tried.
+    /// Number of tries.
     pub attempts: i64,
-    /// What goes first: the lower.
+    /// Priority, lowest first.
     pub rank: i64,
 }
 
-/// What is sent to a relay goes on two lanes, so that nobody who waits for an answer waits behind a sweep of thousands.
+/// Events to a relay are sent on two lanes, so that an answer does not wait behind a sweep of thousands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// Answers, and whatever else stands for itself.
+    /// Answers, and other events that are not replaceable.
     Answers,
-    /// The newest versions of what is replaceable: measurements, announcements.
+    /// Versions of replaceable events: results of checks, announcements.
     Versions,
 }
 
-/// How sending ended.
+/// The result of sending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
-    /// The relay said OK.
+    /// The relay replied OK.
     Accepted,
-    /// The relay refused it, or will never be reached; not tried again.
+    /// The relay refused the event, or can never be reached; not tried again.
     Refused(String),
-    /// The relay would not take this event now; to be tried again at `due_at`. Others go on.
+    /// The relay did not accept this event now; it is tried again at `due_at`. Others are sent meanwhile.
     Postponed {
         /// What went wrong.
         reason: String,
         /// When to try again.
         due_at: i64,
     },
-    /// The relay takes nothing now; this and all that waits for it is to be tried again at `due_at`.
+    /// The relay accepts nothing now; this event and all others for it are tried again at `due_at`.
     Delayed {
         /// What went wrong.
         reason: String,
@@ -452,7 +452,7 @@ pub enum Delivery {
     },
 }
 
-/// The archive in numbers.
+/// Statistics of the archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Distinct events.
@@ -467,10 +467,10 @@ pub struct Stats {
     pub kinds: std::collections::BTreeMap<i64, i64>,
     /// Jobs by status.
     pub jobs: std::collections::BTreeMap<String, i64>,
-    /// Events of ours that wait to be sent.
+    /// Events of the agent's own that wait to be sent.
     pub outbox: i64,
     /// The size of the database on disk.
     pub disk_bytes: i64,
-    /// So much of it is free to be written again, where the database says so (SQLite).
+    /// Free space within it that will be reused, if the database reports it (SQLite).
     pub free_bytes: Option<i64>,
 }

@@ -1,20 +1,20 @@
 //! Full-text search (NIP-50): the terms of a text and of a search, which both backends index and compare alike.
 //!
-//! The databases would split and fold text in their own ways. Here it is split once, and they are given the terms.
+//! The databases would split and fold text in different ways. Here it is split once, and they index the terms.
 
 use brotr_core::Event;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-/// The kinds whose text can be searched.
+/// The kinds whose text is searched.
 pub(crate) const SEARCHED: [u16; 3] = [0, 1, 30_023];
-/// Version of [`terms`] and [`fold`]. An index that was made with another one is made again.
+/// Version of [`terms`] and [`fold`]. An index of another version is rebuilt.
 pub(crate) const VERSION: i32 = 2;
-/// Bytes of an event's text that are indexed, and bytes of the terms that are made of them.
+/// The most bytes of an event's text that are indexed, and of its terms.
 const MAX_TEXT: usize = 256 << 10;
-/// Bytes of a term; the rest of a longer one is ignored. PostgreSQL refuses terms of 2 KiB.
+/// The most bytes of a term; the rest is ignored. PostgreSQL refuses terms of 2 KiB.
 const MAX_TERM: usize = 128;
-/// Terms of a search; further ones are ignored.
+/// The most terms of a search; further ones are ignored.
 const MAX_TERMS: usize = 100;
 
 /// Returns the terms of a text that was [folded](fold): runs of letters and digits.
@@ -31,7 +31,7 @@ fn fold(text: &str) -> String {
     text.nfkd().filter(|c| !is_accent(*c)).flat_map(char::to_lowercase).map(final_sigma).nfc().collect()
 }
 
-/// The marks that Latin, Greek and Cyrillic letters carry. Those of other scripts are parts of their words.
+/// Returns true for marks that Latin, Greek and Cyrillic letters carry. Those of other scripts are parts of their words.
 fn is_accent(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36F}' | '\u{1AB0}'..='\u{1AFF}' | '\u{1DC0}'..='\u{1DFF}' | '\u{20D0}'..='\u{20FF}' | '\u{FE20}'..='\u{FE2F}')
 }
@@ -72,10 +72,10 @@ pub(crate) fn searchable(kind: u16, tags: &[Vec<String>], content: &str) -> Opti
     })
 }
 
-/// Returns the terms of a search, all of which an event must have: none if nothing can match, `None` if it restricts
-/// nothing.
+/// Returns the terms of a search, all of which an event must have: an empty list if nothing can match, `None` if the search
+/// restricts nothing.
 ///
-/// Extensions (`language:en`) are left out: NIP-50 has relays ignore those that they do not support.
+/// Extensions (`language:en`) are ignored, as NIP-50 requires of relays that do not support them.
 pub(crate) fn search_terms(search: &str) -> Option<Vec<String>> {
     let mut words = search.split_whitespace().filter(|word| !is_extension(word)).peekable();
     words.peek()?;
@@ -90,7 +90,7 @@ pub(crate) fn search_terms(search: &str) -> Option<Vec<String>> {
     Some(wanted)
 }
 
-/// Returns true for `key:value`. Addresses (`https://relay.example`, `nostr:npub1...`) and times (`12:30`) are words.
+/// Returns true for `key:value`. URLs (`https://relay.example`, `nostr:npub1...`) and times (`12:30`) are words.
 fn is_extension(word: &str) -> bool {
     word.split_once(':').is_some_and(|(key, value)| {
         let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
@@ -109,13 +109,13 @@ pub fn search_matches(search: &str, event: &Event) -> bool {
 pub struct Search(Option<Vec<String>>);
 
 impl Search {
-    /// Reads the `search` of a filter.
+    /// Parses the `search` of a filter.
     #[must_use]
     pub fn new(search: &str) -> Self {
         Self(search_terms(search))
     }
 
-    /// Returns true if an event has all that is searched for.
+    /// Returns true if an event has all the terms.
     #[must_use]
     pub fn matches(&self, event: &EventTerms) -> bool {
         let Some(wanted) = &self.0 else { return true };
@@ -125,7 +125,7 @@ impl Search {
 
 /// The terms of an event that is compared with many searches: none if its kind is not searched.
 ///
-/// It takes little more memory than the text: a set of strings would take several times as much.
+/// It takes little more memory than the text; a set of strings would take several times as much.
 #[derive(Debug)]
 pub struct EventTerms {
     text: String,
@@ -151,7 +151,7 @@ impl EventTerms {
     }
 }
 
-/// The term that starts at a place of a text whose terms are separated by spaces.
+/// Returns the term that starts at a position of a text whose terms are separated by spaces.
 fn term_at(text: &str, start: usize) -> &str {
     let rest = &text[start..];
     rest.split_once(' ').map_or(rest, |(term, _)| term)

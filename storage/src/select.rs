@@ -1,4 +1,4 @@
-//! A NIP-01 filter as the condition of a SELECT of PostgreSQL, and terms of a search for both databases.
+//! Conditions of PostgreSQL's SELECT for NIP-01 filters, and search queries for both databases.
 
 use nostr::Filter;
 
@@ -7,7 +7,7 @@ use crate::search::search_terms;
 use crate::tag_key::tag_key;
 use crate::{Cursor, View};
 
-/// Returns a query for FTS5 that asks for all of these terms. A term has no quotes.
+/// Returns a query for FTS5 that requires all of these terms. A term has no quotes.
 pub(crate) fn fts5(terms: &[String]) -> String {
     terms.iter().map(|term| format!("\"{term}\"")).collect::<Vec<_>>().join(" ")
 }
@@ -25,7 +25,7 @@ pub(crate) struct Condition {
 }
 
 impl Condition {
-    /// The events of a view that `filter` asks for and that come after `cursor`.
+    /// Returns the condition for the events of a view that match `filter` and come after `cursor`.
     pub(crate) fn of(filter: &Filter, view: View, after: Option<Cursor>) -> Self {
         let mut condition = Self::default();
         condition.filter(filter);
@@ -39,7 +39,8 @@ impl Condition {
         condition
     }
 
-    /// The events of a view that any of the filters asks for, seen on one of these relays unless there are none.
+    /// Returns the condition for the events of a view that match any of the filters and were seen on one of these relays, if
+    /// there are any.
     pub(crate) fn any(filters: &[Filter], view: View, relays: &[i64]) -> Self {
         let mut condition = Self::default();
         if !relays.is_empty() {
@@ -65,12 +66,12 @@ impl Condition {
 
     pub(crate) fn list(&mut self, values: impl Iterator<Item = impl Into<Value>>) -> String {
         let places: Vec<_> = values.map(|value| self.bind(value)).collect();
-        // `in ()` is no SQL in PostgreSQL; an empty list asks for nothing.
+        // `in ()` is not valid in PostgreSQL; an empty list matches nothing.
         if places.is_empty() { "(null)".into() } else { format!("({})", places.join(", ")) }
     }
 
-    /// That what a table calls `k` is not hidden: as a look-up for each row that is met, not as a join. The planner takes an
-    /// inequality to hold for nearly all rows, as it does here, and `is null` for nearly none.
+    /// Returns a condition that the event with number `k` of a table is not hidden: a lookup per row, not a join. The planner
+    /// assumes that an inequality holds for nearly all rows, which is true here, and that `is null` holds for nearly none.
     pub(crate) fn shown(&mut self, table: &str, view: View) -> String {
         match view {
             View::All => "true".into(),
@@ -83,7 +84,7 @@ impl Condition {
         }
     }
 
-    /// What `filter` asks for, as a condition of its own whose values are among these.
+    /// Returns the condition of `filter` alone, whose values are added to these.
     pub(crate) fn part(&mut self, filter: &Filter) -> String {
         let sql = std::mem::take(&mut self.sql);
         self.filter(filter);

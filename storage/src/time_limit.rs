@@ -1,5 +1,4 @@
-//! The time limit of queries that a stranger asked for. A longer query is cancelled in the database,
-//! not only left alone there.
+//! The time limit of client queries. A longer query is cancelled in the database, not only abandoned.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +11,18 @@ tokio::task_local! {
     static TIME_LIMIT: Duration;
 }
 
-/// Runs queries, each statement for at most `limit`; a longer one ends with
-/// [`StorageError::TooLong`](crate::StorageError::TooLong). What is spawned from it is not bound by that.
+/// Runs queries, each statement for at most `limit`; a longer one fails with
+/// [`StorageError::TooLong`](crate::StorageError::TooLong). Spawned tasks are not limited.
 pub async fn with_time_limit<F: Future>(limit: Duration, queries: F) -> F::Output {
     TIME_LIMIT.scope(limit, queries).await
 }
 
-/// Returns the time limit of statements here, if there is one.
+/// Returns the current time limit of statements, if there is one.
 pub(crate) fn time_limit() -> Option<Duration> {
     TIME_LIMIT.try_with(|limit| *limit).ok()
 }
 
-/// Waits for a place among the queries of strangers, for as long as the query itself may take.
+/// Waits for a permit among client queries, for as long as the query itself may take.
 pub(crate) async fn place(places: &Arc<Semaphore>, limit: Duration) -> Result<OwnedSemaphorePermit, StorageError> {
     let place = tokio::time::timeout(limit, places.clone().acquire_owned()).await;
     place.map_err(|_| StorageError::TooLong(limit))?.map_err(|_| StorageError::Closed)

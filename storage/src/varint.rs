@@ -1,6 +1,6 @@
-//! Numbers of seven bits a byte, the lowest first; the last byte has its highest bit clear.
+//! Variable-length integers: seven bits per byte, lowest first; the last byte has its highest bit clear.
 
-/// The most bytes that a number takes.
+/// The most bytes of a number.
 const LONGEST: usize = 10;
 
 /// Appends a number.
@@ -12,7 +12,7 @@ pub(crate) fn put(out: &mut Vec<u8>, mut n: u64) {
     out.push(n.to_le_bytes()[0]);
 }
 
-/// Takes a number off the front; `None` if it does not end.
+/// Takes a number off the front; `None` if it is not complete.
 pub(crate) fn take(from: &mut &[u8]) -> Option<u64> {
     let mut n = 0;
     for (place, byte) in from.iter().enumerate().take(LONGEST) {

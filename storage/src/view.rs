@@ -1,7 +1,7 @@
-//! What a good relay would give to clients: not what is replaced, deleted, expired, vanished, ephemeral or protected.
+//! Which events clients see: not those that are replaced, deleted, expired, vanished, ephemeral or protected.
 //!
-//! The archive keeps everything that was signed. When an event arrives it is decided once what it hides and what
-//! hides it, so that a query has only to leave out what is marked. The backends look up what the decision needs.
+//! The archive keeps everything that was signed. When an event is stored it is decided once what it hides and what hides it, so
+//! that a query only has to skip marked events. The backends look up what the decision needs.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,14 +9,14 @@ use brotr_core::Event;
 use nostr::{EventId, PublicKey};
 use sha2::{Digest, Sha256};
 
-/// Which events a query is about.
+/// Which events a query returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
     /// Everything that was signed.
     All,
-    /// What a good relay would give to a client at this time, in unix seconds.
+    /// What a relay serves to clients at a time.
     Client {
-        /// The time.
+        /// The time, in unix seconds.
         now: i64,
     },
 }
@@ -46,7 +46,7 @@ fn is_addressable(kind: u16) -> bool {
     matches!(kind, 30_000..40_000)
 }
 
-/// The first value of the first tag of this name; empty if the tag has none.
+/// Returns the first value of the first tag of this name; empty if the tag has none.
 fn first<'a>(event: &'a Event, name: &str) -> Option<&'a str> {
     let tag = event.tags.iter().find(|tag| tag.first().is_some_and(|n| n == name))?;
     Some(tag.get(1).map_or("", String::as_str))
@@ -65,19 +65,19 @@ fn values<'a>(event: &'a Event, name: &'a str) -> impl Iterator<Item = &'a str> 
 pub(crate) struct Marks {
     pub(crate) id: EventId,
     pub(crate) created_at: i64,
-    /// Reasons that lie in the event itself, and from when they hold.
+    /// Reasons in the event itself, and from when they hold.
     own: Vec<(&'static str, i64)>,
     /// The slot of which it is a version.
     pub(crate) slot: Option<i64>,
-    /// What a deletion of it would be kept under; nothing if it cannot be deleted.
+    /// The key of a deletion of it; `None` if it cannot be deleted.
     pub(crate) deletion: Option<i64>,
-    /// Ids that it deletes, and what the deletions are kept under.
+    /// Ids that it deletes, and the keys of the deletions.
     pub(crate) deletes: Vec<(EventId, i64)>,
     /// Slots whose versions up to its own date it deletes.
     pub(crate) clears: Vec<i64>,
-    /// It asks all relays to forget its author.
+    /// Whether it requests that its author vanishes (NIP-62).
     pub(crate) vanishes: bool,
-    /// Whoever of these vanishes takes it along: its author and, of a gift wrap, the recipients.
+    /// The keys whose vanishing hides it: its author and, of a gift wrap, the recipients.
     pub(crate) vanishes_with: Vec<PublicKey>,
 }
 
@@ -132,7 +132,8 @@ impl Marks {
     }
 }
 
-/// The slot that an `a` tag of a deletion by this author names: `kind:pubkey:d`. Nobody deletes what is another's.
+/// Returns the slot that an `a` tag of a deletion by this author names: `kind:pubkey:d`. Events of other authors cannot be
+/// deleted.
 fn cleared(address: &str, author: &PublicKey) -> Option<i64> {
     let mut parts = address.splitn(3, ':');
     let kind: u16 = parts.next()?.parse().ok()?;
@@ -145,29 +146,29 @@ fn cleared(address: &str, author: &PublicKey) -> Option<i64> {
 /// The newest version of a replaceable or addressable event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Slot {
-    /// Its number, date and id; nothing if only deletions are known.
+    /// Its number, date and id; `None` if only deletions are known.
     pub(crate) newest: Option<(i64, i64, EventId)>,
     /// Versions up to this date are deleted.
     pub(crate) deleted_until: Option<i64>,
 }
 
-/// What is known, of what the new events touch, before and after them.
+/// What is known of everything that the new events affect, before and after them.
 #[derive(Debug, Default)]
 pub(crate) struct Scene {
     /// Slots by key.
     pub(crate) slots: HashMap<i64, Slot>,
     /// Deletions by key.
     pub(crate) deletions: HashSet<i64>,
-    /// Until when who vanished.
+    /// When each key vanished.
     pub(crate) vanished: HashMap<PublicKey, i64>,
     /// The slots that were changed.
     pub(crate) changed: HashSet<i64>,
-    /// What is to be hidden, why and from when on.
+    /// Events to hide, with reason and start.
     pub(crate) hidden: Vec<(i64, &'static str, i64)>,
 }
 
 impl Scene {
-    /// Takes in one new event, numbered `k`. Deletions among the new events are taken in before the others.
+    /// Takes in one new event, numbered `k`. Deletions among the new events must be taken in first.
     pub(crate) fn take(&mut self, k: i64, marks: &Marks) {
         self.hidden.extend(marks.own.iter().map(|(reason, since)| (k, *reason, *since)));
         for key in &marks.clears {
@@ -186,7 +187,7 @@ impl Scene {
                 self.hidden.push((k, "deleted", 0));
             }
             match slot.newest {
-                // The later one counts, and of one second the lower id.
+                // The later one counts, and the lower id within a second.
                 Some((_, created_at, id)) if (created_at, marks.id) > (marks.created_at, id) => {
                     self.hidden.push((k, "replaced", 0));
                 }

@@ -13,7 +13,7 @@ use crate::agent;
 use crate::config::Check;
 use crate::services::monitor::{Health, Places, Plan, Requirement, WriteTest, check};
 
-/// Relays at a time.
+/// Relays that are checked concurrently.
 const BESIDE: usize = 16;
 
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub(super) struct Args {
 
 pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let config = shared.load()?;
-    // A check is no appearance of the agent unless it appears elsewhere too.
+    // A check alone must not make the agent's key known to relays.
     let signer = match agent::load_key(&config)? {
         Some(signer) if !config.identity.relays.is_empty() => signer,
         _ => Signer::throwaway(),
@@ -68,20 +68,20 @@ fn print(health: &Health) -> Result<()> {
     Ok(())
 }
 
-/// One step of a visit.
+/// One phase of a check.
 struct Phase {
     name: &'static str,
     took: Option<Duration>,
     says: String,
 }
 
-/// The steps that come one after the other, each drawn where it lies in time.
+/// The phases that follow each other, drawn to scale.
 #[derive(Default)]
 struct Timeline {
     so_far: Duration,
 }
 
-/// Characters of the whole timeline, and what one of them stands for.
+/// Width of the timeline, in characters.
 const WIDTH: usize = 24;
 const TICK: Duration = Duration::from_millis(50);
 
@@ -147,7 +147,7 @@ fn phases(health: &Health) -> Vec<Phase> {
     phases
 }
 
-/// What it says of itself beside what was found.
+/// Returns what the relay's document says next to what was found.
 fn notes(health: &Health) -> Vec<String> {
     let mut notes = Vec::new();
     match (&health.info, health.checks.get("nip11")) {

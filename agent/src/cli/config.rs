@@ -33,7 +33,7 @@ pub(super) fn main(shared: &Shared, command: Command) -> Result<Done> {
             output::json(
                 &json!({"ok": ok, "checks": [{"name": "configuration", "ok": ok, "detail": detail, "remedy": remedy}]}),
             )?;
-            // The document is printed; the error still decides the exit status.
+            // The document is printed even if it is invalid; the error decides the exit status.
             loaded?;
         }
         Command::Check => {

@@ -36,7 +36,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     Ok(Done::Well)
 }
 
-/// What is proven of a relay and a filter, and what is not, as data.
+/// Returns the coverage and the gaps of a relay and filter as JSON.
 pub(super) fn to_json(report: &CoverageReport) -> Value {
     let covered = report.covered.iter().map(
         |c| json!({"since": c.interval.since, "until": c.interval.until, "method": c.method, "proven_at": c.proven_at}),
@@ -49,7 +49,7 @@ pub(super) fn to_json(report: &CoverageReport) -> Value {
         "covered": covered.collect::<Vec<_>>(), "gaps": gaps.collect::<Vec<_>>()})
 }
 
-/// The same for people, a line each.
+/// Returns the same as text, one line per item.
 pub(super) fn lines(report: &CoverageReport) -> Vec<String> {
     let proven = report.covered.iter().map(|c| {
         let (since, until) = (output::time(c.interval.since), output::time(c.interval.until));

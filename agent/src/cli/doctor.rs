@@ -22,6 +22,7 @@ struct Check {
     ok: bool,
     detail: String,
     remedy: Option<String>,
+    /// What to do where it is not ok, or what would be better where it is.
 }
 
 fn good(name: &'static str, detail: impl ToString) -> Check {
@@ -39,7 +40,7 @@ pub(super) struct Args {
     offline: bool,
 }
 
-/// Tor is given so long to start.
+/// How long Tor has to start.
 const TOR: Duration = Duration::from_secs(60);
 
 pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
@@ -136,9 +137,9 @@ async fn examine(config: &Config, offline: bool) -> Vec<Check> {
     checks
 }
 
-/// Whether names are found: that of a relay of ours, or of one that everybody knows.
+/// Checks that host names resolve, by the name of the first relay that has one.
 async fn names(config: &Config, dialer: &Dialer) -> Option<Check> {
-    // Through Tor the exit looks them up.
+    // Through Tor, the exit resolves names.
     if dialer.reaches(Network::Clearnet).is_err() || config.network.tor.clearnet {
         return None;
     }
@@ -160,7 +161,7 @@ async fn names(config: &Config, dialer: &Dialer) -> Option<Check> {
     })
 }
 
-/// Whether Tor starts, where it is used.
+/// Checks that Tor starts, if it is used.
 async fn tor(dialer: &Dialer) -> Option<Check> {
     let tor = dialer.tor()?;
     let started = match tokio::time::timeout(TOR, dialer.start_tor()).await {
@@ -177,7 +178,7 @@ async fn tor(dialer: &Dialer) -> Option<Check> {
     })
 }
 
-/// Whether the relays are there that the agent publishes to and takes jobs from.
+/// Checks that the relays answer which the agent publishes to and takes jobs from.
 async fn relays(config: &Config, dialer: &Dialer) -> Vec<Check> {
     let mut checks = Vec::new();
     for (name, list) in [("own relays", &config.identity.relays), ("job relays", &config.dvm.relays)] {
@@ -185,7 +186,7 @@ async fn relays(config: &Config, dialer: &Dialer) -> Vec<Check> {
             checks.push(good(name, "none"));
         }
         let answers = list.iter().map(|url| async move {
-            // The configuration has no other.
+            // The configuration was validated: every URL parses.
             let address = RelayUrl::parse(url, dialer.guard()).map_err(|error| error.to_string())?;
             dialer.dial(&address, Purpose::Standing).await.map(drop).map_err(|error| error.to_string())
         });
@@ -206,10 +207,10 @@ fn low(text: &str, floor: Size) -> Check {
     Check { name: "disk", ok: false, detail: text.to_owned(), remedy: Some(remedy) }
 }
 
-/// Relays refuse events from the future and from long ago.
+/// Checks the system's clock: relays refuse events from the future and from long ago.
 fn clock() -> Check {
     let now = agent::now();
-    // The day this program's format was fixed; no right clock is before it.
+    // The day the archive's format was fixed; a correct clock is not before it.
     if now < 1_790_000_000 {
         bad("clock", output::time(now), "set the clock: the time is in the past")
     } else {

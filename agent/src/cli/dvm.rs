@@ -1,4 +1,4 @@
-//! `brotr dvm`: what was asked here, and how it ended.
+//! `brotr dvm`: jobs that were requested here, and how they ended.
 
 use anyhow::Result;
 use brotr_storage::{Customer, Job, JobStatus, Revenue};
@@ -12,20 +12,20 @@ use super::{Access, Done, Shared, Usage, output};
 pub(super) enum Command {
     /// List jobs, newest first
     List {
-        /// How many
+        /// How many to list
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=100_000))]
         limit: i64,
-        /// Only those that stand so: received, working, unpaid, answered, failed or cancelled
+        /// Only jobs with this status: received, working, unpaid, answered, failed or cancelled
         #[arg(long)]
         status: Option<JobStatus>,
     },
-    /// List who asked, those who asked last first: how much, what failed, and what they paid
+    /// List customers, most recent request first: number of jobs, failures and payments
     Customers {
-        /// How many
+        /// How many to list
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=100_000))]
         limit: i64,
     },
-    /// What was asked for and what it brought, by kind of job
+    /// Show the number of jobs and the revenue by kind of job
     Revenue,
     /// Show a job: the request, and the result if it has one
     Show {

@@ -12,7 +12,7 @@ use super::{Access, Done, Shared, output};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A NIP-01 filter; everything when left out
+    /// A NIP-01 filter; without one, all events
     filter: Option<String>,
     /// Write to this file instead of stdout
     #[arg(long, value_name = "FILE")]

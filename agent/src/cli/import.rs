@@ -15,20 +15,20 @@ use super::{Access, Done, Shared, Usage, output};
 use crate::agent::now;
 use crate::ingest::Ingest;
 
-/// So many events are stored at a time,
+/// Events stored in one batch,
 const BATCH: usize = 1_000;
-/// or what so many bytes hold;
+/// or bytes of JSON in one batch, whichever is reached first;
 const BATCH_BYTES: u64 = 2 << 20;
-/// and so many batches are under way at once: some are read and verified while others are written.
+/// and batches in flight: some are read and verified while others are written.
 const BESIDE: usize = 48;
-/// A line may be so long.
+/// The longest line, in bytes.
 const MAX_LINE: u64 = 8 << 20;
-/// So many bad lines are named; all are counted.
+/// Bad lines that are reported with their number; all of them are counted.
 const NAMED: usize = 1_000;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A file with an event a line; stdin when left out or -
+    /// A file with one event per line; stdin if left out or -
     file: Option<PathBuf>,
     /// The relay that these events were seen on
     #[arg(long, value_name = "URL")]
@@ -81,7 +81,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let ingest = Ingest::new(archive.clone());
     let bar = output::progress(size, "importing");
     let (sender, mut portions) = mpsc::channel(1);
-    // A thread of its own, which the end of the program does not wait for: stdin may have nothing more to say.
+    // A thread of its own, which the end of the program does not wait for: a read from stdin may block forever.
     std::thread::Builder::new().name("brotr-import".into()).spawn(move || read(input, &sender))?;
     let store = |portion: Result<Portion>| {
         let (archive, ingest, relay) = (&archive, &ingest, relay.clone());
@@ -97,7 +97,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
             anyhow::Ok((portion, stored))
         }
     };
-    // Many at once, as from many relays: the archive writes what waits together.
+    // The archive writes waiting batches together.
     let mut stored = stream::poll_fn(|cx| portions.poll_recv(cx)).map(store).buffered(BESIDE);
     let mut imported = Imported::default();
     while let Some((portion, stored)) = stored.try_next().await? {
@@ -130,16 +130,16 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
 /// Some lines of the input.
 #[derive(Default)]
 struct Portion {
-    /// Lines that hold something.
+    /// Lines that are not empty.
     read: u64,
     events: Vec<RawEvent>,
-    /// The line of each event.
+    /// The line number of each event.
     lines: Vec<u64>,
     rejected: Vec<(u64, String)>,
     bytes: u64,
 }
 
-/// Reads the input to its end, or until nobody wants it any more.
+/// Reads the input to its end, or until the receiver is dropped.
 fn read(mut input: Box<dyn BufRead + Send>, portions: &mpsc::Sender<Result<Portion>>) {
     let mut line = 0;
     loop {
@@ -151,7 +151,7 @@ fn read(mut input: Box<dyn BufRead + Send>, portions: &mpsc::Sender<Result<Porti
     }
 }
 
-/// Reads some lines; none at the end of the input.
+/// Reads the next lines; returns an empty portion at the end of the input.
 fn read_portion(input: &mut dyn BufRead, line: &mut u64) -> std::io::Result<Portion> {
     let mut portion = Portion::default();
     let mut text = Vec::new();
@@ -186,7 +186,7 @@ fn read_portion(input: &mut dyn BufRead, line: &mut u64) -> std::io::Result<Port
     Ok(portion)
 }
 
-/// Reads to the end of a line that is too long, without keeping it; says how many bytes that were.
+/// Skips the rest of a line that is too long; returns the number of bytes skipped.
 fn skip_line(input: &mut dyn BufRead) -> std::io::Result<u64> {
     let mut skipped = 0;
     loop {

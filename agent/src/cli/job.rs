@@ -21,19 +21,19 @@ pub(super) struct Args {
     /// The kind of job, 5000 to 5999
     #[arg(value_parser = clap::value_parser!(u16).range(5_000..6_000))]
     kind: u16,
-    /// An input; its type is text, url, event or job, and text when left out
+    /// An input; its type is text, url, event or job (text if left out)
     #[arg(long, value_name = "DATA[:TYPE]")]
     input: Vec<String>,
     /// A parameter
     #[arg(long, value_name = "NAME=VALUE")]
     param: Vec<String>,
-    /// Where to ask and to listen; dvm.relays or identity.relays when left out
+    /// Relays to ask and to listen on; dvm.relays or identity.relays if left out
     #[arg(long, value_name = "URL")]
     relay: Vec<String>,
-    /// Ask this data vending machine only (hex or npub)
+    /// Ask only this data vending machine (hex or npub)
     #[arg(long, value_name = "PUBKEY")]
     to: Option<String>,
-    /// Encrypt what is asked (NIP-44); needs --to
+    /// Encrypt the request (NIP-44); needs --to
     #[arg(long, requires = "to")]
     encrypt: bool,
     /// How long to wait for the result
@@ -70,7 +70,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     }
 }
 
-/// Sends the request, and tells what comes until there is an end to it.
+/// Sends the request and prints answers until the job ends.
 async fn ask(
     shared: &Shared,
     (args, signer): (&Args, &Signer),
@@ -144,8 +144,8 @@ async fn request(
     Ok(EventBuilder::new(Kind::from(args.kind), content).tags(tags).allow_self_tagging())
 }
 
-/// An answer with what is encrypted in it in the open: the tags of feedback, the content of a result. One that cannot be read
-/// stays as it is.
+/// Returns an answer with its encrypted part decrypted: the tags of feedback, the content of a result. An answer that cannot be
+/// decrypted is returned unchanged.
 async fn opened(signer: &Signer, mut event: Event) -> Event {
     if !event.tags.iter().any(|tag| tag.as_slice()[0] == "encrypted") {
         return event;
@@ -166,10 +166,10 @@ async fn opened(signer: &Signer, mut event: Event) -> Event {
     event
 }
 
-/// Prints what came; how it ended, if it did.
+/// Prints an answer; returns how the job ended, if it ended.
 fn tell(shared: &Shared, kind: u16, event: &Event) -> Result<Option<Done>> {
     let value = |name: &str| event.tags.find(TagKind::custom(name)).and_then(|tag| tag.content());
-    // A relay may send what was not asked for.
+    // A relay may send events that were not asked for.
     if event.kind != FEEDBACK && event.kind != result_kind(kind) {
         return Ok(None);
     }

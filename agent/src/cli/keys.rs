@@ -20,9 +20,9 @@ pub(super) enum Command {
         #[arg(long)]
         secret: bool,
     },
-    /// Make a new key where there is none
+    /// Make a new key, if there is no key yet
     Generate,
-    /// Take a key (nsec, hex or ncryptsec) from stdin where there is none
+    /// Read a key (nsec, hex or ncryptsec) from stdin, if there is no key yet
     Import,
     /// Write the key, encrypted with identity.passphrase (NIP-49), to a new file
     Encrypt {

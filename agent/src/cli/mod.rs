@@ -32,7 +32,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, LogFormat};
 
-/// A keyed Nostr agent: finds and monitors relays, archives what they hold, and answers jobs from what it knows.
+/// A keyed Nostr agent: finds and monitors relays, archives their events, and answers jobs from the archive.
 #[derive(Debug, Parser)]
 #[command(name = "brotr", version, about, max_term_width = 100)]
 pub struct Cli {
@@ -45,13 +45,13 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Debug, clap::Args)]
 pub struct Shared {
-    /// The configuration; ./brotr.yaml when it is there, else the defaults
+    /// The configuration file; ./brotr.yaml if it exists, else the defaults
     #[arg(long, global = true, value_name = "FILE", env = "BROTR_CONFIG")]
     config: Option<PathBuf>,
-    /// Where the key file and the embedded database are, whatever the configuration says
+    /// The directory of the key file and the embedded database; overrides the configuration
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Print JSON on stdout and nothing else there
+    /// Print only JSON on stdout
     #[arg(long, global = true)]
     json: bool,
 }
@@ -65,13 +65,13 @@ enum Command {
     /// Add, list and show relays
     #[command(subcommand)]
     Relays(relays::Command),
-    /// Check relays now, as a person would read it
+    /// Check relays now and print a report
     Check(check::Args),
     /// Find relays: one pass, then exit
     Find,
-    /// Check relays that are due, or these: one pass, then exit
+    /// Check relays that are due, or the given ones: one pass, then exit
     Monitor(monitor::Args),
-    /// Archive what relays hold: one pass, then exit
+    /// Archive the events of relays: one pass, then exit
     Sync(sync::Args),
     /// Print archived events as JSON lines, newest first
     Query(query::Args),
@@ -79,19 +79,19 @@ enum Command {
     Import(import::Args),
     /// Write archived events as JSON lines, newest first
     Export(export::Args),
-    /// Ask a data vending machine (NIP-90) and print what it answers
+    /// Send a job request (NIP-90) and print the answers
     Job(job::Args),
-    /// Write all of the archive to a file, beside a running daemon; the key is not in it
+    /// Write the whole archive, except the key, to a file; works beside a running daemon
     Backup(backup::Args),
-    /// Make the archive out of a backup, where there is none
+    /// Create the archive from a backup; there must be no archive yet
     Restore(backup::Args),
-    /// Run an SQL statement that reads; the relations are described in docs/DATABASE.md
+    /// Run a read-only SQL statement; docs/DATABASE.md describes the relations
     Sql(sql::Args),
-    /// Print the archive in numbers
+    /// Print statistics of the archive
     Stats,
-    /// Print what is proven complete, and what is not
+    /// Print coverage and gaps by relay
     Coverage(coverage::Args),
-    /// List and show the jobs that were asked for here
+    /// List and show the jobs that were requested here
     #[command(subcommand)]
     Dvm(dvm::Command),
     /// Show, make, import and encrypt the agent's key
@@ -100,16 +100,16 @@ enum Command {
     /// Check, show and describe the configuration
     #[command(subcommand)]
     Config(config::Command),
-    /// Check everything the agent needs, with a remedy for what is wrong
+    /// Check everything that the agent needs, and say how to fix what is wrong
     Doctor(doctor::Args),
-    /// Print what a shell needs to complete commands
+    /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
     /// Write the manual pages into a directory
     Man {
-        /// Where; made if it is not there
+        /// The directory; created if it does not exist
         directory: PathBuf,
     },
 }
@@ -126,7 +126,7 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// What a command came to, when it did not fail in a way that is told on stderr.
+/// The outcome of a command that did not fail with an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Done {
     /// Exit status 0.
@@ -152,7 +152,7 @@ pub fn main() -> ExitCode {
         }
     };
     let result = runtime.block_on(dispatch(cli));
-    // A thread that is stuck in a look-up must not keep the program alive.
+    // A thread that blocks in a name lookup must not keep the program alive.
     runtime.shutdown_background();
     match result {
         Ok(Done::Well) => ExitCode::SUCCESS,
@@ -189,7 +189,7 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Config(command) => config::main(shared, command),
         Command::Doctor(args) => doctor::main(shared, args).await,
         Command::Completions { shell } => {
-            // By way of memory: it takes a reader that goes away for a fault of its own.
+            // Through memory: the generator panics when its reader goes away.
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "brotr", &mut script);
             output::line(str::from_utf8(&script)?.trim_end())?;
@@ -205,15 +205,15 @@ async fn dispatch(cli: Cli) -> Result<Done> {
 }
 
 impl Shared {
-    /// The configuration, with the logs set up as it says, for the daemon.
+    /// Loads the configuration for the daemon, and sets up logging as it says.
     fn load_daemon(&self) -> Result<Config> {
         let config = Config::load(self.config.as_deref(), self.data_dir.as_deref()).map_err(Usage)?;
         log(&config, &config.log.level)?;
         Ok(config)
     }
 
-    /// The same for a command whose output says what it did: of the logs it shows what went wrong, unless the
-    /// configuration asks for more than the default.
+    /// The same for a command that prints its result: it logs warnings and errors only, unless the configuration asks for more
+    /// than the default.
     fn load(&self) -> Result<Config> {
         let config = Config::load(self.config.as_deref(), self.data_dir.as_deref()).map_err(Usage)?;
         let level = if config.log.level == "info" { "warn" } else { &config.log.level };
@@ -221,7 +221,7 @@ impl Shared {
         Ok(config)
     }
 
-    /// The archive, for commands that need nothing else. One that only reads makes no archive where there is none.
+    /// Opens the archive for a command that needs nothing else. Read-only access does not create an archive.
     async fn archive(&self, config: &Config, access: Access) -> Result<Arc<dyn Archive>> {
         if access == Access::Write {
             return Ok(brotr_storage::open(config.storage_url(), config.archive_options()).await?);
@@ -249,7 +249,7 @@ fn log(config: &Config, level: &str) -> Result<()> {
     let wrong = || format!("log.level {level:?} is neither a level nor directives");
     let mut filter = EnvFilter::try_new(level).with_context(wrong).map_err(Usage)?;
     if level == "info" {
-        // What these say at this level is for their developers.
+        // These libraries log for their own developers at the level `info`.
         for quiet in ["sqlx=warn", "nostr_relay_pool=warn"] {
             filter = filter.add_directive(quiet.parse()?);
         }

@@ -13,12 +13,12 @@ use crate::pulse::Pulse;
 use crate::services::monitor::Monitor;
 use crate::services::publisher::{RelayClient, deliver};
 
-/// What was measured is sent for so long before the command ends; the daemon sends the rest.
+/// How long the command goes on sending results before it exits; the daemon sends the rest.
 const SENDING: std::time::Duration = std::time::Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Only these relays, whether they are due or not
+    /// Only these relays, due or not
     #[arg(value_name = "URL")]
     urls: Vec<String>,
 }
@@ -98,7 +98,7 @@ async fn chosen(agent: &Agent, urls: &[String]) -> Result<Vec<Relay>> {
     if !urls.is_empty() {
         return Ok(relays);
     }
-    // All at once: with a due time there is no next page, and ten thousand relays are a few megabytes.
+    // In one query: with a due time there is no next page, and ten thousand relays take a few megabytes.
     let query = RelayQuery {
         networks: agent.dialer.networks(),
         check_due: Some(now()),

@@ -1,4 +1,4 @@
-//! Printing: JSON a line on stdout, progress on stderr.
+//! Printing: JSON lines on stdout, progress on stderr.
 
 use std::io::{IsTerminal, Write};
 
@@ -11,19 +11,19 @@ pub(super) fn json(value: &impl Serialize) -> Result<()> {
     line(&serde_json::to_string(value)?)
 }
 
-/// Prints a line; unlike `println!`, a reader who left is an error and no panic.
+/// Prints a line; unlike `println!`, a closed pipe is an error and not a panic.
 pub(super) fn line(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
     Ok(())
 }
 
-/// Whether an error is that of a reader who had enough.
+/// Returns true if the error is that of a closed pipe.
 pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// A progress bar over so many things, on a terminal; nothing elsewhere.
+/// Returns a progress bar on a terminal, and a hidden one elsewhere.
 pub(super) fn progress(total: u64, what: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -36,13 +36,13 @@ pub(super) fn progress(total: u64, what: &str) -> ProgressBar {
     bar
 }
 
-/// A place for several bars; they show nothing where they are not on a terminal.
+/// Returns a container for several bars, hidden unless stderr is a terminal.
 pub(super) fn bars() -> MultiProgress {
     let shown = std::io::stderr().is_terminal();
     MultiProgress::with_draw_target(if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() })
 }
 
-/// A line about work of which nobody knows how much there is.
+/// Returns a spinner for work whose total is not known.
 pub(super) fn spinner(what: String) -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg}");
     let spinner = ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
@@ -50,15 +50,15 @@ pub(super) fn spinner(what: String) -> ProgressBar {
     spinner
 }
 
-/// `1 thing`, `2 things`.
+/// Returns `1 thing` or `2 things`.
 pub(super) fn counted(n: impl Into<u64>, thing: &str) -> String {
     let n = n.into();
     format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
 }
 
-/// A time for people, in UTC.
+/// Formats a time in UTC (RFC 3339).
 pub(super) fn time(seconds: i64) -> String {
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds.max(0).cast_unsigned());
-    // Beyond the year 9999 there is no such form.
+    // RFC 3339 ends with the year 9999.
     if seconds > 253_402_300_799 { seconds.to_string() } else { humantime::format_rfc3339_seconds(time).to_string() }
 }

@@ -9,20 +9,20 @@ use serde_json::{Value, json};
 use super::{Access, Done, Shared, Usage, output};
 use crate::agent::now;
 
-/// Events are read so many at a time.
+/// Events read per query.
 pub(super) const PAGE: usize = 200;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A NIP-01 filter, such as '{"kinds":[1],"limit":10}'; everything when left out
+    /// A NIP-01 filter, such as '{"kinds":[1],"limit":10}'; without one, all events
     filter: Option<String>,
-    /// Print only how many there are
+    /// Print only the number of events
     #[arg(long)]
     count: bool,
-    /// Print the relays that hold each event with it
+    /// Print with each event the relays that hold it
     #[arg(long)]
     seen: bool,
-    /// Print also what a good relay would not give: replaced, deleted, expired, vanished, ephemeral and protected events
+    /// Include events that a relay does not serve: replaced, deleted, expired, vanished, ephemeral and protected ones
     #[arg(long)]
     all: bool,
 }
@@ -65,7 +65,7 @@ pub(super) fn parse(text: Option<&str>) -> Result<Filter> {
     Ok(brotr_core::parse_filter(&value).map_err(|e| Usage(e.into()))?)
 }
 
-/// Walks through everything that a filter asks for, up to its limit.
+/// Iterates over the events that match a filter, up to its limit.
 pub(super) struct Pages<'a> {
     archive: &'a dyn Archive,
     filter: Filter,

@@ -11,22 +11,22 @@ use clap::Subcommand;
 use super::{Access, Done, Shared, output, show};
 use crate::initializer::{self, Refused, Sorted};
 
-/// Relays are listed so many at a time.
+/// Relays read per query.
 const PAGE: i64 = 1_000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Add relays
     Add {
-        /// Relay addresses, files with one address a line, or - for stdin
+        /// Relay URLs, files with one URL per line, or - for stdin
         #[arg(required = true, value_name = "URL|FILE|-")]
         sources: Vec<String>,
     },
     /// List every relay
     List,
-    /// Show what is known of a relay
+    /// Show one relay
     Show {
-        /// Its address
+        /// Its URL
         url: String,
     },
 }
@@ -79,7 +79,7 @@ pub(super) async fn main(shared: &Shared, command: Command) -> Result<Done> {
     }
 }
 
-/// What a source says: an address says itself.
+/// Returns the text of a source: the argument itself if it is a URL.
 fn text(source: &str) -> Result<String> {
     if source == "-" {
         let mut text = String::new();
@@ -95,7 +95,7 @@ fn row(relay: &Relay) -> String {
     format!("{:<5} {:<9} {checked:<21} {}", relay.state.as_str(), relay.network.as_str(), relay.url)
 }
 
-/// A count by reason, most frequent first, with an example of each.
+/// Returns counts by reason, most frequent first, each with an example.
 fn summary(list: &[Refused]) -> String {
     let mut reasons = std::collections::BTreeMap::<&str, (usize, &str)>::new();
     for one in list {

@@ -23,7 +23,7 @@ use crate::services::{backup, dvm as jobs, finder, http, monitor, publisher, rel
 use crate::supervisor::Supervisor;
 use crate::{clock, initializer};
 
-/// How long hanging up and closing the archive may take, each.
+/// Time limits of disconnecting and of closing the archive.
 const CLOSING: Duration = Duration::from_secs(1);
 
 pub(super) async fn main(shared: &Shared) -> Result<Done> {
@@ -70,16 +70,16 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     daemon.stop(supervisor).await;
     if again {
         tracing::info!("starting again with the configuration as it is now");
-        // By the name it was started by: there may be a newer one of that name.
+        // By the name it was started by: a newer binary may have that name now.
         let program = std::env::args_os().next().context("the program does not know its name")?;
-        // Comes back only if it fails. Nothing is left open: every descriptor closes when another program takes over.
+        // Returns only if it fails. Every descriptor is closed on exec.
         return Err(std::process::Command::new(program).args(std::env::args_os().skip(1)).exec().into());
     }
     tracing::info!("stopped");
     Ok(Done::Well)
 }
 
-/// Sockets that were bound before the archive was opened, and the recorder of metrics.
+/// Sockets that were bound before the archive was opened, and the metrics recorder.
 struct Servers {
     metrics: PrometheusHandle,
     listener: Option<TcpListener>,
@@ -109,7 +109,7 @@ impl Daemon {
         Ok(Self { agent, publisher, client, wallet, dvm, intake, takes_jobs })
     }
 
-    /// Starts what answers requests over HTTP and as a relay.
+    /// Starts the HTTP server and the relay server.
     fn start_servers(&self, supervisor: &mut Supervisor, servers: Servers) {
         if let Some(listener) = servers.listener {
             let (agent, vitals, metrics) = (self.agent.clone(), supervisor.vitals(), servers.metrics);
@@ -129,7 +129,7 @@ impl Daemon {
         }
     }
 
-    /// Starts what keeps the agent itself in order.
+    /// Starts the services that maintain the archive.
     fn start_upkeep(&self, supervisor: &mut Supervisor) {
         let agent = self.agent.clone();
         supervisor.start("clock", move || {
@@ -144,7 +144,7 @@ impl Daemon {
             let agent = agent.clone();
             async move {
                 initializer::load(&agent).await?;
-                // Its work is done; a service that ended would be started again.
+                // Its work is done; a service that returned would be started again.
                 std::future::pending().await
             }
         });
@@ -162,7 +162,7 @@ impl Daemon {
         }
     }
 
-    /// Starts what finds, checks and reads relays.
+    /// Starts the finder, the monitor and the synchronizer.
     fn start_crawlers(&self, supervisor: &mut Supervisor) {
         let config = self.agent.config.clone();
         if config.finder.enabled {
@@ -189,7 +189,7 @@ impl Daemon {
         }
     }
 
-    /// Starts what answers jobs.
+    /// Starts the services of the DVM.
     fn start_jobs(&self, supervisor: &mut Supervisor) {
         if !self.takes_jobs {
             return;
@@ -213,7 +213,7 @@ impl Daemon {
         }
     }
 
-    /// Starts what sends the agent's own events.
+    /// Starts the services that publish the agent's own events.
     fn start_publishing(&self, supervisor: &mut Supervisor) {
         if !self.takes_jobs && self.publisher.is_silent() {
             return;
@@ -231,7 +231,7 @@ impl Daemon {
         });
     }
 
-    /// Stops the services, withdraws the announcement of jobs, hangs up, releases leases and closes the archive.
+    /// Stops the services, withdraws the announcement of jobs, disconnects, releases leases and closes the archive.
     async fn stop(&self, supervisor: Supervisor) {
         let orderly = supervisor.stop().await;
         if self.takes_jobs
@@ -254,14 +254,14 @@ impl Daemon {
     }
 }
 
-/// Tells the service manager, where there is one.
+/// Notifies the service manager, if there is one.
 fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::debug!(%error, "failed to tell the service manager");
     }
 }
 
-/// Feeds the watchdog of the service manager, while the archive answers and the runtime turns.
+/// Feeds the service manager's watchdog as long as the archive answers.
 async fn feed_watchdog(agent: Agent, every: Duration) -> Result<()> {
     loop {
         match tokio::time::timeout(every, agent.archive.ping()).await {
@@ -273,7 +273,7 @@ async fn feed_watchdog(agent: Agent, every: Duration) -> Result<()> {
     }
 }
 
-/// Who we are, where our things are, where we listen, and what the configuration leaves undone.
+/// Logs the key, the directories, the listening addresses and what is off.
 fn greet(agent: &Agent, listener: Option<&TcpListener>, relay: Option<&TcpListener>) {
     let config = &agent.config;
     tracing::info!(

@@ -1,4 +1,4 @@
-//! `brotr relays show`: what is known of one relay, and how it did over time.
+//! `brotr relays show`: one relay and its history.
 
 use anyhow::Result;
 use brotr_core::{RelayState, RelayUrl};
@@ -10,10 +10,10 @@ use crate::agent::now;
 use crate::config::Config;
 use crate::history::History;
 
-/// Changes that people are shown.
+/// State changes that are printed.
 const CHANGES: usize = 8;
 
-/// Prints it.
+/// Prints the relay.
 pub(super) async fn show(shared: &Shared, config: &Config, archive: &dyn Archive, address: &RelayUrl) -> Result<()> {
     let url = address.as_str();
     let Some(relay) = archive.relay(url).await? else {
@@ -21,7 +21,7 @@ pub(super) async fn show(shared: &Shared, config: &Config, archive: &dyn Archive
     };
     let documents = archive.documents(url).await?;
     let history = History::of(&archive.visits(url, 0, History::VISITS).await?, now());
-    // What the synchronizer learned while it read.
+    // What the synchronizer found out.
     let cap = archive.state("synchronizer", "cap", url).await?;
     let cap = cap.and_then(|kept| kept.split(' ').next().and_then(|cap| cap.parse::<u64>().ok()));
     let reports = archive.coverage(Some(url)).await?;

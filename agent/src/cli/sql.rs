@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::{Access, Done, Shared, output};
 
-/// Rows that may wait to be printed.
+/// Rows that are buffered for printing.
 const WAITING: usize = 256;
 
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     Ok(Done::Well)
 }
 
-/// A value as the databases' own shells show it: nothing for null.
+/// Formats a value as the shells of the databases do: nothing for null.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

@@ -14,14 +14,14 @@ use crate::services::synchronizer::{self, Pass};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Only these relays, whether they are due or not
+    /// Only these relays, due or not
     #[arg(value_name = "URL")]
     urls: Vec<String>,
 }
 
 pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let agent = Agent::open(shared.load()?).await?;
-    // The clock of a process before this one may have been ahead, and have proven what is still to come.
+    // An earlier process may have had a clock that was ahead.
     agent.clamp_future(now()).await?;
     let addresses = chosen(&agent, &args.urls).await?;
     let bars = output::bars();
@@ -30,7 +30,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         .map(|address| {
             let (agent, bars, bar) = (agent.clone(), bars.clone(), bar.clone());
             async move {
-                // A line for each relay in work, above that of all.
+                // One line per relay in work, above the total.
                 let line = bars.insert_before(&bar, output::spinner(address.as_str().to_owned()));
                 let began = Instant::now();
                 let progress = |pass: &Pass| {

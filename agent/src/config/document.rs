@@ -10,16 +10,16 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use serde_yaml::Spanned;
 
-/// Environment variables that set a key begin so.
+/// Prefix of environment variables that set a key.
 const PREFIX: &str = "BROTR_";
-/// Variables of this prefix that are no keys.
+/// Variables with this prefix that are not keys.
 const NOT_KEYS: &[&str] = &["BROTR_CONFIG"];
-/// Keys whose text is taken as it is.
+/// Keys whose text is taken verbatim.
 const SECRETS: &[&str] = &["identity.secret", "identity.passphrase"];
-/// The most bytes of a secret in a file.
+/// The largest file of a secret, in bytes.
 const MAX_SECRET: u64 = 64 << 10;
 
-/// Where each key came from, by its path.
+/// Where each key was set, by its path.
 type Origins = BTreeMap<String, String>;
 
 /// Reads a document of type `T`.
@@ -34,7 +34,7 @@ pub(super) fn read<T: DeserializeOwned + JsonSchema>(
     let mut value = if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         Value::Object(Map::new())
     } else {
-        // Without the lines around an error: one of them may hold a secret.
+        // Without a snippet around an error: its lines may hold a secret.
         let options = serde_yaml::options! { with_snippet: false };
         let node: Node =
             serde_yaml::from_str_with_options(text, options).map_err(|e| anyhow!("{name}: {}", first_line(&e)))?;
@@ -53,7 +53,7 @@ pub(super) fn read<T: DeserializeOwned + JsonSchema>(
     })
 }
 
-/// `brotr.yaml:7: ` for the innermost part of the path that has a place.
+/// Returns `brotr.yaml:7: ` for the innermost part of the path that has a known place.
 fn place(origins: &Origins, path: &str) -> String {
     let mut path = path;
     loop {
@@ -150,8 +150,8 @@ impl<'de> Deserialize<'de> for Node {
     }
 }
 
-/// Puts `BROTR_SECTION__KEY` in its place. `BROTR_SECTION__KEY_FILE` names a file that holds the value, unless the
-/// section has a key of that very name.
+/// Applies `BROTR_SECTION__KEY`. `BROTR_SECTION__KEY_FILE` names a file with the value, unless the section has a key of that
+/// name.
 fn overlay(
     value: &mut Value,
     schema: &Value,
@@ -173,7 +173,7 @@ fn overlay(
     let mut path = path;
     let parsed = if known(&path) {
         let mut parsed = match is_text(&path, schema) {
-            // Taken as it is: a passphrase may look like anything.
+            // Verbatim: a passphrase may look like YAML.
             true => Value::String(text.to_owned()),
             false => serde_yaml::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
         };
@@ -206,8 +206,8 @@ fn overlay(
     Ok(())
 }
 
-/// Replaces `${VAR}` and `${VAR:-default}` in texts. A text that is nothing but one variable takes the type its
-/// value has in YAML.
+/// Replaces `${VAR}` and `${VAR:-default}` in texts. A text that is one variable and nothing else takes the type that its value
+/// has in YAML.
 fn expand(value: &mut Value, path: &str, environment: &BTreeMap<String, String>, origins: &Origins) -> Result<()> {
     match value {
         Value::Array(items) => {
@@ -252,12 +252,12 @@ fn expand(value: &mut Value, path: &str, environment: &BTreeMap<String, String>,
     Ok(())
 }
 
-/// An error's own words, without whatever is drawn below them.
+/// Returns the error's message without the snippet below it.
 fn first_line(error: &impl fmt::Display) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
-/// Whether a key holds a text and nothing else, but for null.
+/// Returns true if a key holds text or null and nothing else.
 fn is_text(path: &[String], root: &Value) -> bool {
     fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
         let reference = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#'));
@@ -278,7 +278,7 @@ fn is_text(path: &[String], root: &Value) -> bool {
     })
 }
 
-/// The properties of an object schema, following one reference.
+/// Returns the properties of an object schema, following one reference.
 fn properties<'a>(schema: &'a Value, root: &'a Value) -> Option<&'a Map<String, Value>> {
     let resolved = match schema.get("$ref").and_then(Value::as_str) {
         Some(reference) => root.pointer(reference.strip_prefix('#')?)?,
@@ -287,7 +287,7 @@ fn properties<'a>(schema: &'a Value, root: &'a Value) -> Option<&'a Map<String, 
     resolved.get("properties")?.as_object()
 }
 
-/// Names a key that the schema does not have, with the nearest one that it has.
+/// Refuses keys that the schema does not have, and suggests the nearest one.
 fn refuse_unknown(value: &Value, schema: &Value, root: &Value, path: &str, origins: &Origins) -> Result<()> {
     match value {
         Value::Object(items) => {

@@ -1,4 +1,4 @@
-//! The sections of `brotr.yaml` that are about jobs.
+//! The sections of `brotr.yaml` about jobs.
 
 use nostr::nips::nip47::NostrWalletConnectURI;
 use schemars::JsonSchema;
@@ -12,23 +12,23 @@ use super::units::Secret;
 section! {
     /// Answering jobs (NIP-90).
     Dvm {
-        /// Whether it runs.
+        /// Whether the service runs.
         enabled: bool = true,
-        /// Where requests are looked for. With none, no job is sought.
+        /// Relays on which requests are received. Without any, no requests are received.
         relays: Vec<String> = vec![],
-        /// Requests older than this when they are seen are left alone.
+        /// Requests that are older than this on arrival are ignored.
         max_age: Span = Span::seconds(3_600),
-        /// A job that takes longer is answered with an error.
+        /// A job that takes longer fails.
         deadline: Span = Span::seconds(30),
-        /// Jobs worked on at a time.
+        /// Jobs run concurrently.
         concurrency: usize = 4,
-        /// How often the agent says that it is there (kind 11998); never when not set.
+        /// Interval of heartbeats (kind 11998); none are sent if not set.
         heartbeat: Option<Span> = Some(Span::seconds(240)),
-        /// Whether the announcement is taken back when the agent stops.
+        /// Whether the announcement is withdrawn when the agent stops.
         withdraw_on_stop: bool = false,
-        /// Who may ask, and how much.
+        /// Who may request jobs, and how many.
         limits: DvmLimits = DvmLimits::default(),
-        /// What it costs.
+        /// What jobs cost.
         payment: Payment = Payment::default(),
     }
 }
@@ -36,24 +36,24 @@ section! {
 section! {
     /// What jobs cost. Without prices they are free.
     Payment {
-        /// The wallet that makes the invoices: a `nostr+walletconnect://` URI (NIP-47).
+        /// The wallet that makes invoices: a `nostr+walletconnect://` URI (NIP-47).
         wallet: Option<Secret> = None,
-        /// What kinds of jobs cost.
+        /// Prices by kind of job.
         prices: Vec<Price> = vec![],
-        /// Jobs that cost something and that a customer gets for nothing in a day.
+        /// Paid jobs that each customer gets free per day.
         free_per_day: u64 = 0,
         /// How long an invoice can be paid.
         expiry: Span = Span::seconds(600),
-        /// Who signs the receipts of zaps to the agent (npub or hexadecimal): the `nostrPubkey` of its Lightning address.
+        /// Who signs zap receipts for the agent (npub or hexadecimal): the `nostrPubkey` of its Lightning address.
         zappers: Vec<String> = vec![],
     }
 }
 
 impl Payment {
-    /// The wallet.
+    /// Returns the URI of the wallet.
     ///
     /// # Errors
-    /// When it is no NIP-47 URI. What it is instead is not repeated, since it is a secret.
+    /// Fails if it is not a NIP-47 URI. The error does not repeat the text, since it is a secret.
     pub fn wallet_uri(&self) -> anyhow::Result<Option<NostrWalletConnectURI>> {
         let Some(Secret(wallet)) = &self.wallet else { return Ok(None) };
         let uri = NostrWalletConnectURI::parse(wallet.expose_secret().trim());
@@ -65,38 +65,38 @@ impl Payment {
     }
 }
 
-/// What kinds of jobs cost.
+/// A price of some kinds of jobs.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
     /// The kinds.
     pub kinds: Vec<u16>,
-    /// For the job itself, in millisats.
+    /// Price of the job itself, in millisats.
     #[serde(default)]
     pub job: u64,
-    /// For each result, in millisats.
+    /// Price of each result, in millisats.
     #[serde(default)]
     pub result: u64,
 }
 
 section! {
-    /// Who may ask for jobs, and how much.
+    /// Who may request jobs, and how many.
     DvmLimits {
-        /// Requests of one customer in a minute.
+        /// Requests per minute of one customer.
         per_minute: u32 = 30,
-        /// Requests of all customers in a minute.
+        /// Requests per minute of all customers.
         all_per_minute: u32 = 6_000,
-        /// Jobs of one customer that have not ended.
+        /// Open jobs of one customer.
         open: u64 = 20,
-        /// Jobs that wait, of all customers who were never answered before.
+        /// Waiting jobs of all customers who were never answered before.
         newcomers: u64 = 500,
-        /// Only these customers (npub or hexadecimal), if any are named.
+        /// If any are listed, only these customers are served (npub or hexadecimal).
         allow: Vec<String> = vec![],
-        /// Never these.
+        /// Customers who are never served.
         deny: Vec<String> = vec![],
-        /// Bits of work that a request's id must show (NIP-13).
+        /// Bits of proof of work that the id of a request must have (NIP-13).
         pow: u8 = 0,
-        /// Only these (npub or hexadecimal), whom they follow, and whom those follow, if any are named.
+        /// If any are listed, only these (npub or hexadecimal), their follows, and the follows of their follows are served.
         trust: Vec<String> = vec![],
         /// The time limit of each query of the archive.
         statement: Span = Span::seconds(10),

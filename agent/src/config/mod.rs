@@ -1,4 +1,4 @@
-//! The configuration: `brotr.yaml`, the environment over it, and what follows from both.
+//! The configuration: `brotr.yaml`, overridden by the environment, and what is derived from both.
 
 mod document;
 mod dvm;
@@ -20,21 +20,21 @@ use brotr_core::{Guard, RelayUrl};
 /// The file that `brotr init` writes: every key with its default and a comment.
 pub const TEMPLATE: &str = include_str!("brotr.yaml");
 
-/// The most that a count may be set to.
+/// The largest value of a count.
 const MOST: usize = 100_000;
 
-/// The most that a job or a result may cost, in millisats: a slip of the operator's, and not a price, is above it.
+/// The highest price of a job or result, in millisats: a higher one is taken for a mistake.
 const MOST_MSAT: u64 = 1_000_000_000;
 
-/// The name that is looked for where no file is given.
+/// The file that is read if none is given.
 pub const FILE_NAME: &str = "brotr.yaml";
 
 impl Config {
-    /// Reads a configuration: the given file, else `brotr.yaml` in the current directory, else the defaults; then
-    /// the environment. Relative paths are taken from the file's directory.
+    /// Reads the configuration: the given file, else `brotr.yaml` in the current directory, else the defaults; then the
+    /// environment. Relative paths are relative to the file's directory.
     ///
     /// # Errors
-    /// When the file cannot be read or anything in it is wrong; the text names the key, its line and what to do.
+    /// Fails if the file cannot be read or anything in it is invalid; the message names the key, its line and the remedy.
     pub fn load(file: Option<&Path>, data_dir: Option<&Path>) -> Result<Self> {
         let found = file.map(Path::to_owned).or_else(|| Some(PathBuf::from(FILE_NAME)).filter(|path| path.exists()));
         let text = match &found {
@@ -80,7 +80,7 @@ impl Config {
                 bail!("{name}: {key} is {value}: give a number from 1 to {MOST}");
             }
         }
-        // A visit takes two connections at once.
+        // A check takes two connections at once.
         for (key, value) in [
             ("network.max_connections", config.network.max_connections),
             ("network.clearnet.max_connections", config.network.clearnet.max_connections),
@@ -220,7 +220,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Fills in what follows from other keys, and makes paths absolute or relative to where the program runs.
+    /// Fills in defaults that depend on other keys, and resolves relative paths against `base`.
     fn settle(&mut self, base: &Path) {
         let data_dir = self.data_dir.clone();
         self.identity.key_file = match &self.identity.key_file {
@@ -241,56 +241,56 @@ impl Config {
         });
     }
 
-    /// The settings of the dialer.
+    /// Returns the settings of the dialer.
     #[must_use]
     pub fn network_settings(&self) -> brotr_net::Settings {
         self.network.settings(self.uses_tor().then(|| self.data_dir.join("tor")))
     }
 
-    /// Whether onion services are reached.
+    /// Returns true if onion services are reached.
     #[must_use]
     pub fn uses_tor(&self) -> bool {
         self.network.tor.enabled.unwrap_or(self.profile == Profile::Bigbrotr)
     }
 
-    /// How the archive is opened.
+    /// Returns the options that the archive is opened with.
     #[must_use]
     pub fn archive_options(&self) -> brotr_storage::Options {
         brotr_storage::Options { profile: self.profile.into(), search: self.storage.search }
     }
 
-    /// Where backups are kept.
+    /// Returns the directory of backups.
     #[must_use]
     pub fn backup_directory(&self) -> PathBuf {
         self.backup.directory.clone().unwrap_or_else(|| self.data_dir.join("backups"))
     }
 
-    /// The database's URL.
+    /// Returns the URL of the database.
     #[must_use]
     pub fn storage_url(&self) -> &str {
         self.storage.url.as_deref().expect("settled when it was loaded")
     }
 
-    /// The file of the embedded database, where that is used.
+    /// Returns the file of the embedded database; `None` for a server.
     #[must_use]
     pub fn sqlite_file(&self) -> Option<&Path> {
         let path = self.storage_url().strip_prefix("sqlite://")?;
         Some(Path::new(path.split('?').next().unwrap_or(path)))
     }
 
-    /// The key file.
+    /// Returns the path of the key file.
     #[must_use]
     pub fn key_file(&self) -> &Path {
         self.identity.key_file.as_deref().expect("settled when it was loaded")
     }
 
-    /// The JSON schema of the configuration.
+    /// Returns the JSON schema of the configuration.
     #[must_use]
     pub fn schema() -> serde_json::Value {
         schemars::schema_for!(Self).to_value()
     }
 
-    /// The configuration in force, as YAML's subset JSON, without secrets.
+    /// Returns the effective configuration as JSON, which is valid YAML, without secrets.
     #[must_use]
     pub fn shown(&self) -> serde_json::Value {
         let mut value = serde_json::to_value(self).expect("a configuration always serializes");
@@ -303,7 +303,8 @@ impl Config {
     }
 }
 
-/// A database URL for showing. One that cannot be read may hold a password anywhere.
+/// Returns a database URL without its password. A URL that does not parse is not shown at all, since the password may be
+/// anywhere in it.
 fn without_password(text: &str) -> String {
     const HIDDEN: &str = "********";
     if text.starts_with("sqlite:") {

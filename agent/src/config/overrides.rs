@@ -1,4 +1,4 @@
-//! What is different for some relays.
+//! Settings that differ for some relays.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,43 +7,43 @@ use serde_json::Value;
 use super::Span;
 use super::sections::{Monitor, Synchronizer};
 
-/// Settings of the synchronizer that hold for some relays only; what is not set stays as it is for all.
+/// Synchronizer settings for some relays; keys that are not set keep the general value.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Override {
-    /// The relay's address, or a pattern of its host, in which `*` stands for anything.
+    /// The relay's URL, or a pattern of its host in which `*` matches anything.
     pub relay: String,
-    /// Whether it is synchronized at all.
+    /// Whether the relay is synchronized.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// Between two passes.
+    /// Time between two passes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<Span>,
-    /// What is archived of it.
+    /// Filters of the events that are archived.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filters: Option<Vec<Value>>,
-    /// Events asked for at a time.
+    /// Events requested per page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page_size: Option<usize>,
-    /// A request that brings nothing for so long has failed.
+    /// A request that receives nothing for this long has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_timeout: Option<Span>,
-    /// How many of the relays that this is about are synchronized at a time.
+    /// How many of the matching relays are synchronized concurrently.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<usize>,
-    /// Whether it is followed live.
+    /// Whether the relay is followed live.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<bool>,
-    /// Whether it is compared with (NIP-77).
+    /// Whether the relay is compared with (NIP-77).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub negentropy: Option<bool>,
-    /// Whether the agent says who it is when asked (NIP-42).
+    /// Whether the agent authenticates when asked (NIP-42).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<bool>,
 }
 
 impl Override {
-    /// Whether this is about a relay.
+    /// Returns true if the override applies to a relay.
     pub(crate) fn is_about(&self, url: &str, host: &str) -> bool {
         match self.relay.contains("://") {
             true => self.relay.trim_end_matches('/') == url.trim_end_matches('/'),
@@ -52,7 +52,7 @@ impl Override {
     }
 }
 
-/// Whether a text is like a pattern in which `*` stands for anything.
+/// Returns true if a text matches a pattern in which `*` matches anything.
 fn is_like(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(start) else { return false };
@@ -66,7 +66,7 @@ fn is_like(pattern: &str, text: &str) -> bool {
 }
 
 impl Monitor {
-    /// Whether paths of this host are relays of their own.
+    /// Returns true if paths of this host are separate relays.
     #[must_use]
     pub fn is_distinct(&self, host: &str) -> bool {
         self.distinct.iter().any(|pattern| is_like(&pattern.to_ascii_lowercase(), host))
@@ -74,7 +74,7 @@ impl Monitor {
 }
 
 impl Synchronizer {
-    /// The settings for one relay. Of several overrides about it, the last one counts.
+    /// Returns the settings for one relay. If several overrides apply, the last one wins.
     #[must_use]
     pub fn of(&self, url: &str, host: &str) -> Self {
         let mut settings = self.clone();

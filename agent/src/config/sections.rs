@@ -36,17 +36,17 @@ section! {
         version: u32 = 1,
         /// What is kept of an event.
         profile: Profile = Profile::Bigbrotr,
-        /// Where the key file and the embedded database are.
+        /// The directory of the key file and the embedded database.
         data_dir: PathBuf = "./brotr-data".into(),
         /// Logs.
         log: Log = Log::default(),
         /// The archive.
         storage: Storage = Storage::default(),
-        /// Who the agent is.
+        /// The agent's identity.
         identity: Identity = Identity::default(),
-        /// What may be dialed, and how much of it at once.
+        /// Limits on outgoing connections.
         network: Network = Network::default(),
-        /// The first relays.
+        /// The initial relays.
         initializer: Initializer = Initializer::default(),
         /// Finding relays.
         finder: Finder = Finder::default(),
@@ -62,7 +62,7 @@ section! {
         relay: Relay = Relay::default(),
         /// Backups made while the daemon runs.
         backup: Backup = Backup::default(),
-        /// What the archive forgets.
+        /// What the archive removes.
         retention: Retention = Retention::default(),
     }
 }
@@ -90,31 +90,31 @@ impl From<Profile> for brotr_storage::Profile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// A thing to check about a relay.
+/// A check of a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Check {
     /// The WebSocket opens.
     Open,
-    /// A REQ is answered with EOSE; and what the document claims is tried.
+    /// A REQ is answered with EOSE; claims of the document are tried.
     Read,
     /// An event is answered with OK.
     Write,
-    /// There is an information document.
+    /// The relay has an information document.
     Nip11,
     /// The name resolves.
     Dns,
-    /// The certificate is one that clients accept.
+    /// The certificate is valid.
     Ssl,
-    /// The address, and whose network it is in.
+    /// The address and its network.
     Net,
-    /// Where the address is.
+    /// The location of the address.
     Geo,
 }
 
@@ -123,7 +123,7 @@ impl Check {
     pub const ALL: [Self; 8] =
         [Self::Open, Self::Read, Self::Write, Self::Nip11, Self::Dns, Self::Ssl, Self::Net, Self::Geo];
 
-    /// Its word.
+    /// Returns its name in the configuration and in tags.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -154,11 +154,11 @@ section! {
     Storage {
         /// `sqlite://PATH` or `postgres://...`; `brotr.db` in the data directory when not set.
         url: Option<String> = None,
-        /// A PostgreSQL server that follows that one: clients of the relay, jobs and REST are answered from it.
+        /// A PostgreSQL replica of that server, which answers the queries of relay clients, jobs and REST.
         read_url: Option<String> = None,
         /// Whether the text of kinds 0, 1 and 30023 is indexed (NIP-50).
         search: bool = true,
-        /// Archiving pauses when the disk of the embedded database has less free than this.
+        /// Archiving pauses while the disk of the embedded database has less than this free.
         min_free: Size = Size::mib(2_048),
         /// How long a relay stays reserved for the agent working on it; renewed while it works.
         lease: Span = Span::seconds(300),
@@ -166,43 +166,43 @@ section! {
 }
 
 section! {
-    /// Who the agent is.
+    /// The agent's identity.
     Identity {
-        /// Holds the secret key; `agent.key` in the data directory when not set.
+        /// File of the secret key; `agent.key` in the data directory if not set.
         key_file: Option<PathBuf> = None,
-        /// The secret key itself: nsec, hex or ncryptsec. Goes before the file.
+        /// The secret key itself: nsec, hex or ncryptsec. Takes precedence over the file.
         secret: Option<Secret> = None,
-        /// Opens an ncryptsec (NIP-49).
+        /// Decrypts an ncryptsec (NIP-49).
         passphrase: Option<Secret> = None,
         /// The agent's name, in its profile (kind 0).
         name: Option<String> = None,
-        /// What it says about itself.
+        /// The agent's description, in its profile.
         about: Option<String> = None,
-        /// The URL of its picture.
+        /// URL of the agent's picture, in its profile.
         picture: Option<String> = None,
-        /// The relays it publishes to and names as its own (kind 10002). With none, nothing is published.
+        /// The relays that the agent publishes to and lists as its own (kind 10002). Without any, nothing is published.
         relays: Vec<String> = vec![],
     }
 }
 
 section! {
-    /// What may be dialed.
+    /// Limits on outgoing connections.
     Network {
-        /// Ranges outside the public internet that may be dialed.
+        /// Address ranges outside the public internet that may be dialed.
         #[schemars(with = "Vec<String>")]
         allow: Vec<IpNet> = vec![],
-        /// Connections at a time, of all networks.
+        /// Concurrent connections on all networks.
         max_connections: usize = 256,
-        /// New connections a minute.
+        /// New connections per minute.
         dials_per_minute: u32 = 1_200,
-        /// The largest message that is accepted from a relay.
+        /// The largest message accepted from a relay.
         max_message: Size = Size::mib(1),
-        /// How operators of relays can reach you; the agent's npub when not set.
+        /// How relay operators can contact you; the agent's npub if not set.
         contact: Option<String> = None,
-        /// Name servers (address and port); those of the system when none is named.
+        /// Name servers (address and port); the system's if none is listed.
         #[schemars(with = "Vec<String>")]
         nameservers: Vec<SocketAddr> = vec![],
-        /// Certificates (PEM) of authorities to trust beside Mozilla's.
+        /// Certificates (PEM) of additional trusted authorities.
         ca_file: Option<PathBuf> = None,
         /// The public internet.
         clearnet: Clearnet = Clearnet::default(),
@@ -216,7 +216,7 @@ section! {
 }
 
 impl Network {
-    /// The settings of the dialer; arti keeps its state in `tor`, if Tor is used.
+    /// Returns the settings of the dialer. Arti keeps its state in `tor`, if Tor is used.
     #[must_use]
     pub fn settings(&self, tor: Option<PathBuf>) -> brotr_net::Settings {
         brotr_net::Settings {
@@ -269,11 +269,11 @@ section! {
     Clearnet {
         /// Whether it is used.
         enabled: bool = true,
-        /// Look-up, TCP, TLS and upgrade together.
+        /// Time limit of name lookup, TCP, TLS and upgrade together.
         connect_timeout: Span = Span::seconds(10),
-        /// A relay that sends nothing it was asked for during this time is silent.
+        /// A relay that sends nothing in reply for this long has timed out.
         request_timeout: Span = Span::seconds(20),
-        /// Connections at a time.
+        /// Concurrent connections.
         max_connections: usize = 128,
     }
 }
@@ -281,34 +281,34 @@ section! {
 section! {
     /// Onion services, through arti in this process.
     Tor {
-        /// Whether it is used; by the profile when not set: `bigbrotr` does.
+        /// Whether it is used; if not set, the profile decides: `bigbrotr` uses it.
         enabled: Option<bool> = None,
-        /// A circuit, TLS and upgrade together.
+        /// Time limit of circuit, TLS and upgrade together.
         connect_timeout: Span = Span::seconds(90),
-        /// A relay that sends nothing it was asked for during this time is silent.
+        /// A relay that sends nothing in reply for this long has timed out.
         request_timeout: Span = Span::seconds(60),
-        /// Connections at a time.
+        /// Concurrent connections.
         max_connections: usize = 24,
-        /// Whether the clearnet is reached through Tor as well. Then no name is ever looked up here.
+        /// Whether the clearnet is reached through Tor as well. Then no name is resolved locally.
         clearnet: bool = false,
-        /// Arti's own settings, as its configuration file has them: other directory authorities, bridges.
+        /// Settings of arti, as in its configuration file: other directory authorities, bridges.
         settings: Value = json!({}),
     }
 }
 
 section! {
-    /// A network that is reached through a SOCKS5 proxy of yours.
+    /// A network that is reached through a SOCKS5 proxy.
     Proxied {
         /// Whether it is used.
         enabled: bool = true,
-        /// The proxy's address and port; without one the network is not reached.
+        /// Address and port of the proxy; without one the network is not reached.
         #[schemars(with = "Option<String>")]
         socks: Option<SocketAddr> = None,
-        /// The proxy's work, TLS and upgrade together.
+        /// Time limit of proxy, TLS and upgrade together.
         connect_timeout: Span = Span::seconds(60),
-        /// A relay that sends nothing it was asked for during this time is silent.
+        /// A relay that sends nothing in reply for this long has timed out.
         request_timeout: Span = Span::seconds(45),
-        /// Connections at a time.
+        /// Concurrent connections.
         max_connections: usize = 16,
     }
 }
@@ -318,22 +318,22 @@ section! {
     Relay {
         /// Whether it runs.
         enabled: bool = false,
-        /// Where it listens.
+        /// Listening address.
         #[schemars(with = "String")]
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7777)),
-        /// Clients at a time.
+        /// Concurrent clients.
         max_connections: usize = 1_024,
-        /// Clients of one address at a time (of IPv6, of one /64).
+        /// Concurrent clients per address (per /64 of IPv6).
         max_per_address: usize = 32,
-        /// Proxies whose X-Forwarded-For is believed; their own connections are not counted as those of one address.
+        /// Proxies whose X-Forwarded-For is trusted; the limit per address does not apply to them.
         #[schemars(with = "Vec<String>")]
         trusted_proxies: Vec<IpNet> = loopback(),
-        /// What all clients together may take: answers, filters, comparisons and what comes in.
+        /// Memory of all clients together: answers, filters, comparisons and the feed of new events.
         memory: Size = Size::mib(256),
     }
 }
 
-/// The addresses of this machine alone.
+/// Loopback ranges.
 fn loopback() -> Vec<IpNet> {
     vec![
         Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(),
@@ -344,37 +344,37 @@ fn loopback() -> Vec<IpNet> {
 section! {
     /// Backups made while the daemon runs.
     Backup {
-        /// Whether any are made.
+        /// Whether backups are made.
         enabled: bool = false,
-        /// How often.
+        /// Time between two backups.
         interval: Span = Span::seconds(86_400),
-        /// How many are kept.
+        /// Backups that are kept.
         keep: usize = 7,
-        /// Where; `backups` in the data directory when not set.
+        /// Directory; `backups` in the data directory if not set.
         directory: Option<PathBuf> = None,
     }
 }
 
 section! {
-    /// What the archive forgets.
+    /// What the archive removes.
     Retention {
-        /// What is removed by age.
+        /// Rules that remove events by age.
         rules: Vec<KeepRule> = vec![],
-        /// The oldest events are removed from an archive that is larger.
+        /// If the archive is larger than this, the oldest events are removed.
         max_size: Option<Size> = None,
-        /// Between two passes.
+        /// Time between two passes.
         interval: Span = Span::seconds(3_600),
     }
 }
 
 impl Retention {
-    /// Whether anything is ever removed.
+    /// Returns true if anything is ever removed.
     #[must_use]
     pub fn is_on(&self) -> bool {
         !self.rules.is_empty() || self.max_size.is_some()
     }
 
-    /// The date from which all events are kept, in unix seconds: what is older is removed, and need not be fetched.
+    /// Returns the time from which all events are kept, in unix seconds: older ones are removed and need not be fetched.
     #[must_use]
     pub fn floor(&self, now: i64) -> i64 {
         let whole = self.rules.iter().filter(|rule| rule.kinds.is_none() && rule.except.is_empty());
@@ -386,20 +386,20 @@ impl Retention {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeepRule {
-    /// The kinds; all when not set.
+    /// The kinds; all if not set.
     #[serde(default)]
     pub kinds: Option<Vec<u16>>,
-    /// Kinds that the rule leaves alone.
+    /// Kinds to which the rule does not apply.
     #[serde(default)]
     pub except: Vec<u16>,
-    /// Events dated longer ago are removed.
+    /// Events older than this are removed.
     pub max_age: Span,
 }
 
 section! {
-    /// The first relays.
+    /// The initial relays.
     Initializer {
-        /// `builtin`, paths and http(s) URLs of lists with one address a line.
+        /// `builtin`, paths and http(s) URLs of lists with one address per line.
         seeds: Vec<String> = vec!["builtin".into()],
     }
 }
@@ -409,25 +409,25 @@ section! {
     Finder {
         /// Whether it runs.
         enabled: bool = true,
-        /// Between two passes.
+        /// Time between two passes.
         interval: Span = Span::seconds(600),
-        /// JSON documents on the web that name relays.
+        /// JSON documents on the web that list relays.
         sources: Vec<Source> = vec![],
-        /// Whether archived events are read for relay addresses.
+        /// Whether relay URLs are extracted from archived events.
         events: bool = true,
     }
 }
 
-/// A JSON document on the web that names relays.
+/// A JSON document on the web that lists relays.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// Its http(s) URL.
     pub url: String,
-    /// A JMESPath expression that yields a list of addresses.
+    /// A JMESPath expression that yields a list of URLs.
     #[serde(default = "whole_document")]
     pub jmespath: String,
-    /// Between two fetches.
+    /// Time between two fetches.
     #[serde(default = "a_day")]
     pub interval: Span,
 }
@@ -445,33 +445,33 @@ section! {
     Monitor {
         /// Whether it runs.
         enabled: bool = true,
-        /// Between two checks of a relay; announced as `frequency` (NIP-66).
+        /// Time between two checks of a relay; announced as `frequency` (NIP-66).
         interval: Span = Span::seconds(3_600),
-        /// What is checked.
+        /// The checks.
         checks: Vec<Check> = Check::ALL.to_vec(),
-        /// Relays at a time.
+        /// Relays checked concurrently.
         concurrency: usize = 32,
         /// Whether results are published (kinds 10166 and 30166) to `identity.relays`.
         publish: bool = true,
-        /// Whether nothing is published before every relay was checked once.
+        /// Whether publishing waits until every relay was checked once.
         warm_up: bool = true,
-        /// How long a relay is unreachable before what was published of it is withdrawn (kind 5).
+        /// After this time of unreachability, published results are withdrawn (kind 5).
         withdraw_after: Span = Span::seconds(7 * 86_400),
-        /// How long checks are remembered; for ever when not set.
+        /// How long checks are kept; indefinitely if not set.
         history: Option<Span> = Some(Span::seconds(90 * 86_400)),
-        /// The most bits of proof of work (NIP-13) that the write test is mined to, for relays that ask for it.
+        /// The most proof of work (NIP-13), in bits, that the write test is mined to for relays that require it.
         max_pow: u8 = 18,
-        /// Where the agent itself is, as a geohash; announced if set.
+        /// Location of the agent as a geohash; announced if set.
         geohash: Option<String> = None,
-        /// Databases of places.
+        /// Location databases.
         geo: Geo = Geo::default(),
-        /// Hosts whose paths are relays of their own, though their documents are the same; `*` stands for anything.
+        /// Hosts whose paths are separate relays even if their documents are equal; `*` matches anything.
         distinct: Vec<String> = vec![],
     }
 }
 
 section! {
-    /// Databases in MaxMind's format. A file may be exchanged while the agent runs.
+    /// Databases in MaxMind's format. A file may be replaced while the agent runs.
     Geo {
         /// Cities, such as GeoLite2-City.mmdb.
         city: Option<PathBuf> = None,
@@ -485,29 +485,29 @@ section! {
     Synchronizer {
         /// Whether it runs.
         enabled: bool = true,
-        /// Between two passes over a relay.
+        /// Time between two passes over a relay.
         interval: Span = Span::seconds(600),
-        /// What is archived (NIP-01 filters without since, until and limit).
+        /// Filters of the events that are archived (NIP-01, without since, until and limit).
         filters: Vec<Value> = vec![json!({})],
-        /// From when on: unix seconds or RFC 3339.
+        /// Start of the archived time: unix seconds or RFC 3339.
         since: Moment = Moment(0),
-        /// What is younger than this may still reach a relay: it is fetched, and asked for again.
+        /// Younger events may still reach a relay: they are fetched, and requested again later.
         settle: Span = Span::seconds(120),
-        /// Whether events are taken as relays take them in, beside the passes.
+        /// Whether events are received live, beside the passes.
         live: bool = true,
-        /// Relays followed at a time.
+        /// Relays followed live concurrently.
         live_relays: usize = 64,
-        /// Whether relays that can (NIP-77) are compared with what is archived before anything is fetched.
+        /// Whether relays that support NIP-77 are compared with the archive before anything is fetched.
         negentropy: bool = true,
-        /// The interval at which everything is compared again, to see what a relay no longer holds and what it took in late.
+        /// The interval at which everything is compared again, to find events that a relay no longer holds or received late.
         recheck: Span = Span::seconds(7 * 86_400),
-        /// Whether the agent says who it is to relays that ask (NIP-42).
+        /// Whether the agent authenticates to relays that ask (NIP-42).
         auth: bool = false,
-        /// Events asked for at a time.
+        /// Events requested per page.
         page_size: usize = 500,
-        /// Relays at a time.
+        /// Relays synchronized concurrently.
         concurrency: usize = 16,
-        /// What is different for some relays.
+        /// Settings that differ for some relays.
         overrides: Vec<Override> = vec![],
         /// Set by overrides only.
         #[serde(skip)]
@@ -520,26 +520,26 @@ section! {
     Http {
         /// Whether it runs.
         enabled: bool = true,
-        /// Where it listens.
+        /// Listening address.
         #[schemars(with = "String")]
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
-        /// What may be written is written with this token, or signed (NIP-98).
+        /// Write requests need this token or a signature (NIP-98).
         token: Option<Secret> = None,
-        /// Whose signatures count beside the agent's own (npub or hexadecimal).
+        /// Keys whose signatures are accepted besides the agent's own (npub or hexadecimal).
         admins: Vec<String> = vec![],
-        /// Pages of these origins may read; `*` for all.
+        /// Origins whose pages may read; `*` for all.
         cors: Vec<String> = vec![],
-        /// Requests a minute from one address.
+        /// Requests per minute per address.
         per_minute: u32 = 600,
-        /// Connections at a time.
+        /// Concurrent connections.
         max_connections: usize = 256,
-        /// Connections of one address at a time (of IPv6, of one /64).
+        /// Concurrent connections per address (per /64 of IPv6).
         max_per_address: usize = 32,
-        /// Proxies whose X-Forwarded-For is believed; their own connections are not counted as those of one address.
+        /// Proxies whose X-Forwarded-For is trusted; the limit per address does not apply to them.
         #[schemars(with = "Vec<String>")]
         trusted_proxies: Vec<IpNet> = loopback(),
-        /// Where others reach it, such as https://brotr.example.com: signatures (NIP-98) count for this URL. Without it they count
-        /// for the address where it listens, and for loopback.
+        /// Public URL, such as https://brotr.example.com: signatures (NIP-98) must name it. Without it they must name the
+        /// listening address or loopback.
         public_url: Option<String> = None,
     }
 }

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The longest duration: the age of the oldest thing that anybody keeps.
+/// The longest duration, a hundred years.
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 /// A duration such as `30s`, `5m` or `1h 30m`.
@@ -16,7 +16,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 pub struct Span(Duration);
 
 impl Span {
-    /// So many seconds.
+    /// Returns a duration of `seconds`.
     #[must_use]
     pub const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
@@ -68,7 +68,7 @@ impl JsonSchema for Span {
 pub struct Size(bytesize::ByteSize);
 
 impl Size {
-    /// So many mebibytes.
+    /// Returns a size of `n` mebibytes.
     #[must_use]
     pub const fn mib(n: u64) -> Self {
         Self(bytesize::ByteSize::mib(n))
@@ -110,13 +110,13 @@ impl JsonSchema for Size {
     }
 }
 
-/// A text that is shown nowhere.
+/// A text that is never shown.
 #[derive(Debug, Clone)]
 pub struct Secret(pub SecretString);
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Serde's own errors would repeat the value.
+        // Serde's own error would repeat the value.
         match serde_json::Value::deserialize(deserializer) {
             Ok(serde_json::Value::String(text)) => Ok(Self(text.into())),
             Ok(serde_json::Value::Number(number)) => Ok(Self(number.to_string().into())),

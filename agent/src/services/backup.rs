@@ -1,4 +1,4 @@
-//! The backups that are made while the daemon runs: one an interval, the newest few kept.
+//! Backups made while the daemon runs: one per interval, of which the newest few are kept.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -9,14 +9,14 @@ use anyhow::{Context, Result};
 
 use crate::agent::{Agent, now};
 
-/// What our backups' names begin with; other files in the directory are nobody's business.
+/// Prefix of the names of backups; other files in the directory are left alone.
 const PREFIX: &str = "brotr-";
 
-/// Makes a backup when the newest is older than the interval, and removes the oldest beyond the number that is kept. Runs
-/// until it fails.
+/// Makes a backup when the newest is older than the interval, and removes the oldest ones beyond the number to keep. Runs until
+/// it fails.
 ///
 /// # Errors
-/// When the directory cannot be used or a backup cannot be written.
+/// Fails if the directory cannot be used or a backup cannot be written.
 pub async fn run(agent: Agent) -> Result<()> {
     let config = &agent.config.backup;
     let directory = agent.config.backup_directory();
@@ -26,7 +26,7 @@ pub async fn run(agent: Agent) -> Result<()> {
         let age = newest_age(&directory)?;
         let interval = config.interval.get();
         if let Some(rest) = age.and_then(|age| interval.checked_sub(age)).filter(|rest| !rest.is_zero()) {
-            // In steps, since a clock may be set.
+            // In steps, since the clock may be set meanwhile.
             tokio::time::sleep(rest.min(Duration::from_secs(600))).await;
             continue;
         }
@@ -44,7 +44,7 @@ pub async fn run(agent: Agent) -> Result<()> {
     }
 }
 
-/// Our whole backups, oldest first.
+/// Returns our complete backups, oldest first.
 fn ours(directory: &Path) -> Result<Vec<PathBuf>> {
     let read = || format!("failed to read {}", directory.display());
     let mut files = Vec::new();
@@ -57,7 +57,7 @@ fn ours(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files.into_iter().map(|(_, path)| path).collect())
 }
 
-/// When a backup of this name was made.
+/// Returns when a backup of this name was made.
 fn made_at(name: &str) -> Option<i64> {
     let (at, kind) = name.strip_prefix(PREFIX)?.split_once('.')?;
     matches!(kind, "db" | "dump").then_some(())?;

@@ -1,4 +1,4 @@
-//! Finding relays: JSON documents on the web, and addresses in archived events.
+//! Finds relays: JSON documents on the web, and URLs in archived events.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -16,46 +16,47 @@ use crate::initializer::{self, Sorted};
 use crate::telemetry::{RelaysFound, SourceFailed, Telemetry};
 
 const SERVICE: &str = "finder";
-/// A source is at most so large.
+/// The largest document of a source, in bytes.
 const MAX_SOURCE: usize = 16 << 20;
-/// The most relays that one event may name; a list of thousands is no one's list.
+/// The most relays taken from one event; longer lists are spam.
 const MAX_IN_EVENT: usize = 50;
-/// The most relays that one author may name in a pass, over all their events.
+/// The most relays taken from one author per pass, over all their events.
 const MAX_OF_AUTHOR: usize = 200;
-/// Authors of a pass that are remembered for that.
+/// Authors that are counted per pass.
 const REMEMBERED: usize = 2_000;
-/// So many references in a text are looked at, and none that is longer than this in bytes.
+/// The most references taken from one text, and the longest one in bytes.
 const MAX_REFERENCES: usize = 50;
 const MAX_REFERENCE: usize = 2_000;
-/// So many paths of one host are taken for relays of their own.
+/// The most paths of one host that are taken for separate relays.
 const MAX_PATHS: usize = 8;
-/// Archived events that are read at a time.
+/// Archived events read per query.
 const PAGE: i64 = 200;
 
-/// What one pass found.
+/// The result of one pass over a source.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Found {
-    /// Where it was found: a URL, or `events`.
+    /// The source: a URL, or `events`.
     pub source: String,
-    /// Addresses named there.
+    /// URLs named there.
     pub named: usize,
-    /// Relays that are new.
+    /// New relays.
     pub added: usize,
-    /// Why nothing could be read.
+    /// Why it could not be read.
     pub error: Option<String>,
 }
 
-/// What this service needs of the archive.
+/// The stores that this service needs.
 pub trait Stores: EventStore + LeaseStore + RelayStore + StateStore + 'static {}
 impl<T: EventStore + LeaseStore + RelayStore + StateStore + 'static + ?Sized> Stores for T {}
 
-/// Makes a pass over all sources once an interval. Runs until it fails.
+/// Makes a pass over all sources once per interval. Runs until it fails.
 ///
 /// # Errors
-/// When the archive cannot be used.
+/// Fails if the archive cannot be used.
 pub async fn run(agent: Agent<impl Stores + ?Sized>) -> Result<()> {
     loop {
-        // One is enough; should it be gone, another one is after its next pass would have been.
+        // One finder per database is enough; if the leader dies, another agent takes over after the next pass would have
+        // been.
         let interval = agent.config.finder.interval;
         let lease = Lease { seconds: interval.as_secs() * 2, ..agent.lease() };
         if agent.archive.try_acquire_leader(SERVICE, lease).await? {
@@ -65,19 +66,19 @@ pub async fn run(agent: Agent<impl Stores + ?Sized>) -> Result<()> {
     }
 }
 
-/// Which web sources to read.
+/// Which web sources are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sources {
     /// Those whose interval has passed.
     Due,
-    /// Every one.
+    /// All of them.
     All,
 }
 
-/// One pass over the sources and the events that came since the last.
+/// Makes one pass over the sources and the events that were stored since the last pass.
 ///
 /// # Errors
-/// When the archive cannot be used; a source that cannot be read is in the result.
+/// Fails if the archive cannot be used; the failure of a source is in the result.
 pub async fn pass(agent: &Agent<impl Stores + ?Sized>, which: Sources) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     for source in &agent.config.finder.sources {
@@ -118,12 +119,12 @@ async fn web(agent: &Agent<impl Stores + ?Sized>, source: &Source) -> Result<Fou
     Ok(found)
 }
 
-/// With another expression the same document says something else.
+/// Returns the key of the version last read: with another expression the same document yields other URLs.
 fn version_key(source: &Source) -> String {
     format!("{} {}", source.url, source.jmespath)
 }
 
-/// What a source names, if it has changed since it was last read.
+/// Returns the URLs that a source lists, if it has changed since it was last read.
 async fn addresses(
     agent: &Agent<impl Stores + ?Sized>,
     source: &Source,
@@ -133,7 +134,7 @@ async fn addresses(
     let Some(answer) = answer else { return Ok(None) };
     let body = String::from_utf8(answer.body).context("it is no UTF-8 text")?;
     let (expression, guard) = (source.jmespath.clone(), agent.dialer.guard().clone());
-    // The expression is the operator's, the document is not: what they do together must not hold up the runtime.
+    // The expression is the operator's, the document is not: evaluating them must not block the runtime.
     tokio::task::spawn_blocking(move || {
         let document = jmespath::Variable::from_json(&body).map_err(|e| anyhow::anyhow!("it is no JSON: {e}"))?;
         let list = jmespath::compile(&expression)?.search(document)?;
@@ -169,7 +170,7 @@ async fn events(agent: &Agent<impl Stores + ?Sized>) -> Result<Found> {
         found.named += named.len();
         let sorted = Sorted { addresses: named.into_iter().collect(), ..Sorted::default() };
         found.added += initializer::add(agent.archive.as_ref(), sorted).await?.added;
-        // Only now: should we be killed before, the page is read again, and adding again changes nothing.
+        // Last: if the process is killed before this, the page is read again, which changes nothing.
         agent.archive.set_state(SERVICE, "cursor", "events", &after.to_string()).await?;
     }
     if found.added > 0 {
@@ -178,8 +179,8 @@ async fn events(agent: &Agent<impl Stores + ?Sized>) -> Result<Found> {
     Ok(found)
 }
 
-/// Puts in place of addresses that lead to the same relay the one of its root: a host that answers on any path has as many
-/// addresses as people make up.
+/// Replaces URLs that lead to the same relay by that of its root: a host that answers on any path has as many URLs as people
+/// make up.
 async fn fold(agent: &Agent<impl Stores + ?Sized>, named: BTreeSet<RelayUrl>) -> Result<BTreeSet<RelayUrl>> {
     let mut folded = BTreeSet::new();
     let mut paths = HashMap::<RelayUrl, usize>::new();
@@ -214,8 +215,8 @@ async fn fold(agent: &Agent<impl Stores + ?Sized>, named: BTreeSet<RelayUrl>) ->
     Ok(folded)
 }
 
-/// The relays that an event names: in any value of its tags (`r`, `relay`, `d` of 30166, hints in `e`, `p`, `a`), in
-/// the content of kind 2, among the keys of kind 3's content, and in the references (NIP-19) of any content.
+/// Returns the relays that an event names: in any value of its tags (`r`, `relay`, `d` of 30166, hints in `e`, `p`, `a`), in
+/// the content of kind 2, in the keys of kind 3's content, and in the references (NIP-19) of any content.
 #[must_use]
 pub fn named_in(event: &Event, guard: &Guard) -> Vec<RelayUrl> {
     let mut texts: Vec<String> = event.tags.iter().flat_map(|tag| tag.iter().skip(1)).cloned().collect();
@@ -240,7 +241,7 @@ pub fn named_in(event: &Event, guard: &Guard) -> Vec<RelayUrl> {
     named
 }
 
-/// The relays that `nprofile`, `nevent`, `naddr` and `nrelay` in a text name (NIP-19, NIP-21).
+/// Returns the relays that `nprofile`, `nevent`, `naddr` and `nrelay` in a text name (NIP-19, NIP-21).
 fn references(text: &str) -> Vec<String> {
     let starts = ["nprofile1", "nevent1", "naddr1", "nrelay1"].iter().flat_map(|start| text.match_indices(start));
     let relays = |at: usize| {
@@ -261,8 +262,7 @@ fn references(text: &str) -> Vec<String> {
     starts.take(MAX_REFERENCES).filter_map(|(at, _)| relays(at)).flatten().collect()
 }
 
-/// The relay of an `nrelay`, which NIP-19 has given up and events still hold: bytes of a type, a length and so many bytes,
-/// of which type 0 is the address.
+/// Returns the relay of an `nrelay`, which NIP-19 has dropped and old events still hold: TLV, in which type 0 is the URL.
 fn nrelay(word: &str) -> Option<String> {
     let (_, bytes) = bech32::decode(word).ok()?;
     let mut rest = bytes.as_slice();

@@ -1,6 +1,6 @@
-//! What the archive forgets: off unless the configuration says otherwise.
+//! Removes events that the configuration does not keep; off by default.
 //!
-//! What was removed stays covered: it was read once, and is not fetched again.
+//! Removed events stay covered: they are not fetched again.
 
 use anyhow::Result;
 use brotr_storage::{EventStore, StateStore, Stats};
@@ -11,17 +11,17 @@ use crate::config::{KeepRule, Retention};
 use crate::telemetry::{EventsRemoved, Telemetry};
 
 const SERVICE: &str = "retention";
-/// An archive of fewer events says little about what an event weighs.
+/// With fewer events the mean size is not known well enough.
 const ENOUGH: i64 = 10_000;
 
-/// What this service needs of the archive.
+/// The stores that this service needs.
 pub trait Stores: EventStore + StateStore + 'static {}
 impl<T: EventStore + StateStore + 'static + ?Sized> Stores for T {}
 
-/// Makes a pass once an interval. Runs until it fails.
+/// Makes a pass once per interval. Runs until it fails.
 ///
 /// # Errors
-/// When the archive cannot be used.
+/// Fails if the archive cannot be used.
 pub async fn run(agent: Agent<impl Stores + ?Sized>) -> Result<()> {
     loop {
         pass(agent.archive.as_ref(), &agent.config.retention, now()).await?;
@@ -46,14 +46,14 @@ async fn pass(archive: &(impl Stores + ?Sized), config: &Retention, now: i64) ->
     Ok(())
 }
 
-/// The events that a rule removes; nothing if there can be none.
+/// Returns the filter of events that a rule removes; `None` if there can be none.
 fn too_old(rule: &KeepRule, stats: &Stats, now: i64) -> Option<Filter> {
     let cutoff = u64::try_from(now - rule.max_age.as_secs()).ok()?;
     let filter = Filter::new().until(Timestamp::from(cutoff));
     if rule.kinds.is_none() && rule.except.is_empty() {
         return Some(filter);
     }
-    // A filter can name kinds, not leave some out.
+    // A filter can list kinds, but not exclude any.
     let there = stats.kinds.keys().filter_map(|kind| u16::try_from(*kind).ok());
     let kinds: Vec<Kind> = there
         .filter(|kind| rule.kinds.as_ref().is_none_or(|kinds| kinds.contains(kind)) && !rule.except.contains(kind))
@@ -62,14 +62,14 @@ fn too_old(rule: &KeepRule, stats: &Stats, now: i64) -> Option<Filter> {
     (!kinds.is_empty()).then(|| filter.kinds(kinds))
 }
 
-/// How many events an archive has more than fit into `max_size` bytes.
+/// Returns how many events exceed `max_size` bytes.
 async fn excess(archive: &(impl Stores + ?Sized), max_size: u64) -> Result<u64> {
     let stats = archive.stats().await?;
     let Ok(events @ 1..) = u64::try_from(stats.events) else { return Ok(0) };
     let used = match stats.free_bytes {
         Some(free) => stats.disk_bytes - free,
-        // PostgreSQL writes again where something was removed, and its files do not shrink: what an event weighed when
-        // they were fullest says how much of them is used.
+        // PostgreSQL reuses the space of removed events, and its files do not shrink: the mean size when they were fullest
+        // tells how much of them is used.
         None if stats.events < ENOUGH => return Ok(0),
         None => {
             let weight = stats.disk_bytes / stats.events;
@@ -157,7 +157,8 @@ mod tests {
         for _ in 0..5 {
             pass(archive.as_ref(), &config, NOW).await.expect("passed");
         }
-        // What a page half full still takes is found out by and by: a few more go, but not half of them each time.
+        // The free space of half-full pages is found out gradually: each pass removes a few more events, but not half of
+        // them.
         let settled = left(archive.as_ref()).await.len();
         assert!(settled >= 400, "{settled} kept: what is freed is counted as used");
         pass(archive.as_ref(), &config, NOW).await.expect("passed");

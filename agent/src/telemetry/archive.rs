@@ -1,4 +1,4 @@
-//! Events on their way into the archive, and out of it.
+//! Events that are archived, and that are removed.
 
 use metrics::counter;
 use tracing::{debug, info, warn};
@@ -15,7 +15,7 @@ pub struct PageStored<'a> {
     pub stored: usize,
     /// Events that were archived before.
     pub known: usize,
-    /// Events that were not what was signed, or not what was asked for.
+    /// Events that were invalid, or not requested.
     pub rejected: usize,
 }
 
@@ -65,15 +65,15 @@ impl Telemetry for LiveEnded<'_> {
 pub struct RelaySynchronized<'a> {
     /// The relay.
     pub relay: &'a str,
-    /// EVENT messages that came.
+    /// EVENT messages received.
     pub transferred: u64,
     /// Events that were new.
     pub stored: u64,
     /// Gaps that the pass left.
     pub gaps: u64,
-    /// Requests that it took.
+    /// Requests sent.
     pub requests: u64,
-    /// Why it ended early, if it did.
+    /// Why the pass ended early, if it did.
     pub error: Option<&'a str>,
 }
 
@@ -91,7 +91,7 @@ impl Telemetry for RelaySynchronized<'_> {
 /// The disk is nearly full.
 #[derive(Debug)]
 pub struct DiskLow {
-    /// Bytes that are free.
+    /// Free bytes.
     pub free: u64,
     /// Bytes that must be free, `storage.min_free`.
     pub min_free: u64,

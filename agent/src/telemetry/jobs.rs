@@ -1,4 +1,4 @@
-//! Jobs (NIP-90) and what is paid for them.
+//! Jobs (NIP-90) and payments.
 
 use std::sync::LazyLock;
 
@@ -74,9 +74,9 @@ pub struct PaymentReceived {
     pub job: EventId,
     /// How much, in millisats.
     pub msat: u64,
-    /// Whether the job awaits a payment. One that it does not await is not returned.
+    /// Whether the job awaits a payment. An unexpected one is not returned.
     pub expected: bool,
-    /// What is missing to the price, in millisats.
+    /// What is missing from the price, in millisats.
     pub missing: u64,
     /// What exceeds the price, in millisats.
     pub excess: u64,

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-/// Lines that are written at once.
+/// Lines that are written without a limit.
 const BURST: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
 /// After those, one line in this time.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// The limit of one kind of line. What is left out is counted, and the next line says how many were; metrics count all.
+/// The limit of one kind of line. Suppressed lines are counted, and the next line says how many there were; metrics count all.
 pub(super) struct Limit {
     limiter: LazyLock<DefaultDirectRateLimiter>,
     suppressed: AtomicU64,
@@ -27,7 +27,7 @@ impl Limit {
         Self { limiter: LazyLock::new(limiter), suppressed: AtomicU64::new(0) }
     }
 
-    /// Returns how many lines were left out since the last one, if this one may be written.
+    /// Returns how many lines were suppressed since the last one, if this one may be written.
     pub(super) fn admit(&self) -> Option<u64> {
         if self.limiter.check().is_ok() {
             Some(self.suppressed.swap(0, Ordering::Relaxed))

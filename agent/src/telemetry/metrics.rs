@@ -1,4 +1,4 @@
-//! What the metrics mean.
+//! Descriptions of the metrics.
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 

@@ -15,7 +15,7 @@ pub use outbox::{EventAccepted, EventDelayed, EventRefused};
 pub use relays::{RelayChecked, RelaysFound, SourceFailed};
 pub use services::{ClaimFailed, ServiceFailed, ServiceStarted, WorkFailed};
 
-/// Something that operators want to see and count.
+/// An operational event that is logged and counted.
 pub trait Telemetry {
     /// Writes the log line and records the metrics.
     fn emit(self);

@@ -1,4 +1,4 @@
-//! Events of the agent's own on their way to relays.
+//! The agent's own events on their way to relays.
 
 use metrics::counter;
 use tracing::{debug, info, warn};

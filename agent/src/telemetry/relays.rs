@@ -28,7 +28,7 @@ impl Telemetry for RelaysFound<'_> {
 /// A source of relays could not be read.
 #[derive(Debug)]
 pub struct SourceFailed<'a> {
-    /// Which one.
+    /// The source.
     pub source: &'a str,
     /// Why.
     pub error: &'a str,
@@ -50,7 +50,7 @@ impl Telemetry for SourceFailed<'_> {
 pub struct RelayChecked<'a> {
     /// The relay.
     pub relay: &'a str,
-    /// `up`, `down`, or `unknown` where the check failed for a reason of the agent's own.
+    /// `up`, `down`, or `unknown` if the check failed for a reason of the agent's own.
     pub outcome: &'static str,
     /// Why it is not up.
     pub reason: Option<&'a str>,

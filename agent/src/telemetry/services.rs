@@ -44,7 +44,7 @@ impl Telemetry for ServiceFailed<'_> {
 /// Relays that are due could not be claimed.
 #[derive(Debug)]
 pub struct ClaimFailed<'a> {
-    /// For which task.
+    /// The task.
     pub task: &'static str,
     /// Why.
     pub error: &'a str,
@@ -64,7 +64,7 @@ impl Telemetry for ClaimFailed<'_> {
 /// Work on a relay failed for a reason of the agent's own.
 #[derive(Debug)]
 pub struct WorkFailed<'a> {
-    /// Which task.
+    /// The task.
     pub task: &'static str,
     /// The relay.
     pub relay: &'a str,

@@ -1,9 +1,9 @@
-//! Kind 5400: how many events match.
+//! Kind 5400: counts events.
 //!
-//! What is counted is given as NIP-01 filters, in the content or in `i` inputs, as one object or a list; an input
-//! that is no JSON is a tag value, and events that carry it in a one-letter tag are counted. `relay` parameters
-//! narrow the count to events seen on those relays; `group` parameters ask for a number of each content, author, event
-//! replied to, root or tag value, one within the other.
+//! What is counted is given as NIP-01 filters, in the content or in `i` inputs, as one object or a list; an input that is not
+//! JSON is a tag value, and events that have it in a one-letter tag are counted. `relay` parameters restrict the count to
+//! events seen on those relays; `group` parameters request a count for each content, author, event replied to, root or tag
+//! value, nested in their order.
 
 use std::collections::BTreeMap;
 
@@ -21,15 +21,15 @@ use crate::{JobError, JobRequest};
 const MAX_FILTERS: usize = 20;
 /// Tags of another job's result that are counted.
 const MAX_TAGS: usize = 500;
-/// Groups within groups.
+/// The most nested groups.
 const MAX_DEPTH: usize = 3;
-/// Events that are read to be grouped, so many at a time.
+/// The most events that are grouped, and how many are read per query.
 const MAX_GROUPED: u64 = 20_000;
 const PAGE: usize = 1_000;
-/// Groups in one answer, and the length of a group's name in bytes.
+/// The most groups in one answer, and the longest name of a group in bytes.
 const MAX_GROUPS: usize = 1_000;
 const MAX_NAME: usize = 128;
-/// The tags in which a bare value is looked for.
+/// The tags that are searched for a bare value.
 const LETTERS: [Alphabet; 9] = [
     Alphabet::A,
     Alphabet::D,
@@ -42,7 +42,7 @@ const LETTERS: [Alphabet; 9] = [
     Alphabet::T,
 ];
 
-/// Counting.
+/// The job.
 pub(crate) struct Count;
 
 #[async_trait]
@@ -114,7 +114,7 @@ impl Work for Count {
     }
 }
 
-/// Numbers by name, and within each name by the next.
+/// Counts by name, each with the counts of the next group.
 #[derive(Default)]
 struct Group {
     events: u64,
@@ -142,7 +142,7 @@ impl Group {
     }
 }
 
-/// The groups that an event is in.
+/// Returns the groups that an event is in.
 fn names(event: &Event, group: &str) -> Vec<String> {
     let clip = |text: &str| {
         text.chars()
@@ -153,7 +153,7 @@ fn names(event: &Event, group: &str) -> Vec<String> {
             .collect::<String>()
     };
     let tags = |name: &str| event.tags.iter().filter(move |tag| tag.len() > 1 && tag[0] == name).collect::<Vec<_>>();
-    // By their markers (NIP-10), else by their places.
+    // By their markers (NIP-10), else by their positions.
     let marked = |marker: &str| {
         tags("e").into_iter().find(|tag| tag.get(3).is_some_and(|m| m == marker)).map(|tag| tag[1].clone())
     };
@@ -183,7 +183,7 @@ async fn filters(context: &JobContext<'_>, request: &JobRequest) -> Result<Vec<F
         add(value, &mut filters)?;
     }
     for input in &request.inputs {
-        // An event's id is a tag value too: that of what replies to it or reacts to it.
+        // An event's id is a tag value too: that of replies and reactions to it.
         let data = if input.kind == InputType::Event { input.data.clone() } else { context.text(input).await? };
         match serde_json::from_str(&data) {
             Ok(value @ (Value::Object(_) | Value::Array(_))) => add(value, &mut filters)?,
@@ -211,7 +211,7 @@ fn add(value: Value, filters: &mut Vec<Filter>) -> Result<(), JobError> {
         return Err(JobError::Wrong(format!("too many filters: at most {MAX_FILTERS}")));
     }
     for mut value in list {
-        // A list of tags, as other jobs give it: what names any of those.
+        // A list of tags, as other jobs return it: events that name any of those.
         if let Some([Value::String(name), Value::String(tagged)]) = value.as_array().map(Vec::as_slice) {
             let letter = name.parse::<SingleLetterTag>();
             let letter = letter.map_err(|_| JobError::Wrong(format!("{name:?} is no tag of one letter")))?;
@@ -224,7 +224,7 @@ fn add(value: Value, filters: &mut Vec<Filter>) -> Result<(), JobError> {
             }
             continue;
         }
-        // The registry's own example spells the key so.
+        // The registry's own example has this key.
         if let Some(kinds) = value.as_object_mut().and_then(|object| object.remove("#kinds")) {
             value["kinds"] = kinds;
         }

@@ -1,4 +1,4 @@
-//! Kind 5300: what is popular, in a span of time, by those whom the customer follows before others.
+//! Kind 5300: popular events within a span of time, by those whom the customer follows first.
 
 use std::collections::HashMap;
 
@@ -11,9 +11,9 @@ use super::tally::{PARAMS, deeds, rank};
 use super::{JobContext, Param, Work, keys, tags, wanted};
 use crate::{JobError, JobRequest};
 
-/// Up to this many times the number of results wanted are looked up: some are gone or lack the words asked for.
+/// Up to this many times the requested number of results are looked up: some are gone or lack the requested words.
 const LOOKED_AT: usize = 10;
-/// Candidates are looked up this many at a time.
+/// Candidates looked up per query.
 const BATCH: usize = 100;
 
 /// Popular events, as `e` and `a` tags, best first.
@@ -34,7 +34,7 @@ impl Work for Content {
         let friends = context.follows(whom).await?;
         let ranked = rank(&deeds(context, request).await?, &friends, |deed| Some(deed.to.clone()));
         let wanted = wanted(request)?;
-        // With words in the inputs: those that have all of them.
+        // With words in the inputs: events that have all of them.
         let words: Vec<String> = context.words(request).await?.split_whitespace().map(str::to_lowercase).collect();
         let has_words = |event: &Event| {
             let content = event.content.to_lowercase();
@@ -43,7 +43,7 @@ impl Work for Content {
         let candidates = &ranked[..ranked.len().min(wanted * LOOKED_AT)];
         let mut right = Vec::new();
         for batch in candidates.chunks(BATCH) {
-            // What was replaced, deleted or has expired is not to be seen, and nothing is said of what is not archived here.
+            // Replaced, deleted or expired events are not shown, and events that are not archived are unknown.
             let visible = visible(context, batch).await?;
             right.extend(batch.iter().filter(|name| visible.get(*name).is_some_and(&has_words)).cloned());
             if right.len() >= wanted {
@@ -54,7 +54,7 @@ impl Work for Content {
     }
 }
 
-/// The events of some `e` and `a` names that clients may see.
+/// Returns the events of some `e` and `a` names that clients may see.
 async fn visible(context: &JobContext<'_>, names: &[[String; 2]]) -> Result<HashMap<[String; 2], Event>, JobError> {
     let ids = names.iter().filter(|[name, _]| name == "e").filter_map(|[_, id]| EventId::from_hex(id).ok());
     let ids: Vec<EventId> = ids.collect();

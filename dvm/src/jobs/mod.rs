@@ -1,4 +1,4 @@
-//! What can be asked for: a file for each kind of job.
+//! The kinds of jobs, one file each.
 
 mod count;
 mod discover;
@@ -21,7 +21,7 @@ use crate::{Canonical, JobError, JobRequest};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Param {
     pub(crate) name: &'static str,
-    /// What it may be; nothing for anything.
+    /// The values that are allowed; empty for any.
     pub(crate) values: &'static [&'static str],
     pub(crate) about: &'static str,
 }
@@ -29,15 +29,15 @@ pub(crate) struct Param {
 /// One kind of job.
 #[async_trait]
 pub(crate) trait Work: Sync {
-    /// The kind of its requests.
+    /// Returns the kind of its requests.
     fn kind(&self) -> u16;
-    /// What it can be told.
+    /// Returns its parameters.
     fn params(&self) -> &'static [Param];
-    /// Does it; gives the content of the result.
+    /// Runs it; returns the content of the result.
     async fn run(&self, context: &JobContext<'_>, request: &JobRequest) -> Result<String, JobError>;
 }
 
-/// All of them.
+/// All kinds of jobs.
 pub(crate) static JOBS: [&dyn Work; 5] =
     [&discover::Content, &people::Discovery, &search::Content, &search::People, &count::Count];
 
@@ -46,26 +46,26 @@ pub(crate) struct JobContext<'a> {
     pub(crate) events: &'a dyn EventStore,
     pub(crate) jobs: &'a dyn JobStore,
     pub(crate) canonical: &'a Canonical,
-    /// Who asks.
+    /// The customer.
     pub(crate) customer: PublicKey,
-    /// Opens what we encrypted to them before.
+    /// Decrypts what we encrypted to them before.
     pub(crate) signer: &'a Signer,
-    /// Unix seconds, and when the request came.
+    /// The current time and the time of the request, in unix seconds.
     pub(crate) now: i64,
     pub(crate) received_at: i64,
-    /// Where what is known before all is goes, if that is wanted.
+    /// Receives partial results, if they are wanted.
     pub(crate) partial: Option<&'a watch::Sender<String>>,
 }
 
-/// Results that are given if the request does not say how many.
+/// Default number of results.
 const USUAL: u64 = 20;
-/// Results that are given at most.
+/// Largest number of results.
 const MOST: u64 = 500;
-/// So many seconds a job may be unknown that another one takes as its input,
+/// Seconds for which a job that another one needs as its input may be unknown,
 const UNKNOWN: i64 = 5;
-/// and so many it may take to its end: somebody may have to pay for it.
+/// and seconds until it must have ended: somebody may have to pay for it.
 const UNENDED: i64 = 600;
-/// Text of inputs that is looked at.
+/// The most text of inputs that is used, in bytes.
 const MAX_TEXT: usize = 4_096;
 
 impl JobContext<'_> {
@@ -73,12 +73,12 @@ impl JobContext<'_> {
         View::Client { now: self.now }
     }
 
-    /// The newest events that a filter asks for.
+    /// Returns the newest events that match a filter.
     pub(crate) async fn page(&self, filter: &Filter, limit: usize) -> Result<Vec<Event>, JobError> {
         self.events.page(filter, self.view(), None, limit).await.map_err(failed)
     }
 
-    /// What an input says: itself, an event's content, or the result of another job of ours, which is waited for.
+    /// Returns the text of an input: itself, an event's content, or the result of another job, which must have ended.
     pub(crate) async fn text(&self, input: &Input) -> Result<String, JobError> {
         let id =
             || EventId::from_hex(&input.data).map_err(|_| JobError::Wrong(format!("{:?} is no event id", input.data)));
@@ -97,12 +97,12 @@ impl JobContext<'_> {
         }
     }
 
-    /// The result of another job. Nobody waits for it here: the job that does is begun again later.
+    /// Returns the result of another job. If it has not ended, this job is started again later.
     async fn result_of(&self, id: EventId) -> Result<String, JobError> {
         let job = self.jobs.job(id).await.map_err(failed)?;
         let waited = self.now.saturating_sub(self.received_at);
         let most = match &job {
-            // Requests come in any order.
+            // Requests arrive in any order.
             None => UNKNOWN,
             Some(job) if job.is_open() => UNENDED,
             Some(_) => 0,
@@ -125,14 +125,14 @@ impl JobContext<'_> {
         if !found.tags.iter().any(|tag| tag.first().is_some_and(|name| name == "encrypted")) {
             return Ok(found.content);
         }
-        // A secret is its customer's, and opened for nobody else.
+        // An encrypted result belongs to its customer, and is not decrypted for anybody else.
         let secret = || JobError::Wrong(format!("the result of the job {id} is encrypted to another"));
         let job = job.filter(|job| job.customer == self.customer).ok_or_else(secret)?;
         let seal = if found.content.contains("?iv=") { Seal::Nip04 } else { Seal::Nip44 };
         seal.read(self.signer, &job.customer, &found.content).await.map_err(|_| secret())
     }
 
-    /// The words of all inputs, to search for.
+    /// Returns the words of all inputs, to search for.
     pub(crate) async fn words(&self, request: &JobRequest) -> Result<String, JobError> {
         let mut words = String::new();
         for input in &request.inputs {
@@ -147,7 +147,7 @@ impl JobContext<'_> {
         Ok(words)
     }
 
-    /// Those whom somebody follows (kind 3), as far as it is known here.
+    /// Returns the follows of a key (kind 3), as far as they are archived.
     pub(crate) async fn follows(&self, of: PublicKey) -> Result<std::collections::HashSet<PublicKey>, JobError> {
         let list = self.page(&Filter::new().author(of).kind(Kind::ContactList), 1).await?.pop();
         let tags = list.map(|event| event.tags).unwrap_or_default();
@@ -159,7 +159,7 @@ impl JobContext<'_> {
     }
 }
 
-/// What went wrong in the archive, in words for the customer.
+/// Logs an error of the archive, and returns the one for the customer.
 pub(crate) fn failed(error: StorageError) -> JobError {
     match error {
         StorageError::NoSearch | StorageError::NoContents | StorageError::TooLong(_) => {
@@ -172,17 +172,17 @@ pub(crate) fn failed(error: StorageError) -> JobError {
     }
 }
 
-/// What `wanted` reads.
+/// The parameter that `wanted` reads.
 pub(crate) const MAX_RESULTS: Param =
     Param { name: "max_results", values: &[], about: "how many, 1 to 500; 20 if not given" };
 
-/// How many results a request wants.
+/// Returns how many results a request wants.
 pub(crate) fn wanted(request: &JobRequest) -> Result<usize, JobError> {
     let number = request.number("max_results", 1, MOST)?.or(request.number("limit", 1, MOST)?);
     Ok(usize::try_from(number.unwrap_or(USUAL)).unwrap_or(usize::MAX))
 }
 
-/// A span of time, by the parameters `since` and `until`.
+/// Adds the span of time of the parameters `since` and `until` to a filter.
 pub(crate) fn span(request: &JobRequest, filter: Filter) -> Result<Filter, JobError> {
     let second = |name| request.number(name, 0, i64::MAX as u64);
     let (since, until) = (second("since")?, second("until")?);
@@ -193,7 +193,7 @@ pub(crate) fn span(request: &JobRequest, filter: Filter) -> Result<Filter, JobEr
     Ok(until.map_or(filter.clone(), |until| filter.until(until.into())))
 }
 
-/// Keys that a parameter names: hexadecimal or npub, or a JSON list of `p` tags as the registry has it.
+/// Returns the keys of a parameter: hexadecimal or npub, or a JSON list of `p` tags as in the registry.
 pub(crate) fn keys(request: &JobRequest, name: &str) -> Result<Vec<PublicKey>, JobError> {
     let mut keys = Vec::new();
     for value in request.param(name) {
@@ -214,12 +214,12 @@ pub(crate) fn keys(request: &JobRequest, name: &str) -> Result<Vec<PublicKey>, J
     Ok(keys)
 }
 
-/// A list of tags as the content of a result.
+/// Returns a list of tags as the content of a result.
 pub(crate) fn tags(list: impl Iterator<Item = [String; 2]>) -> String {
     serde_json::to_string(&list.collect::<Vec<_>>()).expect("text always serializes")
 }
 
-/// The tag that names an event: by its address where newer versions take its place.
+/// Returns the tag that names an event: by its address if it is replaceable.
 pub(crate) fn reference(event: &Event) -> [String; 2] {
     let d = event.tags.iter().find(|tag| tag.len() > 1 && tag[0] == "d").map(|tag| tag[1].as_str());
     match event.kind {

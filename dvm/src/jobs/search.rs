@@ -1,4 +1,4 @@
-//! Kinds 5302 and 5303: events, and people, by words in them.
+//! Kinds 5302 and 5303: search of events and people by words.
 
 use async_trait::async_trait;
 use nostr::{Filter, Kind};
@@ -6,7 +6,7 @@ use nostr::{Filter, Kind};
 use super::{JobContext, MAX_RESULTS, Param, Work, keys, reference, span, tags, wanted};
 use crate::{JobError, JobRequest};
 
-/// Kind 5302: notes and articles that have all words of the inputs; by some people, in a span of time.
+/// Kind 5302: notes and articles that have all words of the inputs, optionally by author and time.
 pub(crate) struct Content;
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! What people did with events in a span of time: who reacted to, repeated and zapped what.
+//! Popularity: who reacted to, reposted and zapped which events in a span of time.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
@@ -8,14 +8,14 @@ use nostr::{Filter, Kind, PublicKey};
 use super::{JobContext, MAX_RESULTS, Param, span};
 use crate::{JobError, JobRequest};
 
-/// Reactions that are looked at, newest first.
+/// The most reactions that are read, newest first.
 const SAMPLE: usize = 10_000;
-/// The span that is looked at if the request names none, in seconds.
+/// The span if the request has none, in seconds.
 const A_DAY: u64 = 86_400;
-/// What somebody does whom the customer follows counts for so many others.
+/// The weight of a person whom the customer follows.
 const A_FRIEND: f64 = 5.0;
 
-/// What the jobs take that rank by deeds.
+/// The parameters of jobs that rank by popularity.
 pub(super) const PARAMS: &[Param] = &[
     MAX_RESULTS,
     Param { name: "since", values: &[], about: "unix seconds; a day before until if not given" },
@@ -23,20 +23,20 @@ pub(super) const PARAMS: &[Param] = &[
     Param { name: "user", values: &[], about: "for whom: a key; the customer if not given" },
 ];
 
-/// One who did something to an event of another.
+/// An action of a person on an event of another.
 pub(super) struct Deed {
     pub(super) by: PublicKey,
     pub(super) kind: u16,
     /// The event, as `e` or `a` names it.
     pub(super) to: [String; 2],
-    /// Its author, as far as it is said.
+    /// Its author, if named.
     pub(super) of: Option<PublicKey>,
 }
 
 impl Deed {
     fn weight(&self) -> f64 {
         match self.kind {
-            // Money says more than a heart.
+            // A payment weighs more than a like.
             9_735 => 3.0,
             6 | 16 => 2.0,
             _ => 1.0,
@@ -44,7 +44,7 @@ impl Deed {
     }
 }
 
-/// Reactions (7), reposts (6, 16) and zaps (9735) of a span of time.
+/// Returns reactions (7), reposts (6, 16) and zaps (9735) of a span of time.
 pub(super) async fn deeds(context: &JobContext<'_>, request: &JobRequest) -> Result<Vec<Deed>, JobError> {
     let kinds = [Kind::Reaction, Kind::Repost, Kind::GenericRepost, Kind::ZapReceipt];
     let mut filter = span(request, Filter::new().kinds(kinds))?;
@@ -54,7 +54,7 @@ pub(super) async fn deeds(context: &JobContext<'_>, request: &JobRequest) -> Res
     }
     let events = context.page(&filter, SAMPLE).await?;
     let deeds = events.into_iter().filter_map(|event| {
-        // A dislike (NIP-25) makes nothing popular.
+        // A dislike (NIP-25) does not count.
         if event.kind == 7 && event.content.trim() == "-" {
             return None;
         }
@@ -64,7 +64,7 @@ pub(super) async fn deeds(context: &JobContext<'_>, request: &JobRequest) -> Res
             Some(address) => ["a".to_owned(), address],
             None => ["e".to_owned(), last("e")?],
         };
-        // A zap receipt is signed by a service; who zapped is in its P.
+        // A zap receipt is signed by a service; the payer is in its P tag.
         let by = match event.kind {
             9_735 => PublicKey::from_hex(&last("P")?).ok()?,
             _ => event.pubkey,
@@ -75,7 +75,7 @@ pub(super) async fn deeds(context: &JobContext<'_>, request: &JobRequest) -> Res
     Ok(deeds.collect())
 }
 
-/// What was done to each thing, best first: each person counts once for each kind of deed, friends more.
+/// Returns scores, best first: each person counts once for each kind of action, follows more.
 pub(super) fn rank<T: Hash + Eq + Ord + Clone>(
     deeds: &[Deed],
     friends: &HashSet<PublicKey>,
@@ -85,7 +85,7 @@ pub(super) fn rank<T: Hash + Eq + Ord + Clone>(
     let mut scores = HashMap::<T, f64>::new();
     for deed in deeds {
         let Some(thing) = thing(deed) else { continue };
-        // Nobody is popular by their own doing.
+        // Actions on one's own events do not count.
         if deed.of == Some(deed.by) || !seen.insert((thing.clone(), deed.by, deed.kind)) {
             continue;
         }
@@ -94,7 +94,7 @@ pub(super) fn rank<T: Hash + Eq + Ord + Clone>(
     }
     let mut ranked: BTreeSet<(u64, T)> = BTreeSet::new();
     for (thing, score) in scores {
-        // As whole numbers, greatest first, and things of one score in one order.
+        // As integers, greatest first, with a fixed order of equal scores.
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! The archive as a dump of PostgreSQL's own tools, which must be installed beside brotr.
+//! Backups by PostgreSQL's own tools, which must be installed beside brotr.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -18,7 +18,7 @@ async fn run(program: &'static str, url: Option<&str>, args: &[&OsStr]) -> Resul
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
     if let Some(url) = url {
-        // The password goes by the environment: anyone can read the arguments of a process.
+        // The password is passed in the environment: anybody can read the arguments of a process.
         let mut url = url::Url::parse(url).map_err(|e| failed(e.to_string()))?;
         if let Some(password) = url.password() {
             let password = percent_encoding::percent_decode_str(password).decode_utf8_lossy().into_owned();
@@ -55,7 +55,7 @@ impl PostgresArchive {
     }
 }
 
-/// Fills an empty database from a dump.
+/// Restores a dump into an empty database.
 pub(crate) async fn restore(url: &str, copy: &Path) -> Result<Counts, StorageError> {
     let server = super::connect(url).await?;
     if server.is_pooled() {

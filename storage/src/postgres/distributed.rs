@@ -1,13 +1,13 @@
-//! The archive over several servers (Citus): events, their texts and what hides them are put where the first 64 bits of
-//! the id say, sightings where their relay is; all that is small stays with the coordinator.
+//! The archive on several servers (Citus): events, their texts and what hides them are distributed by the first 64 bits of the
+//! id, sightings by relay; small tables stay on the coordinator.
 
 use sqlx::PgConnection;
 
 use crate::StorageError;
 use crate::query::postgres;
 
-/// What is where. `pair` has the kinds of each author, which would have to be looked for on all servers. Views that join
-/// what is together no longer are made again.
+/// Distributes the tables. `pair` has the kinds of each author, which would have to be looked up on all servers. Views that
+/// join tables which are no longer together are replaced.
 const DISTRIBUTE: &str = "
 drop view events_relays;
 drop view events_relays_lost;
@@ -34,7 +34,7 @@ select gone.id as event_id, relay.url as relay_url, gone.seen_at, gone.missed_at
  where not exists (select 1 from held where held.k = gone.k and held.relay = gone.relay);
 ";
 
-/// Whether the archive is over several servers; `None` if it is to be.
+/// Returns true if the archive is distributed; `None` if it is to be.
 pub(super) async fn is_distributed(connection: &mut PgConnection) -> Result<Option<bool>, StorageError> {
     let citus: bool = sqlx::query_scalar(postgres!("citus_is_installed")).fetch_one(&mut *connection).await?;
     if !citus {
@@ -47,7 +47,7 @@ pub(super) async fn is_distributed(connection: &mut PgConnection) -> Result<Opti
     Ok(done.then_some(true))
 }
 
-/// Distributes the tables, where Citus is installed and they are not distributed yet.
+/// Distributes the tables if Citus is installed and they are not distributed yet.
 pub(super) async fn distribute(connection: &mut PgConnection) -> Result<(), StorageError> {
     if is_distributed(connection).await?.is_none() {
         sqlx::raw_sql(DISTRIBUTE).execute(connection).await?;

@@ -27,13 +27,13 @@ use crate::select::Condition;
 use crate::{EventStore, StorageError, View};
 
 const COLUMNS: &str = "event.id, author.pubkey, event.created_at, event.kind, event.sig, event.tags, event.content";
-/// Places for events in one arrival: the most that are stored in one transaction.
+/// Numbers reserved per arrival: the most events stored in one transaction.
 const PLACES: i64 = 1 << 20;
 /// Batches are written in one transaction up to this number of events and sightings.
 const GROUP: usize = 8_192;
-/// The least events of which statistics are worth having.
+/// The smallest number of events for which statistics are collected.
 const ANALYZE_FROM: i64 = 5_000;
-/// Events that are removed in one transaction.
+/// Events removed per transaction.
 const REMOVED: u64 = 10_000;
 
 fn event(row: &PgRow) -> Result<Event, StorageError> {
@@ -60,8 +60,8 @@ fn payload(profile: Profile, event: &Event) -> Vec<u8> {
 }
 
 impl PostgresArchive {
-    /// Queues a batch and waits for the turn to write. Who has it writes all that is queued, in one transaction; the others
-    /// find theirs written when their turn comes.
+    /// Queues a batch and waits for the turn to write. The task whose turn it is writes everything queued in one transaction;
+    /// the others find their batches written when their turn comes.
     async fn store_in_turn(&self, batch: Arc<PreparedBatch>) -> Result<Stored, StorageError> {
         loop {
             let (answer, mut answered) = oneshot::channel();
@@ -70,7 +70,7 @@ impl PostgresArchive {
             loop {
                 match answered.try_recv() {
                     Ok(stored) => return stored,
-                    // Whoever had taken it gave up. Writing it again does no harm, should it be written already.
+                    // The task that took it was cancelled. If the batch was written already, writing it again does no harm.
                     Err(oneshot::error::TryRecvError::Closed) => break,
                     Err(oneshot::error::TryRecvError::Empty) => self.store_group().await,
                 }
@@ -99,7 +99,7 @@ impl PostgresArchive {
             Err(error) if batches.len() == 1 => {
                 answers.into_iter().next().map(|answer| answer.send(Err(error)));
             }
-            // Of a group that cannot be written together, each has its own chance and its own error.
+            // If a group cannot be written together, each batch is tried on its own and has its own error.
             Err(error) => {
                 tracing::debug!(%error, batches = batches.len(), "failed to write a group");
                 for (batch, answer) in batches.iter().zip(answers) {
@@ -110,8 +110,8 @@ impl PostgresArchive {
         }
     }
 
-    /// Has the planner's statistics made anew whenever this process has stored four times as many events as the last time:
-    /// autovacuum comes by once a minute, and till then a table would be planned for as it was when it was small.
+    /// Updates the planner's statistics whenever this process has stored four times as many events as at the last time:
+    /// autovacuum runs once a minute, and until then a table would be planned for as it was when it was small.
     async fn analyze(&self) {
         let (fresh, analyzed) = (self.fresh.load(Ordering::Relaxed), self.analyzed.load(Ordering::Relaxed));
         let due = fresh >= ANALYZE_FROM.max(analyzed.saturating_mul(4));
@@ -126,7 +126,7 @@ impl PostgresArchive {
         }
     }
 
-    /// Makes the full-text index what the options ask for: empties it, or fills it with the terms of this version.
+    /// Brings the full-text index in line with the options: empties it, or fills it with the terms of this version.
     pub(super) async fn settle_search(&self, options: Options) -> Result<(), StorageError> {
         let wanted = if options.indexes_text() { search::VERSION } else { 0 };
         let mut tx = self.server.begin().await?;
@@ -252,7 +252,7 @@ impl EventStore for PostgresArchive {
                 View::All => {
                     sqlx::query_scalar(postgres!("kind_count")).bind(kinds)
                 }
-                // Less what is hidden for good, and what has been since a time that has come.
+                // Minus events hidden permanently, and those hidden from a time on that has passed.
                 View::Client { now } => sqlx::query_scalar(AssertSqlSafe(format!(
                     "select coalesce((select sum(events - hidden) from kind where kind = any($1)), 0)::bigint - count(*) \
                      from (select distinct event from hidden where since <> 0 and since <= $2) h cross join lateral {} e \
@@ -265,7 +265,7 @@ impl EventStore for PostgresArchive {
             let count = query.fetch_one(reader.connection()).await;
             return Ok(u64::try_from(reader.ended::<i64>(count).await?).unwrap_or_default());
         }
-        // Where sightings are on other servers than their events, those of the relays are gathered first.
+        // If sightings are on other servers than their events, those of the relays are gathered first.
         let (beside, first) = if self.distributed { (vec![], keys) } else { (keys, vec![]) };
         let mut condition = Condition::any(filters, view, &beside);
         if !first.is_empty() {
@@ -401,7 +401,7 @@ impl SightingStore for PostgresArchive {
     }
 }
 
-/// Removes some of what a filter asks for, oldest first, and takes it out of the totals; says how many were removed.
+/// Removes some of the events that match a filter, oldest first, and updates the totals; returns how many were removed.
 async fn remove(
     connection: &mut PgConnection,
     filter: &Filter,
@@ -436,7 +436,7 @@ async fn remove(
     sqlx::query(postgres!("search_remove")).bind(&ks).execute(&mut *connection).await?;
     sqlx::query(postgres!("lost_remove")).bind(&ks).execute(&mut *connection).await?;
     sightings::unsee(connection, &ks, None, distributed).await?;
-    // A pair is gone if nothing of it is left.
+    // A pair is gone if none of its events is left.
     let left = if distributed {
         "select distinct p.author, p.kind from unnest($1::int[], $2::int[]) as p (author, kind) \
          join event e on e.author = p.author and e.kind = p.kind"

@@ -1,13 +1,13 @@
-//! The numbers of events.
+//! Numbers of events.
 
 use nostr::EventId;
 
-/// The number of an event: the first 64 bits of its id.
+/// Returns the number of an event: the first 64 bits of its id.
 pub(super) fn event_key(id: &EventId) -> i64 {
     i64::from_be_bytes(id.as_bytes()[..8].try_into().expect("an id has 32 bytes"))
 }
 
-/// The event with a number, as a subquery that reads the primary key: the number is the first 64 bits of the id.
+/// Returns a subquery for the event with a number, by the primary key: the number is the first 64 bits of the id.
 pub(super) fn event_of(k: &str) -> String {
     format!(
         "(select * from event where event.k = {k} and event.id >= int8send({k}) \

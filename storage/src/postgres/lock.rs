@@ -7,8 +7,8 @@ use crate::query::postgres;
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// The advisory lock that makes writers take turns, so that what is stored is numbered in the order it becomes
-/// visible. The number is "brotr" in ASCII.
+/// The advisory lock by which writers take turns, so that events are numbered in the order in which they become visible. The
+/// number is "brotr" in ASCII.
 const WRITER_LOCK: i64 = 0x62_72_6f_74_72;
 
 /// Waits for the turn to write; returns the server's clock, in unix seconds.

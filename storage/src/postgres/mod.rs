@@ -50,18 +50,18 @@ pub(crate) use backup::restore;
 pub struct PostgresArchive {
     url: String,
     server: Server,
-    /// Over several servers, one of which is this.
+    /// Whether it is distributed over several servers.
     distributed: bool,
-    /// A server that follows it, for what others ask.
+    /// A replica that answers client queries.
     replica: Option<Replica>,
     options: Options,
-    /// Writers of events take turns before they take a connection: those that wait would keep it from readers.
+    /// Writers take turns before they take a connection: waiting writers would keep connections from readers.
     turn: tokio::sync::Semaphore,
-    /// How many events this process has stored,
+    /// The number of events that this process has stored,
     fresh: AtomicI64,
-    /// and how many of them when it last asked for the planner's statistics.
+    /// and what it was when statistics were last collected.
     analyzed: AtomicI64,
-    /// What waits to be written, with whom to tell.
+    /// Batches to be written.
     queue: std::sync::Mutex<VecDeque<Waiting>>,
 }
 
@@ -75,10 +75,10 @@ impl std::fmt::Debug for PostgresArchive {
 }
 
 impl PostgresArchive {
-    /// Connects to the database that `url` names and migrates its schema.
+    /// Connects to the database at `url` and migrates its schema.
     ///
     /// # Errors
-    /// When the server cannot be reached or refuses, or the schema is newer than this program.
+    /// Fails if the server cannot be reached or refuses, or the schema is newer than this program.
     pub async fn open(url: &str, archive: Options) -> Result<Self, StorageError> {
         let server = connect(url).await?;
         let mut schema = settled(&server).await?;
@@ -94,11 +94,11 @@ impl PostgresArchive {
         Ok(Self { options: archive, ..this })
     }
 
-    /// Connects to an archive that is there, and leaves its schema and its full-text index as they are: agents that are
-    /// older than this program may be using them.
+    /// Connects to an existing archive, and leaves its schema and its full-text index as they are: agents of an older version
+    /// may be using them.
     ///
     /// # Errors
-    /// As [`PostgresArchive::open`], and when the schema is older than this program's.
+    /// As [`PostgresArchive::open`], and if the schema is older than this program's.
     pub async fn open_to_read(url: &str, archive: Options) -> Result<Self, StorageError> {
         let server = connect(url).await?;
         match settled(&server).await? {
@@ -125,10 +125,10 @@ impl PostgresArchive {
         })
     }
 
-    /// Has what others ask for looked up on a server that follows this one, when it is there.
+    /// Answers client queries from a replica while it can be reached.
     ///
     /// # Errors
-    /// When the URL is none.
+    /// Fails if the URL is invalid.
     pub fn reading_from(self, url: &str) -> Result<Self, StorageError> {
         Ok(Self { replica: Some(Replica::new(read_url(url)?)), ..self })
     }
@@ -144,7 +144,7 @@ impl PostgresArchive {
     }
 }
 
-/// What an archive is, once nothing is left to do before it can be used.
+/// The properties of an archive that is up to date.
 struct Settled {
     profile: String,
     search: bool,
@@ -153,16 +153,16 @@ struct Settled {
 
 enum Schema {
     Settled(Settled),
-    /// Something is to be done first; with the schema's version, 0 for an empty database.
+    /// A migration is needed; with the schema's version, 0 for an empty database.
     Unsettled(i64),
 }
 
-/// The schema's version that this program makes.
+/// Returns the version of the newest schema.
 fn newest_migration() -> i64 {
     MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
-/// Finds out whether there is something to do, without keeping anybody from writing.
+/// Finds out whether a migration is needed, without blocking writers.
 async fn settled(server: &Server) -> Result<Schema, StorageError> {
     let mut tx = server.begin_as("read only").await?;
     let made: bool = sqlx::query_scalar(postgres!("schema_exists")).fetch_one(&mut *tx).await?;
@@ -185,8 +185,7 @@ async fn settled(server: &Server) -> Result<Schema, StorageError> {
     })
 }
 
-/// Brings the schema up to date, in one transaction and one at a time, whichever agents start at once; a lock of the session's
-/// would not outlast a statement where there is a pooler between.
+/// Migrates the schema in one transaction, one agent at a time; a session lock would not outlast a statement behind a pooler.
 async fn settle(server: &Server, profile: Profile) -> Result<(), StorageError> {
     let mut tx = server.begin().await?;
     lock::lock(&mut tx).await?;
@@ -228,7 +227,7 @@ fn bind(
     for arg in args {
         query = match arg {
             Value::Int(n) => query.bind(n),
-            // Text holds no NUL: what is looked for with one is not there, and what is kept is shown as events are.
+            // PostgreSQL's text cannot hold NUL: nothing with NUL can be found, and it is stored as it is shown.
             Value::Text(text) => query.bind(text.map(|text| text.replace('\0', "\u{FFFD}"))),
             Value::Bytes(bytes) => query.bind(bytes),
             Value::Texts(list) => query.bind(list),
@@ -287,7 +286,7 @@ impl Database for PostgresArchive {
     }
 }
 
-/// What simple statements give is text; numbers are made numbers again.
+/// Converts a value of the simple protocol, which is text: numbers become numbers again.
 fn shown(row: &PgRow, place: usize) -> Result<serde_json::Value, sqlx::Error> {
     let raw = row.try_get_raw(place)?;
     if raw.is_null() {
@@ -314,14 +313,14 @@ impl Archive for PostgresArchive {
             return Err(StorageError::Unfit("a statement cannot hold NUL".into()));
         }
         let mut tx = self.server.begin_as("read only").await?;
-        // A transaction that has read can no longer be made one that writes.
+        // After a read, a transaction can no longer be made writable.
         sqlx::raw_sql(
             "select 1; set local enable_seqscan = on; set local enable_hashjoin = on; \
              set local enable_mergejoin = on; set local jit = on",
         )
         .execute(&mut *tx)
         .await?;
-        // Several statements could end the transaction and go on in another one. They cannot be prepared.
+        // Several statements could end the transaction and continue in another one. They cannot be prepared.
         let sql = AssertSqlSafe(statement.to_owned()).into_sql_str();
         tx.prepare(sql.clone()).await?;
         let mut found = sqlx::raw_sql(sql).fetch(&mut *tx);

@@ -1,5 +1,5 @@
-//! The newest events that a filter asks for, by statements whose plans do not hang on what PostgreSQL knows of the
-//! tables: each range is read newest first from one index, and what is hidden is left out as it is met.
+//! The newest events that match a filter, by statements whose plans do not depend on statistics: each range is read newest
+//! first from one index, and hidden events are skipped on the way.
 
 use nostr::Filter;
 use sqlx::postgres::PgRow;
@@ -11,12 +11,12 @@ use crate::query::postgres;
 use crate::select::Condition;
 use crate::{Cursor, View};
 
-/// The kinds that an author has, each found by a look into the index.
+/// The kinds of an author's events, each found by one lookup in the index.
 const KINDS_OF: &str = "lateral (with recursive has (kind) as (select min(kind) from event where author = a.k union all \
     select (select min(kind) from event where author = a.k and kind > has.kind) from has where has.kind is not null) \
     select kind from has where kind is not null) n";
 
-/// `columns` of `event` and `author` for the newest events that a filter asks for, in order.
+/// Returns `columns` of `event` and `author` for the newest events that match a filter, in order.
 pub(super) async fn page(
     columns: &str,
     connection: &mut PgConnection,
@@ -24,9 +24,9 @@ pub(super) async fn page(
     (view, after): (View, Option<Cursor>),
     (limit, distributed): (usize, bool),
 ) -> Result<Vec<PgRow>, sqlx::Error> {
-    // Planned for these values: a plan for any values would not know a rare tag from one that half of all have.
+    // Planned for these values: a generic plan would not tell a rare tag from one that half of all events have.
     let query = |(sql, args)| bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false);
-    // Each server finds the newest of its own; of many parts that depend on each other it could not be asked.
+    // Each server finds the newest of its own; statements with dependent parts cannot be distributed.
     if distributed {
         let authors = match &filter.authors {
             None => None,
@@ -40,8 +40,8 @@ pub(super) async fn page(
         return query(plain).fetch_all(connection).await;
     }
     if !is_by_tag(filter) {
-        // Those whom many follow write much: the newest events of all often have as many of theirs as are wanted, and
-        // cost less than a look for each.
+        // Many followed authors write much: among the newest events of all there are often enough of theirs, which is cheaper
+        // than one lookup per author.
         if is_of_many(filter) {
             let rows = query(walked(columns, filter, view, after, (limit, FEW))).fetch_all(&mut *connection).await?;
             if rows.len() >= limit {
@@ -50,8 +50,8 @@ pub(super) async fn page(
         }
         return query(newest(columns, filter, view, after, limit)).fetch_all(connection).await;
     }
-    // What few events have is best found by the tag, what many have by looking at the newest events. Which of both it is
-    // nobody knows before: each is tried for as long as the other, and longer each time.
+    // A rare tag is best found by the tag, a frequent one among the newest events. Which it is is not known beforehand: each is
+    // tried for as long as the other, and longer each time.
     let mut most = FEW.max(limit);
     loop {
         let mut rows = query(tagged(columns, filter, view, after, (limit, most))).fetch_all(&mut *connection).await?;
@@ -69,8 +69,8 @@ pub(super) async fn page(
     }
 }
 
-/// The newest events that a filter asks for, as a statement that several servers can share. `authors` are those of the
-/// filter, by their numbers: what is looked up in the statement each server would have to guess about.
+/// Returns a statement for the newest events that match a filter which can be distributed. `authors` are those of the filter,
+/// by number: a lookup in the statement would make each server guess.
 fn plain(
     columns: &str,
     filter: &Filter,
@@ -92,26 +92,26 @@ fn plain(
     (sql, condition.args)
 }
 
-/// So many events that have a tag are read before another way is tried.
+/// Events with a tag that are read before another way is tried.
 const FEW: usize = 4_000;
 
-/// So many ranges cost about what [`FEW`] events cost.
+/// The number of ranges that cost about as much as [`FEW`] events.
 const MANY: usize = 200;
 
-/// Whether a filter is for so many authors that [`walked`] may be quicker.
+/// Returns true if a filter has so many authors that [`walked`] may be faster.
 fn is_of_many(filter: &Filter) -> bool {
     let authors = filter.authors.as_ref().map_or(0, |authors| authors.len());
     let kinds = filter.kinds.as_ref().map_or(1, |kinds| kinds.len());
     filter.ids.is_none() && filter.search.is_none() && authors * kinds >= MANY
 }
 
-/// Whether a filter is one for [`tagged`] and [`walked`].
+/// Returns true if a filter is one for [`tagged`] and [`walked`].
 fn is_by_tag(filter: &Filter) -> bool {
     filter.ids.is_none() && filter.search.is_none() && !filter.generic_tags.is_empty()
 }
 
-/// The same for a filter by tag, which is right if no more than `most` events are met; how many were is the last
-/// column, in a row without an event if none is given. GIN gives what it finds in no order, so all of it is read.
+/// Returns a statement for a filter by tag, whose result is right if at most `most` events are read; their number is the last
+/// column, in a row without an event if none matches. GIN returns its rows in no order, so all of them are read.
 fn tagged(
     columns: &str,
     filter: &Filter,
@@ -132,8 +132,8 @@ fn tagged(
     (sql, condition.args)
 }
 
-/// The same for a filter by a tag that many have, which is right if as many as `limit` are given: of the newest `most`
-/// events, whether they have the tag or not.
+/// Returns a statement for a filter by a frequent tag, whose result is right if it has `limit` rows: it reads the newest `most`
+/// events, with or without the tag.
 fn walked(
     columns: &str,
     filter: &Filter,
@@ -160,12 +160,12 @@ fn walked(
     (sql, condition.args)
 }
 
-/// A statement that gives `columns` of `event` and `author` for the newest events, in order; at most `limit`.
+/// Returns a statement for `columns` of `event` and `author` of the newest events, in order; at most `limit`.
 fn newest(columns: &str, filter: &Filter, view: View, after: Option<Cursor>, limit: usize) -> (String, Vec<Value>) {
     let picked = filter.ids.is_some() || filter.search.is_some();
     let hits = match (&filter.authors, &filter.kinds) {
-        // What these find comes in no order. The fences keep PostgreSQL from walking through all dates instead, in the
-        // hope of meeting enough of them soon; and each hit is looked up among the hidden only as long as more are wanted.
+        // These return rows in no order. The fences keep PostgreSQL from reading by date instead in the hope of meeting enough
+        // of them soon; each hit is checked for being hidden only while more are wanted.
         _ if picked => {
             let mut condition = Condition::of(filter, View::All, after);
             let shown = condition.shown("hit", view);
@@ -217,8 +217,8 @@ fn newest(columns: &str, filter: &Filter, view: View, after: Option<Cursor>, lim
                     newest("", limit)
                 )
             } else {
-                // Of many authors: the newest event of each range says how far back any of them has to be read, no further
-                // than to the oldest of as many as are wanted.
+                // Of many authors: the newest event of each range says how far back any of them has to be read, no further than
+                // to the oldest of as many as are wanted.
                 format!(
                     "with range as materialized (select r.*, first.created_at from {ranges_as_r} cross join lateral {} first), \
                      bound (at) as materialized (select coalesce((select created_at from range order by created_at desc offset {} limit 1), 0)) \

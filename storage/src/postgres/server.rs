@@ -1,5 +1,5 @@
-//! A server as it is reached: by connections of our own, or by way of a pooler such as pgbouncer, which may give each
-//! transaction another connection.
+//! Connections to a server, directly or through a pooler such as pgbouncer, which may use another server connection for each
+//! transaction.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,19 +12,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::StorageError;
 use crate::time_limit::{place, time_limit};
 
-/// Our statements look up what they are given: to read all of a table is never right, nor to make a hash of it, though it
-/// may seem so of one that was empty when the statement was planned; and they end long before they would be compiled.
+/// Our statements look up rows by key: a sequential scan or a hash join is never right, though it may look so for a table that
+/// was empty when the statement was planned; and they end long before compiling them would pay.
 const SETTINGS: [(&str, &str); 4] =
     [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
 
-/// By this it shows whether a connection keeps what is set for it: nobody else sets it.
+/// Shows whether a connection keeps its session settings: nobody else sets it.
 const OURS: (&str, &str) = ("brotr.direct", "yes");
 
-/// A server that is there answers the first connection in this time.
+/// Time limit of the first connection.
 const PROBE: Duration = Duration::from_secs(10);
-/// Connections at a time.
+/// Concurrent connections,
 const CONNECTIONS: u32 = 8;
-/// Of them for queries of clients.
+/// and those of them that client queries may use.
 const GUESTS: usize = 4;
 
 /// Connections to one server.
@@ -32,25 +32,25 @@ const GUESTS: usize = 4;
 pub(super) struct Server {
     pool: PgPool,
     pooled: bool,
-    /// Places for queries of clients: never all connections.
+    /// Permits for client queries: never all connections.
     guests: Arc<Semaphore>,
 }
 
 impl Server {
-    /// Connects, and finds out whether a connection keeps what is set for it. Who wants a connection later waits for it
-    /// no longer than `patience`.
+    /// Connects, and finds out whether a connection keeps session settings. `patience` is the time limit for acquiring a
+    /// connection later.
     pub(super) async fn connect(options: &PgConnectOptions, patience: Duration) -> Result<Self, sqlx::Error> {
         let probe = patience.min(PROBE);
         let keeps = async |options: &PgConnectOptions| {
-            // Once by itself: a pool would go on trying for as long as its callers wait.
+            // One attempt: a pool would retry for as long as its callers wait.
             tokio::time::timeout(probe, keeps(options)).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
         };
-        // Poolers refuse what they do not know, or drop it. The first of these we have no use for.
+        // Poolers refuse or drop parameters that they do not know. We do not need the first of these.
         let plain = options.clone().extra_float_digits(None).application_name("brotr");
         let ours = plain.clone().options(SETTINGS.into_iter().chain([OURS]));
         let pooled = match keeps(&ours).await {
             Ok(keeps) => !keeps,
-            // Poolers refuse in words of their own; what is wrong with the database or the password is wrong either way.
+            // Poolers refuse with their own errors; a wrong database or password fails either way.
             Err(sqlx::Error::Database(error)) => {
                 keeps(&plain).await.map_err(|_| sqlx::Error::Database(error))?;
                 true
@@ -62,12 +62,13 @@ impl Server {
         Ok(Self { pool: pool.connect_lazy_with(connect), pooled, guests: Arc::new(Semaphore::new(GUESTS)) })
     }
 
-    /// Whether a pooler is between.
+    /// Returns true if there is a pooler in between.
     pub(super) fn is_pooled(&self) -> bool {
         self.pooled
     }
 
-    /// What has to be said after `begin`. What another client of the pooler left prepared may have the names that ours get.
+    /// Returns the statements that follow `begin`. Statements left prepared by another client of the pooler may have the names
+    /// of ours.
     fn settled(&self) -> String {
         if !self.pooled {
             return String::new();
@@ -81,7 +82,7 @@ impl Server {
         self.begin_as("").await
     }
 
-    /// The same with words of SQL that say what sort of transaction it is.
+    /// Begins a transaction of a kind: `sort` follows `begin`.
     pub(super) async fn begin_as(&self, sort: &str) -> Result<sqlx::Transaction<'static, Postgres>, sqlx::Error> {
         self.begin_with(format!("begin {sort}{}", self.settled())).await
     }
@@ -89,22 +90,22 @@ impl Server {
     async fn begin_with(&self, begin: String) -> Result<sqlx::Transaction<'static, Postgres>, sqlx::Error> {
         let pool = self.pool.clone();
         let begun = async move { pool.begin_with(AssertSqlSafe(begin)).await };
-        // To its end, whoever waits for it: dropped halfway, sqlx would give the connection back with a transaction in it that
-        // it does not know of.
+        // Runs to completion even if its caller is cancelled: dropped halfway, sqlx would return the connection with an open
+        // transaction that it does not know of.
         #[expect(clippy::disallowed_methods, reason = "it ends with the pool's patience, and is awaited here")]
         let begun = tokio::spawn(begun);
         begun.await.map_err(|_| sqlx::Error::PoolClosed)?
     }
 
-    /// For statements that need no transaction, or one each.
+    /// Returns a connection for statements outside of a transaction.
     pub(super) async fn reader(&self) -> Result<Reader, StorageError> {
         Ok(if self.pooled { Reader::Pooled(self.begin().await?) } else { Reader::Direct(self.pool.acquire().await?) })
     }
 
-    /// Returns a connection for the query of a client: only to read, and within its time limit.
+    /// Returns a read-only connection for a client query, within its time limit.
     pub(super) async fn reader_for_clients(&self) -> Result<Reader, StorageError> {
         let Some(longest) = time_limit() else { return self.reader().await };
-        // For this transaction only: the connection may be another's next.
+        // For this transaction only: the connection may serve somebody else next.
         let begin =
             format!("begin read only{}; set local statement_timeout = {}", self.settled(), longest.as_millis().max(1));
         let place = place(&self.guests, longest).await?;
@@ -116,7 +117,7 @@ impl Server {
     }
 }
 
-/// A server that follows the main one, and may be away.
+/// A replica, which may be away.
 #[derive(Debug)]
 pub(super) struct Replica {
     options: PgConnectOptions,
@@ -124,9 +125,9 @@ pub(super) struct Replica {
     away_until: std::sync::Mutex<Option<Instant>>,
 }
 
-/// Nobody waits longer for a connection to it,
+/// Time limit for acquiring a connection to it,
 const REPLICA: Duration = Duration::from_secs(1);
-/// and having been in vain it is left alone for so long.
+/// and how long it is not tried again after a failure.
 const AWAY: Duration = Duration::from_secs(10);
 
 impl Replica {
@@ -134,7 +135,7 @@ impl Replica {
         Self { options, server: Default::default(), away_until: Default::default() }
     }
 
-    /// Returns a connection to it, if it is there.
+    /// Returns a connection to it, if it can be reached.
     pub(super) async fn reader_for_clients(&self) -> Result<Option<Reader>, StorageError> {
         let until = *self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
         if until.is_some_and(|until| until > Instant::now()) {
@@ -167,7 +168,7 @@ impl Replica {
     }
 }
 
-/// Whether a connection keeps what it was asked to set.
+/// Returns true if a connection keeps its session settings.
 async fn keeps(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
     let mut connection = PgConnection::connect_with(options).await?;
     let shown = sqlx::raw_sql(AssertSqlSafe(format!("select current_setting('{}', true)", OURS.0)));
@@ -176,7 +177,7 @@ async fn keeps(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
     Ok(keeps)
 }
 
-/// A connection that reads, for as long as a query may take.
+/// A connection for reading, for as long as the query may take.
 pub(super) enum Reader {
     Direct(PoolConnection<Postgres>),
     /// A pooler lends a connection for a transaction.
@@ -196,7 +197,7 @@ impl Reader {
         }
     }
 
-    /// What was found, or why not in our words.
+    /// Converts the error of a statement.
     pub(super) fn told<T>(&self, found: Result<T, sqlx::Error>) -> Result<T, StorageError> {
         found.map_err(|error| match (StorageError::from(error), self) {
             (error, Self::Bounded(_, longest, _)) if error.is_interrupted() => StorageError::TooLong(*longest),
@@ -204,7 +205,7 @@ impl Reader {
         })
     }
 
-    /// The same of the last statement, which is kept.
+    /// The same for the last statement, after which the transaction is committed.
     pub(super) async fn ended<T>(self, found: Result<T, sqlx::Error>) -> Result<T, StorageError> {
         let found = self.told(found)?;
         if let Self::Pooled(tx) = self {

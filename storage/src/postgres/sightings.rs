@@ -11,18 +11,18 @@ use crate::StorageError;
 use crate::prepare::{Prepared, PreparedBatch};
 use crate::query::postgres;
 
-/// Sets of one relay that overlap a batch are read if they are fewer than this and hold no more than [`SCANNED`] sightings;
+/// Sets of one relay that overlap a batch are read if they are fewer than this and hold at most [`SCANNED`] sightings;
 /// otherwise each event is looked up.
 const SETS: i64 = 2_048;
 const SCANNED: i64 = 32_768;
 
-/// Sightings of one row: two rows of this size fill a page.
+/// Sightings per row: two rows of this size fill a page.
 const ROW: usize = 500;
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// Records what the relay was seen to hold; returns how many of these sightings are new. `new` tells which events were stored
-/// with this batch: nobody was seen to hold them before.
+/// Records which events the relay was seen to hold; returns how many of the sightings are new. `new` tells which events were
+/// stored with this batch: they have no sightings yet.
 pub(super) async fn sight(
     connection: &mut PgConnection,
     relay: i64,
@@ -42,7 +42,7 @@ pub(super) async fn sight(
         }
     }
     if !batch.rest.known.is_empty() {
-        // An id that was removed since it was known has nothing to be sighted.
+        // An event that was removed since it was known has no sightings.
         let rows: Vec<(i64, i64)> = sqlx::query_as(postgres!("event_dates"))
             .bind(id_bytes(&batch.rest.known))
             .fetch_all(&mut *connection)
@@ -80,7 +80,7 @@ pub(super) async fn sight(
     Ok(n)
 }
 
-/// Returns those of the events, given by number with their dates, that the relay was seen to hold.
+/// Returns those of the events, given by number and date, that the relay was seen to hold.
 async fn seen(
     connection: &mut PgConnection,
     relay: i64,
@@ -109,8 +109,8 @@ async fn seen(
         let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(relay).bind(since).bind(until).bind(ks);
         return Ok(query.persistent(false).fetch_all(connection).await?);
     }
-    // What a relay gave in no order overlaps everything. No estimate of how many sets hold one of some hundred events is near the
-    // truth, so the index is prescribed: sequential scans are off, and no index serves the sum.
+    // Sets that were received in no order overlap everything. No estimate of how many sets hold one of some hundred events is
+    // near the truth, so the index is forced: sequential scans are off, and no index serves the sum.
     sqlx::query("set local enable_seqscan = off").execute(&mut *connection).await?;
     let sql = postgres!("sighting_of_events");
     let seen = sqlx::query_scalar(sql).bind(ks).bind(relay).persistent(false).fetch_all(&mut *connection).await?;
@@ -118,8 +118,8 @@ async fn seen(
     Ok(seen)
 }
 
-/// Takes sightings of these events back, of one relay or of all, and out of the totals. With a relay comes the time at which
-/// it was found not to hold them, which is kept.
+/// Removes sightings of these events, of one relay or of all, and updates the totals. With a relay comes the time at which it
+/// was found not to hold them, which is recorded.
 pub(super) async fn unsee(
     connection: &mut PgConnection,
     ks: &[i64],
@@ -141,7 +141,7 @@ pub(super) async fn unsee(
     if rows.is_empty() {
         return Ok(());
     }
-    // Where a row lies is enough to find it again, on one server. What is left empty goes first.
+    // The row's position is enough to find it again, on one server. Empty rows are removed first.
     let rest = "events = array(select k from unnest(events) k where k <> all($1))";
     for sql in [
         format!("delete from sighting where {whose} and events <@ $1::bigint[]"),

@@ -1,4 +1,4 @@
-//! Storing a batch in PostgreSQL: one statement for each table, whatever the number of events.
+//! Stores batches in PostgreSQL: one statement per table, whatever the number of events.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -23,12 +23,12 @@ use crate::view::{Scene, Slot};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// PostgreSQL's text cannot hold NUL; what people see instead is U+FFFD.
+/// PostgreSQL's text cannot hold NUL; U+FFFD replaces it.
 fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{FFFD}")
 }
 
-/// Writes batches in one transaction, which is committed only if all of them were written; says what became of each.
+/// Writes batches in one transaction, all or none; returns the result of each.
 pub(super) async fn store(
     tx: sqlx::Transaction<'static, Postgres>,
     batches: &[Arc<PreparedBatch>],
@@ -37,7 +37,7 @@ pub(super) async fn store(
     let mut tx = PostgresTransaction(tx);
     let now = lock(&mut tx.0).await?;
     let relays = relays(&mut tx, batches).await?;
-    // One statement may not meet an id twice; of two the first one counts.
+    // One statement must not meet an id twice; the first one counts.
     let mut firsts = HashMap::new();
     let mut events = Vec::new();
     for (place, batch) in batches.iter().enumerate() {
@@ -86,7 +86,7 @@ pub(super) async fn store(
     Ok(stored)
 }
 
-/// Returns the numbers of the batches' relays, whose rows are locked in the order in which all lock them: added by address,
+/// Returns the numbers of the batches' relays, whose rows are locked in the order in which all writers lock them: added by URL,
 /// changed by number.
 async fn relays<'a>(tx: &mut PostgresTransaction, batches: &'a [Arc<PreparedBatch>]) -> Result<HashMap<&'a str, i64>> {
     let named: BTreeMap<&str, _> = batches
@@ -113,7 +113,7 @@ pub(super) async fn write_text<T: Into<String>>(
     Ok(())
 }
 
-/// The numbers of the authors, who are added when not known.
+/// Returns the numbers of the authors, adding unknown ones.
 async fn authors(connection: &mut PgConnection, events: &[&Prepared]) -> Result<HashMap<PublicKey, i32>> {
     let keys: BTreeSet<&[u8]> = events.iter().map(|p| p.event.pubkey.as_bytes().as_slice()).collect();
     let keys: Vec<&[u8]> = keys.into_iter().collect();
@@ -133,7 +133,7 @@ async fn authors(connection: &mut PgConnection, events: &[&Prepared]) -> Result<
     Ok(known)
 }
 
-/// Stores those of the events that are not stored yet; gives them.
+/// Stores those of the events that are not stored yet, and returns them.
 async fn insert<'a>(
     connection: &mut PgConnection,
     events: &[&'a Prepared],
@@ -191,7 +191,7 @@ async fn insert<'a>(
     Ok(events)
 }
 
-/// Adds what is new to the totals of its author and kind, and of the archive.
+/// Adds the new events to the totals of author and kind, and of the archive.
 async fn totals(
     connection: &mut PgConnection,
     new: &[&Prepared],
@@ -213,7 +213,7 @@ async fn totals(
          counted as (select author, kind, n, (there.kind is not null)::int as first \
              from unnest($1::int[], $2::int[], $3::bigint[]) as p (author, kind, n) left join there using (author, kind))"
     } else {
-        // A pair is new if all that is there came with this batch.
+        // A pair is new if all its events came with this batch.
         "counted as (select author, kind, n, \
              ((select count(*) from (select 1 from event e where e.author = p.author and e.kind = p.kind limit p.n + 1) there) = p.n)::int as first \
              from unnest($1::int[], $2::int[], $3::bigint[]) as p (author, kind, n))"
@@ -236,7 +236,7 @@ async fn totals(
     Ok(())
 }
 
-/// Marks what the new events hide, and those of them that are hidden.
+/// Marks the events that the new ones hide, and those of the new ones that are hidden.
 async fn hide(
     connection: &mut PgConnection,
     new: &[&Prepared],
@@ -338,8 +338,8 @@ async fn write_scene(connection: &mut PgConnection, mut scene: Scene, distribute
     Ok(())
 }
 
-/// A statement that marks events as hidden, given as rows of event, reason and since, and counts those that are hidden for good
-/// from now on, unless the archive is distributed. Of events that are not stored nothing is noted.
+/// Returns a statement that marks events as hidden, given as rows of event, reason and since, and counts those hidden
+/// permanently, unless the archive is distributed. Events that are not stored are ignored.
 fn marking(rows: &str, distributed: bool) -> String {
     if distributed {
         return format!("insert into hidden (event, reason, since) {rows} on conflict do nothing");
@@ -354,7 +354,7 @@ fn marking(rows: &str, distributed: bool) -> String {
     )
 }
 
-/// Hides everything by an author, and every gift to them, up to a date (NIP-62).
+/// Hides all events of an author, and all gift wraps to them, up to a date (NIP-62).
 async fn vanish(
     connection: &mut PgConnection,
     (author, number): (&PublicKey, i32),

@@ -1,6 +1,6 @@
-//! The totals of authors. An author's row lies anywhere in its table, and each commit has events of thousands of authors: with a page
-//! written for each of them, an event of an archive with a million authors would cost 5 KB. So what is added waits in `recent_author`,
-//! which is small, and is added to the rows in their order, a portion with each commit.
+//! The totals of authors. An author's row is at a random place of its table, and each commit has events of thousands of
+//! authors: writing a page for each would cost 5 KB per event in an archive with a million authors. So additions are collected
+//! in `recent_author`, which is small, and applied to the rows in their order, a portion with each commit.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,19 @@ use rusqlite::{CachedStatement, Connection, Rows, params};
 
 use crate::query::sqlite;
 
-/// Rows of `recent_author` that are kept: some 2 MB.
+/// Rows that `recent_author` keeps: some 2 MB.
 const KEPT: i64 = 131_072;
 
-/// The number of the author with this key, and how many events of theirs there are.
+/// Selects the number of the author with a key, and their number of events.
 pub(super) const TOTAL: &str = sqlite!("author_total");
 
-/// What the writer remembers of `recent_author`.
+/// The writer's state of `recent_author`.
 #[derive(Debug)]
 pub(super) struct Authors {
     kept: i64,
-    /// How many rows there are, once they were counted.
+    /// The number of rows, once they were counted.
     rows: Option<i64>,
-    /// From which author on totals are added next.
+    /// The author from which totals are applied next.
     next: i64,
 }
 
@@ -31,8 +31,8 @@ impl Default for Authors {
 }
 
 impl Authors {
-    /// Adds numbers of events and kinds to the totals of authors, by author; returns how many authors had no events. Rows of authors
-    /// numbered above `last` were added in the same transaction, and are written at once.
+    /// Adds numbers of events and kinds to the totals of authors; returns how many authors had no events before. Rows of
+    /// authors numbered above `last` were added in the same transaction, and are written at once.
     pub(super) fn add(
         &mut self,
         connection: &Connection,
@@ -60,14 +60,14 @@ impl Authors {
             waiting += 1;
         }
         if rows > self.kept {
-            // Twice as many as came: the table shrinks to what is kept.
+            // Twice as many as were added: the table shrinks to what is kept.
             rows -= self.settle(connection, 2 * waiting)?;
         }
         self.rows = Some(rows);
         Ok(appeared)
     }
 
-    /// Adds what waits for some of the authors to their rows, in the order of the table; returns of how many.
+    /// Applies collected additions to some of the authors' rows, in the order of the table; returns how many.
     fn settle(&mut self, connection: &Connection, most: i64) -> rusqlite::Result<i64> {
         let mut find = connection.prepare_cached(sqlite!("recent_author_list"))?;
         let settled = settle(connection, find.query([self.next, most])?)?;
@@ -76,7 +76,7 @@ impl Authors {
     }
 }
 
-/// Adds what waits for one author to the author's row.
+/// Applies collected additions to one author's row.
 pub(super) fn settle_one(connection: &Connection, author: i64) -> rusqlite::Result<()> {
     let mut find = connection.prepare_cached(sqlite!("recent_author_get"))?;
     settle(connection, find.query([author])?)?;

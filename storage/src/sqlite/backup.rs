@@ -1,4 +1,4 @@
-//! The archive as one file of its own, written beside the running one and put in place when it has been looked through.
+//! Backups as one file, written beside the running archive and renamed once it was verified.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use crate::backup::{Counts, place, unfinished};
 use crate::files::{create_private_dir, open_private};
 use crate::query::sqlite;
 
-/// The schema's version from which ids are in runs.
+/// The first version of the schema with ids in runs.
 const RUNS_SINCE: i64 = 8;
 
-/// Writes a copy as it is at this moment, whoever writes meanwhile.
+/// Writes a consistent copy while others go on writing.
 pub(super) fn write(source: &Connection, target: &Path) -> Result<Counts, StorageError> {
     let part = unfinished(target)?;
     let name = part.to_str().ok_or_else(|| StorageError::Unfit(format!("{} is not UTF-8", part.display())))?;
@@ -23,7 +23,7 @@ pub(super) fn write(source: &Connection, target: &Path) -> Result<Counts, Storag
     Ok(counts)
 }
 
-/// Reads all of a copy; gives what it holds.
+/// Verifies a copy by reading all of it; returns its contents.
 fn look_through(path: &Path) -> Result<Counts, StorageError> {
     let what = |detail: String| StorageError::NoBackup { place: path.display().to_string(), detail };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
@@ -58,7 +58,7 @@ fn look_through(path: &Path) -> Result<Counts, StorageError> {
     }
 }
 
-/// Puts a copy where the archive is to be, which must not be there.
+/// Copies a backup to the place of the archive, which must not exist.
 pub(crate) fn restore(url: &str, copy: &Path) -> Result<Counts, StorageError> {
     let target = file(url);
     if target.exists() {
@@ -71,7 +71,7 @@ pub(crate) fn restore(url: &str, copy: &Path) -> Result<Counts, StorageError> {
     }
     let _lock = lock(&target)?;
     let part = unfinished(&target)?;
-    // Not with the rights of the backup, which may have been copied here by anybody.
+    // Not with the file mode of the backup.
     let mut to = open_private(&part).map_err(io)?;
     std::io::copy(&mut std::fs::File::open(copy).map_err(io)?, &mut to).map_err(io)?;
     place(&part, &target)?;

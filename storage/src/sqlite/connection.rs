@@ -1,4 +1,4 @@
-//! Connections to the file: a pool of readers, and the one that writes.
+//! Connections to the file: a pool of readers, and one writer.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,16 +20,16 @@ use crate::time_limit::time_limit;
 
 /// Connections that read.
 const READERS: usize = 8;
-/// Connections that queries of clients may use at a time; those have a time limit.
+/// Connections that client queries may use at a time; those have a time limit.
 const GUESTS: usize = 5;
-/// Statements that a connection keeps prepared.
+/// Prepared statements cached per connection.
 const STATEMENTS: usize = 64;
-/// Steps of SQLite's machine after which it is looked whether a statement takes too long: some 50 us.
+/// Steps of SQLite's virtual machine between two checks of the time limit: some 50 us.
 const STEPS: i32 = 10_000;
-/// How long a statement waits for a lock of another process: a checkpoint, or somebody's shell.
+/// How long a statement waits for a lock of another process: a checkpoint, or a shell.
 const BUSY: Duration = Duration::from_secs(30);
 
-/// Opens the file and makes our functions known.
+/// Opens the file and registers our functions.
 pub(super) fn open(path: &Path, flags: OpenFlags, codec: &Arc<Codec>) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY)?;
@@ -38,7 +38,7 @@ pub(super) fn open(path: &Path, flags: OpenFlags, codec: &Arc<Codec>) -> rusqlit
     Ok(connection)
 }
 
-/// Writes the profile into a new archive; an archive of another profile is refused.
+/// Writes the profile into a new archive; refuses an archive of another profile.
 pub(super) fn settle_profile(connection: &Connection, profile: Profile) -> rusqlite::Result<Result<(), StorageError>> {
     connection.execute(sqlite!("archive_set_profile"), [profile.as_str()])?;
     let kept: String = connection.query_row(sqlite!("archive_profile"), [], |row| row.get(0))?;
@@ -57,7 +57,7 @@ impl ToSql for Value {
     }
 }
 
-/// A list as SQLite's `json_each` reads it.
+/// Returns a list as SQLite's `json_each` reads it.
 fn json(list: &impl serde::Serialize) -> String {
     serde_json::to_string(list).expect("strings and numbers always serialize")
 }
@@ -74,12 +74,12 @@ impl Value {
     }
 }
 
-/// SQLite reads `?1` where both databases' statements say `$1`.
+/// Replaces `$1`, which both databases' statements use, by SQLite's `?1`.
 fn placed(sql: &str) -> String {
     sql.replace('$', "?")
 }
 
-/// Runs a statement and reads its rows.
+/// Runs a statement and returns its rows.
 pub(super) fn rows(connection: &Connection, sql: &str, args: &[Value]) -> rusqlite::Result<Vec<Row>> {
     if sql.is_empty() {
         return Ok(vec![]);
@@ -116,13 +116,13 @@ impl Readers {
         }
     }
 
-    /// Reads on a thread that may wait.
+    /// Runs a read on the blocking pool.
     pub(super) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let longest = time_limit();
-        // Those who ask for others never take all places: what the agent itself reads does not wait behind them.
+        // Client queries never take all places: the agent's own reads do not wait behind them.
         let guest = match longest {
             None => None,
             Some(longest) => Some(crate::time_limit::place(&self.guests, longest).await?),
@@ -160,11 +160,11 @@ impl Readers {
     }
 }
 
-/// The one connection that writes; nothing once it is closed.
+/// The one connection that writes; `None` once it is closed.
 #[derive(Debug, Clone)]
 pub(super) struct WriterConnection {
     connection: Arc<AsyncMutex<Option<Connection>>>,
-    /// What the writer's thread remembers is no longer true.
+    /// Set when the writer's memory is no longer valid.
     forget: Arc<AtomicBool>,
 }
 
@@ -173,23 +173,23 @@ impl WriterConnection {
         Self { connection: Arc::new(AsyncMutex::new(Some(connection))), forget: Arc::default() }
     }
 
-    /// Waits for those that write, and closes.
+    /// Waits for writers, and closes.
     pub(super) async fn close(&self) {
         self.connection.lock().await.take();
     }
 
-    /// Says that events and authors are about to be changed by another hand than the writer's.
+    /// Invalidates the writer's memory: events and authors are about to be changed by another task.
     pub(super) fn forget(&self) {
         self.forget.store(true, Ordering::Release);
     }
 
-    /// Whether that was said since it was last asked.
+    /// Returns whether the memory was invalidated since the last call.
     pub(super) fn is_to_forget(&self) -> bool {
         self.forget.swap(false, Ordering::AcqRel)
     }
 
-    /// Folds the write-ahead log into the file and empties it, on a thread that may wait. Readers are waited for so long; if
-    /// they take longer, as much is folded as they allow.
+    /// Checkpoints the write-ahead log and truncates it. Waits this long for readers; if they take longer, checkpoints as much
+    /// as they allow.
     pub(super) fn checkpoint(&self, wait: Duration) -> rusqlite::Result<()> {
         let guard = self.connection.blocking_lock();
         let Some(connection) = guard.as_ref() else { return Ok(()) };
@@ -199,23 +199,23 @@ impl WriterConnection {
         folded
     }
 
-    /// Waits for the connection, on a thread that may wait, and begins.
+    /// Waits for the connection and begins a transaction, blocking the thread.
     pub(super) fn begin_here(&self) -> Result<SqliteTransaction, StorageError> {
         SqliteTransaction::on(self.connection.clone().blocking_lock_owned())
     }
 }
 
-/// Runs what may wait for the disk or for a lock of another process on a thread that may wait.
+/// Runs what may wait for the disk or for a lock of another process on the blocking pool.
 async fn blocking<T: Send + 'static>(
     run: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
     tokio::task::spawn_blocking(run).await.map_err(|_| StorageError::Closed)?
 }
 
-/// A transaction that holds the write lock from its start: a lock taken later would not wait but fail.
+/// A transaction that holds the write lock from its start: a lock taken later would fail instead of waiting.
 ///
-/// To begin waits for locks of other processes, and a commit may fold the log into the file: both run on threads that may wait.
-/// The statements between are short and run where they are called.
+/// Beginning waits for locks of other processes, and a commit may checkpoint the log: both run on the blocking pool. The
+/// statements in between are short and run on the caller's thread.
 #[derive(Debug)]
 pub(super) struct SqliteTransaction(OwnedMutexGuard<Option<Connection>>);
 

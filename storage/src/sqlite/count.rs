@@ -1,6 +1,6 @@
-//! All events that filters ask for: to count, to name or to remove them.
+//! All events that match filters: to count, to list or to remove them.
 //!
-//! They are kept as compressed bitmaps of their numbers: no more than a bit for each event of the archive, whatever is asked.
+//! They are collected as compressed bitmaps of their numbers: at most one bit per event of the archive, whatever the filters.
 
 use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::select::fts5;
 use crate::tag_key::tag_key;
 use crate::{StorageError, View};
 
-/// Returns the numbers of the events that any of the filters asks for.
+/// Returns the numbers of the events that match any of the filters.
 pub(super) fn found(
     connection: &Connection,
     set: &Arc<Set>,
@@ -30,7 +30,7 @@ pub(super) fn found(
     Ok(events)
 }
 
-/// Returns the numbers of the oldest events that a filter asks for, at most `most`, the oldest first.
+/// Returns the numbers of the oldest events that match a filter, at most `most`, oldest first.
 pub(super) fn oldest(
     connection: &Connection,
     set: &Arc<Set>,
@@ -59,7 +59,7 @@ pub(super) fn oldest(
     Ok(oldest.into_sorted_vec().into_iter().map(|(_, event)| event).collect())
 }
 
-/// Returns all events in the range of dates that a filter asks for, newest first.
+/// Returns all events in the filter's range of dates, newest first.
 pub(super) fn all<'c>(
     connection: &'c Connection,
     set: &Arc<Set>,
@@ -69,7 +69,7 @@ pub(super) fn all<'c>(
     Indexes::new(connection, set)?.all(since, until)
 }
 
-/// Returns whether a filter asks for nothing but dates.
+/// Returns true if a filter restricts nothing but dates.
 pub(super) fn is_about_time_only(filter: &Filter) -> bool {
     filter.ids.is_none()
         && filter.authors.is_none()
@@ -78,7 +78,7 @@ pub(super) fn is_about_time_only(filter: &Filter) -> bool {
         && filter.search.as_deref().and_then(search_terms).is_none()
 }
 
-/// Removes what is hidden from a set of events.
+/// Removes hidden events from a set.
 pub(super) fn retain_shown(
     connection: &Connection,
     events: &mut RoaringTreemap,
@@ -89,7 +89,7 @@ pub(super) fn retain_shown(
     retain(events, |event| Ok(!hidden.exists([event, now])?))
 }
 
-/// Removes events that none of these relays was seen to hold.
+/// Removes events from a set that none of these relays was seen to hold.
 pub(super) fn retain_sighted(
     connection: &Connection,
     events: &mut RoaringTreemap,
@@ -120,12 +120,12 @@ fn retain(
     Ok(())
 }
 
-/// An event's number as it is in SQL.
+/// Returns an event's number as it is in SQL.
 pub(super) fn number(event: u64) -> i64 {
     event.cast_signed()
 }
 
-/// The search for all events of a filter.
+/// A search for all events that match a filter.
 struct Search<'a> {
     connection: &'a Connection,
     indexes: Indexes<'a>,
@@ -133,7 +133,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Asks the indexes for what they know, and the rows for the rest.
+    /// Answers from the indexes where they suffice, and from the rows for the rest.
     fn run(mut self) -> Result<RoaringTreemap, StorageError> {
         let filter = self.filter;
         let mut parts = Vec::new();
@@ -162,7 +162,7 @@ impl Search<'_> {
         }
     }
 
-    /// Events of the searched kinds that have all terms.
+    /// Returns events of the searched kinds that have all terms.
     fn searched(&self, terms: &[String]) -> Result<RoaringTreemap, StorageError> {
         let mut events = RoaringTreemap::new();
         if !terms.is_empty() {
@@ -175,7 +175,7 @@ impl Search<'_> {
         Ok(events)
     }
 
-    /// What the filter asks for by author, kind and date: the indexes know all of that.
+    /// Returns the events that match by author, kind and date, from the indexes alone.
     fn headed(&self) -> Result<RoaringTreemap, StorageError> {
         let (since, until) = span(self.filter);
         let kinds = self.kinds();
@@ -202,7 +202,7 @@ impl Search<'_> {
         self.filter.kinds.as_ref().map(|kinds| kinds.iter().map(|kind| i64::from(kind.as_u16())).collect())
     }
 
-    /// The numbers of the authors that are known.
+    /// Returns the numbers of the filter's authors that are known.
     fn authors(&self) -> Result<Option<HashSet<i64>>, StorageError> {
         let Some(keys) = &self.filter.authors else { return Ok(None) };
         let mut find = self.connection.prepare_cached(sqlite!("author_key"))?;
@@ -210,7 +210,7 @@ impl Search<'_> {
         Ok(Some(found.filter_map(Result::transpose).collect::<rusqlite::Result<_>>()?))
     }
 
-    /// Removes events that are not what the filter asks for by author, kind and date.
+    /// Removes events from a set that do not match by author, kind and date.
     fn retain_matching(&self, events: &mut RoaringTreemap) -> Result<(), StorageError> {
         let filter = self.filter;
         let is_searched = filter.search.as_deref().and_then(search_terms).is_some();
@@ -231,7 +231,7 @@ impl Search<'_> {
     }
 }
 
-/// Adds what an index has.
+/// Adds the entries of an index to a set.
 fn add<R: Dated>(events: &mut RoaringTreemap, mut found: Merge<'_, R>) -> Result<(), StorageError> {
     while let Some(entry) = found.next()? {
         events.insert(entry.event().cast_unsigned());
@@ -239,13 +239,13 @@ fn add<R: Dated>(events: &mut RoaringTreemap, mut found: Merge<'_, R>) -> Result
     Ok(())
 }
 
-/// The dates that a filter asks for; both ends belong to them.
+/// Returns the filter's range of dates, inclusive.
 fn span(filter: &Filter) -> (i64, i64) {
     let second = |t: nostr::Timestamp| i64::try_from(t.as_secs()).unwrap_or(i64::MAX);
     (filter.since.map_or(i64::MIN, second), filter.until.map_or(i64::MAX, second))
 }
 
-/// Returns how many events there are, where the totals say so.
+/// Returns the number of events, if the totals have it.
 pub(super) fn total(
     connection: &Connection,
     filters: &[Filter],
@@ -262,7 +262,7 @@ pub(super) fn total(
     };
     match (&filter.authors, &filter.kinds, relays, view) {
         (None, None, [], View::All) => Ok(Some(query(sqlite!("count_all"), &[])?)),
-        // What is hidden is little beside what is there: it is taken away, not left out.
+        // Hidden events are few: they are subtracted, not filtered out.
         (None, None, [], View::Client { now }) => Ok(Some(query(sqlite!("count_shown"), &[now])?)),
         (None, None, [relay], View::All) => Ok(Some(query(sqlite!("count_of_relay"), &[*relay])?)),
         (None, Some(kinds), [], view) => {
@@ -274,7 +274,7 @@ pub(super) fn total(
                     View::Client { .. } => query(sqlite!("kind_count_shown"), &[kind])?,
                 };
             }
-            // What was hidden for good is taken away; what has been since a time that has come is looked up.
+            // Events hidden permanently are subtracted; those hidden from a time on that has passed are looked up.
             if let View::Client { now } = view {
                 let kinds: Vec<u16> = kinds.iter().map(|kind| kind.as_u16()).collect();
                 let kinds = serde_json::to_string(&kinds).expect("numbers always serialize");

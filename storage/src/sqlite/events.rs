@@ -20,7 +20,7 @@ use crate::rows::{Batch, Cursor, Stats, Stored};
 use crate::search::{VERSION, searchable};
 use crate::{EventStore, StorageError, View};
 
-/// Events that are removed in one transaction.
+/// Events removed per transaction.
 const REMOVED: usize = 10_000;
 /// Events to be removed that are looked up at a time: 16 MB.
 const FOUND: usize = 1_000_000;
@@ -48,7 +48,7 @@ impl SqliteArchive {
         self.options.can_search(filters)
     }
 
-    /// Changes what is stored, in one transaction of the connection that writes.
+    /// Changes stored events in one transaction of the writer.
     async fn change<T: Send + 'static>(
         &self,
         change: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
@@ -64,7 +64,7 @@ impl SqliteArchive {
         tokio::task::spawn_blocking(run).await.map_err(|_| StorageError::Closed)?
     }
 
-    /// Reads events; once more if another process has meanwhile added a dictionary.
+    /// Reads events; repeats the read if another process has added a dictionary meanwhile.
     async fn read_events<T: Send + 'static>(
         &self,
         read: impl Fn(&Connection, &Codec) -> Result<T, StorageError> + Send + 'static,
@@ -89,7 +89,7 @@ impl EventStore for SqliteArchive {
         let (mut ids, runs) = (ids.to_vec(), self.runs.clone());
         self.readers
             .read(move |connection| {
-                // Sorted, they walk through each run once.
+                // Sorted, they are read from each run in one pass.
                 ids.sort_unstable();
                 let tx = connection.unchecked_transaction()?;
                 let mut index = Indexes::new(&tx, &runs.at(&tx)?)?;
@@ -298,7 +298,7 @@ impl SightingStore for SqliteArchive {
     }
 }
 
-/// Makes the full-text index what the options ask for: empties it, or fills it with the terms of this version.
+/// Brings the full-text index in line with the options: empties it, or fills it with the terms of this version.
 pub(super) fn settle_search(connection: &mut Connection, options: Options, codec: &Codec) -> Result<(), StorageError> {
     let tx = connection.transaction()?;
     let wanted = if options.indexes_text() { VERSION } else { 0 };

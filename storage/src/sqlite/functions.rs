@@ -1,4 +1,4 @@
-//! The functions that `events` is made of (a payload's tags, tag values and content), and statements that use them.
+//! The SQL functions of the view `events` (a payload's tags, tag values and content), and ad-hoc statements that use them.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::StorageError;
 use crate::archive::SqlRow;
 use crate::payload::Codec;
 
-/// Makes the functions known to a connection.
+/// Registers the functions on a connection.
 pub(super) fn register(connection: &Connection, codec: &Arc<Codec>) -> rusqlite::Result<()> {
     define(connection, codec, "event_tags", |tags, _| json(&tags))?;
     define(connection, codec, "event_tagvalues", |tags, _| {
@@ -43,9 +43,9 @@ fn define(
     })
 }
 
-/// Runs a statement and sends its columns' names and its rows, until nobody takes them any more.
+/// Runs a statement and sends its column names and its rows, until the receiver is dropped.
 pub(super) fn run(connection: &Connection, sql: &str, rows: &mpsc::Sender<SqlRow>) -> Result<(), StorageError> {
-    // The connection cannot write to the archive, but a statement could write other files, or none of what it says.
+    // The connection cannot write to the archive, but a statement could write other files, or contain several statements.
     let mut statements = Batch::new(connection, sql);
     let (Some(mut statement), None) = (statements.next()?, statements.next()?) else {
         return Err(StorageError::Unfit("one statement is run at a time".into()));

@@ -1,4 +1,4 @@
-//! What the writer's thread writes in one commit.
+//! What the writer thread writes in one commit.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use crate::rows::{Batch, Stored};
 use crate::tag_key::tag_key;
 use crate::view::{Scene, Slot, VANISH};
 
-/// Rows that one statement writes: beginning and ending a statement costs as much as a row.
+/// Rows per statement: starting and ending a statement costs as much as a row.
 const ROWS: usize = 100;
-/// The same of events, which have more columns.
+/// The same for events, which have more columns.
 const EVENT_ROWS: usize = 20;
 
 /// Returns a statement that writes `rows` rows.
@@ -28,14 +28,14 @@ fn rows(head: &str, columns: usize, rows: usize, tail: &str) -> String {
     format!("{head} values {} {tail}", vec![row.as_str(); rows].join(", "))
 }
 
-/// As many whole portions as there are, and then one by one: so few sizes that each has its statement prepared.
+/// Splits a list into whole portions and single items: with two sizes, each statement stays prepared.
 fn portions<T>(list: &[T], size: usize) -> impl Iterator<Item = &[T]> {
     let whole = list.chunks_exact(size);
     let rest = whole.remainder().chunks(1);
     whole.chain(rest)
 }
 
-/// What one commit does, gathered so that each table is met once and in its own order.
+/// The changes of one commit, collected so that each table is written once and in its own order.
 pub(super) struct Group<'a> {
     pub(super) last_k: i64,
     profile: Profile,
@@ -45,9 +45,9 @@ pub(super) struct Group<'a> {
     entries: Entries,
     /// The numbers of new events by id: the index of ids does not have them yet.
     ids: HashMap<EventId, i64>,
-    /// New events of each author and kind.
+    /// Numbers of new events by author and kind.
     pairs: BTreeMap<(i64, u16), i64>,
-    /// Sightings that are new, less those that were taken back.
+    /// New sightings minus removed ones.
     sighted: i64,
     new_authors: i64,
     /// The highest number of an author before this commit.
@@ -73,7 +73,7 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// Writes the events of a batch and the sightings of all it saw.
+    /// Writes the events of a batch and the sightings of everything it saw.
     pub(super) fn insert(
         &mut self,
         connection: &Connection,
@@ -124,7 +124,7 @@ impl<'a> Group<'a> {
         let stored = self.new.len() - first_new;
         if let Some(relay) = relay {
             for id in &batch.rest.known {
-                // An id that was removed since it was known has nothing to be sighted.
+                // An event that was removed since it was known has no sightings.
                 seen.extend(self.find(&mut indexes, id)?);
             }
             self.see(connection, relay, batch.rest.seen_at, seen)?;
@@ -141,7 +141,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Writes that a relay was seen to hold these events.
+    /// Records that a relay was seen to hold these events.
     fn see(&mut self, connection: &Connection, relay: i64, seen_at: i64, mut seen: Vec<i64>) -> rusqlite::Result<()> {
         seen.sort_unstable();
         let mut new = 0;
@@ -161,7 +161,7 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// Takes back what a relay was seen to hold and no longer holds.
+    /// Removes sightings of events that a relay no longer holds.
     fn miss(&mut self, connection: &Connection, relay: i64, batch: &Batch) -> Result<(), StorageError> {
         let mut take = connection.prepare_cached(sqlite!("sighting_take_older"))?;
         let mut note = connection.prepare_cached(sqlite!("lost_add"))?;
@@ -183,7 +183,7 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// What the indexes get for the new events.
+    /// Returns the index entries of the new events.
     pub(super) fn take_entries(&mut self) -> Entries {
         std::mem::take(&mut self.entries)
     }
@@ -198,13 +198,13 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// Adds what is new to the totals of its author and kind.
+    /// Adds the new events to the totals of author and kind.
     pub(super) fn write_totals(&mut self, connection: &Connection, memory: &mut Memory) -> Result<(), StorageError> {
         let known = &mut memory.pairs;
         if known.len() + self.pairs.len() > REMEMBERED {
             known.clear();
         }
-        // These do not know the new events yet.
+        // These do not contain the new events yet.
         let indexes = Indexes::new(connection, &self.set)?;
         let mut authors = BTreeMap::<i64, (i64, i64)>::new();
         let mut kinds = BTreeMap::<u16, (i64, i64)>::new();
@@ -224,7 +224,7 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// Marks what the new events hide, and those of them that are hidden.
+    /// Marks the events that the new ones hide, and those of the new ones that are hidden.
     pub(super) fn hide(&mut self, connection: &Connection, memory: &mut Memory) -> Result<(), StorageError> {
         let mut scene = Scene::default();
         let mut delete = connection.prepare_cached(sqlite!("deletion_add"))?;
@@ -304,11 +304,11 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// Hides everything by an author, and every gift to them, up to a date (NIP-62).
+    /// Hides all events of an author, and all gift wraps to them, up to a date (NIP-62).
     fn vanish(&self, connection: &Connection, author: &PublicKey, until: i64) -> Result<(), StorageError> {
         let key = author.as_bytes();
         connection.prepare_cached(sqlite!("author_vanish"))?.execute(params![key, until])?;
-        // What comes with this group is hidden as it is taken in.
+        // Events of this group are hidden when they are taken in.
         let indexes = Indexes::new(connection, &self.set)?;
         let find = sqlite!("author_key");
         if let Some(number) = connection.prepare_cached(find)?.query_row([key], |row| row.get(0)).optional()? {
@@ -330,7 +330,7 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Marks an event as hidden, and counts it if it was not hidden for good before. Of one that is not stored nothing is noted.
+/// Marks an event as hidden, and counts it if it was not hidden permanently before. Events that are not stored are ignored.
 fn mark(connection: &Connection, event: i64, reason: &str, since: i64) -> rusqlite::Result<()> {
     let mut kind = connection.prepare_cached(sqlite!("event_kind"))?;
     let Some(kind): Option<i64> = kind.query_row([event], |row| row.get(0)).optional()? else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! What the writer remembers of what is committed, so that it need not be read for every event.
+//! The writer's cache of committed data, so that it need not be read for every event.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,10 +10,11 @@ use crate::StorageError;
 use crate::decode::public_key;
 use crate::query::sqlite;
 
-/// Authors whose numbers are remembered, 64 bytes each, and pairs of author and kind that have events, 32 bytes each.
+/// The most authors whose numbers are cached, 64 bytes each, and the most pairs of author and kind that have events, 32 bytes
+/// each.
 pub(super) const REMEMBERED: usize = 200_000;
 
-/// The writer's memory. It is thrown away when a transaction is rolled back.
+/// The writer's cache. It is discarded when a transaction is rolled back.
 #[derive(Default)]
 pub(super) struct Memory {
     authors: HashMap<PublicKey, i64>,
@@ -23,7 +24,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// The number of an author, who is added when not known.
+    /// Returns the number of an author, adding an unknown one.
     pub(super) fn author(&mut self, connection: &Connection, pubkey: &PublicKey) -> rusqlite::Result<i64> {
         if let Some(k) = self.authors.get(pubkey) {
             return Ok(*k);

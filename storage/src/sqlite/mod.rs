@@ -1,4 +1,4 @@
-//! The embedded archive: one file, one writer connection, as many readers as there are askers.
+//! The embedded archive: one file, one writer, concurrent readers.
 
 mod authors;
 mod backup;
@@ -30,7 +30,7 @@ use crate::{Archive, StorageError, search};
 use connection::{Readers, SqliteTransaction, WriterConnection};
 use runs::Runs;
 
-/// The schema's migrations, in order; the file's `user_version` says how many of them it has.
+/// The schema's migrations, in order; the file's `user_version` is the number of those applied.
 const MIGRATIONS: [&str; 10] = [
     include_str!("../../../migrations/sqlite/0001_archive.sql"),
     include_str!("../../../migrations/sqlite/0002_lost.sql"),
@@ -43,14 +43,14 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../../../migrations/sqlite/0009_research.sql"),
     include_str!("../../../migrations/sqlite/0010_totals.sql"),
 ];
-/// Twice SQLite's own: half as many pages are written for the same events.
+/// Twice SQLite's default: half as many pages are written for the same events.
 const PAGE_SIZE: u32 = 8192;
-/// So much of the b-trees that events are spread over is kept by the writer, in KiB.
+/// The writer's page cache, in KiB.
 const WRITER_CACHE_KIB: u32 = 64 << 10;
 /// Pages of the write-ahead log at which SQLite checkpoints it: 128 MiB.
 const CHECKPOINT_PAGES: u32 = 16_384;
 
-/// Bytes of the write-ahead log's file that are kept to be written again when it starts over.
+/// The size to which the write-ahead log's file is truncated when it starts over, in bytes.
 const LOG_KEPT: u64 = 64 << 20;
 
 pub(crate) use backup::restore;
@@ -78,13 +78,13 @@ fn failed(path: &Path) -> impl FnOnce(rusqlite::Error) -> StorageError {
     move |source| StorageError::Open { backend: "SQLite", place, source: source.into() }
 }
 
-/// The file that a `sqlite:` URL names.
+/// Returns the file of a `sqlite:` URL.
 fn file(url: &str) -> PathBuf {
     let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
     PathBuf::from(path.split_once('?').map_or(path, |(path, _)| path))
 }
 
-/// The file beside the archive whose name ends in `suffix`.
+/// Returns the file beside the archive whose name ends in `suffix`.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -92,20 +92,20 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 impl SqliteArchive {
-    /// Opens the file that `url` names, creating it and its directory, and migrates its schema.
+    /// Opens the file at `url`, creating it and its directory, and migrates its schema.
     ///
     /// # Errors
-    /// When the file cannot be made or read, is no SQLite database, is newer than this program, or another process
-    /// writes to it.
+    /// Fails if the file cannot be created or read, is not a SQLite database, is newer than this program, or another process
+    /// has it open for writing.
     pub async fn open(url: &str, options: Options) -> Result<Self, StorageError> {
         let path = file(url);
         tokio::task::spawn_blocking(move || Self::open_file(path, options)).await.expect("opening does not panic")
     }
 
-    /// Opens a file that is there, to read it beside the process that writes to it.
+    /// Opens an existing file read-only, beside the process that writes to it.
     ///
     /// # Errors
-    /// When the file is not there or has another schema than this program's.
+    /// Fails if the file does not exist or has another schema than this program's.
     pub async fn open_to_read(url: &str) -> Result<Self, StorageError> {
         let path = file(url);
         let open = move || {
@@ -139,7 +139,7 @@ impl SqliteArchive {
             create_private_dir(parent).map_err(io)?;
         }
         let lock = lock(&path)?;
-        // SQLite gives the files beside it the rights of this one.
+        // SQLite gives the files beside it the mode of this one.
         open_private(&path).map_err(io)?;
         let log = beside(&path, "-wal");
         tighten(&log);
@@ -149,7 +149,7 @@ impl SqliteArchive {
         let mut connection = connection::open(&path, flags, &codec).map_err(failed(&path))?;
         connection
             .execute_batch(&format!(
-                // With WAL a killed process loses nothing; a power cut may take the last transactions, never the file.
+                // With WAL a killed process loses nothing; a power failure may lose the last transactions, never the file.
                 "pragma page_size = {PAGE_SIZE}; pragma journal_mode = wal; pragma synchronous = normal; \
                  pragma cache_size = -{WRITER_CACHE_KIB}; pragma wal_autocheckpoint = {CHECKPOINT_PAGES}; \
                  pragma journal_size_limit = {LOG_KEPT};"
@@ -158,7 +158,7 @@ impl SqliteArchive {
         migrate(&mut connection, &path)?;
         runs::settle(&mut connection)?;
         connection::settle_profile(&connection, options.profile).map_err(failed(&path))??;
-        // Nobody else writes here: what was taken, its taker died at.
+        // This is the only writer: the owners of all leases have died.
         let free = sqlite!("lease_release_all");
         connection.execute_batch(free).map_err(failed(&path))?;
         load_dictionaries(&connection, &codec).map_err(failed(&path))?;
@@ -182,13 +182,12 @@ struct Lock(File);
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // A child that was forked but has not called exec yet has the file open too: closing ours would not unlock it.
+        // A forked child that has not called exec yet has the file open too: closing ours would not unlock it.
         let _ = self.0.unlock();
     }
 }
 
-/// Takes the lock that lets one process write: SQLite itself would let two take turns, each with its own view of
-/// what it wrote last.
+/// Takes the lock that lets one process write: SQLite itself would let two alternate, each with a stale cache.
 fn lock(path: &Path) -> Result<Lock, StorageError> {
     let place = path.display().to_string();
     let io = |source| StorageError::Io { doing: "lock", place: place.clone(), source };
@@ -204,7 +203,7 @@ fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("pragma user_version", [], |row| row.get(0))
 }
 
-/// Brings the schema up to date, each migration in a transaction of its own.
+/// Migrates the schema, each migration in a transaction of its own.
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StorageError> {
     let version = schema_version(connection).map_err(failed(path))?;
     let done = usize::try_from(version).ok().filter(|done| *done <= MIGRATIONS.len());
@@ -244,7 +243,7 @@ impl Database for SqliteArchive {
     async fn shut(&self) {
         if let Some(writer) = &self.writer {
             writer.queue.end().await;
-            // The last connection to close folds the write-ahead log into the file, and a reader could not.
+            // The last connection to close checkpoints the log, which a reader cannot.
             self.readers.close();
             writer.connection.close().await;
             writer.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();

@@ -1,4 +1,4 @@
-//! Removing events, with all that refers to them.
+//! Removes events, with everything that refers to them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ struct Removed {
     payload: Vec<u8>,
 }
 
-/// Removes events, and takes them out of the totals; returns how many of them were there.
+/// Removes events and updates the totals; returns how many existed.
 pub(super) fn remove(
     connection: &Connection,
     set: &Arc<Set>,

@@ -1,7 +1,7 @@
-//! The newest events that a filter asks for.
+//! The newest events that match a filter.
 //!
-//! A filter is answered from a few ranges of one index, each read newest first: one for each author and kind, tag value
-//! or kind. What is too old to be among the newest ends a range, so that a thousand ranges cost a thousand looks.
+//! A filter is answered from a few ranges of one index, each read newest first: one for each author and kind, tag value or
+//! kind. A range ends at entries that are too old to be among the newest, so that a thousand ranges cost a thousand lookups.
 
 use std::collections::{BTreeSet, BinaryHeap, HashSet};
 use std::sync::Arc;
@@ -18,21 +18,22 @@ use crate::select::fts5;
 use crate::tag_key::tag_key;
 use crate::{Cursor, StorageError, View};
 
-/// How many rows are counted of a tag to learn whether it is rarer than the authors.
+/// The most rows of a tag that are counted to learn whether it is rarer than the authors.
 const LOOK: usize = 2_000;
 
-/// Words that so few events have are looked up event by event; of others so many times as many rows are walked through at most.
+/// Words that at most this many events have are looked up event by event; for others at most this many times as many rows are
+/// read.
 const FEW: usize = 1_000;
 const WALK: usize = 4;
 
-/// Events that are found by words and gathered before any of them is read: 8 MiB. Words that more have are common enough to
-/// be checked for each event that the rest of the filter finds.
+/// The most events that are found by words and gathered before any of them is read: 8 MiB. More frequent words are checked for
+/// each event that the rest of the filter finds.
 const GATHERED: usize = 1_000_000;
 
 /// Reads an event by its number, if its date is in range.
 const BY_NUMBER: &str = sqlite!("event_head");
 
-/// What is read of an event to see whether it is a hit.
+/// The columns that decide whether an event is a hit.
 struct Head {
     k: i64,
     created_at: i64,
@@ -54,7 +55,7 @@ impl Head {
     }
 }
 
-/// A hit, of which the greatest is the first to go: the oldest, and within a second the highest id.
+/// A hit. The greatest is the first to be dropped: the oldest, and the highest id within a second.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Hit {
     age: std::cmp::Reverse<i64>,
@@ -62,7 +63,7 @@ struct Hit {
     k: i64,
 }
 
-/// What is left to be checked of an event that a range holds.
+/// Conditions that are left to be checked for each event of a range.
 struct Rest {
     ids: Option<BTreeSet<EventId>>,
     authors: Option<HashSet<i64>>,
@@ -74,7 +75,7 @@ struct Rest {
     terms: Option<String>,
 }
 
-/// The numbers of the newest events, in order; at most `limit`.
+/// Returns the numbers of the newest events, in order; at most `limit`.
 pub(super) fn newest(
     connection: &Connection,
     set: &Arc<Set>,
@@ -184,7 +185,7 @@ fn newest_gathering(
     Ok(scan.numbers())
 }
 
-/// Which of the tags to read, if any: the one with the fewest events in this range of dates, unless the authors have fewer.
+/// Returns the tag to read, if any: the one with the fewest events in this range of dates, unless the authors have fewer.
 fn rarest(
     indexes: &Indexes<'_>,
     (since, until): (i64, i64),
@@ -222,7 +223,7 @@ struct Scan<'c> {
     until: i64,
     limit: usize,
     hits: BinaryHeap<Hit>,
-    /// Events that were met, where ranges can share some.
+    /// Events that were met, if ranges can overlap.
     met: HashSet<i64>,
     indexes: Indexes<'c>,
     by_k: CachedStatement<'c>,
@@ -254,7 +255,7 @@ impl<'c> Scan<'c> {
         })
     }
 
-    /// Reads one range of an index until what follows is too old to count.
+    /// Reads one range of an index until its entries are too old to count.
     fn range<R: Dated>(
         &mut self,
         read: impl FnOnce(&Indexes<'c>, i64, i64) -> Result<Merge<'c, R>, StorageError>,
@@ -290,8 +291,8 @@ impl<'c> Scan<'c> {
         self.hits.into_sorted_vec().into_iter().map(|hit| hit.k).collect()
     }
 
-    /// Reads what has words. Where many have, the newest of a kind are looked through for those before each of them is looked up.
-    /// Returns false, having read nothing, if more than `most` have them.
+    /// Reads the events that have words. If many have, the newest of a kind are searched for them before each of them is looked
+    /// up. Returns false, having read nothing, if more than `most` have them.
     fn search(&mut self, words: &str, kinds: &[i64], narrow: bool, most: usize) -> Result<bool, StorageError> {
         let connection = self.connection;
         let mut find = connection.prepare_cached(sqlite!("search_find_some"))?;
@@ -324,12 +325,12 @@ impl<'c> Scan<'c> {
         Ok(true)
     }
 
-    /// The date of the oldest hit, once there are as many as are wanted.
+    /// Returns the date of the oldest hit, once there are as many as are wanted.
     fn oldest(&self) -> i64 {
         self.hits.peek().map_or(0, |hit| hit.age.0)
     }
 
-    /// Returns whether an event is what is asked for.
+    /// Returns true if an event matches.
     fn is_hit(&mut self, head: &Head) -> Result<bool, StorageError> {
         let rest = &self.rest;
         let after = |cursor: Cursor| head.created_at < cursor.created_at || head.id > cursor.id;

@@ -1,5 +1,5 @@
-//! The one thread that stores events. Batches that wait while it writes are written together: sorted, they meet each
-//! page of the b-trees once, and share one commit.
+//! The thread that stores events. Batches that arrive while it writes are written together: sorted, they touch each page of the
+//! b-trees once, and share one commit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -26,28 +26,28 @@ use crate::rows::{Batch, Stored};
 use crate::stores::relay_key;
 use crate::stores::write_claims;
 
-/// Batches that may wait. Who brings one more waits for room.
+/// Batches in the queue; senders of further ones wait.
 const WAITING: usize = 64;
-/// Batches are written in one transaction up to this number of events and sightings.
+/// The most events and sightings written in one transaction.
 const GROUP: usize = 16_384;
-/// Under load a group waits this long for more batches: a commit costs by the pages it touches,
+/// Under load a group waits this long for more batches, since the cost of a commit is that of the pages it touches,
 const LINGER: Duration = Duration::from_millis(250);
-/// as long as something came within this time.
+/// as long as a batch arrived within this time.
 const LULL: Duration = Duration::from_millis(50);
 /// A group of this many events and sightings means load for the time [`LOADED`].
 const LOADED_FROM: usize = 1_000;
 const LOADED: Duration = Duration::from_secs(1);
-/// The number of events at which the dictionary is trained, and the number it is trained from.
+/// The number of events at which the dictionary is trained, and the number it is trained on.
 const TRAIN_AT: i64 = 2_000;
 const SAMPLES: i64 = 4_000;
-/// While nothing is stored, this many entries of runs are merged in one transaction: some 20 ms.
+/// While idle, this many entries of runs are merged per transaction: some 20 ms.
 const MERGED_WHEN_IDLE: usize = 200_000;
 
-/// When no batch came for this long, the write-ahead log is folded into the file and truncated, if it is larger than
-/// [`LOG_WHEN_IDLE`] bytes.
+/// After this time without a batch, the write-ahead log is checkpointed and truncated, if it is larger than [`LOG_WHEN_IDLE`]
+/// bytes.
 const IDLE: Duration = Duration::from_secs(2);
 const LOG_WHEN_IDLE: u64 = 1 << 20;
-/// The same is done under load when the log is larger than this, twice the size at which SQLite starts a checkpoint by itself.
+/// The same is done under load if the log is larger than this, twice the size at which SQLite starts a checkpoint by itself.
 /// Readers are waited for at most [`LOG_WAIT`], and the next try comes after [`LOG_PAUSE`].
 const LOG_MOST: u64 = 256 << 20;
 const LOG_WAIT: Duration = Duration::from_millis(500);
@@ -56,7 +56,7 @@ const LOG_PAUSE: Duration = Duration::from_secs(10);
 type Answer = Result<Stored, StorageError>;
 type Request = (Arc<PreparedBatch>, oneshot::Sender<Answer>);
 
-/// What waits to be written.
+/// The queue of batches to be written.
 #[derive(Debug)]
 pub(super) struct Queue {
     requests: Mutex<Option<mpsc::Sender<Request>>>,
@@ -85,7 +85,7 @@ impl Queue {
             memory: Memory::default(),
             runs,
             merges: Merges::default(),
-            // Merges that were going on when the archive was last closed go on.
+            // Merges that were in progress when the archive was last closed continue.
             must_merge: true,
             log,
             folded_at: None,
@@ -122,7 +122,7 @@ impl Queue {
         }
     }
 
-    /// Lets what waits be written, and ends the thread.
+    /// Waits until all queued batches are written, and ends the thread.
     pub(super) async fn end(&self) {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ended) = self.ended.lock().await.take() {
@@ -131,7 +131,7 @@ impl Queue {
     }
 }
 
-/// The state of the thread: what it remembers of what is committed.
+/// The state of the thread: its cache of committed data.
 pub(super) struct Writer {
     connection: WriterConnection,
     codec: Arc<Codec>,
@@ -139,7 +139,7 @@ pub(super) struct Writer {
     memory: Memory,
     runs: Arc<Runs>,
     merges: Merges,
-    /// Whether runs are to be merged though nothing is stored.
+    /// Whether runs are to be merged while idle.
     must_merge: bool,
     log: PathBuf,
     /// When the log was last found too long.
@@ -192,7 +192,7 @@ impl Writer {
                 Err(error) if batches.len() == 1 => {
                     answers.into_iter().next().map(|answer| answer.send(Err(error)));
                 }
-                // Of a group that cannot be written together, each has its own chance and its own error.
+                // If a group cannot be written together, each batch is tried on its own and has its own error.
                 Err(error) => {
                     tracing::debug!(%error, batches = batches.len(), "failed to write a group");
                     for (batch, answer) in batches.iter().zip(answers) {
@@ -205,15 +205,15 @@ impl Writer {
         }
     }
 
-    /// Folds the write-ahead log into the archive if it is too long, and was not found so a moment ago.
+    /// Checkpoints the write-ahead log if it is too long, and was not found so a moment ago.
     fn fold_long_log(&mut self) {
         if self.folded_at.is_none_or(|at| at.elapsed() >= LOG_PAUSE) && self.fold_log(LOG_MOST, LOG_WAIT) {
             self.folded_at = Some(Instant::now());
         }
     }
 
-    /// Folds the write-ahead log into the archive if it has more than `most` bytes. SQLite does so itself, but its file stays
-    /// as long as it ever was, and grows as long as one reader or another keeps it from starting over.
+    /// Checkpoints the write-ahead log if it has more than `most` bytes. SQLite does so itself, but its file never shrinks, and
+    /// grows as long as some reader keeps the log from starting over.
     fn fold_log(&self, most: u64, wait: Duration) -> bool {
         let is_long = self.log.metadata().is_ok_and(|log| log.len() > most);
         if is_long && let Err(error) = self.connection.checkpoint(wait) {
@@ -222,7 +222,7 @@ impl Writer {
         is_long
     }
 
-    /// Writes batches, or none of them. A panic is an error of theirs and does not end the thread.
+    /// Writes batches, all or none. A panic becomes their error and does not end the thread.
     fn write(&mut self, batches: &[Arc<PreparedBatch>]) -> Result<Vec<Stored>, StorageError> {
         let result = catch_unwind(AssertUnwindSafe(|| self.write_group(batches))).unwrap_or_else(|panic| {
             let said = panic.downcast_ref::<&str>().map(|said| (*said).to_owned());
@@ -231,7 +231,7 @@ impl Writer {
             Err(StorageError::Panicked(said))
         });
         if result.is_err() {
-            // What was remembered may have been rolled back.
+            // Cached data may have been rolled back.
             self.forget();
         }
         result
@@ -242,7 +242,7 @@ impl Writer {
         self.merges = Merges::default();
     }
 
-    /// Merges some more while there is nothing to store.
+    /// Continues merges while there is nothing to store.
     fn merge_when_idle(&mut self) {
         let merged = (|| {
             let tx = self.connection.begin_here()?;
@@ -305,7 +305,7 @@ impl Writer {
         Ok(stored)
     }
 
-    /// Trains the archive's dictionary once it has enough to learn from, and writes it.
+    /// Trains the archive's dictionary once there are enough events, and stores it.
     fn train(&self, connection: &Connection, events: i64) -> Result<Option<Vec<u8>>, StorageError> {
         if self.codec.dictionaries() > 0 || events < TRAIN_AT {
             return Ok(None);
@@ -320,7 +320,7 @@ impl Writer {
     }
 }
 
-/// What came of waiting for a value.
+/// The result of waiting for a value.
 enum Received<T> {
     Value(T),
     Timeout,
@@ -353,7 +353,7 @@ fn recv_timeout<T>(values: &mut mpsc::Receiver<T>, longest: Duration) -> Receive
     }
 }
 
-/// The system's clock, in unix seconds.
+/// Returns the system's clock, in unix seconds.
 fn unix_now() -> i64 {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)

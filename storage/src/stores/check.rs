@@ -1,4 +1,4 @@
-//! Checks of relays and the documents they brought.
+//! Checks of relays and the documents they found.
 
 use async_trait::async_trait;
 use brotr_core::{Network, RelayState};
@@ -14,34 +14,34 @@ use crate::rows::{CheckRecord, Document, DocumentType, Visit};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// What checks of relays found.
+/// Stores results of checks.
 #[async_trait]
 pub trait CheckStore: std::fmt::Debug + Send + Sync {
-    /// Keeps what a check found, with its aftermath, in one transaction. The relay is added when it is not known.
+    /// Records a check with its aftermath, in one transaction. An unknown relay is added.
     async fn record_check(&self, relay: (&str, Network), check: &CheckRecord) -> Result<()>;
 
-    /// When to check a relay next.
+    /// Sets when a relay is checked next.
     async fn set_check_due(&self, url: &str, due_at: i64) -> Result<()>;
 
-    /// The checks of a relay since a time, newest first, at most `limit`.
+    /// Returns the checks of a relay since a time, newest first, at most `limit`.
     async fn visits(&self, url: &str, since: i64, limit: i64) -> Result<Vec<Visit>>;
 
-    /// Forgets checks from before a time, but the newest of each relay and the newest that brought its document; says how
+    /// Removes checks from before a time, except the newest of each relay and the newest that has its document; returns how
     /// many.
     async fn forget_visits(&self, before: i64) -> Result<u64>;
 
-    /// The newest document of each type of a relay.
+    /// Returns the newest document of each type of a relay.
     async fn documents(&self, url: &str) -> Result<Vec<Document>>;
 }
 
-/// The content hash under which a document is kept.
+/// Returns the content hash under which a document is stored.
 fn document_id(data: &str) -> Vec<u8> {
     Sha256::digest(data).to_vec()
 }
 
-/// Returns the number of a document, which is added if it is not known.
+/// Returns the number of a document, adding an unknown one.
 ///
-/// On PostgreSQL it stays locked until the transaction that refers to it ends, so that nobody forgets it meanwhile.
+/// On PostgreSQL it stays locked until the transaction that refers to it ends, so that it is not removed meanwhile.
 async fn document_key(tx: &mut dyn Transaction, kind: DocumentType, data: &str) -> Result<i64> {
     let id = document_id(data);
     let find = each_backend!("document_key");

@@ -1,13 +1,13 @@
-//! What a batch proves and what it could not prove, written in the batch's own transaction.
+//! Claims and gaps of a batch, written in the batch's own transaction.
 //!
 //! A second of a relay and filter is never covered and in a gap at once:
 //!
-//! - A gap takes its span out of the claims of the same batch: what a request left open is not proven by it.
-//! - A claim takes its span out of the gaps that are stored.
-//! - A gap leaves out what was proven before: that one more request failed refutes nothing. A batch that knows better names
+//! - A gap removes its span from the claims of the same batch: a request that left it open does not prove it.
+//! - A claim removes its span from stored gaps.
+//! - A gap leaves out spans that were proven before: another failed request refutes nothing. A batch that knows better names
 //!   the span in [`Batch::refuted`].
 //!
-//! Of gaps that overlap, the one that was stored last stays whole.
+//! Of overlapping gaps, the one that was stored last stays whole.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ fn interval(since: i64, until: i64) -> Result<Interval> {
         .ok_or_else(|| StorageError::Damaged { what: "interval", detail: format!("{since} to {until}") })
 }
 
-/// The relay and filter that claims and gaps are about.
+/// The relay and filter of claims and gaps.
 #[derive(Clone, Copy)]
 struct Subject<'a> {
     relay: i64,
@@ -88,7 +88,7 @@ async fn insert_claim(tx: &mut dyn Transaction, of: Subject<'_>, claim: &Covered
     Ok(())
 }
 
-/// Returns what is proven of a span, by whatever method.
+/// Returns the proven parts of a span, by any method.
 async fn claims(tx: &mut dyn Transaction, of: Subject<'_>, span: Interval) -> Result<IntervalSet> {
     let rows = tx.rows(common!("coverage_overlapping"), args![of.relay, of.filter, span.until, span.since]).await?;
     rows.iter().map(|row| interval(row.int(0)?, row.int(1)?)).collect()
@@ -101,7 +101,7 @@ async fn take_claims(tx: &mut dyn Transaction, of: Subject<'_>, span: Interval) 
     rows.iter().map(|row| claim(row, 0)).collect()
 }
 
-/// Takes a span out of the gaps that overlap it.
+/// Removes a span from the gaps that overlap it.
 async fn cut_gaps(tx: &mut dyn Transaction, of: Subject<'_>, span: Interval) -> Result<()> {
     let cut = tx.rows(common!("gap_take_overlapping"), args![of.relay, of.filter, span.until, span.since]).await?;
     for row in cut {
@@ -123,7 +123,7 @@ async fn insert_gap(tx: &mut dyn Transaction, of: Subject<'_>, gap: &Gap) -> Res
     Ok(())
 }
 
-/// The columns since, until, method and proven_at, the first of them at `place`.
+/// Reads the columns since, until, method and proven_at, the first of them at `place`.
 fn claim(row: &Row, place: usize) -> Result<Covered> {
     Ok(Covered {
         interval: interval(row.int(place)?, row.int(place + 1)?)?,
@@ -132,7 +132,7 @@ fn claim(row: &Row, place: usize) -> Result<Covered> {
     })
 }
 
-/// The columns since, until, reason, count and tried_at, the first of them at `place`.
+/// Reads the columns since, until, reason, count and tried_at, the first of them at `place`.
 fn gap(row: &Row, place: usize) -> Result<Gap> {
     Ok(Gap {
         interval: interval(row.int(place)?, row.int(place + 1)?)?,
@@ -142,7 +142,7 @@ fn gap(row: &Row, place: usize) -> Result<Gap> {
     })
 }
 
-/// Gathers rows, each in order of relay, filter and time, into a report for each relay and filter.
+/// Groups rows, ordered by relay, filter and time, into a report per relay and filter.
 pub(crate) fn reports(covered: &[Row], gaps: &[Row]) -> Result<Vec<CoverageReport>> {
     let mut reports = BTreeMap::new();
     let new = |(relay, filter): (String, String)| CoverageReport { relay, filter, covered: vec![], gaps: vec![] };

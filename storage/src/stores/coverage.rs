@@ -1,4 +1,4 @@
-//! What is proven of the history of relays.
+//! Coverage of the history of relays.
 
 use async_trait::async_trait;
 
@@ -12,21 +12,21 @@ use crate::rows::{CoverageReport, Progress};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// Coverage, gaps and when to synchronize.
+/// Stores coverage, gaps and due times of synchronization.
 #[async_trait]
 pub trait CoverageStore: std::fmt::Debug + Send + Sync {
-    /// When to synchronize a relay next.
+    /// Sets when a relay is synchronized next.
     async fn set_sync_due(&self, url: &str, due_at: i64) -> Result<()>;
 
-    /// Coverage and gaps of one relay, or of all.
+    /// Returns coverage and gaps of one relay, or of all.
     async fn coverage(&self, url: Option<&str>) -> Result<Vec<CoverageReport>>;
 
-    /// How far the archive is: coverage in numbers.
+    /// Returns the progress of archiving.
     async fn progress(&self, now: i64) -> Result<Progress>;
 
-    /// Moves what lies in the future back to `now`, in one transaction, after a clock was ahead: coverage and gaps, the times
-    /// of checks, and the due times that were set meanwhile or lie more than `longest_wait` seconds ahead. Returns the number
-    /// of rows changed.
+    /// Moves timestamps after `now` back to `now`, in one transaction, after a clock was ahead: coverage and gaps, the times of
+    /// checks, and the due times that were set meanwhile or lie more than `longest_wait` seconds ahead. Returns the number of
+    /// changed rows.
     async fn clamp_future(&self, now: i64, longest_wait: i64) -> Result<u64>;
 }
 

@@ -1,4 +1,4 @@
-//! Repairs what was written while a clock was ahead: nothing that happened lies in the future.
+//! Repairs timestamps that were written while a clock was ahead.
 //!
 //! Clocks of several machines differ by seconds. What lies less than [`SKEW`] ahead was written by such a clock: it is moved
 //! back to now and trusted otherwise.
@@ -38,14 +38,14 @@ const CLAMPED: [Query; 16] = [
     common!("future_job_ended_at"),
 ];
 
-/// Returns whether a clock that was ahead left a mark: in tables that are small, unlike those of checks, jobs and what is sent,
-/// which have no index by time.
+/// Returns true if a clock that was ahead left a mark in the small tables; those of checks, jobs and the outbox have no index
+/// by time.
 pub(crate) async fn is_marked(database: &impl Database, now: i64, longest_wait: i64) -> Result<bool, StorageError> {
     Ok(!database.rows(common!("future_marks"), args![now, now.saturating_add(longest_wait)]).await?.is_empty())
 }
 
-/// Moves what lies after `now` back to it, once all relays are locked; returns the number of rows changed. No due time stays more than `longest_wait`
-/// seconds ahead.
+/// Moves timestamps after `now` back to it, once all relays are locked; returns the number of changed rows. No due time stays
+/// more than `longest_wait` seconds ahead.
 pub(crate) async fn clamp(tx: &mut dyn Transaction, now: i64, longest_wait: i64) -> Result<u64, StorageError> {
     let mut changed = 0;
     for sql in DUE_TOO_LATE {

@@ -1,4 +1,4 @@
-//! Jobs (NIP-90): who asked for what, and where it stands.
+//! Jobs (NIP-90) and their status.
 
 use async_trait::async_trait;
 use nostr::{EventId, PublicKey};
@@ -12,45 +12,45 @@ use crate::rows::{Job, JobStatus, Outgoing, Standing};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// Job requests and their answers.
+/// Stores job requests and their answers.
 #[async_trait]
 pub trait JobStore: std::fmt::Debug + Send + Sync {
-    /// Keeps a job request; `false` when it was there already.
+    /// Stores a job request; returns false if it was known.
     async fn accept_job(&self, job: &Job) -> Result<bool>;
 
-    /// The standing of a customer.
+    /// Returns the standing of a customer.
     async fn standing(&self, customer: PublicKey) -> Result<Standing>;
 
-    /// Customers who were answered, at most `limit`.
+    /// Returns customers who were answered, at most `limit`.
     async fn answered_customers(&self, limit: i64) -> Result<Vec<PublicKey>>;
 
-    /// Ends a job without an answer, if this customer asked for it and it has not ended.
+    /// Cancels a job, if this customer requested it and it has not ended.
     async fn cancel_job(&self, id: EventId, customer: PublicKey, now: i64) -> Result<bool>;
 
-    /// The answer to a job that ended with a result, as JSON.
+    /// Returns the result of a job that was answered, as JSON.
     async fn job_answer(&self, id: EventId) -> Result<Option<String>>;
 
-    /// The newest jobs, of one status if it is given, at most `limit`.
+    /// Returns the newest jobs, of one status if it is given, at most `limit`.
     async fn jobs(&self, status: Option<JobStatus>, limit: i64) -> Result<Vec<Job>>;
 
-    /// Takes a job that nobody has begun, and marks it as begun. Customers with the fewest jobs in work come first; among
-    /// them those with the fewest recent requests, and customers who were never answered last.
+    /// Starts a waiting job and returns it. Customers with the fewest jobs in work come first; among them those with the fewest
+    /// recent requests, and customers who were never answered last.
     async fn take_job(&self, now: i64) -> Result<Option<Job>>;
 
-    /// Puts back the jobs that were begun at or before a time and have not ended: their agent stopped or died.
+    /// Puts back jobs that were started at or before a time and have not ended: their agent stopped or died.
     async fn put_back_jobs(&self, begun_by: i64) -> Result<u64>;
 
-    /// Puts a job in work back, to be begun again at a time, or when another one has ended.
+    /// Puts a job in work back, to be started again at a time, or when another one has ended.
     async fn postpone_job(&self, id: EventId, begin_at: i64, waits_for: EventId) -> Result<bool>;
 
-    /// Ends a job that was begun and queues its answer, in one transaction. `false`, and nothing is queued, when it was not in work.
+    /// Ends a job in work and queues its answer, in one transaction. Returns false, and queues nothing, if it was not in work.
     async fn end_job(&self, id: EventId, status: JobStatus, now: i64, answer: &[Outgoing]) -> Result<bool>;
 
-    /// Where a job stands.
+    /// Returns a job.
     async fn job(&self, id: EventId) -> Result<Option<Job>>;
 
-    /// How many other jobs of these kinds a customer got for nothing, of those received since a time. Of those in work the earlier
-    /// ones count.
+    /// Counts the customer's other free jobs of these kinds that were received since a time. Of those in work the earlier ones
+    /// count.
     async fn free_jobs(&self, job: &Job, kinds: &[u16], since: i64) -> Result<u64>;
 }
 
@@ -68,7 +68,7 @@ fn job(row: &Row) -> Result<Job> {
     })
 }
 
-/// Lets the jobs begin that waited for one.
+/// Makes jobs startable that waited for one.
 pub(super) async fn wake_waiting(tx: &mut dyn Transaction, ended: EventId) -> Result<()> {
     let sql = common!("job_wake_waiting");
     tx.execute(sql, args![ended.as_bytes().as_slice()]).await?;

@@ -13,14 +13,14 @@ type Result<T> = std::result::Result<T, StorageError>;
 /// Leases of relays and of named roles, by the clock of the database.
 #[async_trait]
 pub trait LeaseStore: std::fmt::Debug + Send + Sync {
-    /// Claims relays that are due for a task, those due longest first, by the clock of the database. Nobody gets them again until the
-    /// lease expires or is released. A service that starts again releases what it had claimed, see [`LeaseStore::release`].
+    /// Claims relays that are due and not leased, those due longest first, by the clock of the database. A service that starts
+    /// again releases what it had claimed, see [`LeaseStore::release`].
     async fn claim(&self, task: Task, query: &RelayQuery, lease: Lease) -> Result<Vec<Relay>>;
 
-    /// Makes the lease of a relay longer, from now on; `false` when it is no longer this one's.
+    /// Extends the lease of a relay from now on; returns false if this holder has lost it.
     async fn renew(&self, task: Task, url: &str, lease: Lease) -> Result<bool>;
 
-    /// Gives up the lease of a relay, if this holder has it; without a relay, those of all relays.
+    /// Releases the lease of a relay, if this holder has it; without a relay, those of all relays.
     async fn release(&self, task: Task, url: Option<&str>, holder: i64) -> Result<()>;
 
     /// Releases every named lease of this holder, see [`LeaseStore::try_acquire_leader`].
@@ -30,8 +30,8 @@ pub trait LeaseStore: std::fmt::Debug + Send + Sync {
     async fn try_acquire_leader(&self, name: &str, lease: Lease) -> Result<bool>;
 }
 
-/// Locks all relays, or those that a holder claimed, in the order of their numbers. Every transaction that writes several
-/// does so: two that lock the same rows in different orders wait for each other. SQLite has one writer.
+/// Locks all relays, or those that a holder claimed, in the order of their numbers. Every transaction that writes several does
+/// so: two that lock the same rows in different orders deadlock. SQLite has one writer.
 pub(crate) async fn lock_relays(tx: &mut dyn Transaction, holder: Option<i64>) -> Result<()> {
     tx.rows(postgres_only!("relay_lock"), args![holder]).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The outbox: events of the agent's own on their way to relays.
+//! The outbox: the agent's own events on their way to relays.
 
 use async_trait::async_trait;
 
@@ -11,28 +11,28 @@ use crate::rows::{Aftermath, Deliveries, Delivery, Lane, Outgoing};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// Events to send, and how sending them ended.
+/// Stores events to send, and the results of sending.
 #[async_trait]
 pub trait OutboxStore: std::fmt::Debug + Send + Sync {
-    /// Queues events for sending; pairs of event and relay that are queued already are left alone.
+    /// Queues events for sending; pairs of event and relay that are queued already stay unchanged.
     async fn enqueue(&self, outgoing: &[Outgoing], now: i64) -> Result<()>;
 
-    /// Queues events for sending and keeps values, in one transaction.
+    /// Queues events for sending and stores state, in one transaction.
     async fn enqueue_with_state(&self, aftermath: &Aftermath, now: i64) -> Result<()>;
 
-    /// The relays and lanes on which something is due, those that waited longest coming first.
+    /// Returns the relays and lanes on which events are due, longest due first.
     async fn due_relays(&self, now: i64) -> Result<Vec<(String, Lane)>>;
 
-    /// What is due to a relay on a lane, in the order in which it was queued.
+    /// Returns the events that are due to a relay on a lane, in the order in which they were queued.
     async fn due_outgoing(&self, relay: &str, lane: Lane, now: i64, limit: i64) -> Result<Vec<Outgoing>>;
 
-    /// Keeps how sending ended. A delay is one of everything that waits for the same relay.
+    /// Records results of sending. A delay applies to all events for the same relay.
     async fn delivered(&self, ended: &[(Outgoing, Delivery)], now: i64) -> Result<()>;
 
-    /// What became of what was sent, by relay.
+    /// Returns the results of sending, by relay.
     async fn deliveries(&self) -> Result<Vec<Deliveries>>;
 
-    /// Forgets jobs that ended before this time, and events that were queued before it, sent or not.
+    /// Removes jobs that ended before this time, and events that were queued before it, sent or not.
     async fn prune(&self, before: i64) -> Result<u64>;
 }
 
@@ -40,7 +40,7 @@ pub(super) async fn write_outgoing(tx: &mut dyn Transaction, outgoing: &[Outgoin
     for one in outgoing {
         let event = one.event.as_bytes().as_slice();
         if let Some(slot) = &one.slot {
-            // A newer version of what still waits takes its place.
+            // A newer version replaces one that still waits.
             tx.execute(common!("outbox_supersede"), args![&one.relay, slot, event]).await?;
         }
         tx.execute(common!("outbox_add"), args![event, &one.relay, &one.body, one.slot.as_deref(), now, one.rank])

@@ -1,4 +1,4 @@
-//! What jobs cost, and what was paid for them.
+//! Invoices and payments of jobs.
 
 use async_trait::async_trait;
 use nostr::EventId;
@@ -13,37 +13,37 @@ use crate::rows::{Bill, Customer, Invoice, JobStatus, Outgoing, Paid, Payment, R
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// Bills and payments for jobs.
+/// Stores invoices and payments of jobs.
 #[async_trait]
 pub trait PaymentStore: std::fmt::Debug + Send + Sync {
-    /// Holds the result of a job in work back until it is paid for, and queues the feedback that says so, in one transaction. `false`,
-    /// and nothing is done, when it was not in work.
+    /// Holds back the result of a job in work until it is paid, and queues the feedback that says so, in one transaction.
+    /// Returns false, and does nothing, if it was not in work.
     async fn bill_job(&self, bill: &Bill, result: &str, feedback: &[Outgoing], now: i64) -> Result<bool>;
 
-    /// Another invoice for a job that waits for money, in place of one that was paid in part; with its feedback.
+    /// Replaces a partly paid invoice of a job by another one, with its feedback.
     async fn bill_again(&self, invoice: &Invoice, feedback: &[Outgoing], now: i64) -> Result<()>;
 
-    /// Invoices of jobs that wait for money, in order of hash, after the hash `after`, at most `limit`.
+    /// Returns invoices of unpaid jobs, ordered by hash, after the hash `after`, at most `limit`.
     async fn open_invoices(&self, after: &str, limit: i64) -> Result<Vec<Invoice>>;
 
-    /// The job that an invoice with this hash, or the feedback with this id, asks money for.
+    /// Returns the job of the invoice with this hash, or of the feedback with this id.
     async fn billed_job(&self, hash: &str, feedback: Option<EventId>) -> Result<Option<EventId>>;
 
-    /// The result of a job that is held back, or was until it lapsed, as JSON.
+    /// Returns the result of a job that is held back, or was until it lapsed, as JSON.
     async fn held_result(&self, id: EventId) -> Result<Option<String>>;
 
-    /// Keeps a payment; each source counts once. With the last of what was missing the job ends, and what it is answered with is queued,
-    /// in the same transaction: a job that lapsed for want of money as well.
+    /// Records a payment; each source counts once. If the price is reached, the job ends and its answer is queued in the same
+    /// transaction, even if the job has lapsed.
     async fn pay(&self, payment: &Payment, release: &[Outgoing], now: i64) -> Result<Paid>;
 
-    /// Ends a job that waits for money and has no invoice that can still be paid; its result is kept for what comes late. `false`
-    /// when there is no such job.
+    /// Ends an unpaid job without an invoice that can still be paid; its result is kept for a late payment. Returns false if
+    /// there is no such job.
     async fn lapse_job(&self, id: EventId, now: i64, feedback: &[Outgoing]) -> Result<bool>;
 
-    /// Customers, the most recent first, at most `limit`.
+    /// Returns customers, most recent first, at most `limit`.
     async fn customers(&self, limit: i64) -> Result<Vec<Customer>>;
 
-    /// Jobs and income by kind.
+    /// Returns jobs and revenue by kind.
     async fn revenue(&self) -> Result<Vec<Revenue>>;
 }
 
@@ -74,7 +74,7 @@ async fn write_invoice(tx: &mut dyn Transaction, invoice: &Invoice) -> Result<()
     Ok(())
 }
 
-/// Millisats as the database keeps them; all the money there is fits.
+/// Converts millisats to the database's type; all the money there is fits.
 fn signed(msat: u64) -> i64 {
     i64::try_from(msat).unwrap_or(i64::MAX)
 }

@@ -10,23 +10,23 @@ use crate::rows::{Overview, Relay, RelayQuery};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// The relays that are known.
+/// Stores known relays.
 #[async_trait]
 pub trait RelayStore: std::fmt::Debug + Send + Sync {
-    /// Adds relays that are not yet known; says how many were new.
+    /// Adds unknown relays; returns how many were new.
     async fn add_relays(&self, relays: &[(String, Network)], now: i64) -> Result<usize>;
 
-    /// Lists relays by address, or those due longest first where a due time is asked for.
+    /// Returns relays by URL, or longest due first if a due time is given.
     async fn relays(&self, query: &RelayQuery) -> Result<Vec<Relay>>;
 
-    /// The same relays with what their last checks found.
+    /// Returns the same relays with the results of their last checks.
     async fn overview(&self, query: &RelayQuery) -> Result<Vec<Overview>>;
 
-    /// One relay.
+    /// Returns one relay.
     async fn relay(&self, url: &str) -> Result<Option<Relay>>;
 }
 
-/// The arguments of `relay_list` and `relay_overview`.
+/// Returns the arguments of `relay_list` and `relay_overview`.
 fn listed_args(query: &RelayQuery) -> Vec<Value> {
     let order = match (query.check_due, query.sync_due) {
         (Some(_), _) => "check",
@@ -38,11 +38,11 @@ fn listed_args(query: &RelayQuery) -> Vec<Value> {
     listed
 }
 
-/// The arguments that every statement about several relays begins with.
+/// Returns the arguments that every statement about several relays begins with.
 pub(super) fn relay_args(query: &RelayQuery) -> Vec<Value> {
     let networks: Vec<String> = query.networks.iter().map(ToString::to_string).collect();
     let states: Vec<String> = query.states.iter().map(ToString::to_string).collect();
-    // No address holds NUL: none contains it, and what sorts after an address with one sorts after the part before it.
+    // No URL contains NUL: none matches a text with one, and what sorts after a URL with one sorts after the part before it.
     let contains: String = query
         .contains
         .replace('\0', "\u{FFFD}")
@@ -73,10 +73,10 @@ pub(super) fn relay(row: &Row) -> Result<Relay> {
     })
 }
 
-/// Returns the number of a relay, which is added if it is not known.
+/// Returns the number of a relay, adding an unknown one.
 ///
-/// An insert comes only after the relay was looked up in vain: on PostgreSQL each takes a number from the sequence, even one
-/// that finds the relay there.
+/// It is inserted only after a lookup in vain: on PostgreSQL each insert takes a number from the sequence, even one that
+/// conflicts.
 pub(crate) async fn relay_key(tx: &mut dyn Transaction, url: &str, network: Network, now: i64) -> Result<i64> {
     let find = common!("relay_key");
     if let Some(row) = tx.rows(find, args![url]).await?.first() {

@@ -1,4 +1,4 @@
-//! Values that services keep for their next run.
+//! State that services keep for their next run.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,19 @@ use crate::query::common;
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// Values that services keep, and the agents that write to the archive.
+/// Stores state of services, and the agents that write to the archive.
 #[async_trait]
 pub trait StateStore: std::fmt::Debug + Send + Sync {
-    /// A value that a service left for itself.
+    /// Returns a value of a service.
     async fn state(&self, service: &str, kind: &str, key: &str) -> Result<Option<String>>;
 
-    /// All values of one kind that a service left for itself, by key.
+    /// Returns all values of one kind of a service, by key.
     async fn states(&self, service: &str, kind: &str) -> Result<BTreeMap<String, String>>;
 
-    /// Leaves a value for a service's next run.
+    /// Stores a value of a service.
     async fn set_state(&self, service: &str, kind: &str, key: &str, value: &str) -> Result<()>;
 
-    /// Records that the agent with this key writes to the archive: what it publishes is not the network's.
+    /// Records that the agent with this key writes to the archive: its own events are not the network's.
     async fn register_agent(&self, key: &PublicKey, now: i64) -> Result<()>;
 }
 

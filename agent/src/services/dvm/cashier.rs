@@ -1,4 +1,4 @@
-//! Sees to it that what is paid for is given, once, and that what is not paid for ends.
+//! Matches payments to jobs: releases each paid result once, and ends jobs that are not paid.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use crate::intake::{JobIntake, reply_relays};
 use crate::outbox::outgoing;
 use crate::telemetry::{JobEnded, PaymentReceived, Telemetry};
 
-/// Invoices are looked up so often, for wallets that say nothing by themselves,
+/// Interval at which invoices are looked up, for wallets that send no notifications,
 const LOOK: Duration = Duration::from_secs(10);
-/// so many at a time.
+/// and how many are looked up per query.
 const LOOKED_UP: i64 = 20;
-/// Seconds after an invoice expired in which a payment that was under way still counts.
+/// Seconds after the expiry of an invoice during which a payment still counts.
 const GRACE: i64 = 30;
 const A_DAY: i64 = 86_400;
 
 /// Watches payments, and looks up invoices that the wallet does not report. Runs until it fails.
 ///
 /// # Errors
-/// When the archive cannot be used.
+/// Fails if the archive cannot be used.
 pub async fn run(intake: JobIntake, wallet: Arc<Wallet>) -> Result<()> {
     let agent = &intake.agent;
     let mut zaps = intake.zaps.subscribe();
@@ -38,18 +38,18 @@ pub async fn run(intake: JobIntake, wallet: Arc<Wallet>) -> Result<()> {
             notice = heard.recv() => match notice {
                 Ok(RelayPoolNotification::Event { event, .. }) => {
                     let Some((hash, msat)) = wallet.paid(&event) else { continue };
-                    // The wallet is the operator's, and is paid for other things as well.
+                    // The wallet receives other payments as well.
                     if let Some(job) = agent.archive.billed_job(&hash, None).await? {
                         paid(&intake, &Payment { source: hash, job, msat }).await?;
                     }
                 }
                 Ok(RelayPoolNotification::Shutdown) | Err(RecvError::Closed) => anyhow::bail!("the wallet's client is gone"),
-                // What was missed is looked up.
+                // Missed notifications are found by looking up invoices.
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
             },
             zap = zaps.recv() => match zap {
                 Ok(zap) => zapped(&intake, &wallet, &zap).await?,
-                // They are still on the relays, and heard again when the agent starts.
+                // The receipts are still on the relays, and are received again when the agent starts.
                 Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "zaps came too fast to be looked at"),
                 Err(RecvError::Closed) => anyhow::bail!("nobody hears of zaps any more"),
             },
@@ -65,7 +65,7 @@ pub async fn run(intake: JobIntake, wallet: Arc<Wallet>) -> Result<()> {
     }
 }
 
-/// Counts a zap, if the wallet says that its invoice was paid to it.
+/// Counts a zap if the wallet confirms that its invoice was paid.
 async fn zapped(intake: &JobIntake, wallet: &Wallet, zap: &Payment) -> Result<()> {
     match wallet.settled(&zap.source).await {
         Ok(Some(msat)) => paid(intake, &Payment { msat: msat.min(zap.msat), ..zap.clone() }).await,
@@ -85,7 +85,7 @@ async fn look_up(intake: &JobIntake, wallet: &Wallet, invoice: Invoice) -> Resul
         Ok(Some(msat)) => paid(intake, &Payment { source: invoice.hash, job: invoice.job, msat }).await,
         Ok(None) if invoice.expires_at + GRACE < now() => lapse(intake, &invoice).await,
         Ok(None) => Ok(()),
-        // What the wallet does not tell in a day ends; should it have been paid, that still counts.
+        // An invoice that the wallet says nothing of for a day lapses; a payment that is reported later still counts.
         Err(_) if invoice.expires_at + A_DAY < now() => lapse(intake, &invoice).await,
         Err(error) => {
             tracing::warn!(error, "failed to look up an invoice, trying again");
@@ -94,7 +94,7 @@ async fn look_up(intake: &JobIntake, wallet: &Wallet, invoice: Invoice) -> Resul
     }
 }
 
-/// Ends a job that nobody paid for in time.
+/// Ends a job that was not paid in time.
 async fn lapse(intake: &JobIntake, invoice: &Invoice) -> Result<()> {
     let JobIntake { agent, dvm, publisher, .. } = intake;
     let Some(job) = agent.archive.job(invoice.job).await? else { return Ok(()) };
@@ -111,7 +111,7 @@ fn ended(job: &Job, status: &'static str) {
     JobEnded { job: job.id, status, received_at: job.received_at, at: now() }.emit();
 }
 
-/// Keeps a payment, and gives what it was the last of. What was paid in part is asked for again.
+/// Stores a payment, and releases the result if it is fully paid. The rest of a partial payment is requested again.
 async fn paid(intake: &JobIntake, payment: &Payment) -> Result<()> {
     let JobIntake { agent, dvm, publisher, .. } = intake;
     let Some(job) = agent.archive.job(payment.job).await? else { return Ok(()) };
@@ -136,7 +136,7 @@ async fn paid(intake: &JobIntake, payment: &Payment) -> Result<()> {
                 agent.archive.bill_again(&invoice, &outgoing(&feedback, &relays), now()).await?;
                 publisher.wake();
             }
-            // The payer can still zap what is missing.
+            // The payer can still zap the rest.
             Err(error) => tracing::warn!(%error, job = %job.id, missing, "failed to ask for the rest"),
         },
         Paid::Known | Paid::InVain => {}

@@ -1,4 +1,4 @@
-//! Hears requests on the relays where jobs are asked for.
+//! Receives job requests from the job relays.
 
 use std::time::Duration;
 
@@ -14,31 +14,31 @@ use crate::agent::{Agent, now};
 use crate::client::client;
 use crate::intake::JobIntake;
 
-/// Requests that wait to be kept, of regular customers and of others.
+/// Requests queued for storing, of regular customers and of others each.
 const QUEUE: usize = 4_096;
-/// Stored requests that a relay is asked for, newest first.
+/// Stored requests that are requested from a relay, newest first.
 const REPLAY: usize = 1_000;
-/// Regular customers who are asked for by name, and for the requests of how many seconds.
+/// The most regular customers that are requested by name, and for how many past seconds.
 const ASKED_FOR: usize = 500;
 const LATELY: u64 = 120;
-/// So many seconds jobs are remembered, and can be paid for.
+/// Seconds for which jobs are kept and can be paid.
 const REMEMBERED: u64 = 8 * 86_400;
-/// How often to see whether we are still subscribed.
+/// How often subscriptions are checked.
 const SUBSCRIBED: Duration = Duration::from_secs(5);
 
 /// Receives job requests, stores them and wakes the workers. Runs until it fails.
 ///
-/// The client is of its own, connected to the job relays and nothing else: what strangers' relays send to the one that
-/// delivers answers does not reach this one.
+/// It uses a client of its own that is connected to the job relays alone, so that whatever strangers' relays send to the client
+/// that delivers answers is never received here.
 ///
 /// # Errors
-/// When the archive cannot be written or a relay's address cannot be used. Started again, it subscribes again, and the
-/// relays send what was missed.
+/// Fails if the archive cannot be written or a relay's URL cannot be used. After a restart it subscribes again, and relays send
+/// what was missed.
 pub async fn listen(intake: JobIntake) -> Result<()> {
     let client = client(intake.agent.signer.clone(), &intake.agent.dialer);
     intake.meet().await?;
     let ((regulars, of_regulars), (others, of_others)) = (mpsc::channel(QUEUE), mpsc::channel(QUEUE));
-    // Hearing does not wait for keeping: what comes while the queue is full is asked for again.
+    // Receiving does not wait for storing: what arrives while the queue is full is requested again.
     let ended = tokio::select! {
         ended = receive(&intake, &client, [regulars, others]) => ended,
         ended = keep(&intake, of_regulars, of_others) => ended,
@@ -64,7 +64,7 @@ async fn receive(intake: &JobIntake, client: &Client, [regulars, others]: [mpsc:
         let (url, message) = tokio::select! {
             notification = notifications.recv() => match notification {
                 Ok(RelayPoolNotification::Message { relay_url, message }) => (relay_url, message),
-                // Sent only once for an event, also when keeping it failed then: not to be relied upon.
+                // Emitted once per event even if storing failed: not reliable.
                 Ok(RelayPoolNotification::Event { .. }) => continue,
                 Ok(RelayPoolNotification::Shutdown) => anyhow::bail!("the client was shut down"),
                 Err(RecvError::Lagged(_)) => {
@@ -92,7 +92,7 @@ async fn receive(intake: &JobIntake, client: &Client, [regulars, others]: [mpsc:
             RelayMessage::Event { subscription_id, event }
                 if [subscription(), regulars_subscription()].contains(&subscription_id) =>
             {
-                // Whoever signed it: that is found out when it is kept.
+                // Whoever signed it: the signature is verified before it is stored.
                 let queue = if intake.is_regular(&event.pubkey) { &regulars } else { &others };
                 missed |= queue.try_send(event.into_owned()).is_err();
             }
@@ -107,7 +107,7 @@ async fn receive(intake: &JobIntake, client: &Client, [regulars, others]: [mpsc:
     }
 }
 
-/// Keeps what was heard, that of customers who were answered before first: they do not wait behind a flood.
+/// Stores what was received, from regular customers first: they do not wait behind a flood.
 async fn keep(
     intake: &JobIntake,
     mut regulars: mpsc::Receiver<Event>,
@@ -129,18 +129,18 @@ async fn keep(
     }
 }
 
-/// The id of our subscription to requests.
+/// Returns the id of the subscription to requests.
 fn subscription() -> SubscriptionId {
     SubscriptionId::new("jobs")
 }
 
-/// The id of our question for what regular customers asked.
+/// Returns the id of the request for regular customers' recent events.
 fn regulars_subscription() -> SubscriptionId {
     SubscriptionId::new("regulars")
 }
 
-/// Asks for what regular customers asked of late: in a flood it may have gone by, and all that did is too much to ask for
-/// while it lasts.
+/// Requests recent events of regular customers: in a flood they may have been missed, and fetching the whole flood again is too
+/// much.
 async fn ask_again(intake: &JobIntake, relay: &Relay) {
     let authors = intake.some_regulars(ASKED_FOR);
     if authors.is_empty() {
@@ -154,7 +154,7 @@ async fn ask_again(intake: &JobIntake, relay: &Relay) {
     }
 }
 
-/// Subscribes where we are not, or no more: a relay was away, or it ended the subscription.
+/// Subscribes where we are not subscribed: a relay was away, or it closed the subscription.
 async fn subscribe(agent: &Agent, relay: &Relay) {
     if relay.subscription(&subscription()).await.is_some() {
         return;
@@ -162,17 +162,17 @@ async fn subscribe(agent: &Agent, relay: &Relay) {
     let since = now().saturating_sub(agent.config.dvm.max_age.as_secs()).max(0);
     let since = Timestamp::from(since.cast_unsigned());
     let requests = Filter::new().kinds(job_kinds().into_iter().map(Kind::from)).since(since).limit(REPLAY);
-    // What takes jobs back says so by the kind of what it deletes, or is addressed to us.
+    // Cancellations name the kind of what they delete, or are addressed to us.
     let kinds = job_kinds().into_iter().map(|kind| kind.to_string());
     let deletions = || Filter::new().kind(Kind::EventDeletion).since(since).limit(REPLAY);
     let by_kind = deletions().custom_tags(SingleLetterTag::lowercase(Alphabet::K), kinds);
     let to_us = deletions().pubkey(agent.signer.public_key());
-    // Pings are of the moment.
+    // Pings are only of interest now.
     let pings = Filter::new().kind(PING).pubkey(agent.signer.public_key()).since(Timestamp::now()).limit(REPLAY);
     let mut filters = vec![requests, by_kind, to_us, pings];
     let zappers = &agent.config.dvm.payment.zappers;
     if !zappers.is_empty() {
-        // Only theirs, and as far back as jobs are remembered: money is not to be missed.
+        // From the zappers alone, and as far back as jobs are kept, so that no payment is missed.
         let authors = zappers.iter().filter_map(|text| PublicKey::parse(text).ok());
         let zaps = Filter::new().kind(Kind::ZapReceipt).authors(authors).pubkey(agent.signer.public_key());
         filters.push(zaps.since(Timestamp::now() - REMEMBERED).limit(REPLAY));

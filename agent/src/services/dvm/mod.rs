@@ -1,4 +1,4 @@
-//! The DVM: the listener that subscribes to job requests (NIP-90), the workers that run jobs, and the cashier that watches
+//! The DVM: the listener that receives job requests (NIP-90), the workers that run jobs, and the cashier that watches
 //! payments.
 
 pub mod cashier;
@@ -20,17 +20,17 @@ use crate::agent::Agent;
 use crate::config;
 use wallet::Wallet;
 
-/// The operator's wallet, if there is one.
+/// Returns the operator's wallet, if there is one.
 ///
 /// # Errors
-/// When it is named by something that is no NIP-47 URI.
+/// Fails if `dvm.payment.wallet` is not a NIP-47 URI.
 pub fn wallet(agent: &Agent) -> Result<Option<Arc<Wallet>>> {
     let payment = &agent.config.dvm.payment;
     let uri = payment.wallet_uri()?;
     Ok(uri.map(|uri| Arc::new(Wallet::new(uri, payment.expiry.get(), &agent.dialer))))
 }
 
-/// The `dvm` crate on this agent's archive, key and guard, and the operator's wallet.
+/// Returns the DVM on this agent's archive, key and guard, and the operator's wallet.
 #[must_use]
 pub fn dvm(agent: &Agent, wallet: Option<Arc<Wallet>>) -> Dvm {
     let guard = agent.dialer.guard().clone();

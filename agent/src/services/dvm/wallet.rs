@@ -1,5 +1,4 @@
-//! The operator's wallet, over Nostr Wallet Connect (NIP-47): it makes invoices and says which were paid. Nothing is ever paid
-//! out by it.
+//! The operator's wallet, over Nostr Wallet Connect (NIP-47): it makes invoices and says which were paid. It never pays.
 
 use std::time::Duration;
 
@@ -16,9 +15,9 @@ use tokio::sync::{OnceCell, broadcast};
 
 use crate::client::client;
 
-/// A wallet answers within this time, or is taken to be away.
+/// Time limit of a request to the wallet.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// Payments that came in, said by the wallet: encrypted by NIP-44, or by NIP-04 as older wallets do.
+/// Notifications of incoming payments: encrypted with NIP-44, or with NIP-04 by older wallets.
 const NOTICES: [Kind; 2] = [Kind::Custom(23_197), Kind::Custom(23_196)];
 
 /// A wallet.
@@ -28,22 +27,22 @@ pub struct Wallet {
     uri: NostrWalletConnectURI,
     /// How long its invoices can be paid.
     expiry: Duration,
-    /// Whether it reads NIP-44, once that is known.
+    /// Whether it supports NIP-44, once that is known.
     nip44: OnceCell<bool>,
 }
 
 impl Wallet {
-    /// The wallet that a URI names. Nothing is dialed yet.
+    /// Returns the wallet of a URI. Nothing is dialed yet.
     #[must_use]
     pub fn new(uri: NostrWalletConnectURI, expiry: Duration, dialer: &std::sync::Arc<Dialer>) -> Self {
         let client = client(Keys::new(uri.secret.clone()), dialer);
         Self { client, uri, expiry, nip44: OnceCell::new() }
     }
 
-    /// Connects, and asks to be told of payments.
+    /// Connects, and subscribes to payment notifications.
     ///
     /// # Errors
-    /// When none of its relays is reached.
+    /// Fails if none of its relays can be reached.
     pub async fn connect(&self) -> anyhow::Result<broadcast::Receiver<RelayPoolNotification>> {
         let heard = self.client.notifications();
         for relay in &self.uri.relays {
@@ -56,12 +55,12 @@ impl Wallet {
         Ok(heard)
     }
 
-    /// Hangs up.
+    /// Disconnects.
     pub async fn shutdown(&self) {
         self.client.shutdown().await;
     }
 
-    /// The payment that a notice tells of: the invoice's payment hash, and the amount in millisats.
+    /// Returns the payment that a notification reports: payment hash of the invoice, and amount in millisats.
     #[must_use]
     pub fn paid(&self, notice: &Event) -> Option<(String, u64)> {
         if !NOTICES.contains(&notice.kind) || notice.pubkey != self.uri.public_key {
@@ -72,14 +71,14 @@ impl Wallet {
         Some((payment["payment_hash"].as_str()?.to_owned(), payment["amount"].as_u64()?))
     }
 
-    /// How much was paid on an invoice, in millisats, if it was paid.
+    /// Returns how much was paid on an invoice, in millisats; `None` if it is not paid.
     ///
     /// # Errors
-    /// When the wallet does not say.
+    /// Fails if the wallet does not answer.
     pub async fn settled(&self, hash: &str) -> Result<Option<u64>, String> {
         let asked = LookupInvoiceRequest { payment_hash: Some(hash.to_owned()), invoice: None };
         let found = match self.call(Request::lookup_invoice(asked)).await {
-            // It never was, or is forgotten: nobody pays it any more.
+            // It does not exist or was forgotten: it will not be paid any more.
             Err(error) if error.contains("NOT_FOUND") => return Ok(None),
             found => found?,
         };
@@ -93,7 +92,7 @@ impl Wallet {
             let found = self.client.fetch_events(info, REQUEST_TIMEOUT).await.map_err(|e| sanitize(&e.to_string()))?;
             let info = found.first().ok_or("the wallet does not say what it can: its relay may be away")?;
             let schemes = info.tags.find(TagKind::custom("encryption")).and_then(|tag| tag.content());
-            // One that says nothing of it is of the time before there was a choice.
+            // A wallet that lists no schemes predates the choice.
             Ok(schemes.is_some_and(|schemes| schemes.contains("nip44_v2")))
         };
         self.nip44.get_or_try_init(ask).await.copied()
@@ -107,7 +106,7 @@ impl Wallet {
         }
     }
 
-    /// Asks the wallet for something, and waits for what it says.
+    /// Sends a request to the wallet, and waits for the response.
     async fn call(&self, request: Request) -> Result<Value, String> {
         let (secret, wallet) = (&self.uri.secret, &self.uri.public_key);
         let asked = request.method;

@@ -1,4 +1,4 @@
-//! Does the jobs that were kept.
+//! Runs stored jobs.
 
 use std::time::Duration;
 
@@ -15,22 +15,23 @@ use crate::intake::{JobIntake, reply_relays};
 use crate::outbox::outgoing;
 use crate::telemetry::{JobEnded, Telemetry};
 
-/// Jobs that another agent left in the table, or that wait for another job, are looked for so often.
+/// How often jobs are looked for that another agent left in the table, or that wait for another job.
 const LOOK: Duration = Duration::from_secs(2);
-/// So long after its deadline a job is begun again: whoever had it is gone.
+/// How long after its deadline a job is started again: the agent that had it is gone.
 const GRACE: Duration = Duration::from_secs(5);
-/// Between what is told of a job that takes long.
+/// Interval of partial feedback on a long job.
 const PARTIAL: Duration = Duration::from_secs(5);
-/// Seconds after which a job that waits for another is begun again, if the other's end does not wake it.
+/// Seconds after which a job that waits for another is tried again, if the end of the other does not wake it.
 const AGAIN: i64 = 2;
 
-/// Runs stored jobs, several at a time. Runs until it fails.
+/// Runs stored jobs, several concurrently. Runs until it fails.
 ///
 /// # Errors
-/// When the archive cannot be used.
+/// Fails if the archive cannot be used.
 pub async fn work(intake: JobIntake) -> Result<()> {
     let agent = &intake.agent;
-    // Begun before a restart, and not ended. If another agent on this database is at one of them, the first answer counts.
+    // Started before a restart, and not ended. If another agent on this database works on one of them, the first answer
+    // counts.
     agent.archive.put_back_jobs(now()).await?;
     let longest = agent.config.dvm.deadline.get().as_secs().saturating_add(GRACE.as_secs()).cast_signed();
     let mut look = tokio::time::interval(LOOK);
@@ -45,14 +46,14 @@ pub async fn work(intake: JobIntake) -> Result<()> {
             Some(ended) = working.join_next() => ended??,
             () = intake.work.notified() => {}
             _ = look.tick() => {
-                // Another agent had begun them, and is gone.
+                // Another agent had started them, and is gone.
                 agent.archive.put_back_jobs(now().saturating_sub(longest)).await?;
             }
         }
     }
 }
 
-/// What a customer is told, on its way. Whose job comes first is told first.
+/// Returns the outbox entries of an answer. Answers to earlier jobs are sent first.
 fn answers(job: &Job, event: &Event, relays: &[String]) -> Vec<Outgoing> {
     let rank = job.rank;
     outgoing(event, relays).into_iter().map(|one| Outgoing { rank, ..one }).collect()

@@ -1,4 +1,4 @@
-//! Who may come in, how often, and what every answer says of itself.
+//! Limits on requests, authorization of writes, and headers of every response.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -29,39 +29,39 @@ use super::AppState;
 use crate::agent::Agent;
 use crate::inbound::Client;
 
-/// Answers that are larger are given without a tag.
+/// Larger responses have no ETag.
 const TAGGED: usize = 8 << 20;
-/// Requests that are worked on at a time; more of them wait.
+/// Requests in progress at a time; further ones wait.
 const MAX_WORK: usize = 16;
-/// Answers larger than this, in bytes, and how many of them are sent at a time.
+/// The size from which a response is large, in bytes, and how many large ones are sent at a time.
 const LARGE: usize = 256 << 10;
 const MAX_LARGE: usize = 16;
-/// A large answer is sent in pieces of this size, in bytes.
+/// A large response is sent in pieces of this size, in bytes.
 const PIECE: usize = 32 << 10;
-/// A body is at most so large.
+/// The largest body of a request, in bytes.
 pub(super) const MAX_BODY: usize = 256 << 10;
-/// The body of a request is read within this time, before the request takes a place.
+/// The body of a request must arrive within this time; only then does the request take a place.
 const BODY: Duration = Duration::from_secs(10);
-/// A request is read and answered within this time, streams aside.
+/// A request must be read and answered within this time, except streams.
 const LONGEST: Duration = Duration::from_secs(60);
-/// How long an authorization (NIP-98) could be used again: it may be dated 30 s ahead and is taken for 60 s.
+/// How long an authorization (NIP-98) stays valid: it may be dated 30 s ahead and is accepted for 60 s.
 const LIFETIME: Duration = Duration::from_secs(95);
-/// Authorizations remembered at a time.
+/// The most authorizations that are remembered.
 const MAX_USED: usize = 10_000;
-/// What the page may do: nothing but what came with it.
+/// Content Security Policy of the dashboard: nothing but its own files.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Keeps the limits and the keys.
+/// Limits and authorization.
 #[derive(Debug)]
 pub(super) struct Access {
     rate: DefaultKeyedRateLimiter<IpAddr>,
     token: Option<SecretString>,
-    /// Who may write by NIP-98: the agent's own key, and those the operator names.
+    /// Keys that may write by NIP-98: the agent's own, and those in `http.admins`.
     admins: Vec<PublicKey>,
-    /// The URLs that a signature may name, without a path of the API.
+    /// URLs that a signature may name, without the path.
     bases: Vec<String>,
-    /// Authorizations that were used, until they are too old to be used again.
+    /// Used authorizations, until they expire.
     used: Mutex<HashMap<EventId, Instant>>,
     origins: Vec<String>,
     proxies: Vec<IpNet>,
@@ -96,18 +96,18 @@ impl Access {
         })
     }
 
-    /// Forgets addresses that have not asked for a while.
+    /// Forgets addresses that have sent no request for a while.
     pub(super) fn tidy(&self) {
         self.rate.retain_recent();
     }
 
-    /// The client of a request.
+    /// Returns the client of a request.
     pub(super) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
         Client::of(peer, headers, &self.proxies)
     }
 
-    /// Checks that a request may change something: by the token, or signed (NIP-98) for `path` here. The Host header says nothing
-    /// of where the signer meant to send it.
+    /// Authorizes a write request: by the token, or by a signature (NIP-98) for `path` here. The Host header does not prove
+    /// where the signer meant to send it.
     pub(super) fn may_write(
         &self,
         method: &Method,
@@ -118,7 +118,7 @@ impl Access {
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if let Some(bearer) = given.strip_prefix("Bearer ") {
             let hash = |text: &str| Sha256::digest(text.trim());
-            // Hashes are compared, so that time tells nothing of the token.
+            // Hashes are compared, so that the time taken reveals nothing of the token.
             let known = self.token.as_ref().is_some_and(|token| hash(token.expose_secret()) == hash(bearer));
             return if known { Ok(()) } else { Err(Problem::unauthorized("the token is not the one of http.token")) };
         }
@@ -129,7 +129,7 @@ impl Access {
         let body = (!body.is_empty()).then_some(body);
         let urls = self.bases.iter().filter_map(|base| Url::parse(&format!("{base}{path}")).ok());
         let mut checked = urls.map(|url| verify_auth_header(given, &url, method, Timestamp::now(), body));
-        // Another URL fails in another way than what is wrong with all of them.
+        // A wrong URL is a different error from what is wrong for every URL.
         let mut failed = None;
         let verified = checked.find_map(|result| match result {
             Ok(key) => Some(Ok(key)),
@@ -154,7 +154,7 @@ impl Access {
         }
     }
 
-    /// Takes an authorization that was verified, unless it was used before.
+    /// Accepts a verified authorization, unless it was used before.
     fn use_once(&self, given: &str) -> Result<(), Problem> {
         let event = given.split_once(' ').and_then(|(_, text)| BASE64.decode(text.as_bytes()).ok());
         let event = event.and_then(|json| nostr::Event::from_json(json).ok());
@@ -172,7 +172,7 @@ impl Access {
     }
 }
 
-/// What went wrong, as RFC 9457 writes it. Nothing in it tells of the inside.
+/// A problem as RFC 9457 describes it. It reveals no internals.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -226,7 +226,7 @@ pub(super) async fn nothing_here() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address: see /api/v1/openapi.json")
 }
 
-/// So many requests a minute from one address.
+/// Limits the requests per minute of one address.
 pub(super) async fn limit(
     State(state): State<AppState>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -242,7 +242,7 @@ pub(super) async fn limit(
     }
     let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the request did not come, or was not answered, in time");
     let answer = async {
-        // The body first: a client that is slow to send it keeps no place from others.
+        // The body first: a client that sends it slowly must not occupy a place.
         let (parts, body) = request.into_parts();
         let body = match timeout(BODY, to_bytes(body, MAX_BODY)).await {
             Ok(Ok(body)) => body,
@@ -257,8 +257,8 @@ pub(super) async fn limit(
     timeout(LONGEST, answer).await.unwrap_or_else(|elapsed| late(elapsed).into_response())
 }
 
-/// Adds an ETag to answers, and answers 304 to a client that has the content already. A limited number of large answers is sent at
-/// a time, since each is in memory until its client has read it.
+/// Adds an ETag to responses, and answers 304 to a client that has the content already. Few large responses are sent at a time,
+/// since each is in memory until its client has read it.
 pub(super) async fn tag(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let (readable, had) = (request.method() == Method::GET, request.headers().get(header::IF_NONE_MATCH).cloned());
     let response = next.run(request).await;
@@ -304,7 +304,7 @@ pub(super) async fn tag(State(state): State<AppState>, request: Request, next: N
     }
 }
 
-/// What every answer says: that nothing else may be loaded, who may read it from elsewhere.
+/// Adds security headers and CORS to every response.
 pub(super) async fn harden(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
     let preflight = request.method() == Method::OPTIONS;

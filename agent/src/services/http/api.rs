@@ -1,4 +1,4 @@
-//! `/api/v1`: what the agent knows, for programs. The description at `/api/v1/openapi.json` is made from this code.
+//! `/api/v1`: REST. The description at `/api/v1/openapi.json` is generated from this code.
 
 use std::time::Duration;
 
@@ -27,13 +27,13 @@ use crate::initializer;
 
 /// The time limit of a query.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Rows of an answer, if nothing is said and at most.
+/// Rows of a response, by default and at most.
 const USUAL: u16 = 100;
 const MOST: u16 = 1_000;
-/// Events are read so many at a time, and a page of them ends when it has so many bytes.
+/// Events read per query, and the bytes after which a page of events ends.
 const PART: usize = 50;
 const MAX_PAGE: usize = 4 << 20;
-/// Checks of one relay that are given one by one: of the last week at most.
+/// The most checks of one relay in a response: those of the last week.
 const SHOWN: i64 = 500;
 const A_WEEK: i64 = 7 * 86_400;
 
@@ -69,7 +69,7 @@ async fn description() -> Json<utoipa::openapi::OpenApi> {
     Json(Description::openapi())
 }
 
-/// A query string, wrong ones told so.
+/// A query string; one that does not parse is answered with a problem.
 struct Asked<T>(T);
 
 impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Asked<T> {
@@ -103,19 +103,19 @@ fn words<T: std::str::FromStr>(text: Option<&str>, what: &str, all: &[&str]) -> 
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct RelaysAsked {
-    /// Only these networks: clearnet, tor, i2p, loki; several with commas
+    /// Only these networks: clearnet, tor, i2p, loki; several separated by commas
     network: Option<String>,
-    /// Only these states: new, up, down, alias; several with commas
+    /// Only these states: new, up, down, alias; several separated by commas
     state: Option<String>,
-    /// Only addresses that contain this
+    /// Only URLs that contain this text
     contains: Option<String>,
-    /// Only addresses after this one: `next` of the page before
+    /// Only URLs after this one: `next` of the previous page
     after: Option<String>,
-    /// 1 to 1000; 100 if not given
+    /// 1 to 1000; default 100
     limit: Option<u16>,
 }
 
-/// A relay and what its last check found.
+/// A relay and the result of its last check
 #[derive(Serialize, ToSchema)]
 struct RelayRow {
     url: String,
@@ -125,7 +125,7 @@ struct RelayRow {
     state: RelayState,
     discovered_at: i64,
     checked_at: Option<i64>,
-    /// Checks in a row that found it down
+    /// Consecutive checks that found it down
     failures: i64,
     /// Round trips in milliseconds
     rtt_open_ms: Option<i64>,
@@ -160,15 +160,15 @@ impl RelayRow {
 #[derive(Serialize, ToSchema)]
 struct Relays {
     relays: Vec<RelayRow>,
-    /// What to give as `after` for the next page; null on the last
+    /// Pass as `after` for the next page; null on the last page
     next: Option<String>,
 }
 
-/// Relays by address, a page at a time
+/// List relays by URL, page by page
 #[utoipa::path(get, path = "/api/v1/relays", params(RelaysAsked), responses((status = 200, body = Relays)))]
 async fn relays(State(state): State<AppState>, Asked(asked): Asked<RelaysAsked>) -> Answer<Relays> {
     let limit = rows(asked.limit)?;
-    // PostgreSQL has no text with NUL, and no address has one.
+    // PostgreSQL cannot hold NUL in text, and no URL contains it.
     for (name, text) in [("contains", &asked.contains), ("after", &asked.after)] {
         if text.as_ref().is_some_and(|text| text.contains('\0')) {
             return Err(Problem::wrong(format!("{name} must not contain NUL")));
@@ -208,25 +208,25 @@ struct Checked {
 struct RelayDetail {
     #[serde(flatten)]
     relay: RelayRow,
-    /// Share of the time that it was up, percentiles of round trips, and when it changed
+    /// Uptime, percentiles of round trips, and state changes
     #[schema(value_type = Object)]
     history: Value,
     /// Checks of the last week, newest first
     checks: Vec<Checked>,
-    /// Its own document as it sent it (NIP-11): nothing in it is checked
+    /// Its information document as received (NIP-11), unverified
     #[schema(value_type = Option<Object>)]
     nip11: Option<Value>,
-    /// What was found on the last check
+    /// Result of the last check
     #[schema(value_type = Option<Object>)]
     nip66: Option<Value>,
     coverage: Vec<Coverage>,
-    /// Events that it gives at a time, as far as it was seen
+    /// Events that it returns per request, as observed
     observed_cap: Option<u64>,
 }
 
-/// One relay, with its history and what is proven of it
+/// Get one relay, with its history and coverage
 ///
-/// The address in the path is percent-encoded: `/api/v1/relays/wss%3A%2F%2Frelay.example%2F`.
+/// The URL in the path is percent-encoded: `/api/v1/relays/wss%3A%2F%2Frelay.example%2F`.
 #[utoipa::path(get, path = "/api/v1/relays/{url}", params(("url" = String, Path, description = "Its address")),
     responses((status = 200, body = RelayDetail), (status = 404, description = "It is not known here")))]
 async fn relay(State(state): State<AppState>, Path(url): Path<String>) -> Answer<RelayDetail> {
@@ -268,7 +268,7 @@ fn unknown(url: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, format!("{url} is not known here"))
 }
 
-/// What of a relay and a filter is proven complete, and what is not
+/// Coverage and gaps of a relay and filter
 #[derive(Serialize, ToSchema)]
 struct Coverage {
     relay: String,
@@ -291,7 +291,7 @@ struct Missing {
     since: i64,
     until: i64,
     reason: String,
-    /// Events that were seen in it, where that is known
+    /// Events seen in it, if known
     count: Option<i64>,
     tried_at: i64,
 }
@@ -326,11 +326,11 @@ async fn covered(state: &AppState, relay: Option<&str>) -> Result<Vec<Coverage>,
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct CoverageAsked {
-    /// The relay's address
+    /// The relay's URL
     relay: String,
 }
 
-/// Spans of time of which everything a relay holds is archived, and the gaps between them
+/// List spans of time in which all events of a relay are archived, and the gaps between them
 #[utoipa::path(get, path = "/api/v1/coverage", params(CoverageAsked), responses((status = 200, body = Vec<Coverage>)))]
 async fn coverage(State(state): State<AppState>, Asked(asked): Asked<CoverageAsked>) -> Answer<Vec<Coverage>> {
     let address = address(&state, &asked.relay)?;
@@ -341,20 +341,20 @@ async fn coverage(State(state): State<AppState>, Asked(asked): Asked<CoverageAsk
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct EventsAsked {
-    /// A NIP-01 filter as JSON; everything if not given
+    /// A NIP-01 filter as JSON; all events if not given
     filter: Option<String>,
-    /// Only events after this one: `next` of the page before
+    /// Only events after this one: `next` of the previous page
     after: Option<String>,
-    /// 1 to 1000; 100 if not given
+    /// 1 to 1000; default 100
     limit: Option<u16>,
 }
 
 #[derive(Serialize, ToSchema)]
 struct Events {
-    /// As they were signed, newest first
+    /// As signed, newest first
     #[schema(value_type = Vec<Object>)]
     events: Vec<Event>,
-    /// What to give as `after` for the next page; null on the last
+    /// Pass as `after` for the next page; null on the last page
     next: Option<String>,
 }
 
@@ -365,7 +365,7 @@ fn filter(text: Option<&str>) -> Result<Filter, Problem> {
     brotr_core::parse_filter(&value).map_err(|error| Problem::wrong(format!("filter: {error}")))
 }
 
-/// Events by filter, as a good relay would give them, a page at a time
+/// List events that match a filter, as a relay would return them, page by page
 #[utoipa::path(get, path = "/api/v1/events", params(EventsAsked), responses((status = 200, body = Events)))]
 async fn events(State(state): State<AppState>, Asked(asked): Asked<EventsAsked>) -> Answer<Events> {
     let filter = filter(asked.filter.as_deref())?;
@@ -374,7 +374,7 @@ async fn events(State(state): State<AppState>, Asked(asked): Asked<EventsAsked>)
         Some(text) => after(text).ok_or_else(|| Problem::wrong("after is not what was given as next"))?,
         None => (None, None),
     };
-    // The filter's own limit counts over all pages: what is left of it is in `next`.
+    // The filter's limit applies to all pages together: what is left of it is in `next`.
     let left = filter.limit.map(|limit| left.unwrap_or(limit).min(limit));
     let limit = usize::from(asked.limit.unwrap_or(USUAL)).min(left.unwrap_or(usize::MAX));
     let view = View::Client { now: now() };
@@ -389,7 +389,7 @@ async fn events(State(state): State<AppState>, Asked(asked): Asked<EventsAsked>)
             cursor = Some(Cursor { created_at: event.created_at, id: event.id });
             events.push(event);
         }
-        // A page is as large as is sent in one piece, if not as many were asked for.
+        // A page ends at the size that is sent in one piece, if it has fewer events than requested.
         if events.len() == limit || bytes > MAX_PAGE {
             break;
         }
@@ -402,7 +402,7 @@ async fn events(State(state): State<AppState>, Asked(asked): Asked<EventsAsked>)
     Ok(Json(Events { events, next }))
 }
 
-/// Reads what was given as `next`: where to go on, and what is left of the filter's limit.
+/// Parses `next`: where to continue, and what is left of the filter's limit.
 fn after(text: &str) -> Option<(Option<Cursor>, Option<usize>)> {
     let mut parts = text.split(':');
     let (at, id, left) = (parts.next()?.parse().ok()?, EventId::from_hex(parts.next()?).ok()?, parts.next());
@@ -414,7 +414,7 @@ fn after(text: &str) -> Option<(Option<Cursor>, Option<usize>)> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct CountAsked {
-    /// A NIP-01 filter as JSON; everything if not given
+    /// A NIP-01 filter as JSON; all events if not given
     filter: Option<String>,
     /// Only events seen on this relay
     relay: Option<String>,
@@ -425,7 +425,7 @@ struct Count {
     count: u64,
 }
 
-/// How many events a filter asks for
+/// Count the events that match a filter
 #[utoipa::path(get, path = "/api/v1/count", params(CountAsked), responses((status = 200, body = Count)))]
 async fn count(State(state): State<AppState>, Asked(asked): Asked<CountAsked>) -> Answer<Count> {
     let filter = filter(asked.filter.as_deref())?;
@@ -435,13 +435,13 @@ async fn count(State(state): State<AppState>, Asked(asked): Asked<CountAsked>) -
     Ok(Json(Count { count: looked(state.agent.archive.count(&[filter], view, &relays)).await? }))
 }
 
-/// The archive in numbers
+/// Get statistics of the archive
 #[utoipa::path(get, path = "/api/v1/stats", responses((status = 200, body = Object)))]
 async fn stats(State(state): State<AppState>) -> Answer<Value> {
     Ok(Json(serde_json::to_value(looked(state.agent.archive.stats()).await?).unwrap_or_default()))
 }
 
-/// The archive in numbers over time, every five minutes of the last week: relays up and down, events, and how far behind
+/// Get statistics over time, every five minutes of the last week: relays up and down, events, and lag
 #[utoipa::path(get, path = "/api/v1/history", responses((status = 200, body = Vec<Object>)))]
 async fn history(State(state): State<AppState>) -> Json<Vec<super::live::Sample>> {
     Json(state.live.history())
@@ -451,15 +451,15 @@ async fn history(State(state): State<AppState>) -> Json<Vec<super::live::Sample>
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct JobsAsked {
-    /// Only those that stand so: received, working, unpaid, answered, failed or cancelled
+    /// Only jobs with this status: received, working, unpaid, answered, failed or cancelled
     status: Option<String>,
-    /// 1 to 1000; 100 if not given
+    /// 1 to 1000; default 100
     limit: Option<u16>,
 }
 
 #[derive(Serialize, ToSchema)]
 struct JobRow {
-    /// The id of the request
+    /// Event id of the request
     id: String,
     kind: u16,
     customer: String,
@@ -468,7 +468,7 @@ struct JobRow {
     status: JobStatus,
 }
 
-/// The newest jobs
+/// List jobs, newest first
 #[utoipa::path(get, path = "/api/v1/jobs", params(JobsAsked), responses((status = 200, body = Vec<JobRow>)))]
 async fn jobs(State(state): State<AppState>, Asked(asked): Asked<JobsAsked>) -> Answer<Vec<JobRow>> {
     let all: Vec<_> = JobStatus::ALL.iter().map(|status| status.as_str()).collect();
@@ -484,7 +484,7 @@ async fn jobs(State(state): State<AppState>, Asked(asked): Asked<JobsAsked>) -> 
     Ok(Json(found.into_iter().map(row).collect()))
 }
 
-/// Checks that a request may change something.
+/// Authorizes a write request.
 fn admit(state: &AppState, method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     state.access.may_write(method, path, headers, body)
@@ -493,11 +493,11 @@ fn admit(state: &AppState, method: &Method, uri: &Uri, headers: &HeaderMap, body
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewRelays {
-    /// Addresses
+    /// URLs
     relays: Vec<String>,
 }
 
-/// Adds relays; needs `http.token`, or a signature (NIP-98)
+/// Add relays; needs `http.token`, or a signature (NIP-98)
 #[utoipa::path(post, path = "/api/v1/relays", request_body = NewRelays,
     responses((status = 200, body = Object), (status = 401, description = "Neither the token nor a signature that counts")))]
 async fn add_relays(
@@ -518,7 +518,7 @@ async fn add_relays(
     Ok(Json(serde_json::to_value(added).unwrap_or_default()))
 }
 
-/// Has a relay checked at the monitor's next look, within seconds; needs `http.token`, or a signature (NIP-98)
+/// Schedule an immediate check of a relay; needs `http.token`, or a signature (NIP-98)
 #[utoipa::path(post, path = "/api/v1/relays/{url}/check", params(("url" = String, Path, description = "Its address")),
     responses((status = 202, body = Object), (status = 401, description = "Neither the token nor a signature that counts")))]
 async fn check_relay(
@@ -538,7 +538,7 @@ async fn check_relay(
     Ok((StatusCode::ACCEPTED, Json(json!({"relay": url, "due": true}))))
 }
 
-/// Pauses a service, or lets it go on, until the agent ends; needs `http.token`, or a signature (NIP-98)
+/// Pause or resume a service until the agent exits; needs `http.token`, or a signature (NIP-98)
 #[utoipa::path(post, path = "/api/v1/services/{name}/{what}",
     params(("name" = String, Path, description = "As /healthz names it"), ("what" = String, Path, description = "pause or resume")),
     responses((status = 200, body = Object), (status = 401, description = "Neither the token nor a signature that counts")))]

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use super::AppState;
 
-/// The time that the archive has to answer a probe.
+/// Time limit of a probe of the archive.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// 200 while the archive answers and every service runs; `degraded` while a service waits to be started again or makes no
+/// Answers 200 while the archive answers and every service runs; `degraded` while a service waits to be restarted or makes no
 /// progress, Tor cannot be started, or no relay of a network answers; 503 when the archive does not answer.
 pub(super) async fn healthz(State(state): State<AppState>) -> impl IntoResponse {
     let health = examine(&state).await;
@@ -22,7 +22,7 @@ pub(super) async fn healthz(State(state): State<AppState>) -> impl IntoResponse 
     (code, Json(health))
 }
 
-/// How the archive, the services and Tor do.
+/// Returns the state of the archive, the services and Tor.
 pub(super) async fn examine(state: &AppState) -> Value {
     let archive = answers(state).await;
     let services = state.vitals.services();
@@ -66,7 +66,7 @@ pub(super) async fn readyz(State(state): State<AppState>) -> impl IntoResponse {
 async fn answers(state: &AppState) -> Result<(), &'static str> {
     match tokio::time::timeout(PROBE_TIMEOUT, state.agent.archive.ping()).await {
         Ok(Ok(())) => Ok(()),
-        // What the driver says may name hosts and users.
+        // Errors of the driver may name hosts and users.
         Ok(Err(_)) => Err("the archive refuses"),
         Err(_) => Err("the archive does not answer"),
     }

@@ -1,4 +1,4 @@
-//! What happens now, for who watches: numbers every two seconds and jobs as they come; and the numbers of the last week.
+//! Live statistics: numbers every two seconds, jobs as they change, and the numbers of the last week.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -23,17 +23,17 @@ use crate::agent::now;
 use crate::disk::free_bytes;
 use crate::telemetry;
 
-/// Between two looks while somebody watches, and while nobody does.
+/// Sampling interval while somebody is connected, and while nobody is.
 const WATCHED: Duration = Duration::from_secs(2);
 const UNWATCHED: Duration = Duration::from_secs(15);
-/// Between two samples that are kept, and how many of them: a week.
+/// Interval of samples that are kept, and how many are kept: a week.
 const KEPT_EVERY: i64 = 300;
 const KEPT: usize = 2_016;
-/// Streams at a time, and of one address.
+/// Concurrent streams, in total and per address.
 const WATCHERS: usize = 64;
 const OF_ONE: usize = 16;
 
-/// The archive in numbers at one time. Names are short, since a week of them is sent.
+/// Statistics at one time. Names are short, since a week of samples is sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Sample {
     /// Unix seconds.
@@ -41,12 +41,12 @@ pub(crate) struct Sample {
     up: i64,
     down: i64,
     events: i64,
-    /// Seconds that the relays' proven time ends before now, on average.
+    /// Average seconds by which the relays' coverage ends before now.
     lag: Option<i64>,
     gaps: i64,
 }
 
-/// What is told to all who watch.
+/// What every stream is sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Live {
     numbers: Arc<watch::Sender<Value>>,
@@ -54,7 +54,7 @@ pub(crate) struct Live {
     places: Arc<Places>,
 }
 
-/// The open streams by address.
+/// Open streams by address.
 #[derive(Debug, Default)]
 struct Places(Mutex<HashMap<IpAddr, usize>>);
 
@@ -71,7 +71,7 @@ impl Places {
     }
 }
 
-/// A place, given back when it is dropped.
+/// A place, released on drop.
 #[derive(Debug)]
 struct Place {
     places: Arc<Places>,
@@ -106,7 +106,7 @@ impl Live {
 /// Samples the numbers of the dashboard and the gauges, and keeps some samples as history. Runs until it fails.
 ///
 /// # Errors
-/// Never; what cannot be asked now is asked again.
+/// Never; a failed query is repeated with the next sample.
 pub(super) async fn sample(state: &AppState) -> Result<()> {
     let archive = &state.agent.archive;
     if let Ok(Some(kept)) = archive.state("http", "samples", "all").await {
@@ -163,7 +163,7 @@ async fn look(state: &AppState) -> Result<()> {
     Ok(())
 }
 
-/// What changes by the work of several hands is counted where it is kept.
+/// Sets the gauges of sums that several agents change, as read from the database.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and these are far from its limits")]
 fn gauges(stats: &brotr_storage::Stats, progress: &brotr_storage::Progress) {
     gauge!("brotr_archive_events").set(stats.events as f64);
@@ -189,14 +189,14 @@ fn gauges(stats: &brotr_storage::Stats, progress: &brotr_storage::Progress) {
     }
 }
 
-/// The memory that this process has, where the system says so.
+/// Returns the resident memory of this process, if the system reports it.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = status.split(' ').nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
 }
 
-/// Server-sent events: `numbers`, and a `job` for each step of one.
+/// Server-sent events: `numbers`, and a `job` for each change of one.
 pub(super) async fn stream(
     State(state): State<AppState>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -218,7 +218,7 @@ pub(super) async fn stream(
                 }
                 told = jobs.recv() => match told {
                     Ok(told) => break Event::default().event("job").data(told),
-                    // Who reads too slowly misses some.
+                    // A slow reader misses some.
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },

@@ -1,4 +1,4 @@
-//! What the agent shows over HTTP: health, metrics, REST, and the dashboard.
+//! The HTTP server: health, metrics, REST, and the dashboard.
 
 mod access;
 mod api;
@@ -21,10 +21,10 @@ use crate::inbound::{self, Limits};
 use crate::supervisor::Vitals;
 use live::Live;
 
-/// Seconds that are told apart where a time is measured.
+/// Buckets of histograms of durations, in seconds.
 const BUCKETS: [f64; 7] = [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 600.0];
 
-/// What every answer is made from.
+/// The state that every handler shares.
 #[derive(Clone)]
 pub(crate) struct AppState {
     agent: Agent,
@@ -34,10 +34,10 @@ pub(crate) struct AppState {
     live: Live,
 }
 
-/// Starts counting. Once a process.
+/// Installs the metrics recorder. Once per process.
 ///
 /// # Errors
-/// When something counts already.
+/// Fails if a recorder is installed already.
 pub fn record() -> Result<PrometheusHandle> {
     let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).context("the buckets are wrong")?;
     let handle = builder.install_recorder().context("failed to install the metrics recorder")?;
@@ -45,20 +45,20 @@ pub fn record() -> Result<PrometheusHandle> {
     Ok(handle)
 }
 
-/// Takes the port.
+/// Binds the port.
 ///
 /// # Errors
-/// When it is taken or not ours.
+/// Fails if the port is in use or not permitted.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("failed to listen on {address}: set http.listen to another, or http.enabled to false"))
 }
 
-/// Serves on a port taken before, until the future is dropped, which closes every connection.
+/// Serves on a bound port until the future is dropped, which closes every connection.
 ///
 /// # Errors
-/// When the socket fails.
+/// Fails if the socket fails.
 pub async fn serve(
     agent: Agent,
     vitals: Vitals,
@@ -75,7 +75,7 @@ pub async fn serve(
     let access = Arc::new(access::Access::new(&agent, listener.local_addr()?)?);
     let state = AppState { agent, vitals, metrics, access, live: Live::default() };
     let limit = || middleware::from_fn_with_state(state.clone(), access::limit);
-    // Not tagged: it never ends.
+    // Without an ETag: it never ends.
     let live = Router::new().route("/api/v1/live", get(live::stream)).route_layer(limit());
     let public = Router::new().merge(api::routes()).merge(page::routes());
     let router = public

@@ -1,4 +1,4 @@
-//! The dashboard: one page, its script and its style, all in the binary.
+//! The dashboard: one page, its script and its style, embedded in the binary.
 
 use axum::Router;
 use axum::http::header;

@@ -1,5 +1,4 @@
-//! One visit to a relay, in two connections: what its name stands for, what it shows of itself, what opens, what answers, what it
-//! asks for.
+//! One check of a relay, over two connections: name lookup, certificate, open, read, write, and the information document.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,24 +18,24 @@ use super::place::{Place, Places};
 use super::probe::{self, Probes};
 use crate::config::Check;
 
-/// The write test's event: ephemeral, so that a relay passes it on and keeps nothing (NIP-01), and of a kind that
-/// relay monitors use.
+/// The event of the write test: ephemeral, so that relays forward and do not store it (NIP-01), and of a kind that relay
+/// monitors use.
 const WRITE_TEST: Kind = Kind::Custom(20_166);
-/// Events that are read, to see in which order they come.
+/// Events that are read, to see their order.
 const READ: usize = 3;
-/// The write test is waited for this many round trips, but no less than [`LEAST_WAIT`].
+/// The write test waits this many round trips for an OK, but not less than [`LEAST_WAIT`].
 const ROUND_TRIPS: u32 = 10;
-/// The shortest time after which a write test without an answer ends.
+/// The shortest time limit of a write test.
 const LEAST_WAIT: Duration = Duration::from_secs(2);
 
-/// How one check ended.
+/// The result of one part of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Outcome {
-    /// Whether it did what was asked; none where that could not be told.
+    /// Whether it succeeded; `None` if that could not be determined.
     pub ok: Option<bool>,
-    /// How long it took, where it was measured.
+    /// How long it took, if measured.
     pub ms: Option<u64>,
-    /// Why not, in the relay's words or ours.
+    /// Why it failed, in the relay's words or ours.
     pub reason: Option<String>,
 }
 
@@ -53,28 +52,28 @@ impl Outcome {
         Self { ok: Some(false), ms: None, reason: Some(sanitize(&reason.to_string())) }
     }
 
-    /// A check that shows nothing, for or against the relay.
+    /// Returns a result that shows nothing for or against the relay.
     fn unknown(reason: impl ToString) -> Self {
         Self { ok: None, ms: None, reason: Some(sanitize(&reason.to_string())) }
     }
 }
 
-/// What a relay asks of its guests (NIP-66's `R`).
+/// What a relay requires of its clients (tag `R` of NIP-66).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Requirement {
-    /// NIP-42.
+    /// Authentication (NIP-42).
     Auth,
-    /// Money.
+    /// Payment.
     Payment,
-    /// NIP-13.
+    /// Proof of work (NIP-13).
     Pow,
-    /// Being one of those who may write.
+    /// Permission to write.
     Writes,
 }
 
 impl Requirement {
-    /// The word in tags.
+    /// Returns its name in tags.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -85,7 +84,7 @@ impl Requirement {
         }
     }
 
-    /// From the machine-readable prefix of a refusal (NIP-01, NIP-42), and from nothing else in it.
+    /// Parses the machine-readable prefix of a refusal (NIP-01, NIP-42); the rest of it is ignored.
     fn of_refusal(reason: &str) -> Option<Self> {
         match reason.split_once(':')?.0 {
             "auth-required" => Some(Self::Auth),
@@ -106,21 +105,21 @@ pub enum WriteTest {
     As(Signer),
 }
 
-/// What is done on a visit.
+/// What a check does.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What is checked.
+    /// The parts of the check.
     pub checks: Vec<Check>,
     /// Who signs the write test.
     pub write: WriteTest,
-    /// The write test is mined to so many bits (NIP-13), if a relay asks for that.
+    /// The most proof of work (NIP-13), in bits, that the write test is mined to if a relay requires it.
     pub max_pow: u8,
-    /// Where addresses are.
+    /// Locations of addresses.
     pub places: Arc<Places>,
 }
 
 impl Plan {
-    /// These checks and this write test, without any database of places.
+    /// Returns a plan without location databases.
     #[must_use]
     pub fn new(checks: &[Check], write: WriteTest) -> Self {
         Self { checks: checks.to_vec(), write, max_pow: 0, places: Arc::default() }
@@ -131,61 +130,62 @@ impl Plan {
     }
 }
 
-/// What a visit found.
+/// The result of a check.
 #[derive(Debug, Clone)]
 pub struct Health {
     /// The relay.
     pub url: String,
-    /// How it is reached.
+    /// Its network.
     pub network: Network,
     /// Whether it answered as a relay does.
     pub up: bool,
-    /// A word for why it is not up.
+    /// A code for why it is not up.
     pub failure: Option<Cow<'static, str>>,
-    /// How each check ended, by its name.
+    /// Results by name.
     pub checks: BTreeMap<&'static str, Outcome>,
-    /// What it asks of its guests, as far as it was measured or the document says.
+    /// What it requires of clients, as measured or as its document says.
     pub requires: BTreeSet<Requirement>,
     /// Its information document.
     pub info: Option<Info>,
-    /// What was seen on the way to the open WebSocket.
+    /// What was seen until the WebSocket was open.
     pub trace: Trace,
-    /// What it claims, and what was found of that.
+    /// Claims of its document, and what was found of each.
     pub probes: Probes,
-    /// Where its address is, where that was looked for.
+    /// The location of its address, if looked up.
     pub place: Option<Place>,
-    /// Whether it was not reached for want of a way into its network, or in an outage of ours: that says nothing of the relay.
+    /// True if the relay was not reached for a reason of our own (no way into its network, or an outage), which says nothing
+    /// about the relay.
     pub is_ours: bool,
     /// When its host last answered.
     pub answered_at: Option<Instant>,
-    /// From when to when an answer was waited for in vain.
+    /// When waiting for an answer began and ended, if none came.
     pub silent: Option<(Instant, Instant)>,
 }
 
-/// The checks in the order in which a visit goes.
+/// The parts of a check in order.
 pub const ORDER: [&str; 8] = ["dns", "net", "geo", "ssl", "open", "read", "write", "nip11"];
 
 impl Health {
-    /// Round trips: open, read, write.
+    /// Returns round trips: open, read, write.
     #[must_use]
     pub fn rtt_ms(&self) -> [Option<i64>; 3] {
         ["open", "read", "write"].map(|name| self.checks.get(name)?.ms.and_then(|ms| i64::try_from(ms).ok()))
     }
 
-    /// Why it is not up, or what went wrong first.
+    /// Returns why it is not up, or the first failure.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         let failed = |name: &&str| self.checks.get(*name).filter(|outcome| outcome.ok == Some(false));
         ["open", "read", "write", "nip11"].iter().find_map(|name| failed(name)?.reason.as_deref())
     }
 
-    /// Whether a check was made and went well.
+    /// Returns true if a part was made and succeeded.
     #[must_use]
     pub fn is_good(&self, name: &str) -> bool {
         self.checks.get(name).is_some_and(|outcome| outcome.ok == Some(true))
     }
 
-    /// What was found, without what changes from visit to visit.
+    /// Returns the results without what changes from check to check.
     #[must_use]
     pub fn facts(&self) -> Value {
         let checks: BTreeMap<_, _> =
@@ -197,7 +197,7 @@ impl Health {
         facts
     }
 
-    /// What was found, as `brotr check --json` prints it.
+    /// Returns the results as `brotr check --json` prints them.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let info: Value = self.info.as_ref().and_then(|i| serde_json::from_str(&i.text).ok()).unwrap_or(Value::Null);
@@ -212,11 +212,11 @@ impl Health {
         shown
     }
 
-    /// What was seen of its name, address, certificate and server, where it was.
+    /// Returns what was seen of its name, address, certificate and server.
     fn seen(&self) -> Vec<(&'static str, Value)> {
         let mut seen = Vec::new();
         if let Some(lookup) = self.trace.lookup.as_ref().filter(|_| self.checks.contains_key("dns")) {
-            // In one order: name servers give them in any.
+            // Sorted: name servers return them in any order.
             let mut addresses = lookup.addresses.clone();
             addresses.sort_unstable();
             seen.push(("dns", json!({"addresses": addresses, "cname": lookup.cname})));
@@ -242,7 +242,7 @@ impl Health {
     }
 }
 
-/// Visits a relay: one connection for open, read, probes and write, one for its document.
+/// Checks a relay: one connection for open, read, probes and write, one for its document.
 pub async fn check(dialer: &Arc<Dialer>, address: &RelayUrl, plan: &Plan) -> Health {
     let mut health = Health {
         url: address.as_str().to_owned(),
@@ -274,7 +274,7 @@ pub async fn check(dialer: &Arc<Dialer>, address: &RelayUrl, plan: &Plan) -> Hea
             health.probes.extend(probe::claimed(&mut session, info).await);
         }
         if health.up && plan.wants(Check::Write) {
-            // The most that a round trip took, opening included, within what any relay gets.
+            // The longest round trip so far, including the open, within the general limit.
             let read = health.checks.get("read").and_then(|outcome| outcome.ms).map(Duration::from_millis);
             let round_trip = session.opened_in().max(read.unwrap_or_default());
             let limit = dialer.limits(address.network()).request_timeout;
@@ -287,7 +287,7 @@ pub async fn check(dialer: &Arc<Dialer>, address: &RelayUrl, plan: &Plan) -> Hea
     health
 }
 
-/// Opens the WebSocket and reads; gives the conversation, if it may go on, and what was read.
+/// Opens the WebSocket and reads; returns the session, if it can be used further, and the page.
 async fn open(
     dialer: &Dialer,
     address: &RelayUrl,
@@ -310,7 +310,7 @@ async fn open(
                 // It answered, though not as a relay does.
                 DialError::Upgrade(_) => health.answered_at = Some(ended),
                 _ => {
-                    // What came before was waiting for a permit.
+                    // Time before this was spent waiting for a permit.
                     let limit = dialer.limits(address.network()).connect_timeout;
                     let began = ended.checked_sub(limit).map_or(began, |earliest| began.max(earliest));
                     health.silent = Some((began, ended));
@@ -328,11 +328,11 @@ async fn open(
     }
     let began = Instant::now();
     let page = session.request(&Filter::new().limit(READ)).await;
-    // A relay that refuses in Nostr's own words is a relay; one that says nothing is not.
+    // A relay that refuses in Nostr's own terms is a relay; one that sends nothing is not.
     let (outcome, relay) = match &page.end {
         End::Eose => (read(&page, page.took.unwrap_or_else(|| began.elapsed())), true),
         End::Closed(reason) => {
-            // What was refused here is reading: of writing it says nothing.
+            // What was refused here is reading, which says nothing about writing.
             health.requires.extend(Requirement::of_refusal(reason).filter(|r| *r != Requirement::Writes));
             (Outcome::bad(format!("CLOSED: {reason}")), true)
         }
@@ -357,8 +357,8 @@ async fn open(
     (alive.then_some(session), Some(page))
 }
 
-/// The outcome of a read test that ended with EOSE. Events prove something only if they are what somebody signed; a relay that
-/// holds none is readable.
+/// Returns the result of a read test that ended with EOSE. Events count only if their signatures are valid; a relay without
+/// events is readable.
 fn read(page: &brotr_net::Page, took: Duration) -> Outcome {
     let mut came = page.events.iter().chain(&page.late).peekable();
     let is_empty = page.transferred == 0 && came.peek().is_none();
@@ -372,7 +372,7 @@ fn read(page: &brotr_net::Page, took: Duration) -> Outcome {
     })
 }
 
-/// What the way to the WebSocket showed.
+/// Records what was seen until the WebSocket was open.
 fn look(health: &mut Health, address: &RelayUrl, plan: &Plan, error: Option<&DialError>) {
     if plan.wants(Check::Dns) {
         let outcome = match (&health.trace.lookup, error) {
@@ -408,7 +408,7 @@ fn take_document(health: &mut Health, document: Option<Result<(Info, Duration), 
                 ("restricted_writes", Requirement::Writes),
                 ("min_pow_difficulty", Requirement::Pow),
             ];
-            // That it took an ephemeral event does not disprove what it says of those that it would keep.
+            // Accepting an ephemeral event does not disprove a requirement for stored ones.
             for (field, requirement) in says {
                 if info.limitation(field) == Some(true) {
                     health.requires.insert(requirement);
@@ -417,7 +417,7 @@ fn take_document(health: &mut Health, document: Option<Result<(Info, Duration), 
             health.checks.insert("nip11", Outcome::good(took));
             health.info = Some(info);
         }
-        // Not tried is not found wanting.
+        // Not tried is not a failure.
         Some(Err(HttpError::Busy)) | None => {}
         Some(Err(error)) => {
             health.checks.insert("nip11", Outcome::bad(error));
@@ -425,7 +425,7 @@ fn take_document(health: &mut Health, document: Option<Result<(Info, Duration), 
     }
 }
 
-/// Sends an event that a relay may rightly take from a monitor, and judges by its OK or by its return.
+/// Sends an event that a relay may accept from a monitor, and judges by its OK or by reading it back.
 async fn write(session: &mut Session, patience: Duration, plan: &Plan, health: &mut Health) {
     let WriteTest::As(signer) = &plan.write else { return };
     let bits = health.info.as_ref().and_then(|info| info.limit("min_pow_difficulty")).unwrap_or(0);
@@ -434,14 +434,14 @@ async fn write(session: &mut Session, patience: Duration, plan: &Plan, health: &
         health.checks.insert("write", Outcome::bad(reason));
         return;
     }
-    // Never the same twice: two checks in one second would be one event.
+    // Unique: two checks in one second would send the same event.
     let nonce = fastrand::u64(..).to_string();
     let mut test = EventBuilder::new(WRITE_TEST, nonce).tag(Tag::identifier(health.url.as_str()));
     if bits > 0 {
         test = test.pow(u8::try_from(bits).unwrap_or(u8::MAX));
     }
     let signer = signer.clone();
-    // Mining takes its time, and a core.
+    // Mining takes a core for a while.
     let signed = tokio::task::spawn_blocking(move || signer.sign(test)).await;
     let outcome = match signed.map_err(|e| e.to_string()).and_then(|signed| signed.map_err(|e| e.to_string())) {
         Err(error) => Outcome::bad(error),
@@ -460,7 +460,7 @@ async fn write(session: &mut Session, patience: Duration, plan: &Plan, health: &
     health.checks.insert("write", outcome);
 }
 
-/// Looks up where the address is that was connected to.
+/// Looks up the location of the address that was connected to.
 async fn locate(health: &mut Health, address: &RelayUrl, plan: &Plan) {
     let (net, geo) = (plan.wants(Check::Net), plan.wants(Check::Geo) && plan.places.tell_cities());
     let Some(peer) = health.trace.peer.filter(|_| (net || geo) && address.network() == Network::Clearnet) else {

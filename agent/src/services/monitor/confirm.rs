@@ -13,9 +13,9 @@ use futures::stream::FuturesUnordered;
 use super::{Monitor, Stores};
 use crate::outage::{ENOUGH, Failure, Verdict};
 
-/// Relays that are asked at once, each on another host; some may be busy or down themselves.
+/// Relays asked concurrently, each on another host; some may be busy or down themselves.
 const ASKED: usize = ENOUGH + 2;
-/// Relays among which they are chosen.
+/// Relays from which they are chosen.
 const CHOICE: i64 = 1_000;
 /// How long a failed check waits for an answer of another relay that is being checked.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
         let network = relay.network;
         let (began, ended) = silent;
         let failure = Failure { network, host: address.host(), began, ended };
-        // A relay that was down stays down, unless nothing can be told at all.
+        // A relay that was down stays down, unless nothing can be decided at all.
         if relay.state == RelayState::Down {
             return Ok(outage.judge(&failure) == Verdict::Ours);
         }
@@ -42,7 +42,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
                 }
             }
         };
-        // Where many relays are checked, another one answers in a moment, and none needs to be asked.
+        // While many relays are checked, another one answers shortly, and none needs to be asked.
         if let Ok(verdict) = tokio::time::timeout(MOMENT, judged).await {
             return Ok(verdict == Verdict::Ours);
         }
@@ -92,7 +92,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
         Ok(self.agent.outage.judge_asked(network, silent, [began, Instant::now()]))
     }
 
-    /// Asks again and again while an outage is assumed: no relay is checked meanwhile.
+    /// Asks repeatedly while an outage is assumed; no relay is checked meanwhile.
     pub(super) async fn watch_outage(&self) -> ! {
         loop {
             tokio::time::sleep(AGAIN).await;

@@ -1,4 +1,4 @@
-//! Checking relays on schedule, keeping what was found, and publishing it (NIP-66).
+//! Checks relays on schedule, records the results, and publishes them (NIP-66).
 
 mod check;
 mod confirm;
@@ -32,31 +32,31 @@ use crate::scheduler::Scheduler;
 use crate::telemetry::{ChecksRemoved, RelayChecked, Telemetry};
 
 const SERVICE: &str = "monitor";
-/// When the last 30166 of a relay was published, by its address.
+/// Key of the time at which the last 30166 of a relay was published, by its URL.
 const PUBLISHED: &str = "published at";
-/// When every relay had been checked once.
+/// Key of the time at which every relay had been checked once.
 const WARM: &str = "warm since";
-/// Seconds until a relay is checked again that could not be tried for a reason of ours, unless the interval is shorter.
+/// Seconds until a relay is checked again that could not be tried for a reason of our own, unless the interval is shorter.
 const OURS_WAIT: i64 = 900;
-/// How often history is forgotten, and what is dark and not visited any more is withdrawn.
+/// Backoff after a failed query of the archive.
 const RETRY: std::time::Duration = std::time::Duration::from_secs(10);
 const TIDY: std::time::Duration = std::time::Duration::from_secs(86_400);
 
-/// What this service needs of the archive.
+/// The stores that this service needs.
 pub trait Stores: CheckStore + CoverageStore + LeaseStore + OutboxStore + RelayStore + StateStore + 'static {}
 impl<T: CheckStore + CoverageStore + LeaseStore + OutboxStore + RelayStore + StateStore + 'static + ?Sized> Stores
     for T
 {
 }
 
-/// Visits relays.
+/// Checks relays.
 pub struct Monitor<A: ?Sized = dyn Archive> {
     agent: Agent<A>,
     publisher: Publisher,
     plan: Plan,
-    /// Whether what is found is published: not before every relay was checked once.
+    /// Whether results are published: not before every relay was checked once.
     warm: Arc<AtomicBool>,
-    /// Held by the one who asks other relays whether our own network works.
+    /// Held by the one task that asks other relays whether our own network works.
     asking: Arc<Mutex<()>>,
 }
 
@@ -73,13 +73,13 @@ impl<A: ?Sized> Clone for Monitor<A> {
 }
 
 impl<A: Stores + ?Sized> Monitor<A> {
-    /// A monitor with the agent's means.
+    /// Returns a monitor.
     ///
     /// # Errors
-    /// When the archive cannot be used.
+    /// Fails if the archive cannot be used.
     pub async fn new(agent: &Agent<A>, publisher: &Publisher) -> Result<Self> {
         let config = &agent.config.monitor;
-        // Without relays of our own nothing of ours is sent anywhere, not even for a moment.
+        // Without relays of our own, nothing of ours is sent anywhere.
         let write = if agent.own_relays().is_empty() { WriteTest::Skip } else { WriteTest::As(agent.signer.clone()) };
         let places = Arc::new(Places::new(&config.geo));
         let plan = Plan { checks: config.checks.clone(), write, max_pow: config.max_pow, places };
@@ -88,14 +88,14 @@ impl<A: Stores + ?Sized> Monitor<A> {
         Ok(Self { agent, publisher, plan, warm: Arc::new(AtomicBool::new(warm)), asking: Arc::default() })
     }
 
-    /// Checks one relay, keeps what was found, and publishes it when the relay answered.
+    /// Checks one relay, records the result, and publishes it if the relay answered.
     ///
     /// # Errors
-    /// When the archive cannot be used; what is wrong with the relay is in the result.
+    /// Fails if the archive cannot be used; a failure of the relay is in the result.
     pub async fn visit(&self, relay: &Relay) -> Result<Option<Health>> {
         let agent = &self.agent;
         let Ok(address) = RelayUrl::parse(&relay.url, agent.dialer.guard()) else {
-            // It was let in under another network.allow.
+            // It was added under another network.allow.
             let record = CheckRecord { at: now(), due_at: now() + schedule::LONGEST_WAIT, ..CheckRecord::default() };
             agent.archive.record_check((&relay.url, relay.network), &record).await?;
             return Ok(None);
@@ -158,13 +158,13 @@ impl<A: Stores + ?Sized> Monitor<A> {
         Ok(Some(health))
     }
 
-    /// Seconds after which what was published of a dark relay is withdrawn.
+    /// Returns the seconds after which the results of an unreachable relay are withdrawn.
     fn dark(&self) -> i64 {
         self.agent.config.monitor.withdraw_after.as_secs()
     }
 
-    /// Whether this is the relay at its host's root by another name: with the same document. Operators of real relays on
-    /// paths give each its own.
+    /// Returns true if this is another URL of the relay at its host's root: both have the same document. Operators of separate
+    /// relays on paths give each its own.
     async fn is_alias(&self, address: &RelayUrl, health: &Health) -> Result<bool> {
         let agent = &self.agent;
         let (Some(info), Some(root)) = (&health.info, address.root(agent.dialer.guard())) else { return Ok(false) };
@@ -182,7 +182,8 @@ impl<A: Stores + ?Sized> Monitor<A> {
             .is_some_and(|root| root.is_same(info)))
     }
 
-    /// An event about a relay, with the time as of which the relay counts as published: 0 once that is withdrawn.
+    /// Returns an outbox entry for an event about a relay, with the time at which the relay counts as published: 0 once it is
+    /// withdrawn.
     fn says(&self, event: EventBuilder, url: &str, published_at: i64) -> Result<Aftermath> {
         let event = self.agent.signer.sign(event)?;
         let value = published_at.to_string();
@@ -190,7 +191,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
         Ok(Aftermath { outgoing: self.publisher.outgoing(&event), states: vec![state] })
     }
 
-    /// The withdrawal (NIP-09) of what was last published of a relay, if that was before a time.
+    /// Returns the withdrawal (NIP-09) of the last published result of a relay, if it is older than `before`.
     async fn withdrawal(&self, url: &str, before: i64) -> Result<Aftermath> {
         let published = self.agent.archive.state(SERVICE, PUBLISHED, url).await?;
         let Some(at) = published.and_then(|at| at.parse::<i64>().ok()).filter(|at| *at != 0 && *at < before) else {
@@ -200,10 +201,10 @@ impl<A: Stores + ?Sized> Monitor<A> {
         self.says(nip66::withdrawal(self.agent.signer.public_key(), url), url, 0)
     }
 
-    /// Ends the warm-up, if every relay was checked once. An archive without any checked relay waits for its seeds.
+    /// Ends the warm-up if every relay was checked once. An archive without any checked relay waits for its seeds.
     ///
     /// # Errors
-    /// When the archive cannot be used.
+    /// Fails if the archive cannot be used.
     pub async fn warm_up(&self) -> Result<()> {
         if self.warm.load(Ordering::Relaxed) {
             return Ok(());
@@ -222,7 +223,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
         Ok(())
     }
 
-    /// Forgets history that is too old, and withdraws what was published of relays that are dark and not checked any more.
+    /// Removes old history, and withdraws results of relays that are unreachable and not checked any more.
     async fn tidy(&self) -> Result<()> {
         if let Some(history) = self.agent.config.monitor.history {
             let gone = self.agent.archive.forget_visits(now() - history.as_secs()).await?;
@@ -232,7 +233,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
         if self.agent.config.monitor.publish && !self.publisher.is_silent() && !is_out {
             let before = now() - self.dark();
             for url in self.agent.archive.states(SERVICE, PUBLISHED).await?.into_keys() {
-                // One that was up when it was last seen is seen again first: it may be that we were away.
+                // A relay that was up at its last check is checked again first: the agent may have been stopped meanwhile.
                 let relay = self.agent.archive.relay(&url).await?;
                 if relay.is_none_or(|relay| relay.state != RelayState::Up) {
                     let withdrawal = self.withdrawal(&url, before).await?;
@@ -248,7 +249,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
 /// Checks relays that are due. Runs until it fails.
 ///
 /// # Errors
-/// When the archive cannot be used.
+/// Fails if the archive cannot be used.
 pub async fn run(agent: Agent<impl Stores + ?Sized>, publisher: Publisher, pulse: Pulse) -> Result<()> {
     let monitor = Monitor::new(&agent, &publisher).await?;
     let due = |limit| {
@@ -257,7 +258,7 @@ pub async fn run(agent: Agent<impl Stores + ?Sized>, publisher: Publisher, pulse
         let query = RelayQuery { networks, limit, ..RelayQuery::default() };
         let (archive, lease) = (agent.archive.clone(), agent.lease());
         async move {
-            // In an outage nothing is checked; an empty list would stand for every network.
+            // During an outage nothing is checked; an empty list would stand for every network.
             if query.networks.is_empty() { Ok(vec![]) } else { archive.claim(Task::Check, &query, lease).await }
         }
     };
@@ -294,7 +295,7 @@ pub async fn run(agent: Agent<impl Stores + ?Sized>, publisher: Publisher, pulse
     }
 }
 
-/// Waits before what failed is tried again. The checks under way go on.
+/// Waits before a failed query is repeated. Checks in progress continue.
 async fn later(what: &str, error: &anyhow::Error) {
     tracing::warn!(error = format!("{error:#}"), "failed to {what}, trying again in {} s", RETRY.as_secs());
     tokio::time::sleep(RETRY).await;

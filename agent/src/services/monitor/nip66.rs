@@ -1,4 +1,4 @@
-//! NIP-66: what was measured, as events. What was not measured has no tag. `docs/MONITORING.md` has the table.
+//! NIP-66: results as events. What was not measured has no tag. `docs/MONITORING.md` has the table.
 
 use brotr_net::info::Info;
 use nostr::{EventBuilder, Kind, PublicKey, Tag, TagKind, Timestamp};
@@ -7,24 +7,24 @@ use super::{Health, Requirement};
 use crate::agent::Agent;
 use crate::config::Check;
 
-/// A relay as it was found.
+/// Kind of relay discovery events.
 pub const DISCOVERY: Kind = Kind::Custom(30_166);
-/// Who monitors relays, and how.
+/// Kind of monitor announcements.
 const ANNOUNCEMENT: Kind = Kind::Custom(10_166);
-/// A document is embedded when it is at most so large: relays take no events much larger.
+/// The largest document that is embedded, in bytes: few relays accept larger events.
 const MAX_CONTENT: usize = 16 << 10;
-/// Characters of a relay's geohash: a few kilometres, which is as much as such databases know.
+/// Characters of a relay's geohash: a few kilometres, which is the accuracy of such databases.
 const GEOHASH: usize = 5;
 /// The most NIPs of a document that become tags.
 const MOST_NIPS: usize = 200;
-/// Topics, languages and kinds of a document that become tags.
+/// The most topics, languages and kinds of a document that become tags.
 const MOST: usize = 50;
 
 fn tag<const N: usize>(name: &str, values: [&str; N]) -> Tag {
     Tag::custom(TagKind::custom(name), values)
 }
 
-/// Kind 30166: one relay, as found at `at`.
+/// Returns kind 30166: one relay, as found at `at`.
 #[must_use]
 pub fn discovery(health: &Health, at: i64) -> EventBuilder {
     let mut tags = vec![tag("d", [&health.url]), tag("n", [health.network.as_str()])];
@@ -38,7 +38,7 @@ pub fn discovery(health: &Health, at: i64) -> EventBuilder {
     labels(health, &mut tags);
     let mut content = "";
     if let Some(info) = &health.info {
-        // What this visit refuted is not repeated.
+        // Claims that this check refuted are not repeated.
         let refuted =
             |nip: &u16| health.probes.get(format!("nip{nip}").as_str()).is_some_and(|p| p.found == Some(false));
         let nips = info.nips().into_iter().filter(|nip| !refuted(nip)).take(MOST_NIPS);
@@ -52,9 +52,9 @@ pub fn discovery(health: &Health, at: i64) -> EventBuilder {
     EventBuilder::new(DISCOVERY, content).tags(tags).custom_created_at(Timestamp::from(at.cast_unsigned()))
 }
 
-/// `R`. Without a document and with nothing refused we know of no requirement, and say nothing.
+/// Adds `R`. Without a document and without a refusal nothing is known of requirements, and no tag is added.
 fn requirements(health: &Health, tags: &mut Vec<Tag>) {
-    // What was just read and written without any of it outweighs a document that asks for it.
+    // A read and a write that succeeded without it outweigh a document that requires it.
     let found = |name: &str| health.probes.get(name).and_then(|probe| probe.found);
     for requirement in [Requirement::Auth, Requirement::Payment, Requirement::Pow, Requirement::Writes] {
         let disproven =
@@ -67,7 +67,7 @@ fn requirements(health: &Health, tags: &mut Vec<Tag>) {
     }
 }
 
-/// What was seen of its name, certificate, address and server.
+/// Adds what was seen of its name, certificate, address and server.
 fn seen(health: &Health, tags: &mut Vec<Tag>) {
     let trace = &health.trace;
     if let Some(lookup) = trace.lookup.as_ref().filter(|_| health.is_good("dns")) {
@@ -102,7 +102,7 @@ fn seen(health: &Health, tags: &mut Vec<Tag>) {
     tags.extend(trace.powered_by.as_ref().map(|by| tag("http-powered-by", [by])));
 }
 
-/// Labels (NIP-32): the same facts where clients can filter for them.
+/// Adds labels (NIP-32): the same facts in a form that clients can filter by.
 fn labels(health: &Health, tags: &mut Vec<Tag>) {
     let mut label = |space: &str, value: &str| {
         if !tags.iter().any(|tag| tag.as_slice() == ["L", space]) {
@@ -131,7 +131,7 @@ fn labels(health: &Health, tags: &mut Vec<Tag>) {
     }
 }
 
-/// What a document says about a requirement, if it says anything.
+/// Returns what a document says about a requirement, if anything.
 fn claims(info: &Info, requirement: Requirement) -> Option<bool> {
     info.limitation(match requirement {
         Requirement::Auth => "auth_required",
@@ -141,7 +141,7 @@ fn claims(info: &Info, requirement: Requirement) -> Option<bool> {
     })
 }
 
-/// Kind 5: what was published of a relay no longer holds.
+/// Returns kind 5: the published result of a relay no longer holds.
 #[must_use]
 pub fn withdrawal(author: PublicKey, url: &str) -> EventBuilder {
     let address = format!("{}:{}:{url}", DISCOVERY.as_u16(), author.to_hex());
@@ -149,16 +149,16 @@ pub fn withdrawal(author: PublicKey, url: &str) -> EventBuilder {
     EventBuilder::new(Kind::EventDeletion, "not reached any more").tags(tags)
 }
 
-/// Kind 10166: that we monitor relays, how often, from where, and what is checked.
+/// Returns kind 10166: that this agent monitors relays, how often, from where, and what is checked.
 #[must_use]
 pub fn announcement<A: ?Sized>(agent: &Agent<A>) -> EventBuilder {
     let monitor = &agent.config.monitor;
     let limits = agent.dialer.limits(brotr_core::Network::Clearnet);
     let mut tags = vec![tag("frequency", [&monitor.interval.as_secs().to_string()])];
-    // Where no database tells cities, nothing is checked of them.
+    // Without a database of cities, locations are not checked.
     let made = |check: &&Check| **check != Check::Geo || monitor.geo.city.is_some();
     for check in monitor.checks.iter().filter(made) {
-        // Milliseconds first: the prose of NIP-66 has it so, and so do those who read it.
+        // Milliseconds come first: the prose of NIP-66 and its readers have it that way.
         let timeout = match check {
             Check::Read | Check::Write | Check::Nip11 => limits.request_timeout,
             _ => limits.connect_timeout,

@@ -1,4 +1,4 @@
-//! Where an address is and whose it is, from MaxMind's databases, which the operator may put there, exchange and take away.
+//! Location and network of an address, from MaxMind's databases, which the operator may add, replace and remove.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::config;
 
-/// How often to look whether a file is another one.
+/// How often files are checked for replacement.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// What is known of an address.
@@ -26,20 +26,20 @@ pub struct Place {
     pub longitude: Option<f64>,
     /// The time zone, as IANA names it.
     pub time_zone: Option<String>,
-    /// The number of the network (AS).
+    /// The autonomous system's number.
     pub asn: Option<u32>,
-    /// Whose network it is.
+    /// The autonomous system's organisation.
     pub organisation: Option<String>,
 }
 
 impl Place {
-    /// Whether it is known where it is.
+    /// Returns true if the location is known.
     #[must_use]
     pub fn is_located(&self) -> bool {
         self.country.is_some() || self.latitude.is_some()
     }
 
-    /// The geohash of so many characters, where the coordinates are known.
+    /// Returns the geohash with this many characters, if the coordinates are known.
     #[must_use]
     pub fn geohash(&self, characters: usize) -> Option<String> {
         geohash::encode(geohash::Coord { x: self.longitude?, y: self.latitude? }, characters).ok()
@@ -56,7 +56,7 @@ struct Database {
 #[derive(Debug, Default)]
 struct State {
     looked_at: Option<Instant>,
-    /// When the file that was read had been written.
+    /// Modification time of the file that was read.
     written: Option<SystemTime>,
     reader: Option<Arc<Reader<Vec<u8>>>>,
 }
@@ -66,7 +66,7 @@ impl Database {
         Some(Self { path: path.clone()?, state: Mutex::default() })
     }
 
-    /// The database, read again when the file is another one. One that cannot be read leaves the last one in place.
+    /// Returns the database, reading it again if the file was replaced. If that fails, the last one stays in use.
     fn reader(&self) -> Option<Arc<Reader<Vec<u8>>>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.looked_at.is_none_or(|at| at.elapsed() >= LOOK) {
@@ -89,7 +89,7 @@ impl Database {
     }
 }
 
-/// The databases that there are.
+/// The configured databases.
 #[derive(Debug, Default)]
 pub struct Places {
     city: Option<Database>,
@@ -97,28 +97,28 @@ pub struct Places {
 }
 
 impl Places {
-    /// Those that the configuration names.
+    /// Returns the databases that the configuration names.
     #[must_use]
     pub fn new(config: &config::Geo) -> Self {
         Self { city: Database::new(&config.city), asn: Database::new(&config.asn) }
     }
 
-    /// What a file holds.
+    /// Describes the database in a file.
     ///
     /// # Errors
-    /// When it is no such database.
+    /// Fails if it is not a MaxMind database.
     pub fn readable(file: &std::path::Path) -> Result<String, String> {
         let reader = Reader::open_readfile(file).map_err(|error| format!("{}: {error}", file.display()))?;
         Ok(format!("{} in {}", reader.metadata().database_type, file.display()))
     }
 
-    /// Whether places can be told.
+    /// Returns true if locations can be looked up.
     #[must_use]
     pub fn tell_cities(&self) -> bool {
         self.city.is_some()
     }
 
-    /// What is known of an address. Reads files: not for a thread that must not wait.
+    /// Looks up an address. Reads files, so it must not run on a thread of the runtime.
     #[must_use]
     pub fn of(&self, ip: IpAddr) -> Place {
         let mut place = Place::default();

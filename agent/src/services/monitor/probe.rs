@@ -1,4 +1,4 @@
-//! What a relay claims, tried: both are kept, and where they contradict each other that is shown.
+//! Tests of a relay's claims: claim and finding are both recorded, and contradictions are shown.
 
 use std::collections::BTreeMap;
 
@@ -8,32 +8,32 @@ use brotr_net::{End, Page, Refusal, Session};
 use nostr::{Filter, Keys};
 use serde::Serialize;
 
-/// A word that is in the events of most relays.
+/// A word that occurs on most relays.
 const WORD: &str = "nostr";
 
-/// A claim, and what was found of it.
+/// A claim and the finding.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Probe {
-    /// What the document says; nothing where it says nothing.
+    /// What the document says, if anything.
     pub claimed: Option<bool>,
-    /// What was found; nothing where it could not be told.
+    /// What was found, if it could be determined.
     pub found: Option<bool>,
-    /// What the relay said to it, or what was seen.
+    /// What the relay replied, or what was seen.
     pub detail: Option<String>,
 }
 
 impl Probe {
-    /// Whether the relay does other than it says.
+    /// Returns true if the relay does not do what it claims.
     #[must_use]
     pub fn contradicts(&self) -> bool {
         self.claimed.is_some() && self.found.is_some() && self.claimed != self.found
     }
 }
 
-/// What was found, by the name of what was tried.
+/// Claims and findings by name.
 pub type Probes = BTreeMap<&'static str, Probe>;
 
-/// What the answer to the first request shows.
+/// Returns what the answer to the first request shows.
 pub(super) fn of_reading(page: &Page, challenged: bool, info: Option<&Info>) -> Probes {
     let mut probes = Probes::new();
     let locked = matches!(&page.end, End::Closed(reason) if reason.starts_with("auth-required:"));
@@ -50,7 +50,7 @@ pub(super) fn of_reading(page: &Page, challenged: bool, info: Option<&Info>) -> 
         "nip42",
         Probe {
             claimed: claims(info, 42),
-            // Most relays ask only when they need to know.
+            // Most relays ask for authentication only when they need it.
             found: (challenged || locked).then_some(true),
             detail: None,
         },
@@ -69,11 +69,11 @@ fn claims(info: Option<&Info>, nip: u16) -> Option<bool> {
     info.map(|info| info.nips().contains(&nip))
 }
 
-/// Tries what a document claims: one small request for each.
+/// Tests the claims of a document, with one small request each.
 pub(super) async fn claimed(session: &mut Session, info: &Info) -> Probes {
     let mut probes = Probes::new();
     let nips = info.nips();
-    // Nobody's events: answered from an index by any relay.
+    // An author without events: any relay answers this from an index.
     let nobody = || Filter::new().author(Keys::generate().public_key());
     let claimed = Some(true);
     if nips.contains(&45) {
@@ -92,7 +92,7 @@ pub(super) async fn claimed(session: &mut Session, info: &Info) -> Probes {
             |event: &RawEvent| event.parse().is_ok_and(|event| event.to_json().to_lowercase().contains(WORD));
         let (found, detail) = match &page.end {
             End::Eose if page.events.iter().any(has_word) => (Some(true), None),
-            // It may have none, or mean something else by a match.
+            // It may have none, or define a match differently.
             End::Eose => (None, Some(format!("nothing that contains {WORD:?}"))),
             End::Closed(reason) => (Some(false), Some(format!("CLOSED: {reason}"))),
             End::Notice(text) => (Some(false), Some(format!("NOTICE: {text}"))),

@@ -1,15 +1,16 @@
-//! When to come again: each interval, give or take a little; and to who does not answer soon, and then less and less often.
+//! When to check a relay again: each interval with some jitter; a relay that does not answer soon, and then less and less
+//! often.
 
 pub(super) use crate::agent::LONGEST_WAIT;
 
-/// Checks come this share of the interval early at most, and never late: the interval is announced.
+/// Checks come up to this share of the interval early, and never late: the interval is announced.
 const JITTER: f64 = 0.15;
-/// The first failure may be ours: it is looked at again after this share of the interval,
+/// The first failure may be ours: the relay is checked again after this share of the interval,
 const SOON: i64 = 6;
-/// and not before so many seconds.
+/// but not before this many seconds.
 const AT_ONCE: i64 = 60;
 
-/// Seconds until a relay is checked again after `failures` in a row. `dice` is from 0 to 1.
+/// Returns seconds until a relay is checked again after `failures` consecutive failures. `dice` is from 0 to 1.
 pub(super) fn wait(interval: i64, failures: i64, dice: f64) -> i64 {
     let whole = match failures {
         ..=0 => interval,
@@ -24,12 +25,12 @@ pub(super) fn wait(interval: i64, failures: i64, dice: f64) -> i64 {
     (whole - early).max(1)
 }
 
-/// Seconds until a relay is checked again of which a check showed nothing.
+/// Returns seconds until a relay is checked again whose check was inconclusive.
 pub(super) fn at_once(interval: i64) -> i64 {
     AT_ONCE.min(interval)
 }
 
-/// Seconds until the second check of a relay, which come spread over the whole interval.
+/// Returns seconds until the second check of a relay, which is at a random time within the interval.
 pub(super) fn spread(interval: i64, dice: f64) -> i64 {
     #[expect(clippy::cast_possible_truncation, reason = "seconds of a few days")]
     let wait = (interval as f64 * dice) as i64;

@@ -1,4 +1,4 @@
-//! Sending what is queued, with backoff, and keeping what relays said to it.
+//! Sends queued events, with backoff, and records the relays' answers.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -16,25 +16,24 @@ use crate::outbox::{HERE, Publisher};
 use crate::pulse::Pulse;
 use crate::telemetry::{EventAccepted, EventDelayed, EventRefused, Telemetry};
 
-/// To one relay, so many in a row,
+/// Events sent per page to one relay,
 const PAGE: i64 = 50;
-/// to so many relays at a time, of which so many may be strangers',
+/// relays sent to concurrently, and how many of them may be strangers',
 const RELAYS: usize = 16;
 const GUESTS: usize = 8;
-/// and looked at so often, for what was delayed.
+/// and how often the outbox is read for delayed events.
 const LOOK: Duration = Duration::from_secs(2);
-/// Versions of what is replaceable come no closer than this to one relay, but for the first of each page: thousands are due after a
-/// sweep, and relays limit what they take.
+/// The shortest interval between versions of replaceable events to one relay, except for the first of each page: thousands are
+/// due after a sweep, and relays limit rates.
 const PACE: Duration = Duration::from_millis(125);
 const AT_ONCE: usize = 1;
-/// Answers that are sent before the first of them has its OK.
+/// Answers sent before the first of them has its OK.
 const ANSWERS: usize = 10;
 
-/// Sends what is due. Each relay has a task of its own for each lane, so that a slow relay delays no other. Runs until it
-/// fails.
+/// Sends events that are due. Each relay has one task per lane, so that a slow relay delays no other. Runs until it fails.
 ///
 /// # Errors
-/// When the archive cannot be used.
+/// Fails if the archive cannot be used.
 pub async fn deliver(
     agent: Agent<impl Stores + ?Sized>,
     publisher: Publisher,
@@ -69,7 +68,7 @@ pub async fn deliver(
                 pulse.end();
                 let (place, ended) = ended?;
                 busy.remove(&place);
-                // What was not kept of it is sent again, which relays do not mind.
+                // Results that were not recorded are sent again, which relays accept.
                 if let Err(error) = ended {
                     tracing::warn!(%error, relay = place.0, "failed to deliver to a relay, trying again");
                     tokio::time::sleep(LOOK).await;
@@ -98,7 +97,7 @@ async fn to_relay(agent: &Agent<impl Stores + ?Sized>, client: &RelayClient, rel
         }
         ended
     });
-    // What has ended is kept at once, though others of the same page have not.
+    // Each result is recorded at once, though others of the same page are pending.
     let mut sent = std::pin::pin!(sending.buffer_unordered(at_once).ready_chunks(at_once));
     while let Some(ended) = sent.next().await {
         let ended = ended.concat();
@@ -123,7 +122,7 @@ fn record(relay: &str, delivery: &Delivery) {
     }
 }
 
-/// What is due, that which is said of one job together and in order: a customer is not told of the end before the beginning.
+/// Groups entries by job, in order: a customer is not told of the end before the beginning.
 fn by_job(due: Vec<Outgoing>) -> Vec<Vec<Outgoing>> {
     let mut groups: Vec<Vec<Outgoing>> = Vec::new();
     let mut places = HashMap::new();
@@ -138,7 +137,7 @@ fn by_job(due: Vec<Outgoing>) -> Vec<Vec<Outgoing>> {
     groups
 }
 
-/// Archives what is meant for who reads here, all that waits at once.
+/// Archives events for clients of the agent's own relay, all that wait in one batch.
 async fn archive(agent: &Agent<impl Stores + ?Sized>, lane: Lane) -> Result<()> {
     let due = agent.archive.due_outgoing(HERE, lane, now(), PAGE).await?;
     let (mut events, mut deliveries) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! What the agent signs and sends as itself: profile, relay list, announcements, and whatever is in the outbox.
+//! Publishes the agent's own events: profile, relay list, announcements, and whatever is in the outbox.
 
 mod delivery;
 mod profile;
@@ -10,6 +10,6 @@ pub use delivery::deliver;
 pub use profile::{announce, beat, withdraw};
 pub use relay_client::RelayClient;
 
-/// What this service needs of the archive.
+/// The stores that this service needs.
 pub trait Stores: EventStore + OutboxStore + StateStore + 'static {}
 impl<T: EventStore + OutboxStore + StateStore + 'static + ?Sized> Stores for T {}

@@ -1,5 +1,5 @@
-//! Who the agent is: profile (kind 0), relay list (10002), monitor announcement (10166), handler information (31990).
-//! Each is published when it changed, and once a day. What is done with is cleared away on the same rounds.
+//! The agent's identity: profile (kind 0), relay list (10002), monitor announcement (10166), handler information (31990).
+//! Each is published when it changes, and once a day. The same service prunes the outbox and ended jobs.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ use crate::agent::{Agent, now};
 use crate::outbox::{Publisher, outgoing, spelled};
 
 const A_DAY: i64 = 86_400;
-/// What was sent, and jobs that ended, are forgotten after so many seconds; requests that old are not taken.
+/// Seconds for which delivered events and ended jobs are kept; older requests are not accepted.
 const KEPT: i64 = 8 * A_DAY;
-/// How often to look whether a day is over.
+/// How often to check whether a day has passed.
 const LOOK: Duration = Duration::from_secs(600);
-/// Seconds for which a heartbeat says that jobs are served, and the share of the interval by which it comes earlier or later.
+/// Seconds for which a heartbeat is valid, and the jitter of its interval as a share.
 const BEAT_LASTS: u64 = 300;
 const BEAT_JITTER: f64 = 0.1;
-/// How long taking the announcement back may hold up the end.
+/// How long withdrawing the announcement may delay shutdown.
 const PARTING: Duration = Duration::from_secs(3);
 
 /// Publishes the agent's profile, relay list and announcements when they change and once a day. `monitor` makes the
 /// announcement of the monitor (kind 10166). Runs until it fails.
 ///
 /// # Errors
-/// When the archive cannot be used.
+/// Fails if the archive cannot be used.
 pub async fn announce<A: Stores + ?Sized>(
     agent: Agent<A>,
     publisher: Publisher,
@@ -49,7 +49,7 @@ pub async fn announce<A: Stores + ?Sized>(
     }
 }
 
-/// Where we are known: our own relays, and those where jobs are asked for.
+/// Returns the relays on which the agent is announced: its own, and those on which jobs are requested.
 fn relays(agent: &Agent<impl Stores + ?Sized>) -> Vec<String> {
     let mut relays = spelled(&agent.own_relays());
     if agent.config.dvm.enabled {
@@ -60,10 +60,11 @@ fn relays(agent: &Agent<impl Stores + ?Sized>) -> Vec<String> {
     relays
 }
 
-/// Publishes a heartbeat about every `every` wherever the announcement is, as long as `serves` says that jobs are served.
+/// Publishes a heartbeat about every `every` to the relays of the announcement, while `serves` returns true. Runs until it
+/// fails.
 ///
 /// # Errors
-/// When the archive cannot be used.
+/// Fails if the archive cannot be used.
 pub async fn beat(
     agent: Agent<impl Stores + ?Sized>,
     publisher: Publisher,
@@ -72,7 +73,7 @@ pub async fn beat(
     serves: impl Fn() -> bool,
 ) -> Result<()> {
     loop {
-        // Agents that were started together do not beat together.
+        // Jitter, so that agents started together do not send together.
         let wait = every.mul_f64(1.0 - BEAT_JITTER + 2.0 * BEAT_JITTER * fastrand::f64());
         if serves() {
             let event = dvm.heartbeat(BEAT_LASTS.max(wait.as_secs() * 5 / 4))?;
@@ -82,10 +83,10 @@ pub async fn beat(
     }
 }
 
-/// Takes the announcement of jobs back, as far as its relays are there at once. The next start announces them again.
+/// Withdraws the announcement of jobs from those of its relays that can be reached at once. The next start announces again.
 ///
 /// # Errors
-/// When it cannot be signed, or the archive cannot be used.
+/// Fails if the event cannot be signed, or the archive cannot be used.
 pub async fn withdraw(agent: &Agent<impl Stores + ?Sized>, client: &RelayClient, dvm: &Dvm) -> Result<()> {
     let event = dvm.withdrawal()?;
     agent.archive.set_state("publish", "announcement", "31990", "").await?;
@@ -132,7 +133,7 @@ fn about_us<A: Stores + ?Sized>(agent: &Agent<A>, monitor: fn(&Agent<A>) -> Even
     Ok(events.into_iter().map(|builder| agent.signer.sign(builder)).collect::<Result<_, _>>()?)
 }
 
-/// Publishes an event unless the same was published within a day to the same relays.
+/// Publishes an event, unless the same one was published to the same relays within a day.
 async fn publish(
     agent: &Agent<impl Stores + ?Sized>,
     publisher: &Publisher,

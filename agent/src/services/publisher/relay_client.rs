@@ -1,5 +1,5 @@
-//! The agent's own connections, through rust-nostr's client: it answers NIP-42, reconnects, and keeps
-//! subscriptions. Everything it dials passes our guard.
+//! The agent's own connections, through rust-nostr's client, which handles NIP-42, reconnects and subscriptions. All dials
+//! pass our guard.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,24 +15,24 @@ use super::Stores;
 use crate::agent::{Agent, now};
 use crate::client::client;
 
-/// Tries after which an event is given up: to a relay that is not reached,
+/// Tries after which an event is given up: to a relay that cannot be reached,
 const TRIES: i64 = 12;
-/// and to one that is reached and does not take it.
+/// and to one that can be reached and does not accept it.
 const DISLIKED: i64 = 5;
-/// The longest wait between two tries, in seconds.
+/// The longest backoff between two tries, in seconds.
 const LONGEST_WAIT: i64 = 3_600;
 /// A relay that is not the operator's is disconnected when nothing was sent to it for this long.
 const GUEST_STAYS: Duration = Duration::from_secs(120);
 
-/// Why an event was not taken.
+/// Why an event was not accepted.
 enum Trouble {
-    /// The relay does not want this one, or says nothing to it.
+    /// The relay does not accept this event, or does not answer.
     OfEvent(String),
-    /// The relay is not reached, or takes nothing of ours for now.
+    /// The relay cannot be reached, or accepts nothing from us for now.
     OfRelay(String),
 }
 
-/// The client that speaks as the agent.
+/// The client that sends the agent's events.
 #[derive(Debug, Clone)]
 pub struct RelayClient {
     client: Client,
@@ -42,7 +42,7 @@ pub struct RelayClient {
 }
 
 impl RelayClient {
-    /// A client with the agent's key.
+    /// Returns a client with the agent's key.
     #[must_use]
     pub fn new(agent: &Agent<impl Stores + ?Sized>) -> Self {
         let client = client(agent.signer.clone(), &agent.dialer);
@@ -51,7 +51,7 @@ impl RelayClient {
         Self { client, dialer: agent.dialer.clone(), own, guests: Arc::default() }
     }
 
-    /// Sends an event to a relay and waits for its OK. `attempts` is how often it was tried before.
+    /// Sends an event to a relay and waits for its OK. `attempts` is the number of earlier tries.
     pub async fn send(&self, event: &Event, relay: &RelayUrl, attempts: i64) -> Delivery {
         let due_at = now() + (5_i64 << attempts.clamp(0, 20)).min(LONGEST_WAIT);
         match self.try_send(event, relay).await {
@@ -68,7 +68,7 @@ impl RelayClient {
         let failed = |e: nostr_sdk::client::Error| Trouble::OfRelay(sanitize(&e.to_string()));
         self.client.add_relay(&url).await.map_err(failed)?;
         self.used(&url).await;
-        // By its own handle: the client's own way would hold a lock on all relays while this one is dialed.
+        // Through its own handle: sending through the client holds a lock on all relays while this one is dialed.
         let handle = self.client.relay(&url).await.map_err(failed)?;
         if handle.status() != RelayStatus::Connected {
             let connected = handle.try_connect(self.dialer.limits(relay.network()).connect_timeout).await;
@@ -78,13 +78,12 @@ impl RelayClient {
             Ok(_) => Ok(()),
             Err(nostr_relay_pool::relay::Error::RelayMessage(reason)) => {
                 let reason = sanitize(&reason);
-                // What relays say of us, and not of the event.
+                // Refusals that are about us, and not about the event.
                 let of_us = ["rate-limited:", "auth-required:"].iter().any(|prefix| reason.starts_with(prefix));
                 Err(if of_us { Trouble::OfRelay(reason) } else { Trouble::OfEvent(reason) })
             }
             Err(nostr_relay_pool::relay::Error::Timeout) => {
-                // Some relays say nothing of what they do not take, or nothing that can be read, and slow the
-                // connection down from then on.
+                // Some relays do not answer, or answer illegibly, and then throttle the connection.
                 handle.disconnect();
                 Err(Trouble::OfEvent("no answer in time".into()))
             }
@@ -92,7 +91,7 @@ impl RelayClient {
         }
     }
 
-    /// Customers name relays of theirs; connections to them are not kept for ever.
+    /// Notes that a relay was used. Customers name relays; connections to them are not kept open.
     async fn used(&self, url: &nostr::RelayUrl) {
         if self.own.contains(url) {
             return;
@@ -107,13 +106,13 @@ impl RelayClient {
         }
     }
 
-    /// Hangs up everywhere.
+    /// Disconnects from all relays.
     pub async fn shutdown(&self) {
         self.client.shutdown().await;
     }
 }
 
-/// Whether a refusal is the relay's last word, by its machine-readable prefix (NIP-01).
+/// Returns true if a refusal is final, by its machine-readable prefix (NIP-01).
 fn is_final(reason: &str) -> bool {
     let prefix = reason.split_once(':').map(|(prefix, _)| prefix.trim());
     matches!(prefix, Some("blocked" | "invalid" | "restricted" | "mute" | "pow"))

@@ -1,7 +1,7 @@
-//! The stored events that a REQ asks for, read page by page as the client takes them.
+//! The stored events that match a REQ, read page by page as the client takes them.
 //!
-//! The pages of its filters are merged, so that events come newest first over all of them and each once. A page that waits
-//! for a slow client is dropped and read again: what remains of it is where to go on.
+//! The pages of its filters are merged, so that events come newest first over all of them and each once. A page that waits for
+//! a slow client is dropped and read again later from its position.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -18,16 +18,16 @@ use super::{MAX_LIMIT, QUERY_TIMEOUT, query, view};
 
 /// What one answer reads ahead, in bytes, over all its filters.
 const READ_AHEAD: usize = 512 << 10;
-/// What an event is taken to weigh until the first were read, in bytes.
+/// The assumed size of an event before the first were read, in bytes.
 const USUAL_EVENT: usize = 16 << 10;
 
-/// Reads of one answer that wait for nobody; further ones take turns.
+/// Reads of one answer that need no turn; further ones take turns.
 const FREE_READS: u32 = 8;
 
-/// What answers are read with.
+/// What answers are read from.
 pub(super) struct Source {
     pub(super) archive: Arc<dyn EventStore>,
-    /// The turns of answers that take many reads, so that others need not queue behind them.
+    /// Turns of answers that need many reads, so that others do not queue behind them.
     turns: Semaphore,
 }
 
@@ -40,24 +40,24 @@ impl Source {
     }
 }
 
-/// The place of an event in an answer: newest first, lowest id first within a second.
+/// The position of an event in an answer: newest first, lowest id first within a second.
 type Place = (Reverse<i64>, EventId);
 
 fn place(event: &Event) -> Place {
     (Reverse(event.created_at), event.id)
 }
 
-/// What an event takes in memory, about.
+/// Returns the approximate size of an event in memory, in bytes.
 pub(super) fn weight(event: &Event) -> usize {
     let tag = |tag: &Vec<String>| tag.iter().map(|value| value.len() + 32).sum::<usize>() + 32;
     event.content.len() + event.tags.iter().map(tag).sum::<usize>() + 256
 }
 
-/// The stored events that some filters ask for, each filter up to its limit.
+/// The stored events that match some filters, each filter up to its limit.
 pub(super) struct Answer {
     parts: Vec<Part>,
     view: View,
-    /// The place of the last event that was given.
+    /// The position of the last event that was returned.
     last: Option<Place>,
     /// How many events of a filter are read at a time: few for a slow client.
     ahead: usize,
@@ -67,19 +67,19 @@ pub(super) struct Answer {
 /// The events of one filter.
 struct Part {
     filter: Filter,
-    /// How many more events it may give.
+    /// How many more events it may return.
     left: usize,
     after: Option<Cursor>,
-    /// The place of its next event, kept when the event itself is not.
+    /// The position of its next event, kept when the event itself is not.
     next: Option<Place>,
     page: VecDeque<Event>,
     held: Option<Held>,
     /// Whether nothing follows the page.
     ended: bool,
-    /// What its events weigh, by the page read last.
+    /// The mean size of its events, by the page read last.
     usual: usize,
-    /// How many events it is read at most: the archive bounds a page by their number only, so that a page grows as its events
-    /// are seen to be small.
+    /// The most events read at a time: the archive bounds a page by number only, so a page grows as its events turn out to be
+    /// small.
     most: usize,
 }
 
@@ -127,21 +127,21 @@ impl Answer {
         Self { parts: filters.iter().map(part).collect(), view: view(), last: None, ahead: MAX_LIMIT, reads: 0 }
     }
 
-    /// Drops what was read ahead. It is read again when it is needed.
+    /// Drops what was read ahead. It is read again when needed.
     pub(super) fn park(&mut self) {
         self.parts.iter_mut().for_each(Part::park);
     }
 
-    /// The same, for a client that does not take what was read: less is read for it from now on.
+    /// The same, for a slow client: from now on less is read ahead for it.
     pub(super) fn slow_down(&mut self) {
         self.park();
         self.ahead = 1;
     }
 
-    /// Returns the next event, or nothing after the last.
+    /// Returns the next event; `None` after the last.
     ///
     /// # Errors
-    /// In words for the client.
+    /// A message for the client.
     pub(super) async fn next(&mut self, source: &Source, account: &Arc<Account>) -> Result<Option<Event>, String> {
         loop {
             while let Some(n) = self.parts.iter().position(|part| part.next.is_none() && !part.is_done()) {
@@ -151,12 +151,12 @@ impl Answer {
             let first = open.filter_map(|(n, part)| Some((part.next?, n))).min();
             let Some((_, n)) = first else { return Ok(None) };
             if self.parts[n].page.is_empty() {
-                // It was parked. What comes now may be another event, if that one is no longer there.
+                // It was parked. The next event may be another one, if that one was removed.
                 self.read(n, source, account).await?;
                 continue;
             }
             let event = self.parts[n].take();
-            // Another filter may have given it already.
+            // Another filter may have returned it already.
             if let Some(event) = event.filter(|event| self.last < Some(place(event))) {
                 self.last = Some(place(&event));
                 return Ok(Some(event));
@@ -164,8 +164,8 @@ impl Answer {
         }
     }
 
-    /// Waits for memory, and after several reads for a turn, until both are there. Nothing is held while waiting, so that
-    /// answers cannot wait for each other.
+    /// Waits for memory, and after several reads for a turn, until both are available. Nothing is held while waiting, so that
+    /// answers cannot deadlock.
     async fn place<'s>(
         &mut self,
         source: &'s Source,
@@ -219,7 +219,7 @@ impl Answer {
         while page.len() > 1 && (bytes > share || !held.try_resize(bytes)) {
             bytes -= page.pop_back().map_or(0, |event| weight(&event));
         }
-        // One event is given whatever it weighs.
+        // One event is returned whatever its size.
         held.try_resize(bytes);
         part.ended = !full && page.len() == read;
         part.next = page.front().map(place);

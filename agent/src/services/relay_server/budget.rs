@@ -1,4 +1,4 @@
-//! The memory that clients may hold: one budget for all of them, a share of it for each address.
+//! The memory of clients: one budget for all of them, and a share of it per address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 /// One address may hold this fraction of the budget,
 const SHARE: usize = 4;
-/// and what outlives a request, filters and comparisons, this fraction, so that answers always have the rest.
+/// and filters and comparisons, which outlive a request, this fraction, so that answers always have the rest.
 const STANDING: usize = 2;
 /// How often a client that waits for memory looks for one that can be closed in its favor.
 const TICK: Duration = Duration::from_millis(50);
@@ -32,7 +32,7 @@ pub(super) struct Budget {
     per_address: usize,
     state: Mutex<State>,
     freed: Notify,
-    /// Clients that wait for memory, and what wakes one that is stalled.
+    /// Clients that wait for memory, and what wakes a stalled one.
     waiting: AtomicUsize,
     short: Notify,
 }
@@ -63,7 +63,8 @@ impl Budget {
         })
     }
 
-    /// Opens a session for an address; returns none if it has as many as it may have. Without an address there is no share.
+    /// Opens a session for an address; returns `None` if it has the most sessions allowed. Without an address there is no
+    /// share.
     pub(super) fn open(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Arc<Account>> {
         if let Some(address) = address {
             let mut state = self.state();
@@ -108,7 +109,7 @@ impl Account {
     /// Takes memory for an answer, waiting for it; returns `None` if it does not become free in time.
     pub(super) async fn hold(self: &Arc<Self>, bytes: usize, longest: Duration) -> Option<Held> {
         let budget = &self.budget;
-        // More than there can ever be is not waited for.
+        // Never wait for more than the budget can have.
         let bytes = bytes.min(budget.total / SHARE);
         let wait = async {
             loop {
@@ -166,7 +167,7 @@ impl Held {
         self.bytes
     }
 
-    /// Takes more, or gives some back; returns false, with nothing changed, if there is not enough.
+    /// Takes more, or returns some; returns false, with nothing changed, if there is not enough.
     pub(super) fn try_resize(&mut self, bytes: usize) -> bool {
         let Account { budget, address } = self.account.as_ref();
         let mut state = budget.state();

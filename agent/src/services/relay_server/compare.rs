@@ -1,4 +1,4 @@
-//! Comparisons of what a client has with what the archive has (NIP-77).
+//! Comparisons of a client's events with those of the archive (NIP-77).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use tokio::time::Instant;
 use super::budget::{Account, Held, Use};
 use super::{parse, query, view};
 
-/// Comparisons of one client at a time.
+/// Comparisons per client.
 const MAX_OPEN: usize = 4;
-/// Events of one comparison.
+/// Events per comparison.
 const MAX_EVENTS: u64 = 200_000;
-/// Bytes of one message of ours.
+/// Bytes per message to the client.
 const FRAME: u64 = 60_000;
 /// A comparison that is not continued within this time is closed.
 const IDLE: Duration = Duration::from_secs(60);
-/// What an event takes in memory: while ids are read, and after.
+/// Size of an event in memory while ids are read, and after, in bytes.
 const READING: usize = 96;
 const KEPT: usize = 48;
 
@@ -38,11 +38,11 @@ struct Comparison {
 }
 
 impl Comparisons {
-    /// Opens a comparison, in place of one of that name, and returns the answer to its first message. The filter is one object;
-    /// a list of filters stands for all they ask for, as NDK sends it.
+    /// Opens a comparison, replacing one of the same name, and returns the answer to its first message. The filter is one
+    /// object; a list of filters, as NDK sends it, stands for the union.
     ///
     /// # Errors
-    /// In words for the client.
+    /// A message for the client.
     pub(super) async fn open(
         &mut self,
         name: &str,
@@ -68,7 +68,7 @@ impl Comparisons {
     /// Returns the answer to a message. A comparison that fails is closed.
     ///
     /// # Errors
-    /// In words for the client.
+    /// A message for the client.
     pub(super) fn reply(&mut self, name: &str, message: &str) -> Result<String, String> {
         let comparison = self.0.get_mut(name).ok_or("closed: no such comparison")?;
         comparison.idle_at = Instant::now() + IDLE;
@@ -84,7 +84,7 @@ impl Comparisons {
         self.0.remove(name);
     }
 
-    /// When the first of them is idle for too long.
+    /// Returns when the first of them will be idle for too long.
     pub(super) fn idle_at(&self) -> Option<Instant> {
         self.0.values().map(|comparison| comparison.idle_at).min()
     }
@@ -96,13 +96,13 @@ impl Comparisons {
     }
 }
 
-/// Our side of a comparison, and the memory that it takes.
+/// Returns our side of a comparison, and its memory.
 async fn prepare(
     filters: &[Filter],
     archive: &dyn EventStore,
     account: &Arc<Account>,
 ) -> Result<(Negentropy<'static, NegentropyStorageVector>, Held), String> {
-    // Filters may ask for the same events: what is read is at most the sum.
+    // Filters may overlap: at most the sum is read.
     let mut most = 0;
     for filter in filters {
         most += query(archive.count(std::slice::from_ref(filter), view(), &[])).await?;

@@ -1,4 +1,4 @@
-//! What the archive takes in, for clients that subscribed: read from the archive once, checked once, written as JSON once.
+//! New events, for clients with subscriptions: read from the archive once, checked once, serialized once.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -13,14 +13,14 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::view;
 
-/// How often the archive is read for what came in, unless it says so itself, and how much of it at a time.
+/// How often the archive is read for new events unless it notifies, and how many are read at a time.
 const INTERVAL: Duration = Duration::from_millis(200);
 const PAGE: usize = 128;
-/// Pause after a failed read.
+/// Backoff after a failed read.
 const RETRY: Duration = Duration::from_secs(1);
-/// Events kept for clients that have not read them yet, whatever their size.
+/// The most events kept for clients that have not read them yet.
 const MAX_EVENTS: usize = 50_000;
-/// What one read gives at most: events, and bytes after the first.
+/// The most one read returns: events, and bytes after the first.
 const BATCH: usize = 64;
 const BATCH_BYTES: usize = 64 << 10;
 
@@ -29,7 +29,7 @@ const BATCH_BYTES: usize = 64 << 10;
 pub(super) struct Told {
     pub(super) event: Event,
     pub(super) json: Utf8Bytes,
-    /// Split when the first search is compared with it.
+    /// Computed when the first search is compared with it.
     terms: OnceLock<EventTerms>,
 }
 
@@ -38,7 +38,7 @@ impl Told {
         Self { json: event.to_json().into(), event, terms: OnceLock::new() }
     }
 
-    /// What it takes in memory, about: the event, its JSON, and its terms.
+    /// Returns the approximate size in memory: the event, its JSON, and its terms.
     fn bytes(&self) -> usize {
         self.json.len() * 3 + 512
     }
@@ -48,7 +48,7 @@ impl Told {
     }
 }
 
-/// A filter, and what it searches for.
+/// A filter, and the terms that it searches for.
 pub(super) struct Wanted {
     filter: Filter,
     search: Option<Search>,
@@ -64,15 +64,15 @@ impl Wanted {
     }
 }
 
-/// The newest events that came in, numbered from the start of the service. The oldest are dropped as new ones come, whether or
-/// not every client has read them.
+/// The newest events, numbered from the start of the service. The oldest are dropped as new ones come, whether or not every
+/// client has read them.
 #[derive(Debug)]
 pub(super) struct Feed {
     kept: RwLock<Kept>,
     max_bytes: usize,
     /// The number of the next event.
     end: watch::Sender<u64>,
-    /// Told when somebody listens who did not before.
+    /// Notified when the first listener joins.
     joined: Notify,
 }
 
@@ -82,7 +82,7 @@ struct Kept {
     bytes: usize,
     start: u64,
     listeners: usize,
-    /// Whether the archive is being read. It is not while nobody listens.
+    /// Whether the archive is being read. It is not while there are no listeners.
     awake: bool,
 }
 
@@ -108,7 +108,7 @@ impl Feed {
         listener
     }
 
-    /// Reads the archive while somebody listens, until the future is dropped.
+    /// Reads the archive while there are listeners, until the future is dropped.
     pub(super) async fn run(&self, archive: &dyn EventStore, archived: &Notify) {
         loop {
             if self.sleeps() {
@@ -125,7 +125,7 @@ impl Feed {
         }
     }
 
-    /// Reads the archive from a number on until nobody listens.
+    /// Reads the archive from a number on until there are no listeners.
     async fn follow(&self, archive: &dyn EventStore, archived: &Notify, mut after: i64) {
         while !self.sleeps() {
             match self.read(archive, after).await {
@@ -136,7 +136,7 @@ impl Feed {
                     }
                 }
                 Ok(None) => {}
-                // Nothing is told that could not be checked; it is read again.
+                // Events that could not be checked are not sent; they are read again.
                 Err(error) => pause(&error).await,
             }
             tokio::select! {
@@ -146,13 +146,13 @@ impl Feed {
         }
     }
 
-    /// Reads one page: its last number and whether more may follow, or nothing.
+    /// Reads one page; returns its last number and whether more may follow, or `None` if there was nothing.
     async fn read(&self, archive: &dyn EventStore, after: i64) -> Result<Option<(i64, bool)>, StorageError> {
         let page = archive.stored_after(after, PAGE as i64).await?;
         let Some((last, _)) = page.last() else { return Ok(None) };
         let (last, full) = (*last, page.len() == PAGE);
         let ids: Vec<EventId> = page.iter().map(|(_, event)| event.id).collect();
-        // On the main server: one that follows it may not have them yet.
+        // On the main server: a replica may not have them yet.
         let seen = archive.ids(&Filter::new().ids(ids), view()).await?;
         let seen: HashSet<EventId> = seen.into_iter().map(|(id, _)| id).collect();
         self.push(page.into_iter().map(|(_, event)| event).filter(|event| seen.contains(&event.id)));
@@ -177,7 +177,7 @@ impl Feed {
         self.end.send_if_modified(|known| std::mem::replace(known, end) != end);
     }
 
-    /// Returns whether nobody listens; then what is kept is dropped.
+    /// Returns true if there are no listeners; then the events are dropped.
     fn sleeps(&self) -> bool {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         if kept.listeners == 0 {
@@ -200,15 +200,15 @@ async fn pause(error: &StorageError) {
     sleep(RETRY).await;
 }
 
-/// What a read of the feed gave.
+/// What a read of the feed returned.
 pub(super) enum Batch {
-    /// Some events, and the number to go on from.
+    /// Some events, and the number to continue from.
     Events(Vec<Arc<Told>>, u64),
     /// What was to be read next is no longer kept.
     Lost,
 }
 
-/// A client's interest in the feed.
+/// A client's position in the feed.
 pub(super) struct Listener {
     feed: Arc<Feed>,
     end: watch::Receiver<u64>,

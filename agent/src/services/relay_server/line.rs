@@ -21,14 +21,14 @@ use super::budget::Account;
 
 /// Larger messages are sent in fragments of this size, in bytes: the socket's buffer keeps the size of the largest frame.
 pub(super) const FRAGMENT: usize = 16 << 10;
-/// A client whose socket takes nothing for this long is slow: what was read ahead for it is dropped.
+/// A client whose socket accepts nothing for this long is slow: what was read ahead for it is dropped.
 const SLOW: Duration = Duration::from_millis(200);
-/// A client that is slow for this long is closed if others wait for memory.
+/// A client that is slow for this long is disconnected if others wait for memory.
 const STALLED: Duration = Duration::from_secs(1);
-/// How long the rest of what a client sends is read after it was told to close.
+/// How long remaining input is read after the client was told to close.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// The client is gone, or is to be closed.
+/// The client is gone, or is to be disconnected.
 pub(super) struct Disconnected;
 
 /// The socket, and what its client holds in memory.
@@ -48,7 +48,7 @@ impl Line {
         Self { socket, account }
     }
 
-    /// Receives a message. A client that breaks the protocol is told so, and gone. Dropping the future loses nothing.
+    /// Receives a message. A client that violates the protocol is told so and disconnected. Dropping the future loses nothing.
     pub(super) async fn recv(&mut self) -> Result<Message, Disconnected> {
         match self.socket.next().await {
             Some(Ok(message)) => Ok(message),
@@ -76,7 +76,7 @@ impl Line {
         Disconnected
     }
 
-    /// Waits until the socket takes a frame. Calls `slow` if that takes long.
+    /// Waits until the socket accepts a frame. Calls `slow` if that takes long.
     pub(super) async fn ready(&mut self, slow: impl FnOnce()) -> Result<(), Disconnected> {
         let budget = self.account.budget.clone();
         let ready = poll_fn(|cx| self.socket.poll_ready_unpin(cx));

@@ -1,5 +1,5 @@
-//! The archive as a relay (NIP-01, 11, 45, 50, 70, 77): read by anybody, written by nobody but clients that ask for jobs. They can
-//! submit a job here and read its answer in the same place.
+//! The relay server: serves the archive to anybody (NIP-01, 11, 45, 50, 70, 77). Clients can submit job requests and read
+//! the answers here; nothing else is accepted.
 
 mod answer;
 mod budget;
@@ -38,42 +38,41 @@ use crate::intake::JobIntake;
 
 /// The largest message of a client, in bytes.
 pub(crate) const MAX_MESSAGE: usize = 128 << 10;
-/// Events that one filter is answered with at most, and if it has no limit.
+/// Events returned per filter, at most and by default.
 pub(crate) const MAX_LIMIT: usize = 500;
-/// Open subscriptions of one client, filters of one, and letters of its name.
+/// Subscriptions per client, filters per subscription, and characters of its name.
 pub(crate) const MAX_SUBSCRIPTIONS: usize = 20;
 pub(crate) const MAX_FILTERS: usize = 20;
 pub(crate) const MAX_NAME: usize = 64;
-/// A query of a client is ended after this time.
+/// Time limit of a client's query.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// The feed of what comes in takes this fraction of `relay.memory`; the rest is the budget of the clients.
+/// The feed takes this fraction of `relay.memory`; the rest is the budget of the clients.
 const FEED: usize = 4;
 
 #[derive(Clone)]
 struct Server {
     agent: Agent,
     jobs: Option<JobIntake>,
-    /// What the archive takes in.
+    /// New events.
     feed: Arc<Feed>,
     budget: Arc<Budget>,
     source: Arc<Source>,
 }
 
-/// Takes the port.
+/// Binds the port.
 ///
 /// # Errors
-/// When it is taken or not ours.
+/// Fails if the port is in use or not permitted.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("failed to listen on {address}: set relay.listen to another, or relay.enabled to false")
     })
 }
 
-/// Serves on a port taken before, until the future is dropped: then every client is disconnected, so that it connects again and
-/// subscribes again.
+/// Serves on a bound port until the future is dropped: then every client is disconnected, and can connect and subscribe again.
 ///
 /// # Errors
-/// When the socket fails.
+/// Fails if the socket fails.
 pub async fn serve(agent: Agent, jobs: Option<JobIntake>, listener: std::net::TcpListener) -> Result<()> {
     let config = &agent.config.relay;
     let limits = Limits {
@@ -93,7 +92,7 @@ pub async fn serve(agent: Agent, jobs: Option<JobIntake>, listener: std::net::Tc
     }
 }
 
-/// Upgrades a request to a WebSocket, or tells what this is.
+/// Upgrades a request to a WebSocket, or describes the relay.
 async fn welcome(
     State(server): State<Server>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -116,7 +115,8 @@ async fn welcome(
     response
 }
 
-/// Answers what is no WebSocket: with the document (NIP-11) if it is asked for. Pages of any origin may read it.
+/// Answers a request that is not a WebSocket, with the information document (NIP-11) if it is asked for. Pages of any origin
+/// may read it.
 fn describe(server: &Server, method: &Method, headers: &HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let answer = match *method {
@@ -136,7 +136,7 @@ fn describe(server: &Server, method: &Method, headers: &HeaderMap) -> Response {
     (allow, answer).into_response()
 }
 
-/// What the relay says of itself (NIP-11).
+/// Returns the information document (NIP-11).
 fn document(agent: &Agent) -> Value {
     let identity = &agent.config.identity;
     let mut nips = vec![1, 9, 11, 40, 45, 62, 70, 77, 90];
@@ -170,12 +170,12 @@ fn document(agent: &Agent) -> Value {
     document
 }
 
-/// What clients see now.
+/// Returns what clients see now.
 fn view() -> View {
     View::Client { now: now() }
 }
 
-/// The filters of a message, each bounded.
+/// Parses the filters of a message, each bounded.
 fn parse(values: &[Value]) -> Result<Vec<Filter>, String> {
     if values.is_empty() || values.len() > MAX_FILTERS {
         return Err(format!("invalid: give 1 to {MAX_FILTERS} filters"));
@@ -184,9 +184,9 @@ fn parse(values: &[Value]) -> Result<Vec<Filter>, String> {
     values.iter().map(parse).collect()
 }
 
-/// Runs a query of a client within its time. Errors are in words for the client.
+/// Runs a client's query within its time limit. Errors are messages for the client.
 async fn query<T>(query: impl Future<Output = Result<T, StorageError>>) -> Result<T, String> {
-    // The statement has the time; waiting for the turn to run it has it once more.
+    // The limit applies to the statement; waiting for a connection may take as long again.
     match timeout(QUERY_TIMEOUT * 2, with_time_limit(QUERY_TIMEOUT, query)).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error @ (StorageError::NoSearch | StorageError::NoContents))) => Err(format!("unsupported: {error}")),

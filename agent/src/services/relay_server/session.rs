@@ -1,4 +1,4 @@
-//! One client of the relay.
+//! One client of the relay server.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use super::line::{Disconnected, FRAGMENT, Line};
 use super::submit::submit;
 use super::{MAX_NAME, MAX_SUBSCRIPTIONS, QUERY_TIMEOUT, Server, parse, query, view};
 
-/// Messages a second of one client, and how many at once; more of them wait.
+/// Messages per second of one client, and the burst; further ones wait.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
-/// A client that sends nothing for this long is pinged, and closed the second time.
+/// A client that sends nothing for this long is pinged, and disconnected the second time.
 const QUIET: Duration = Duration::from_secs(90);
-/// What the filters of one client may take in memory, in bytes.
+/// Memory of the filters of one client, in bytes.
 const MAX_FILTER_BYTES: usize = 1 << 20;
 
 struct Session {
@@ -37,11 +37,11 @@ struct Session {
     rate: DefaultDirectRateLimiter,
 }
 
-/// A REQ: first its stored events, then what comes in.
+/// A REQ: first its stored events, then new ones.
 struct Subscription {
     name: String,
     wanted: Vec<Wanted>,
-    /// What is left of the stored events.
+    /// The remaining stored events.
     answer: Option<Answer>,
     /// The number of the next event of the feed.
     next: u64,
@@ -49,7 +49,7 @@ struct Subscription {
     held: Held,
 }
 
-/// Serves a client until either has enough.
+/// Serves a client until either side disconnects.
 pub(super) async fn converse(server: Server, line: Line) {
     let mut session = Session {
         server,
@@ -80,7 +80,7 @@ pub(super) async fn converse(server: Server, line: Line) {
             () = changed(&mut session.listener), if !busy => Ok(()),
             () = sleep_until(deadline) => {
                 if received_at + QUIET > Instant::now() {
-                    // A comparison is idle for too long: it is closed above.
+                    // A comparison was idle for too long: it is closed above.
                     Ok(())
                 } else if pinged {
                     Err(Disconnected)
@@ -104,14 +104,14 @@ async fn changed(listener: &mut Option<Listener>) {
 }
 
 impl Session {
-    /// Whether there is something to send.
+    /// Returns true if there is something to send.
     fn is_busy(&self) -> bool {
         let end = self.listener.as_ref().map_or(0, Listener::end);
         self.subscriptions.iter().any(|one| one.answer.is_some() || one.next < end)
     }
 
     async fn receive(&mut self, text: &str) -> Result<(), Disconnected> {
-        // A client that asks too fast waits, and with it its socket.
+        // A client that sends too fast waits, and its socket with it.
         self.rate.until_ready().await;
         let Ok(parts) = serde_json::from_str::<Vec<Value>>(text) else {
             return self.line.send(json!(["NOTICE", "error: not a JSON list"])).await;
@@ -155,7 +155,7 @@ impl Session {
         }
     }
 
-    /// Opens a subscription, in place of one of that name.
+    /// Opens a subscription, replacing one of the same name.
     async fn subscribe(&mut self, name: &str, values: &[Value]) -> Result<(), String> {
         let filters = parse(values)?;
         self.drop_subscription(name);
@@ -218,9 +218,9 @@ impl Session {
         Ok(())
     }
 
-    /// Sends each subscription something of what it is due.
+    /// Sends each subscription one portion of what is due.
     async fn turn(&mut self) -> Result<(), Disconnected> {
-        // From the last on, since one that fails is removed.
+        // From the last one, since one that fails is removed.
         for n in (0..self.subscriptions.len()).rev() {
             let done = match self.subscriptions[n].answer {
                 Some(_) => self.answer(n).await?,
@@ -235,7 +235,7 @@ impl Session {
         Ok(())
     }
 
-    /// Sends the next stored event of a subscription, or the end of them.
+    /// Sends the next stored event of a subscription, or EOSE.
     async fn answer(&mut self, n: usize) -> Result<Result<(), String>, Disconnected> {
         let Self { server, line, subscriptions, .. } = self;
         let Subscription { name, answer, .. } = &mut subscriptions[n];
@@ -251,7 +251,7 @@ impl Session {
             }
             Err(why) => return Ok(Err(why)),
         };
-        // One that does not fit into the socket's buffer is held while it is sent.
+        // One that does not fit into the socket's buffer is accounted for while it is sent.
         let mut held = None;
         if weight(&event) > FRAGMENT {
             held = line.account.try_hold(weight(&event), Use::Answer);
@@ -271,7 +271,7 @@ impl Session {
         line.event(name, &json, || answer.slow_down()).await.map(Ok)
     }
 
-    /// Sends what came in that a subscription asks for.
+    /// Sends the new events that a subscription matches.
     async fn tell(&mut self, n: usize) -> Result<Result<(), String>, Disconnected> {
         let Self { line, subscriptions, listener: Some(listener), .. } = self else { return Ok(Ok(())) };
         let Subscription { name, wanted, next, .. } = &mut subscriptions[n];
@@ -302,7 +302,7 @@ impl Session {
     }
 }
 
-/// What a filter takes in memory, about.
+/// Returns the approximate size of a filter in memory, in bytes.
 fn filter_bytes(filter: &Filter) -> usize {
     let ids = filter.ids.as_ref().map_or(0, |ids| ids.len() * 48);
     let authors = filter.authors.as_ref().map_or(0, |authors| authors.len() * 48);

@@ -1,4 +1,4 @@
-//! Events that clients send: job requests (NIP-90) and what belongs to them.
+//! Events that clients send: job requests (NIP-90) and related events.
 
 use brotr_core::{Event, sanitize};
 use brotr_dvm::{Acceptance, PING};
@@ -9,13 +9,13 @@ use tokio::time::timeout;
 use super::{QUERY_TIMEOUT, Server};
 use crate::outbox::HERE;
 
-/// Takes an event and returns what the client is told.
+/// Handles an event and returns the message for the client.
 pub(super) async fn submit(server: &Server, value: Option<&Value>) -> Value {
     let value = value.unwrap_or(&Value::Null);
     let event = Event::from_json(&value.to_string()).and_then(|event| nostr::Event::try_from(&event));
     let event = match event {
         Ok(event) => event,
-        // What is no event can be refused by the id that it claims, if it claims one.
+        // An invalid event can be refused by the id that it claims, if it claims one.
         Err(error) => {
             let why = format!("invalid: {}", sanitize(&error.to_string()));
             return match value["id"].as_str().filter(|id| id.len() == 64) {
@@ -59,7 +59,7 @@ async fn judge(server: &Server, event: &nostr::Event) -> Result<String, String> 
         Acceptance::Ignored(why) => Err(format!("restricted: {why}")),
         Acceptance::Cancelled | Acceptance::Ping | Acceptance::Paid(_) => Ok(String::new()),
         Acceptance::New => {
-            // So that others who read here see what was asked.
+            // So that other clients can read what was requested.
             let kept = jobs.publisher.publish_to(event.clone(), &[HERE.to_owned()]).await;
             kept.map_err(failed)?;
             Ok(String::new())

@@ -1,5 +1,5 @@
-//! Seconds with more events than a relay gives at a time. A comparison (NIP-77) tells all of such a second; where the relay
-//! does none, asking for one kind at a time brings more of it, and proves nothing: who knows which kinds there are.
+//! Seconds with more events than a relay returns per request. A comparison (NIP-77) names all events of such a second. For
+//! a relay without NIP-77, requests for one kind at a time find more of them, and prove nothing, since other kinds may exist.
 
 use std::collections::BTreeSet;
 
@@ -12,23 +12,23 @@ use nostr::{Filter, Kind};
 use super::{Bounds, Pass, Stores, habits};
 use crate::agent::{Agent, now};
 
-/// Kinds that are asked for beside those that were seen, since they come in floods.
+/// Kinds that are requested besides those that were seen, since they come in floods.
 const USUAL: [u16; 12] = [0, 1, 3, 4, 5, 6, 7, 1_059, 1_984, 9_735, 10_002, 30_023];
-/// Kinds that many relays give to their recipients only. They are asked for last, since some relays hang up on it.
+/// Kinds that many relays return to their recipients only. They are requested last, since some relays disconnect.
 const PRIVATE: [u16; 3] = [4, 1_059, 1_060];
-/// Requests that one second is worth.
+/// The most requests spent on one second.
 const REQUESTS: usize = 24;
-/// Events of one second that are looked at for their kinds.
+/// Events of one second whose kinds are read.
 const SEEN: usize = 2_000;
 
-/// No relay is asked for more at a time, whatever it offers.
+/// The largest page that is requested, whatever the relay offers.
 const LARGEST: usize = 5_000;
 
-/// Asks for a second in one larger page, of as many events as the relay offers at a time; whether that shows it complete,
-/// which it does where the page goes on to what is older.
+/// Requests a second in one page of as many events as the relay offers; returns true if the second is shown to be complete,
+/// which it is if the page goes on to older events.
 ///
 /// # Errors
-/// When the archive cannot be used; a relay that fails is left with what came.
+/// Fails if the archive cannot be used; a failure of the relay ends the request with what was received.
 pub(super) async fn at_once(
     agent: &Agent<impl Stores + ?Sized>,
     (address, session): (&RelayUrl, &mut Session),
@@ -64,10 +64,10 @@ pub(super) async fn at_once(
     Ok(complete)
 }
 
-/// Asks for one kind after the other of a second, and keeps how many of its events this relay is known to hold.
+/// Requests a second one kind at a time, and records how many of its events this relay is known to hold.
 ///
 /// # Errors
-/// When the archive cannot be used; a relay that fails is left with what came.
+/// Fails if the archive cannot be used; a failure of the relay ends the requests with what was received.
 pub(super) async fn by_kind(
     agent: &Agent<impl Stores + ?Sized>,
     (address, session): (&RelayUrl, &mut Session),
@@ -104,7 +104,7 @@ pub(super) async fn by_kind(
         let stored = agent.archive.store(batch).await?;
         pass.stored += stored.stored as u64;
         pass.known += stored.known as u64;
-        // A refusal is about one kind; after anything else the connection is of no more use.
+        // A refusal is about one kind; after any other failure the connection cannot be used.
         if !matches!(page.end, End::Eose | End::Closed(_)) {
             break;
         }

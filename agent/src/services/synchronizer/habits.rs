@@ -1,4 +1,4 @@
-//! What a relay was found to do: whether it counts the ends of a window in, and how many events it gives at a time.
+//! Observed behaviour of a relay: whether it includes the bounds of a window, and how many events it returns per request.
 
 use anyhow::Result;
 use brotr_core::{Interval, RelayUrl};
@@ -12,12 +12,12 @@ const BOUNDS: &str = "bounds";
 const INSIDE: &str = "inside";
 const OUTSIDE: &str = "outside";
 const CAP: &str = "cap";
-/// A cap is believed so long, in seconds, since relays are set up anew;
+/// Seconds for which an observed cap is trusted, since relays are reconfigured;
 const SEEN: i64 = 7 * 86_400;
-/// and one that was guessed so long, since what broke a page off may have been the network.
+/// and for which a guessed one is, since the network may have broken the page off.
 const GUESSED: i64 = 86_400;
 
-/// Whether the relay counts the ends of a window in, where it was found out.
+/// Returns whether the relay includes the bounds of a window, if known.
 pub(super) async fn bounds(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<Option<Bounds>> {
     Ok(match agent.archive.state(SERVICE, BOUNDS, address.as_str()).await?.as_deref() {
         Some(INSIDE) => Some(Bounds::Inside),
@@ -26,8 +26,7 @@ pub(super) async fn bounds(agent: &Agent<impl Stores + ?Sized>, address: &RelayU
     })
 }
 
-/// Asks a relay for an event that it holds by its id and its very second. One that does not give it leaves the
-/// bounds out.
+/// Requests an event that the relay holds, by its id and its exact second. A relay that does not return it excludes the bounds.
 pub(super) async fn probe_bounds(
     agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
@@ -43,14 +42,14 @@ pub(super) async fn probe_bounds(
     let (bounds, word) = match page.end {
         End::Eose if page.events.is_empty() => (Bounds::Outside, OUTSIDE),
         End::Eose => (Bounds::Inside, INSIDE),
-        // What went wrong is for the next page to say.
+        // The next page will report the failure.
         _ => return Ok(None),
     };
     agent.archive.set_state(SERVICE, BOUNDS, address.as_str(), word).await?;
     Ok(Some(bounds))
 }
 
-/// How many events the relay gives at a time, where it was found out of late.
+/// Returns how many events the relay returns per request, if observed recently.
 pub(super) async fn cap(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<Option<usize>> {
     let kept = agent.archive.state(SERVICE, CAP, address.as_str()).await?;
     let parse = |kept: String| {
@@ -61,7 +60,7 @@ pub(super) async fn cap(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl)
     Ok(cap.map(|(cap, _)| cap.max(super::SMALLEST_CAP)))
 }
 
-/// Remembers how many events the relay gives at a time.
+/// Records how many events the relay returns per request.
 pub(super) async fn set_cap(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, cap: Cap) -> Result<()> {
     let (cap, believed) = match cap {
         Cap::Seen(cap) => (cap, SEEN),
@@ -70,19 +69,19 @@ pub(super) async fn set_cap(agent: &Agent<impl Stores + ?Sized>, address: &Relay
     Ok(agent.archive.set_state(SERVICE, CAP, address.as_str(), &format!("{cap} {}", now() + believed)).await?)
 }
 
-/// A second as filters have it.
+/// Returns a second as a timestamp of filters.
 pub(super) fn second(at: i64) -> Timestamp {
     Timestamp::from(at.max(0).cast_unsigned())
 }
 
-/// A window as a filter asks for it, one second wider at both ends where the relay leaves these out.
+/// Returns a filter for a window, one second wider at both ends if the relay excludes its bounds.
 pub(super) fn within(filter: &Filter, interval: Interval, bounds: Bounds) -> Filter {
     let margin = match bounds {
         Bounds::Inside => 0,
         Bounds::Outside => 1,
     };
-    // Some relays read zero as no limit at all, and give their newest events.
+    // Some relays take zero for no limit, and return their newest events.
     let filter = filter.clone().until(second(interval.until.saturating_add(margin).max(1)));
-    // There is nothing before zero, and no way to ask from before it.
+    // Nothing is before zero, and it cannot be requested.
     if interval.since > 0 { filter.since(second(interval.since.saturating_sub(margin))) } else { filter }
 }

@@ -1,4 +1,4 @@
-//! How many of the relays that an override is about are synchronized at a time.
+//! Limits of overrides on how many of their relays are synchronized concurrently.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Override;
 
-/// The overrides that bound how many of their relays are in work.
+/// The overrides that limit concurrency.
 #[derive(Debug, Clone)]
 pub(super) struct Lanes(Arc<[(Override, Arc<Semaphore>)]>);
 
@@ -18,7 +18,7 @@ impl Lanes {
         Self(bounded.collect())
     }
 
-    /// The right to work on a relay, held by whoever has it; nothing while others have it.
+    /// Acquires the permits to work on a relay; `None` while others hold them.
     pub(super) fn enter(&self, address: &RelayUrl) -> Option<Vec<OwnedSemaphorePermit>> {
         self.0
             .iter()

@@ -1,7 +1,7 @@
-//! Following relays: events are archived as relays take them in.
+//! Follows relays: events are archived as relays receive them.
 //!
-//! What comes this way claims nothing: a relay may leave out what it likes. The passes that follow find it known, and
-//! prove the rest. Of several agents on one database one follows a relay.
+//! This claims no coverage, since a relay may leave out events: the next pass finds the events known, and proves the rest. Of
+//! several agents on one database, one follows a relay.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,29 +17,29 @@ use super::{SERVICE, Stores, failure, rest, wait_for_room};
 use crate::agent::{Agent, now};
 use crate::telemetry::{LiveEnded, LiveStarted, PageStored, Telemetry};
 
-/// How often empty places are filled.
+/// How often free slots are filled.
 const FILL: Duration = Duration::from_secs(10);
-/// How often those that bring least make room for others.
+/// How often the slots with the least novelty are given to other relays.
 const ROTATE: Duration = Duration::from_secs(900);
-/// One live subscription in this many is for a relay whose novelty is not known.
+/// One live slot in this many is for a relay whose novelty is unknown.
 const EXPLORERS: usize = 8;
-/// The first wait before a lost relay is followed again,
+/// The first backoff after a lost connection,
 const LOST: Duration = Duration::from_secs(10);
-/// and before one that refused is;
+/// and after a refusal;
 const REFUSED: Duration = Duration::from_secs(300);
-/// each further wait is twice as long, up to this.
+/// doubled each time, up to this.
 const LAST_REST: Duration = Duration::from_secs(3_600);
-/// One that was followed for so long starts anew.
+/// A subscription that lasted this long resets the backoff.
 const STEADY: Duration = Duration::from_secs(600);
-/// So many of the relays that are up are considered.
+/// The most relays considered.
 const CANDIDATES: i64 = 10_000;
-/// Of how many events the novelty of a relay is remembered; what is older counts half.
+/// Events over which the novelty of a relay is averaged; older ones count half.
 const MEMORY: u64 = 1_000;
-/// How often what is remembered of a relay is written down.
+/// How often the novelty of a relay is stored.
 const KEPT: Duration = Duration::from_secs(60);
 const NOVELTY: &str = "novelty";
 
-/// How many of a relay's live events nobody else had brought before.
+/// How many of a relay's live events no other relay had sent before.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Novelty {
     new: u64,
@@ -70,22 +70,22 @@ impl std::fmt::Display for Novelty {
     }
 }
 
-/// A relay that was left, and until when.
+/// A relay that is not followed, and until when.
 struct Rest {
     until: Instant,
     length: Duration,
 }
 
-/// Keeps live subscriptions to as many relays as `synchronizer.live_relays` allows. Runs until it fails.
+/// Keeps live subscriptions to up to `synchronizer.live_relays` relays. Runs until it fails.
 ///
 /// # Errors
-/// When the archive cannot be used.
+/// Fails if the archive cannot be used.
 pub async fn run(agent: Agent<impl Stores + ?Sized>) -> Result<()> {
     let places = agent.config.synchronizer.live_relays;
     let mut following: JoinSet<(String, Instant, Result<Duration>)> = JoinSet::new();
     let mut followed: HashMap<String, AbortHandle> = HashMap::new();
     let mut resting: HashMap<String, Rest> = HashMap::new();
-    // What other agents follow, as of late.
+    // Relays that other agents followed recently.
     let mut elsewhere: HashMap<String, Instant> = HashMap::new();
     let lease = Duration::from_secs(agent.lease().seconds.unsigned_abs());
     let started = Instant::now();
@@ -99,7 +99,7 @@ pub async fn run(agent: Agent<impl Stores + ?Sized>) -> Result<()> {
             resting.retain(|_, rest| rest.until + LAST_REST > Instant::now());
             let (mut candidates, novelties) = match futures::try_join!(candidates(&agent), remembered(&agent)) {
                 Ok(found) => found,
-                // The relays that are followed go on.
+                // Existing subscriptions continue.
                 Err(error) => {
                     tracing::warn!(%error, "failed to look for relays to follow");
                     continue;
@@ -121,14 +121,14 @@ pub async fn run(agent: Agent<impl Stores + ?Sized>) -> Result<()> {
             limit_hosts(&mut candidates, followed.keys(), &novelties, host);
             let mut free = places.saturating_sub(followed.len());
             if started.elapsed() < lease + lease / 2 {
-                // It may be that who follows these died: places are kept for them until that would show.
+                // An agent that follows these may have died: slots are reserved for them until that is known.
                 free = free.saturating_sub(elsewhere.len());
             }
             let exploring = followed.keys().filter(|url| !novelties.contains_key(*url)).count();
             for url in choose(candidates, &novelties, free, places.div_ceil(EXPLORERS).saturating_sub(exploring)) {
                 match agent.archive.try_acquire_leader(&led(&url), agent.lease()).await {
                     Ok(true) => {}
-                    // Should that one die, it is noticed when its lease is over.
+                    // If that agent dies, its lease expires.
                     Ok(false) => {
                         elsewhere.insert(url, Instant::now() + lease / 3);
                         continue;
@@ -173,12 +173,12 @@ pub async fn run(agent: Agent<impl Stores + ?Sized>) -> Result<()> {
     }
 }
 
-/// What an agent that follows a relay leads in, as others see it.
+/// Returns the name of the leader lease of a followed relay.
 fn led(url: &str) -> String {
     format!("following {url}")
 }
 
-/// Keeps others from following a relay, until one has begun to after all.
+/// Renews the leader lease of a relay, until another agent holds it.
 async fn lead(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<Duration> {
     let lease = agent.lease();
     loop {
@@ -189,13 +189,13 @@ async fn lead(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<Duration
                 LiveEnded { relay: url, reason: "another agent follows it" }.emit();
                 return Ok(LOST);
             }
-            // What comes in waits for the archive; so does this.
+            // Storing live events waits for the archive as well.
             Err(error) => tracing::warn!(%error, relay = url, "failed to keep others from a relay"),
         }
     }
 }
 
-/// Relays that may be followed.
+/// Returns relays that may be followed.
 async fn candidates(agent: &Agent<impl Stores + ?Sized>) -> Result<Vec<String>> {
     let states =
         if agent.config.monitor.enabled { vec![RelayState::Up] } else { vec![RelayState::Up, RelayState::New] };
@@ -209,7 +209,7 @@ async fn remembered(agent: &Agent<impl Stores + ?Sized>) -> Result<HashMap<Strin
     Ok(states.into_iter().filter_map(|(url, text)| Some((url, Novelty::parse(&text)?))).collect())
 }
 
-/// Those that bring the least that is new.
+/// Returns the `n` relays with the least novelty.
 fn least(mut urls: Vec<String>, novelties: &HashMap<String, Novelty>, n: usize) -> Vec<String> {
     let share = |url: &String| novelties.get(url).map_or(0.0, |novelty| novelty.share());
     urls.sort_by(|a, b| share(a).total_cmp(&share(b)).then_with(|| a.cmp(b)));
@@ -217,8 +217,8 @@ fn least(mut urls: Vec<String>, novelties: &HashMap<String, Novelty>, n: usize) 
     urls
 }
 
-/// Leaves no more candidates of a host than may be followed beside those that are followed, the ones that bring most
-/// that is new. Some hosts have a hundred relays, which would fill the places and be refused a connection.
+/// Keeps no more candidates of a host than may be followed beside those that are followed, by novelty. Some hosts have a
+/// hundred relays, which would fill the slots and be refused a connection.
 fn limit_hosts<'a>(
     candidates: &mut Vec<String>,
     followed: impl Iterator<Item = &'a String>,
@@ -240,7 +240,7 @@ fn limit_hosts<'a>(
     });
 }
 
-/// Whom to follow on `free` places: those that bring most that is new, but up to `explorers` of whom nothing is known.
+/// Picks relays for `free` live slots by novelty, but up to `explorers` whose novelty is unknown.
 fn choose(candidates: Vec<String>, novelties: &HashMap<String, Novelty>, free: usize, explorers: usize) -> Vec<String> {
     let (mut known, mut unknown): (Vec<_>, Vec<_>) =
         candidates.into_iter().partition(|url| novelties.contains_key(url));
@@ -252,8 +252,8 @@ fn choose(candidates: Vec<String>, novelties: &HashMap<String, Novelty>, free: u
     known.into_iter().chain(unknown).collect()
 }
 
-/// Follows one relay until it ends that; says how long to leave it alone. What it took in before it was followed, and
-/// while it was lost, is for a pass, at once.
+/// Follows one relay until the connection ends; returns how long to wait before the next try. Events that it received before
+/// and between subscriptions are left to a pass, which is scheduled at once.
 async fn follow(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<Duration> {
     let Ok(address) = RelayUrl::parse(url, agent.dialer.guard()) else { return Ok(LAST_REST) };
     let settings = agent.config.synchronizer.of(address.as_str(), address.host());
@@ -314,7 +314,7 @@ async fn follow(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<Durati
     Ok(rest)
 }
 
-/// Has what a relay took in while nobody listened fetched at once, unless its rest says otherwise.
+/// Schedules a pass over what a relay received while it was not followed, unless it is resting after a failure.
 async fn fill(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<()> {
     if !rest::is_failing(agent, address).await? {
         agent.archive.set_sync_due(address.as_str(), now()).await?;

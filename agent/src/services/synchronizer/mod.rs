@@ -1,4 +1,4 @@
-//! Archiving what relays hold, with proof of what is complete.
+//! Archives the events of relays, with proof of what is complete.
 
 mod dense;
 mod habits;
@@ -35,20 +35,20 @@ use crate::pulse::Pulse;
 use crate::scheduler::Scheduler;
 use crate::telemetry::{DiskLow, PageStored, RelaySynchronized, Telemetry};
 
-/// Requests to one relay after which the daemon turns to others and comes back later.
+/// Requests to one relay after which the daemon turns to other relays, and returns later.
 const A_TURN: u64 = 200;
 
-/// A second that was too dense for a page is tried again after this many seconds, and so is a span of which the relay
-/// does not give all that it names,
+/// Seconds until a second that is too dense for a page is retried, or a span of which the relay does not return every event
+/// that it names,
 const DENSE_REST: i64 = 86_400;
-/// and a span that came out of order after these: what arrives while a page is sent may be why.
+/// and until a span out of order is retried: events that arrived during the request may be the cause.
 const DISORDER_REST: i64 = 3_600;
-/// Seconds until it is tried again whether a lane is free.
+/// Seconds until a relay whose lane is full is tried again.
 const LANE_WAIT: i64 = 15;
-/// How long to wait for somebody to make room on the disk.
+/// How often free disk space is checked while the disk is full.
 const DISK_WAIT: Duration = Duration::from_secs(30);
 
-/// What came of one pass over a relay.
+/// The result of one pass over a relay.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Pass {
     /// The relay.
@@ -57,9 +57,9 @@ pub struct Pass {
     pub transferred: u64,
     /// Events that were new to the archive.
     pub stored: u64,
-    /// Events that were there already.
+    /// Events that were archived before.
     pub known: u64,
-    /// Events that were not what was signed, or not what was asked for.
+    /// Events that were invalid, or not requested.
     pub rejected: u64,
     /// Spans that could not be proven complete.
     pub gaps: u64,
@@ -67,26 +67,26 @@ pub struct Pass {
     pub requests: u64,
     /// Bytes of text received and sent.
     pub bytes: u64,
-    /// Events that are known to be missing and still to be fetched, where a comparison told.
+    /// Events known to be missing and still to be fetched, if a comparison named them.
     #[serde(skip)]
     pub expected: u64,
     /// Why the pass ended early.
     pub error: Option<String>,
-    /// Seconds that the relay gave a part of.
+    /// Seconds of which the relay returned a part.
     #[serde(skip)]
     dense: Vec<Interval>,
-    /// What stands behind the error.
+    /// The kind of failure behind `error`.
     #[serde(skip)]
     pub trouble: Trouble,
-    /// Whether there is more to fetch right away.
+    /// Whether there is more to fetch at once.
     #[serde(skip)]
     pub unfinished: bool,
-    /// What the pass may cost.
+    /// The limits of the pass.
     #[serde(skip)]
     turn: Turn,
 }
 
-/// What this service needs of the archive.
+/// The stores that this service needs.
 pub trait Stores: CheckStore + CoverageStore + EventStore + LeaseStore + RelayStore + StateStore + 'static {}
 impl<T: CheckStore + CoverageStore + EventStore + LeaseStore + RelayStore + StateStore + 'static + ?Sized> Stores
     for T
@@ -96,7 +96,7 @@ impl<T: CheckStore + CoverageStore + EventStore + LeaseStore + RelayStore + Stat
 /// Synchronizes relays that are due and up, forever.
 pub async fn run(agent: &Agent<impl Stores + ?Sized>, pulse: &Pulse) -> Infallible {
     let lanes = Lanes::new(&agent.config.synchronizer.overrides);
-    // The monitor says which relays are up. Where it does not run, any may be.
+    // The monitor decides which relays are up. Without it, any may be.
     let states =
         if agent.config.monitor.enabled { vec![RelayState::Up] } else { vec![RelayState::Up, RelayState::New] };
     let claim = |limit| {
@@ -123,7 +123,7 @@ pub async fn run(agent: &Agent<impl Stores + ?Sized>, pulse: &Pulse) -> Infallib
     Scheduler { agent, task: Task::Sync, concurrency, pulse }.run(claim, work).await
 }
 
-/// Renews the lease of a relay that is in work, until another agent has it.
+/// Renews the lease of a relay in work, until another agent holds it.
 async fn hold(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<()> {
     let lease = agent.lease();
     loop {
@@ -134,13 +134,13 @@ async fn hold(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<()> {
                 tracing::warn!(relay = url, "another agent has taken over a relay that was in work here");
                 return Ok(());
             }
-            // There are two more tries before the lease ends.
+            // There are two more tries before the lease expires.
             Err(error) => tracing::warn!(%error, relay = url, "failed to renew the lease of a relay"),
         }
     }
 }
 
-/// One turn at a relay that is due.
+/// Runs one turn at a relay that is due.
 async fn turn(agent: &Agent<impl Stores + ?Sized>, lanes: &Lanes, relay: &Relay) -> Result<()> {
     let Ok(address) = RelayUrl::parse(&relay.url, agent.dialer.guard()) else {
         return Ok(agent.archive.set_sync_due(&relay.url, i64::MAX).await?);
@@ -156,10 +156,10 @@ async fn turn(agent: &Agent<impl Stores + ?Sized>, lanes: &Lanes, relay: &Relay)
     Ok(())
 }
 
-/// One pass over one relay: what is missing, newest first, up to `most` requests. `progress` is told after each page.
+/// Runs one pass over one relay: what is missing, newest first, up to `most` requests. Calls `progress` after each page.
 ///
 /// # Errors
-/// When the archive cannot be used; what is wrong with the relay is in the result.
+/// Fails if the archive cannot be used; a failure of the relay is in the result.
 pub async fn pass(
     agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
@@ -227,9 +227,9 @@ async fn walk(
         let filter = parse_filter(filter)?;
         let key = serde_json::to_string(&filter)?;
         let report = reports.iter().find(|report| report.filter == key);
-        // A second too dense for a page is not tried again at once: it would be the same.
-        // Of a relay that gives fewer events than any we know of, it could never be told from a complete one.
-        // A gap in which nothing was seen is one of a full margin, and worth another try.
+        // A second that is too dense for a page is not retried at once: the result would be the same. A relay that returns
+        // fewer events than any known cap could never be told from a complete one. A gap in which nothing was seen is one of a
+        // full margin, and is retried.
         let tiny = |gap: &Gap| gap.count.is_some_and(|n| (1..SMALLEST_CAP as i64).contains(&n));
         let rests = |gap: &&Gap| match gap.reason {
             GapReason::DenseSecond => gap.tried_at + DENSE_REST > now() || tiny(gap),
@@ -243,12 +243,12 @@ async fn walk(
         if compares {
             let mut left = IntervalSet::default();
             let again = reconcile::is_due_again(agent, address, &key, config.recheck.as_secs()).await?;
-            // A comparison of everything may take several turns, and goes on where the last one stopped.
+            // A full comparison may take several turns, and continues where the last one stopped.
             let resumed = if again { reconcile::resumed(agent, address, &key, window).await? } else { None };
             let parts = if again { vec![resumed.unwrap_or(window)] } else { missing };
             for part in parts.into_iter().rev() {
                 let relay = (address, &mut *session);
-                // What is compared again is not paged: then any event is worth it.
+                // What is compared again is not paged: then it is worth it for any number of events.
                 let what = (&filter, key.as_str(), if again { 1 } else { reconcile::WORTH });
                 let compared = reconcile::window(agent, relay, what, part, pass, &progress).await?;
                 left.extend(compared.left.intervals().iter().copied());
@@ -280,7 +280,7 @@ async fn walk(
                 if let (None, Some(n)) = (&failure, answer.retry)
                     && let Err(error) = turn::recover(agent, address, session, &answer.end, n).await
                 {
-                    // The request that broke off is what stays unproven.
+                    // The request that broke off stays unproven.
                     give_up(agent, address, (&mut pager, &key), &answer.end, pass).await?;
                     pass.trouble = Trouble::of_dial(agent, address, &error);
                     failure = Some(error.to_string());
@@ -321,32 +321,32 @@ async fn walk(
     Ok(())
 }
 
-/// The relay's newest information document.
+/// Returns the relay's newest information document.
 async fn info(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<Option<Info>> {
     let documents = agent.archive.documents(address.as_str()).await?;
     let document = documents.into_iter().find(|document| document.kind == DocumentType::Nip11);
     Ok(document.and_then(|document| Info::parse(document.data.into_bytes()).ok()))
 }
 
-/// How many events the relay's document says that it gives at a time.
+/// Returns how many events the relay's document says that it returns per request.
 fn max_limit(info: Option<&Info>) -> Option<usize> {
     info.and_then(|info| info.limit("max_limit")).and_then(|most| usize::try_from(most).ok()).filter(|most| *most > 0)
 }
 
 const SERVICE: &str = "synchronizer";
 
-/// What came of one page.
+/// The result of one page.
 struct Answer {
     /// An event that the relay holds.
     sample: Option<(EventId, i64)>,
-    /// Why the relay is left.
+    /// Why the pass ends.
     failure: Option<String>,
-    /// The page failed and is to be asked for again: how often that is so in a row.
+    /// The number of consecutive failures of the page, if it is to be requested again.
     retry: Option<u32>,
     end: End,
 }
 
-/// Leaves what a pager has not walked as a gap, for a request that broke off and could not be repeated.
+/// Records what a pager has not covered as a gap, after a request that failed repeatedly.
 async fn give_up(
     agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
@@ -363,7 +363,7 @@ async fn give_up(
     Ok(())
 }
 
-/// Fetches, checks and stores one page with what it proves.
+/// Requests, checks and stores one page with the coverage that it proves.
 async fn page(
     agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
@@ -429,25 +429,25 @@ async fn page(
     let single = |gap: &&Gap| gap.reason == GapReason::DenseSecond && gap.interval.since == gap.interval.until;
     pass.dense.extend(gaps.iter().filter(single).map(|gap| gap.interval));
     PageStored { relay: address.as_str(), stored: stored.stored, known: stored.known, rejected }.emit();
-    // A page out of order costs its own span, and the walk goes on below it.
+    // A page out of order costs its own span, and the walk continues below it.
     let named = |gap: &&Gap| !matches!(gap.reason, GapReason::DenseSecond | GapReason::Disorder);
     let failure = match &page.end {
         _ if proof.retry.is_some() => None,
         End::Eose => gaps.first().filter(named).map(|gap| gap.reason.to_string()),
-        // Either it goes on in smaller pages, or there is a gap.
+        // Either it continues in smaller pages, or there is a gap.
         End::Overflow if gaps.is_empty() => None,
         end => failure(end.clone()),
     };
     Ok(Answer { sample: sound.first().copied(), failure, retry: proof.retry, end: page.end })
 }
 
-/// Says who we are (NIP-42) if the relay has asked for that; returns whether it accepts it.
+/// Authenticates (NIP-42) if the relay has asked for it; returns true if the relay accepted.
 async fn log_in(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, session: &mut Session) -> Result<bool> {
     let Some(event) = auth_event(agent, address, session.challenge())? else { return Ok(false) };
     Ok(session.authenticate(&event).await == Verdict::Accepted)
 }
 
-/// The event that says who we are (NIP-42), if there is a challenge.
+/// Returns the authentication event (NIP-42), if there is a challenge.
 fn auth_event(
     agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
@@ -458,7 +458,7 @@ fn auth_event(
     Ok(Some(agent.signer.sign(event)?))
 }
 
-/// What went wrong with a request, in words.
+/// Describes the failure of a request.
 fn failure(end: End) -> Option<String> {
     match end {
         End::Eose => None,
@@ -470,14 +470,14 @@ fn failure(end: End) -> Option<String> {
     }
 }
 
-/// Waits until the disk has room for more.
+/// Waits until the disk has enough free space.
 async fn wait_for_room(agent: &Agent<impl Stores + ?Sized>) {
     while !room(agent) {
         tokio::time::sleep(DISK_WAIT).await;
     }
 }
 
-/// Whether the disk of an embedded archive has room for more.
+/// Returns true if the disk of an embedded archive has enough free space.
 fn room(agent: &Agent<impl Stores + ?Sized>) -> bool {
     let floor = agent.config.storage.min_free.as_u64();
     let free = agent.archive_directory().and_then(crate::disk::free_bytes);

@@ -1,15 +1,15 @@
-//! Paging backward through a relay, as a machine without I/O: it says what to ask, is told what came, and says what
-//! that proves.
+//! Paging backward through a relay, as a state machine without I/O: it returns the next request, takes the answer, and
+//! returns what that proves.
 //!
-//! NIP-01 has `since` and `until` inside; some relays leave them outside. Until a relay has shown which it does, and
-//! with those that leave them out, each request reaches one second further at both ends.
+//! In NIP-01 `since` and `until` are inclusive; some relays exclude them. Until a relay has shown which it does, and for those
+//! that exclude them, each request is one second wider at both ends.
 //!
-//! A page that fails is asked for again a few times. A page out of order proves nothing, and the walk goes on below its
+//! A page that fails is requested again a few times. A page out of order proves nothing, and the walk continues below its
 //! oldest event.
 //!
-//! A page ends at its oldest event, and the next one starts there, inclusive, since the relay may hold more events
-//! of that second than the page could take. A second with more events than a page is found because a page then
-//! holds that second only; what is in it beyond the page cannot be reached this way, and becomes a gap.
+//! A page ends at its oldest event, and the next one starts there, inclusive, since the relay may hold more events of that
+//! second than the page could take. A second with more events than a page is detected because a page then holds that second
+//! only; the rest of it cannot be reached this way, and becomes a gap.
 
 use std::collections::HashSet;
 
@@ -20,62 +20,62 @@ use nostr::{EventId, Filter};
 use super::habits::within;
 use super::rest::Trouble;
 
-/// No relay gives fewer events at a time than this, if it has more. Caps are not constant (some count bytes), so a page
-/// of as many may always have been cut off.
+/// The smallest page that is known of relays that have more events. Caps are not constant (some count bytes), so a page of this
+/// size may always have been cut off.
 pub const SMALLEST_CAP: usize = 10;
 
-/// So often must pages be cut off to show a cap: once may be an event that arrived meanwhile.
+/// How often pages must be cut off to show a cap: a single one may be an event that arrived meanwhile.
 const CUT_OFF: u32 = 3;
 
-/// How often in a row a page that failed is asked for again,
+/// Consecutive retries of a page that failed,
 const RETRIES: u32 = 4;
-/// and how often while the relay has not answered anything on this walk.
+/// and retries while the relay has not answered anything in this walk.
 const FIRST_RETRIES: u32 = 2;
-/// After this many good pages in a row a smaller limit is doubled again.
+/// After this many consecutive good pages, a reduced limit is doubled.
 const GOOD_PAGES: u32 = 10;
 
 /// Walks one window of time from its end to its beginning.
 #[derive(Debug)]
 pub struct Pager {
     since: i64,
-    /// The end of what is left; `None` when nothing is.
+    /// The end of what is left; `None` if nothing is left.
     until: Option<i64>,
     bounds: Bounds,
     limit: usize,
-    /// Ids already taken of the second `until`.
+    /// Ids of the second `until` that were taken already.
     boundary: HashSet<EventId>,
     pending: Option<Pending>,
-    /// A full page of one second shows no order, and may be the oldest there is: whether anything lies above that second is asked
-    /// before it is claimed that nothing does.
+    /// A full page of one second shows no order, and may be the oldest one: whether anything lies above that second is
+    /// requested before that is claimed to be empty.
     above: Option<i64>,
-    /// How many events the last page had, if it had fewer than were asked for.
+    /// How many events the last page had, if fewer than requested.
     short: Option<usize>,
-    /// The most events of a page that was shorter than asked for and not the last one, and how often that was seen.
+    /// The largest page that was shorter than requested and not the last one, and how often that was seen.
     cut_off: (usize, u32),
     /// The limit at the start of the walk.
     full_limit: usize,
-    /// Larger pages broke off again and again, and smaller ones may not.
+    /// The page size from which pages broke off repeatedly.
     broken: Option<usize>,
-    /// Pages that failed in a row,
+    /// Consecutive failed pages,
     failures: u32,
-    /// and pages that did not, since the last failure.
+    /// and consecutive good pages since the last failure.
     good: u32,
     answered: bool,
 }
 
-/// Whether a relay counts the seconds `since` and `until` in.
+/// Whether a relay includes the seconds `since` and `until`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bounds {
-    /// It does, as NIP-01 has it.
+    /// Included, as in NIP-01.
     Inside,
-    /// It does not, or nobody knows.
+    /// Excluded, or not known.
     Outside,
 }
 
-/// How many events a relay gives at a time.
+/// How many events a relay returns per request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cap {
-    /// Pages of as many were cut off.
+    /// Pages of this size were cut off.
     Seen(usize),
     /// Larger pages broke off.
     Guessed(usize),
@@ -84,11 +84,11 @@ pub enum Cap {
 /// What a page proves.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Proof {
-    /// Complete with what was taken so far.
+    /// Complete with the events taken so far.
     pub covered: Option<Interval>,
-    /// Not proven, with the reason and a count of the events seen in it.
+    /// Not proven, with the reason and the number of events seen in it.
     pub gap: Option<(Interval, GapReason, Option<i64>)>,
-    /// The page failed and is asked for again: how often that is so in a row.
+    /// The number of consecutive failures of the page, if it is to be requested again.
     pub retry: Option<u32>,
 }
 
@@ -99,7 +99,7 @@ impl Proof {
 }
 
 impl Pager {
-    /// A walk through a window by pages of `limit`.
+    /// Starts a walk through a window by pages of `limit` events.
     #[must_use]
     pub fn new(window: Interval, bounds: Bounds, limit: usize) -> Self {
         Self {
@@ -120,7 +120,7 @@ impl Pager {
         }
     }
 
-    /// What to ask next; `None` when the walk is over.
+    /// Returns the next request; `None` when the walk is over.
     #[must_use]
     pub fn next(&self, filter: &Filter) -> Option<Filter> {
         let since = self.above.map_or(self.since, |second| second + 1);
@@ -128,12 +128,12 @@ impl Pager {
         Some(within(filter, left, self.bounds).limit(self.limit))
     }
 
-    /// What is known of the relay's bounds from now on.
+    /// Sets what is known of the relay's bounds.
     pub fn learn(&mut self, bounds: Bounds) {
         self.bounds = bounds;
     }
 
-    /// How many events the relay was found to give at a time, where that is fewer than were asked for.
+    /// Returns how many events the relay was found to return per request, if fewer than requested.
     #[must_use]
     pub fn cap(&self) -> Option<Cap> {
         let (cut_off, seen) = self.cut_off;
@@ -141,21 +141,21 @@ impl Pager {
         self.broken.map(Cap::Guessed).or(seen)
     }
 
-    /// Ends the walk after a request that broke off; gives what was not walked.
+    /// Ends the walk after a request that broke off; returns what was not covered.
     pub fn give_up(&mut self, end: &End) -> Option<(Interval, GapReason, Option<i64>)> {
         let until = self.until.take()?;
         let until = self.pending.take().map_or(until, |pending| pending.second);
         Some((Interval::new(self.since, until)?, reason(end)?, None))
     }
 
-    /// Returns whether a page that failed is asked for again, and counts it.
+    /// Returns true if a page that failed is to be requested again, and counts it.
     fn may_retry(&mut self, page: &Page) -> bool {
         let most = if self.answered { RETRIES } else { FIRST_RETRIES };
         if Trouble::of(&page.end) != Trouble::Passing || matches!(page.end, End::Eose | End::Overflow) {
             return false;
         }
-        // Once is chance. Some relays hang up after a number of bytes in a second: what they give is lost again and
-        // again, unless less is asked for.
+        // A single failure is chance. Some relays disconnect after a number of bytes per second: every page is lost unless
+        // smaller ones are requested.
         if self.failures > 0 && matches!(page.end, End::Disconnect(_) | End::Timeout) && page.transferred > SMALLEST_CAP
         {
             self.limit = (page.transferred / 2).max(SMALLEST_CAP);
@@ -165,7 +165,7 @@ impl Pager {
         self.failures <= most
     }
 
-    /// Counts a page that did not fail, and asks for larger ones after some of them.
+    /// Counts a page that did not fail, and requests larger ones after some of them.
     fn succeed(&mut self) {
         (self.answered, self.failures, self.good) = (true, 0, self.good + 1);
         if self.good >= GOOD_PAGES && self.limit < self.full_limit {
@@ -174,8 +174,8 @@ impl Pager {
         }
     }
 
-    /// Leaves the span of a page out of order as a gap: the relay may have left out any event of it. The walk goes on at
-    /// its oldest event.
+    /// Leaves the span of a page out of order as a gap, since the relay may have left out any event of it. The walk continues
+    /// at its oldest event.
     fn skip_disorder(&mut self, until: i64, oldest: Option<i64>, transferred: usize) -> Proof {
         let last = self.pending.take().map_or(until, |pending| pending.second);
         let first = match oldest {
@@ -190,19 +190,19 @@ impl Pager {
         Proof::of(None, Interval::new(first, last).map(|i| (i, GapReason::Disorder, count)))
     }
 
-    /// Takes what came: how the page ended, and ids and times of those of its events that are sound.
+    /// Takes a page: how it ended, and ids and timestamps of its valid events.
     pub fn take(&mut self, page: &Page, sound: &[(EventId, i64)]) -> Proof {
         let Some(until) = self.until else { return Proof::default() };
         if page.end == End::Overflow && self.limit > SMALLEST_CAP {
-            // Large events, or a relay that ignores the limit: a smaller page tells.
+            // Large events, or a relay that ignores the limit: a smaller page decides.
             self.limit = (self.limit / 8).max(SMALLEST_CAP);
             self.broken = Some(self.limit);
             return Proof::default();
         }
         let failed = match &page.end {
             End::Timeout | End::Closed(_) | End::Notice(_) | End::Disconnect(_) | End::Overflow => reason(&page.end),
-            // After some events, others that follow are what a live subscription brings. After none they are the
-            // stored ones, and who knows how many.
+            // After some events, further ones are what a live subscription sends. After none, they are the stored ones, of
+            // unknown number.
             End::Eose if page.transferred == 0 && !page.late.is_empty() => Some(GapReason::LateEvents),
             End::Eose if page.outside > 0 => Some(GapReason::FilterIgnored),
             End::Eose if sound.is_empty() && page.transferred > 0 => Some(GapReason::InvalidEvents),
@@ -218,7 +218,7 @@ impl Pager {
             return Proof::of(None, Interval::new(self.since, until).map(|i| (i, reason, count)));
         }
         self.succeed();
-        // What lies in the margin is welcome, and says nothing about the window.
+        // Events in the margin are stored, and say nothing about the window.
         let inside: Vec<_> = sound.iter().filter(|(_, at)| self.since <= *at && *at <= until).collect();
         let oldest = inside.iter().map(|(_, at)| *at).min();
         if !page.in_order {
@@ -227,7 +227,7 @@ impl Pager {
         let full = page.transferred >= self.limit.min(SMALLEST_CAP);
         if let Some(second) = self.above.take() {
             self.until = Some(second);
-            // Where the bounds are not known, that second comes along.
+            // If the bounds are not known, that second is included.
             let empty = inside.iter().all(|(_, at)| *at <= second) && page.late.is_empty();
             let span = Interval::new(second + 1, until);
             let last = self.pending.take();
@@ -249,7 +249,7 @@ impl Pager {
             return Proof::default();
         }
         if let Some(oldest) = oldest.filter(|oldest| *oldest < until) {
-            // That there is more shows that the page before was cut off.
+            // More events show that the previous page was cut off.
             if let Some(n) = self.short {
                 self.cut_off = (self.cut_off.0.max(n), self.cut_off.1 + 1);
             }
@@ -260,8 +260,8 @@ impl Pager {
             return Proof::of(Interval::new(oldest + 1, until), gap);
         }
         if oldest.is_some() && until > self.since {
-            // Nothing but the last second. Whether the page was cut off shows in the next one: a relay that has
-            // older events would have gone on to them.
+            // Nothing but the last second. Whether the page was cut off shows in the next one: a relay with older events
+            // would have continued with them.
             self.boundary.extend(inside.iter().map(|(id, _)| *id));
             let seen = self.boundary.len();
             self.boundary.clear();
@@ -283,7 +283,7 @@ impl Pager {
         }
         self.until = None;
         match pending {
-            // There is nothing older, and the page before was not cut off.
+            // There is nothing older, and the previous page was not cut off.
             Some(Pending { second, full: false, .. }) if oldest.is_none() => {
                 Proof::of(Interval::new(self.since, second), None)
             }
@@ -298,7 +298,7 @@ impl Pager {
     }
 }
 
-/// Why a span is not proven after a request that ended like this; `None` after EOSE.
+/// Returns why a span is not proven after a request that ended like this; `None` after EOSE.
 fn reason(end: &End) -> Option<GapReason> {
     match end {
         End::Timeout => Some(GapReason::Timeout),
@@ -310,7 +310,7 @@ fn reason(end: &End) -> Option<GapReason> {
     }
 }
 
-/// A second that filled a page by itself, waiting for what the next page shows.
+/// A second that filled a page, waiting for what the next page shows.
 #[derive(Debug)]
 struct Pending {
     second: i64,
@@ -337,7 +337,7 @@ mod tests {
 
     use super::*;
 
-    /// A relay with a cap that fails now and then, as seen through a session.
+    /// A relay with a cap and random failures, as seen through a session.
     struct Model {
         events: Vec<(EventId, i64)>,
         cap: usize,
@@ -359,7 +359,7 @@ mod tests {
             };
             let mut found: Vec<_> = self.events.iter().filter(|(_, at)| within(*at)).copied().collect();
             found.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-            // A relay that counts bytes gives fewer events at one time than at another.
+            // A relay that counts bytes returns fewer events at one time than at another.
             let cap =
                 if self.uneven && self.asked % 2 == 1 { self.cap.div_ceil(2).max(SMALLEST_CAP) } else { self.cap };
             let mut all = found.clone();
@@ -374,7 +374,7 @@ mod tests {
                 _ => End::Eose,
             };
             if failure == 5 {
-                // Oldest first: what is left out is what is newest.
+                // Oldest first: the newest are left out.
                 all.reverse();
                 all.truncate(cap.min(filter.limit.expect("always asked")));
                 found = all;
@@ -415,7 +415,7 @@ mod tests {
             uneven: bool,
             bounds in prop_oneof![Just(Bounds::Inside), Just(Bounds::Outside)],
         ) {
-            // A relay that leaves the bounds out is never taken for one that does not.
+            // A relay that excludes the bounds is never taken for one that includes them.
             let bounds = if exclusive { Bounds::Outside } else { bounds };
             let events: Vec<_> = seconds.iter().enumerate().map(|(n, at)| (id(n), *at)).collect();
             let mut model = Model { events: events.clone(), cap, exclusive, uneven, failures, asked: 0, transferred: 0 };

@@ -1,4 +1,4 @@
-//! Proving windows by comparison (NIP-77): what both sides have becomes sightings and is not sent again.
+//! Proves windows by comparison (NIP-77): events on both sides become sightings and are not sent again.
 
 use std::collections::HashSet;
 
@@ -11,41 +11,41 @@ use nostr::{EventId, Filter};
 use super::{Bounds, Pass, SERVICE, Stores, Trouble, habits};
 use crate::agent::{Agent, now};
 
-/// Of a window in which we have fewer events, paging tells as much for less.
+/// If we have fewer events of a window than this, paging is cheaper.
 pub(super) const WORTH: u64 = 200;
-/// Ids compared at a time, 40 bytes each.
+/// Ids per comparison, 40 bytes each.
 const MOST: u64 = 100_000;
-/// The first window, in seconds; the next ones are as long as suits the number of events.
+/// The first window, in seconds; the length of the next ones depends on the number of events.
 const FIRST_SPAN: i64 = 86_400;
-/// Events asked for by id at a time: 17 KiB.
+/// Ids per request for missing events: 17 KiB.
 const FETCHED: usize = 250;
-/// After so many of such requests in a row without an event, the rest is not asked for.
+/// After this many consecutive requests without an event, the rest is not requested.
 const IN_VAIN: usize = 8;
-/// Sightings stored at a time.
+/// Sightings stored per batch.
 const SIGHTED: usize = 5_000;
-/// A refusal is believed so long, in seconds.
+/// Seconds for which a refusal is remembered.
 const BELIEVED: i64 = 7 * 86_400;
-/// One that broke off is not asked for so long.
+/// Seconds for which a comparison that broke off is remembered.
 const BROKEN: i64 = 86_400;
-/// One that finds so many windows too large, each half as long as the last, will not find one small enough.
+/// A relay that refuses this many windows as too large, each half as long as the last, will not accept any.
 const REFUSALS: u32 = 24;
 const REFUSED: &str = "negentropy refused until";
 const COMPARED: &str = "compared at";
 const STOPPED: &str = "comparing stopped at";
-/// How often in a row a request by id that failed is repeated.
+/// Consecutive retries of a request by id.
 const RETRIES: u32 = 4;
 
-/// What came of comparing.
+/// The result of a comparison.
 pub(super) struct Compared {
-    /// What is left for paging.
+    /// Spans left for paging.
     pub(super) left: IntervalSet,
-    /// What went wrong with the relay.
+    /// The relay's failure, if any.
     pub(super) failure: Option<String>,
-    /// The turn was over: what lies at this second and before is still to be compared.
+    /// Where the turn ended: this second and older ones are still to be compared.
     pub(super) stopped_at: Option<i64>,
 }
 
-/// Whether a relay is worth asking, where nothing else speaks against it: it has not refused of late.
+/// Returns true if the relay has not refused comparisons recently.
 pub(super) async fn is_promising(
     agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
@@ -58,8 +58,8 @@ pub(super) async fn is_promising(
     Ok(until.and_then(|until| until.parse::<i64>().ok()).is_none_or(|until| until < now()))
 }
 
-/// Whether everything is to be compared once more, what is proven included: relays forget events, and take in others
-/// long after their date. The first comparison of all is that of what is missing.
+/// Returns true if everything is to be compared again, including what is proven: relays remove events, and receive others long
+/// after their date. The first full comparison is that of what is missing.
 pub(super) async fn is_due_again(
     agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
@@ -76,7 +76,7 @@ pub(super) async fn is_due_again(
     }
 }
 
-/// Remembers where a comparison of everything stopped.
+/// Records where a full comparison stopped.
 pub(super) async fn stop_at(
     agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
@@ -86,7 +86,7 @@ pub(super) async fn stop_at(
     Ok(agent.archive.set_state(SERVICE, STOPPED, &place(address, key), &until.to_string()).await?)
 }
 
-/// What is left of a window after the turns before, if a comparison of everything was begun.
+/// Returns what is left of a window after earlier turns, if a full comparison was begun.
 pub(super) async fn resumed(
     agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
@@ -98,7 +98,7 @@ pub(super) async fn resumed(
     Ok(until.and_then(|until| Interval::new(window.since, until.min(window.until))))
 }
 
-/// Remembers that everything was compared.
+/// Records that everything was compared.
 pub(super) async fn compared(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, key: &str) -> Result<()> {
     agent.archive.set_state(SERVICE, STOPPED, &place(address, key), "").await?;
     Ok(agent.archive.set_state(SERVICE, COMPARED, &place(address, key), &now().to_string()).await?)
@@ -108,19 +108,19 @@ fn place(address: &RelayUrl, key: &str) -> String {
     format!("{address} {key}")
 }
 
-/// What became of one piece of a window.
+/// The result for one piece of a window.
 enum Piece {
     /// Complete, and claimed.
     Proven,
-    /// For paging: we have little of it.
+    /// Left for paging: we have few events of it.
     Left,
-    /// More than we compare at a time.
+    /// Larger than we compare at a time.
     TooLarge,
-    /// More than the relay does.
+    /// Larger than the relay compares.
     Refused,
-    /// The relay does not do this.
+    /// The relay does not compare.
     Unwilling,
-    /// Something went wrong with the relay.
+    /// The relay failed.
     Failed(String),
     /// The turn was over before everything was fetched.
     Stopped,
@@ -129,7 +129,7 @@ enum Piece {
 /// Compares a window with a relay, newest part first.
 ///
 /// # Errors
-/// When the archive cannot be used.
+/// Fails if the archive cannot be used.
 pub(super) async fn window(
     agent: &Agent<impl Stores + ?Sized>,
     (address, session): (&RelayUrl, &mut Session),
@@ -183,10 +183,10 @@ pub(super) async fn window(
     Ok(compared)
 }
 
-/// Compares one second, however little we have of it; whether it is complete now.
+/// Compares one second, however few events of it we have; returns true if it is complete now.
 ///
 /// # Errors
-/// When the archive cannot be used.
+/// Fails if the archive cannot be used.
 pub(super) async fn second(
     agent: &Agent<impl Stores + ?Sized>,
     relay: (&RelayUrl, &mut Session),
@@ -199,7 +199,7 @@ pub(super) async fn second(
     Ok(compared.failure.is_none() && compared.stopped_at.is_none() && compared.left.intervals().is_empty())
 }
 
-/// Remembers for so many seconds that a relay is not to be asked.
+/// Records for some seconds that a relay is not to be compared with.
 async fn give_up(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, why: &str, seconds: i64) -> Result<()> {
     tracing::debug!(relay = address.as_str(), why, "no comparison (NIP-77)");
     let until = (now() + seconds).to_string();
@@ -214,7 +214,7 @@ async fn piece(
     pass: &mut Pass,
     progress: &(impl Fn(&Pass) + Sync),
 ) -> Result<Piece> {
-    // Some relays leave the ends of a window out.
+    // Some relays exclude the bounds of a window.
     let wide = habits::within(filter, interval, Bounds::Outside);
     match agent.archive.count(std::slice::from_ref(&wide), View::All, &[]).await? {
         ours if ours < worth => return Ok(Piece::Left),
@@ -226,7 +226,7 @@ async fn piece(
     let mut found = session.reconcile(&wide, &ours).await;
     let asks_who = |found: &_| matches!(found, Err(Refusal::Unwilling(why)) if why.starts_with("auth-required:"));
     if asks_who(&found) {
-        // It says nothing of what the relay can do.
+        // It says nothing about the relay.
         pass.requests += 1;
         let auth = agent.config.synchronizer.of(address.as_str(), address.host()).auth;
         if !auth || !super::log_in(agent, address, session).await? {
@@ -244,7 +244,7 @@ async fn piece(
             return Ok(Piece::Refused);
         }
         Err(Refusal::Broken(end)) => {
-            // It may be that it broke because we asked: next time it is paged.
+            // The comparison may have caused the failure: next time the relay is paged.
             let why = super::failure(end).unwrap_or_default();
             give_up(agent, address, &why, BROKEN).await?;
             return Ok(Piece::Failed(why));
@@ -256,8 +256,8 @@ async fn piece(
         }
     };
     pass.requests += found.rounds;
-    // Before anything is fetched, which takes its time: what is sighted meanwhile is newer than the comparison.
-    // Not those at the ends, which some relays leave out.
+    // Before anything is fetched, which takes time: sightings meanwhile are newer than the comparison. Events at the bounds
+    // are left out, since some relays exclude them.
     let inside = |at: i64| interval.since <= at && at <= interval.until;
     let gone = ours.iter().filter(|(id, at)| inside(*at) && found.extra.contains(id)).map(|(id, _)| *id);
     let gone: Vec<EventId> = gone.collect();
@@ -269,7 +269,7 @@ async fn piece(
         Fetched::But(not_given) => not_given,
         Fetched::Refused(why) => {
             refute(agent, address, key, interval).await?;
-            // It compares, and does not give by id what it names: its history is read page by page.
+            // It compares, and does not return by id what it names: its history is paged.
             give_up(agent, address, &why, BELIEVED).await?;
             return Ok(Piece::Unwilling);
         }
@@ -277,13 +277,13 @@ async fn piece(
             refute(agent, address, key, interval).await?;
             return Ok(Piece::Failed(why));
         }
-        // What came is stored, and is not missing when the next turn compares.
+        // What was received is stored, and is not missing when the next turn compares.
         Fetched::Stopped => return Ok(Piece::Stopped),
     };
     let both: Vec<EventId> = ours.into_iter().map(|(id, _)| id).filter(|id| !found.extra.contains(id)).collect();
     pass.known += both.len() as u64;
     let at = now();
-    // The last of what both sides have comes with the claim.
+    // The last part of what both sides have is stored with the claim.
     let mut parts: Vec<&[EventId]> = both.chunks(SIGHTED).collect();
     let last = parts.pop().unwrap_or_default();
     for part in parts {
@@ -301,21 +301,21 @@ async fn piece(
     Ok(Piece::Proven)
 }
 
-/// Takes back what was proven of a span: the relay names events of it that we do not have, and they could not be fetched.
+/// Withdraws the coverage of a span: the relay names events of it that we do not have, and they could not be fetched.
 async fn refute(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, key: &str, interval: Interval) -> Result<()> {
     agent.archive.store(Batch { refuted: vec![interval], ..batch(address, key) }).await?;
     Ok(())
 }
 
-/// What came of asking for events by id.
+/// The result of requesting events by id.
 enum Fetched {
-    /// Every event came.
+    /// Every event was received.
     All,
-    /// The relay names this many events and does not give them.
+    /// The relay names this many events and does not return them.
     But(usize),
-    /// The relay gives no events by id.
+    /// The relay returns no events by id.
     Refused(String),
-    /// Something went wrong with the relay.
+    /// The relay failed.
     Failed(String),
     /// The turn was over.
     Stopped,
@@ -331,11 +331,11 @@ async fn fetch(
     progress: &(impl Fn(&Pass) + Sync),
 ) -> Result<Fetched> {
     let asked = |ids: &[EventId]| Filter::new().ids(ids.iter().copied());
-    // A relay may send one event several times: what counts is which ids came, not how many messages.
+    // A relay may send one event several times: ids count, not messages.
     let mut left: HashSet<EventId> = missing.iter().copied().collect();
     pass.expected = missing.len() as u64;
     session.forget_ahead().await;
-    // Some relays take one subscription at a time.
+    // Some relays accept one subscription at a time.
     let (mut ahead, mut was_ahead) = (true, false);
     let (mut in_vain, mut failures) = (0, 0);
     let chunks: Vec<&[EventId]> = missing.chunks(FETCHED).collect();

@@ -1,4 +1,4 @@
-//! How long a relay is left alone after something went wrong: longer each time, and longest by one that does not want us.
+//! How long a relay is not contacted after a failure: longer each time, and longest if it refuses us.
 
 use anyhow::Result;
 use brotr_core::RelayUrl;
@@ -7,31 +7,31 @@ use brotr_net::{DialError, End};
 use super::{SERVICE, Stores};
 use crate::agent::Agent;
 
-/// After the first failure, in seconds: what passes by itself,
+/// After the first transient failure, in seconds,
 const PASSING: i64 = 15 * 60;
-/// and what does not: the relay wants a login, money or work, or has blocked us.
+/// and after the first refusal: the relay requires authentication, payment or work, or has blocked us.
 const REFUSED: i64 = 3_600;
-/// The longest rest of each.
+/// The longest rest after each.
 const LONGEST_PASSING: i64 = 86_400;
 const LONGEST_REFUSED: i64 = 7 * 86_400;
-/// Rests differ by so much of themselves, so that relays that failed together do not come back together.
+/// Jitter of rests as a share, so that relays that failed together are not contacted together again.
 const JITTER: f64 = 0.2;
 const FAILURES: &str = "failures";
 
-/// Why a pass ended before its end.
+/// Why a pass ended early.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Trouble {
-    /// It may be over soon: a timeout, a broken connection, too many requests.
+    /// Transient: a timeout, a broken connection, too many requests.
     #[default]
     Passing,
-    /// The relay does not want to be asked by us.
+    /// The relay refuses us.
     Refused,
-    /// There was no way into its network: that is not the relay's, and not counted against it.
+    /// There was no way into its network: this is not counted against the relay.
     Ours,
 }
 
 impl Trouble {
-    /// What the end of a request stands for. A relay's reason begins with a word for machines (NIP-01).
+    /// Classifies the end of a request. A relay's reason begins with a machine-readable prefix (NIP-01).
     pub(super) fn of(end: &End) -> Self {
         const REFUSALS: [&str; 7] =
             ["auth-required", "restricted", "blocked", "pow", "payment-required", "unsupported", "shadowbanned"];
@@ -41,7 +41,7 @@ impl Trouble {
         }
     }
 
-    /// What a connection that could not be opened stands for.
+    /// Classifies a connection that could not be opened.
     pub(super) fn of_dial(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, error: &DialError) -> Self {
         if error.is_ours() || agent.outage.is_out(address.network()) { Self::Ours } else { Self::Passing }
     }
@@ -56,7 +56,7 @@ impl Trouble {
     }
 }
 
-/// How many seconds to leave a relay alone, which is remembered as having failed once more.
+/// Records one more failure of a relay; returns how many seconds it is not to be contacted.
 pub(super) async fn after(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, trouble: Trouble) -> Result<i64> {
     if trouble == Trouble::Ours {
         return Ok(PASSING);
@@ -69,13 +69,13 @@ pub(super) async fn after(agent: &Agent<impl Stores + ?Sized>, address: &RelayUr
     Ok((trouble.rest(failures) as f64 * jitter) as i64)
 }
 
-/// Whether the last pass over a relay failed.
+/// Returns true if the last pass over a relay failed.
 pub(super) async fn is_failing(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<bool> {
     let failures = agent.archive.state(SERVICE, FAILURES, address.as_str()).await?;
     Ok(failures.is_some_and(|failures| failures != "0"))
 }
 
-/// Forgets the failures of a relay that went well.
+/// Resets the failures of a relay after a successful pass.
 pub(super) async fn over(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<()> {
     if is_failing(agent, address).await? {
         agent.archive.set_state(SERVICE, FAILURES, address.as_str(), "0").await?;

@@ -1,4 +1,4 @@
-//! What one turn at a relay may cost in requests, time and bytes, and how a pass goes on after a failure.
+//! Limits of one turn at a relay in requests, time and bytes, and recovery after a failure.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use super::Stores;
 use crate::agent::Agent;
 
-/// A turn of the daemon takes at most this long,
+/// The longest turn of the daemon,
 const LONGEST: Duration = Duration::from_secs(600);
-/// and receives at most this many bytes. After that it is the turn of other relays, and then of this one again.
+/// and the most bytes that it receives. After that other relays have their turn.
 const MOST_BYTES: u64 = 512 << 20;
 /// A pass that proves nothing for this many times the idle limit of a request is ended.
 const UNPROVEN: u32 = 10;
@@ -26,7 +26,7 @@ const REPEAT: Duration = Duration::from_secs(1);
 /// How often opening a connection again is tried.
 const RECONNECTS: u32 = 4;
 
-/// The bounds of one turn, and what was used of them.
+/// The limits of one turn, and what was used of them.
 #[derive(Debug, Clone)]
 pub(super) struct Turn {
     most_requests: Option<u64>,
@@ -43,13 +43,13 @@ impl Default for Turn {
 }
 
 impl Turn {
-    /// A turn of at most `most_requests`, or one without a limit. `idle` is the idle limit of a request.
+    /// Returns a turn of at most `most_requests`, or an unlimited one. `idle` is the idle limit of a request.
     pub(super) fn new(most_requests: Option<u64>, idle: Duration) -> Self {
         let now = Instant::now();
         Self { most_requests, began: now, idle, proven_at: now, slow: Duration::ZERO }
     }
 
-    /// Returns whether it is the turn of other relays.
+    /// Returns true if the turn is over.
     pub(super) fn is_over(&self, requests: u64, bytes: u64) -> bool {
         self.is_over_at(Instant::now(), requests, bytes)
     }
@@ -59,12 +59,12 @@ impl Turn {
         self.most_requests.is_some_and(|most| requests >= most || bytes >= MOST_BYTES || late)
     }
 
-    /// Counts progress: something was proven, or events came that were asked for by id.
+    /// Records progress: something was proven, or events were received that were requested by id.
     pub(super) fn progress(&mut self) {
         self.proven_at = Instant::now();
     }
 
-    /// Counts a page and how long it took.
+    /// Records a page and how long it took.
     pub(super) fn page(&mut self, events: usize, took: Duration) {
         if events < FEW && took >= self.idle / 2 {
             self.slow += took;
@@ -86,7 +86,7 @@ impl Turn {
     }
 }
 
-/// Waits before the `n`th try after a failure, and opens the connection again if the failure broke it.
+/// Waits before the `n`th try after a failure, and reconnects if the failure broke the connection.
 ///
 /// # Errors
 /// Why there is no connection, after several tries.

@@ -1,20 +1,20 @@
-//! A Bloom filter of one cache line a look-up.
+//! A Bloom filter with one cache line per lookup.
 
-/// What a filter knows something by: 128 bits of a hash.
+/// The key of a filter: 128 bits of a hash.
 pub(in crate::sqlite) type Mark = (u64, u64);
 
-/// Bits for each mark. With [`PROBES`] of them set within a line of 512, about one unknown mark in 150 passes.
+/// Bits per key. With [`PROBES`] of them set within a line of 512, about one unknown key in 150 passes.
 const BITS: usize = 12;
 const PROBES: u32 = 7;
-/// Words of a line.
+/// Words per line.
 const LINE: usize = 8;
 
-/// A filter over a few thousand marks.
+/// A filter of a few thousand keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bloom(Box<[u64]>);
 
 impl Bloom {
-    /// Builds the filter of these marks.
+    /// Builds the filter of these keys.
     pub(super) fn of(marks: &[Mark]) -> Self {
         let lines = (marks.len() * BITS).div_ceil(LINE * 64);
         let mut words = vec![0; lines * LINE].into_boxed_slice();
@@ -27,7 +27,7 @@ impl Bloom {
         Self(words)
     }
 
-    /// Returns false for a mark that is certainly not among those.
+    /// Returns false for a key that is certainly not in the filter.
     pub(super) fn may_hold(&self, mark: Mark) -> bool {
         if self.0.is_empty() {
             return false;
@@ -40,7 +40,7 @@ impl Bloom {
         self.0.iter().flat_map(|word| word.to_le_bytes())
     }
 
-    /// Reads what [`Bloom::to_bytes`] wrote; `None` if it is not such.
+    /// Decodes the output of [`Bloom::to_bytes`]; `None` if it is invalid.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (words, rest) = bytes.as_chunks::<8>();
         let whole = rest.is_empty() && words.len().is_multiple_of(LINE);
@@ -48,7 +48,7 @@ impl Bloom {
     }
 }
 
-/// The first word of a mark's line, and its bits within the line.
+/// Returns the first word of a key's line, and its bits within the line.
 fn place((line, bits): Mark, lines: usize) -> (usize, impl Iterator<Item = usize>) {
     let line = ((u128::from(line) * lines as u128) >> 64) as usize;
     (line * LINE, (0..PROBES).map(move |probe| ((bits >> (9 * probe)) & 511) as usize))

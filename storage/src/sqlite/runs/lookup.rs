@@ -1,4 +1,4 @@
-//! What the indexes are asked.
+//! Lookups in the indexes.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use super::{HeadEntry, IdEntry, Index, Run, SEGMENT, Set, TagEntry, TimeEntry, w
 use crate::StorageError;
 use crate::query::sqlite;
 
-/// The indexes as one transaction sees them, in which everything is read.
+/// The indexes as seen by one transaction, in which all reads happen.
 pub(in crate::sqlite) struct Indexes<'c> {
     connection: &'c Connection,
     set: Arc<Set>,
-    /// Nothing if all entries are in runs.
+    /// `None` if all entries are in runs.
     recent_id: Option<CachedStatement<'c>>,
 }
 
@@ -153,7 +153,7 @@ impl<'c> Indexes<'c> {
         Ok(events.next()?.is_some())
     }
 
-    /// Merges what all runs, and the table of recent entries, have from one entry to another.
+    /// Merges the entries of all runs, and of the table of recent entries, from one entry to another.
     fn between<R: Dated>(&self, first: R, last: R) -> Result<Merge<'c, R>, StorageError> {
         let mut merge = Merge::new(self.connection, Some(last));
         let (from, to) = R::span(&first, &last);
@@ -177,8 +177,8 @@ impl<'c> Indexes<'c> {
     }
 }
 
-/// The blocks of a run that may hold entries from `first` to `last`. If both have the same mark, blocks whose filter does not
-/// know it are left out.
+/// Returns the blocks of a run that may hold entries from `first` to `last`. If both have the same key, blocks whose filter
+/// excludes it are left out.
 fn places<R: Record>(run: &Run, first: &R, last: &R) -> impl Iterator<Item = usize> {
     let (mark, end) = (first.mark().filter(|mark| last.mark() == Some(*mark)), last.fence());
     let start = run.start(first.fence());

@@ -1,4 +1,4 @@
-//! Several runs, read as one.
+//! Merged iteration over several runs.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use super::record::{Entries, Record};
 use super::{Run, with_block};
 use crate::StorageError;
 
-/// What one run has to give.
+/// One of the runs.
 struct Source<R> {
-    /// Nothing if all of it was read before.
+    /// `None` if all of it was read before.
     run: Option<Arc<Run>>,
     /// The next block.
     place: usize,
@@ -18,7 +18,7 @@ struct Source<R> {
     entries: Vec<R>,
 }
 
-/// The entries of several runs in their order. Of each run one block is in memory.
+/// The entries of several runs in order. One block of each run is in memory.
 pub(in crate::sqlite) struct Merge<'c, R> {
     connection: &'c Connection,
     last: Option<R>,
@@ -26,18 +26,18 @@ pub(in crate::sqlite) struct Merge<'c, R> {
 }
 
 impl<'c, R: Record> Merge<'c, R> {
-    /// Entries after `last` are left out.
+    /// Starts a merge that ends after `last`.
     pub(super) fn new(connection: &'c Connection, last: Option<R>) -> Self {
         Self { connection, last, sources: Vec::new() }
     }
 
-    /// Adds a run, without its entries before `from`.
+    /// Adds a run, from entry `from` on.
     pub(super) fn add(&mut self, run: Arc<Run>, from: Option<R>) -> Result<(), StorageError> {
         let place = from.map_or(0, |from| run.start(from.fence()));
         self.add_source(run, place, from)
     }
 
-    /// Adds a run from a block on, without its entries before `from`.
+    /// Adds a run from a block and entry on.
     pub(super) fn add_from(&mut self, run: Arc<Run>, place: usize, from: R) -> Result<(), StorageError> {
         self.add_source(run, place, Some(from))
     }
@@ -49,7 +49,7 @@ impl<'c, R: Record> Merge<'c, R> {
         Ok(())
     }
 
-    /// Adds entries that were read, the last first.
+    /// Adds entries that were read, in reverse order.
     pub(super) fn add_read(&mut self, entries: Vec<R>) {
         self.sources.push(Source { run: None, place: 0, entries });
         self.drop_if_empty(self.sources.len() - 1);
@@ -61,7 +61,7 @@ impl<'c, R: Record> Merge<'c, R> {
         }
     }
 
-    /// Reads blocks of a source until one has an entry that is wanted.
+    /// Reads blocks of a source until one has a wanted entry.
     fn fill(&mut self, n: usize, from: Option<R>) -> Result<(), StorageError> {
         let Source { run, place, entries } = &mut self.sources[n];
         let Some(run) = run else { return Ok(()) };

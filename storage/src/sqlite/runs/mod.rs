@@ -3,13 +3,12 @@
 //! In a b-tree an entry with a random key touches a page of its own once the tree has outgrown the cache, and each page is
 //! written twice, to the log and to the file. Here new entries go to small tables (`recent_id` and others); when there are
 //! enough, all are written, sorted, as a new *run*: a list of blocks of some 4 KB that never grows. Four runs of one level are
-//! merged into one of the next, a portion with each commit, so that an entry is written once a level: about
-//! log4(events / 8,192) times. All of it happens in the transactions that store events, so a killed process leaves nothing
-//! half done.
+//! merged into one of the next, a portion with each commit, so that an entry is written once per level: about log4(events /
+//! 8,192) times. All of it happens in the transactions that store events, so a killed process leaves nothing half done.
 //!
-//! A look-up asks the recent table and then each run, newest first; there are at most three a level, and some that are being
-//! merged. Memory holds the place of each block (16 bytes, of 4 KB) and Bloom filters of ids and of authors' kinds (12 bits
-//! each), so that what is not there costs no page read in most cases.
+//! A lookup reads the recent table and then each run, newest first; there are at most three per level, and some that are being
+//! merged. The first entry of each block (16 bytes per 4 KB) is in memory, and so are Bloom filters of ids and of authors'
+//! kinds (12 bits per entry), so that a lookup in vain costs no page read in most cases.
 //!
 //! A run covers a range of event numbers that no other run of its index covers.
 
@@ -37,7 +36,7 @@ pub(super) use write::{Entries, Indexed, Merges, PACE, clear, count, remove};
 /// Blocks whose fences and Bloom filter are one row of table `fence`.
 const SEGMENT: usize = 32;
 
-/// Blocks a run may have: the row of a block is numbered `run * BLOCKS + place`.
+/// The most blocks of a run: the row of a block is numbered `run * BLOCKS + place`.
 const BLOCKS: i64 = 1 << 32;
 
 fn damaged(detail: &str) -> StorageError {
@@ -90,7 +89,7 @@ impl Run {
         self.segments.get(place / SEGMENT)?.fences.get(place % SEGMENT)
     }
 
-    /// The first block that may hold entries from this place on.
+    /// Returns the first block that may hold entries from this fence on.
     fn start(&self, from: Fence) -> usize {
         let segment = self.segments.partition_point(|segment| segment.fences.first().is_some_and(|f| *f < from));
         let segment = segment.saturating_sub(1);
@@ -98,7 +97,7 @@ impl Run {
         segment * SEGMENT + within.saturating_sub(1)
     }
 
-    /// The number of a block's row.
+    /// Returns the number of a block's row.
     fn row(&self, place: usize) -> i64 {
         self.n * BLOCKS + i64::try_from(place).unwrap_or(i64::MAX)
     }
@@ -108,7 +107,7 @@ impl Run {
     }
 }
 
-/// The runs that can be read in one state of the archive, in the order of their events.
+/// The readable runs in one state of the archive, in the order of their events.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Set {
     version: i64,
@@ -116,26 +115,26 @@ pub(super) struct Set {
 }
 
 impl Set {
-    /// The runs of an index, oldest first.
+    /// Returns the runs of an index, oldest first.
     fn of(&self, index: Index) -> impl DoubleEndedIterator<Item = &Arc<Run>> {
         self.runs.iter().filter(move |run| run.index == index as i64)
     }
 
-    /// The last event whose entries are in runs; those of later ones are in the recent tables.
+    /// Returns the last event whose entries are in runs; those of later ones are in the recent tables.
     fn last_event(&self) -> i64 {
         self.of(Index::Ids).map(|run| run.last).max().unwrap_or(0)
     }
 }
 
-/// What this process knows of the runs; shared by all connections to the file.
+/// The runs that this process has loaded; shared by all connections to the file.
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     newest: Mutex<Arc<Set>>,
 }
 
 impl Runs {
-    /// Returns the runs of the state that this connection reads, which must be in a transaction: only its snapshot has
-    /// just these.
+    /// Returns the runs of the state that this connection reads. It must be in a transaction: only its snapshot has exactly
+    /// these.
     pub(super) fn at(&self, connection: &Connection) -> Result<Arc<Set>, StorageError> {
         let version: i64 = connection.prepare_cached(sqlite!("run_version"))?.query_row([], |row| row.get(0))?;
         let known = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -149,7 +148,7 @@ impl Runs {
         Ok(set)
     }
 
-    /// Makes known what was committed.
+    /// Publishes a committed set.
     pub(super) fn publish(&self, set: Arc<Set>) {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if newest.version < set.version {
@@ -158,14 +157,14 @@ impl Runs {
     }
 }
 
-/// Reads the runs of a state; of those that are known already nothing is read again.
+/// Loads the runs of a state; loaded ones are not read again.
 fn load(connection: &Connection, version: i64, known: &Set) -> Result<Set, StorageError> {
     let known = |n| known.runs.iter().find(|run| run.n == n).map(|run| run.segments.clone());
     let runs = load_runs(connection, "live", known)?.into_iter().map(Arc::new).collect();
     Ok(Set { version, runs })
 }
 
-/// Reads the runs that are in this state, oldest first. `known` gives the segments of a run if they are in memory.
+/// Loads the runs in a state, oldest first. `known` returns the segments of a run if they are in memory.
 fn load_runs(
     connection: &Connection,
     state: &str,
@@ -207,7 +206,7 @@ fn read_run(row: &Row<'_>) -> rusqlite::Result<(Run, usize)> {
     Ok((run, row.get(5)?))
 }
 
-/// Hands a block to `read`.
+/// Passes a block to `read`.
 fn with_block<T>(
     connection: &Connection,
     run: &Run,
@@ -220,7 +219,7 @@ fn with_block<T>(
     read(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)
 }
 
-/// Reads all entries of a block.
+/// Returns all entries of a block.
 fn entries<R: Record>(connection: &Connection, run: &Run, place: usize) -> Result<Vec<R>, StorageError> {
     with_block(connection, run, place, |block| record::Entries::of(block, run.first).collect())
 }

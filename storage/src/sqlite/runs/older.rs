@@ -1,5 +1,5 @@
-//! Archives whose ids and tags are in b-trees: these are read into runs, a portion at a time, when such an archive is opened.
-//! Ended in the middle, it goes on at the next opening.
+//! Migration of archives whose ids and tags are in b-trees: these are read into runs, a portion at a time, when such an archive
+//! is opened. If interrupted, it continues at the next opening.
 
 use std::time::{Duration, Instant};
 
@@ -11,24 +11,24 @@ use super::write::{begin, last_entry, write_some};
 use super::{HeadEntry, IdEntry, TagEntry, TimeEntry, load_runs};
 use crate::StorageError;
 
-/// Entries that are written in one transaction.
+/// Entries written per transaction.
 const PORTION: usize = 500_000;
 /// How often the progress is logged.
 const LOGGED: Duration = Duration::from_secs(5);
 /// Events of a run of the lowest level.
 const LOWEST: i64 = 8_192;
 
-/// Returns whether an archive's indexes are in runs.
+/// Returns true if an archive's indexes are in runs.
 pub(in crate::sqlite) fn is_settled(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(!connection.prepare("select 1 from sqlite_schema where name = 'tag'")?.exists([])?)
 }
 
-/// Brings an archive's indexes into runs if they are not. Nothing else may use the archive meanwhile.
+/// Moves an archive's indexes into runs if they are not. Nothing else may use the archive meanwhile.
 pub(in crate::sqlite) fn settle(connection: &mut Connection) -> Result<(), StorageError> {
     settle_in(connection, PORTION)
 }
 
-/// Does the same with `portion` entries in one transaction.
+/// Does the same with `portion` entries per transaction.
 pub(super) fn settle_in(connection: &mut Connection, portion: usize) -> Result<(), StorageError> {
     if is_settled(connection)? {
         return Ok(());
@@ -46,10 +46,10 @@ pub(super) fn settle_in(connection: &mut Connection, portion: usize) -> Result<(
     Ok(tx.commit()?)
 }
 
-/// Makes the index that comes with `event.id`'s uniqueness one that can be dropped; the index of ids now says what is unique.
+/// Turns the index of `event.id`'s uniqueness into one that can be dropped; the index of ids now ensures uniqueness.
 ///
-/// SQLite itself offers only to rewrite the whole table. The index of a constraint and one that was created have the same form on
-/// disk, and differ only in their rows of the schema.
+/// SQLite itself could only rewrite the whole table. The index of a constraint and a created index have the same form on disk,
+/// and differ only in their rows of the schema.
 fn name_unique_index(connection: &mut Connection) -> Result<(), StorageError> {
     let named = "select 1 from sqlite_schema where name = 'event_by_id'";
     if connection.prepare(named)?.exists([])? {
@@ -136,7 +136,7 @@ fn times_after(after: Option<TimeEntry>) -> Vec<Select> {
     vec![(more, vec![created_at.into(), id.to_vec().into()])]
 }
 
-/// Writes the run of an index, unless it is there: all entries, in order, that `after` selects.
+/// Writes the run of an index, unless it exists: all entries, in order, that `after` selects.
 fn build<R: Record>(
     connection: &mut Connection,
     portion: usize,

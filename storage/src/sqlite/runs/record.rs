@@ -1,4 +1,4 @@
-//! The entries of the indexes, and how a block holds them.
+//! The entries of the indexes, and their encoding in blocks.
 
 use nostr::EventId;
 use rusqlite::{Connection, Row, params};
@@ -8,20 +8,20 @@ use crate::StorageError;
 use crate::query::sqlite;
 use crate::varint::{put, take};
 
-/// Where an entry lies among all entries of its index. Two entries may share a fence; an entry that comes later never has
-/// a smaller one.
+/// The position of an entry among all entries of its index. Two entries may share a fence; a later entry never has a smaller
+/// one.
 pub(in crate::sqlite) type Fence = (u64, u64);
 
-/// Which index a run belongs to: the column `kind` of table `run`.
+/// The index that a run belongs to: the column `kind` of table `run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sqlite) enum Index {
     /// Events by id.
     Ids = 0,
-    /// Events by tag, the newest first.
+    /// Events by tag, newest first.
     Tags = 1,
-    /// Events by author and kind, and by kind, the newest first.
+    /// Events by author and kind, and by kind, newest first.
     Heads = 2,
-    /// All events, the newest first.
+    /// All events, newest first.
     Times = 3,
 }
 
@@ -29,25 +29,25 @@ impl Index {
     pub(super) const ALL: [Self; 4] = [Self::Ids, Self::Tags, Self::Heads, Self::Times];
 }
 
-/// An entry of an index. Those that are in no run yet are rows of a table of their own.
+/// An entry of an index. Entries that are in no run yet are rows of a table.
 pub(in crate::sqlite) trait Record: Copy + Ord {
     const INDEX: Index;
     /// Selects all rows of the table, in any order.
     const RECENT: &'static str;
 
-    /// The event's number.
+    /// Returns the event's number.
     fn event(&self) -> i64;
 
-    /// The entry's place.
+    /// Returns the entry's fence.
     fn fence(&self) -> Fence;
 
-    /// What a Bloom filter knows the entry by, if the index has any.
+    /// Returns the entry's key in the Bloom filter, if the index has one.
     fn mark(&self) -> Option<Mark>;
 
-    /// Appends the entry to a block. `base` is the first event number of the run, `previous` the entry before it in the block.
+    /// Appends the entry to a block. `base` is the first event number of the run, `previous` the preceding entry of the block.
     fn write(&self, previous: Option<&Self>, base: i64, out: &mut Vec<u8>);
 
-    /// Takes an entry off the front of a block; `None` if the block is damaged.
+    /// Decodes an entry from the front of a block; `None` if the block is damaged.
     fn read(from: &mut &[u8], previous: Option<&Self>, base: i64) -> Option<Self>;
 
     /// Reads a row of the table.
@@ -60,9 +60,9 @@ pub(in crate::sqlite) trait Record: Copy + Ord {
     fn delete(&self, connection: &Connection) -> rusqlite::Result<()>;
 }
 
-/// An entry of an index that lists events from the newest on.
+/// An entry of an index that lists events newest first.
 pub(in crate::sqlite) trait Dated: Record {
-    /// The event's date, in unix seconds.
+    /// Returns the event's date, in unix seconds.
     fn created_at(&self) -> i64;
 
     /// Selects the rows of the table that may lie between two entries, which [`Dated::span`] binds.
@@ -79,14 +79,14 @@ pub(in crate::sqlite) struct IdEntry {
 }
 
 impl IdEntry {
-    /// Bytes of an entry in a block: the id and the distance of the number from the run's first.
+    /// Bytes of an entry in a block: the id, and the number relative to the run's first.
     const BYTES: usize = 36;
 
     pub(in crate::sqlite) fn new(id: &EventId, event: i64) -> Self {
         Self { id: id.to_bytes(), event }
     }
 
-    /// Returns the number of the event that has this id, if the block holds it.
+    /// Returns the number of the event with this id, if the block has it.
     pub(super) fn search(block: &[u8], id: &[u8; 32], base: i64) -> Option<i64> {
         let (entries, _) = block.as_chunks::<{ Self::BYTES }>();
         let place = entries.binary_search_by(|entry| entry[..32].cmp(id)).ok()?;
@@ -95,7 +95,7 @@ impl IdEntry {
     }
 }
 
-/// Eight bytes of an id, in its order.
+/// Returns eight bytes of an id, in its order.
 fn part(id: &[u8; 32], from: usize) -> u64 {
     u64::from_be_bytes(id[from..from + 8].try_into().expect("eight bytes"))
 }
@@ -116,7 +116,7 @@ impl Record for IdEntry {
         (part(&self.id, 0), part(&self.id, 8))
     }
 
-    /// An id is a hash already. Its front is left out: the ids of a filter lie close together.
+    /// An id is a hash already. Its first bytes are left out: the ids of one filter share them.
     fn mark(&self) -> Option<Mark> {
         Some((part(&self.id, 16), part(&self.id, 24)))
     }
@@ -148,7 +148,7 @@ impl Record for IdEntry {
     }
 }
 
-/// An event that has a key, with its date. Of one key the newest come first.
+/// An event under a key, with its date. Newest first within a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sqlite) struct KeyEntry<const INDEX: u8> {
     pub(in crate::sqlite) key: i64,
@@ -159,11 +159,11 @@ pub(in crate::sqlite) struct KeyEntry<const INDEX: u8> {
 /// An entry of [`Index::Tags`]: the key is that of the tag ([`crate::tag_key::tag_key`]).
 pub(in crate::sqlite) type TagEntry = KeyEntry<1>;
 
-/// An entry of [`Index::Heads`]: the key is a kind, or the number of an author, times 2^16, and a kind.
+/// An entry of [`Index::Heads`]: the key is a kind, or the number of an author times 2^16 plus a kind.
 pub(in crate::sqlite) type HeadEntry = KeyEntry<2>;
 
 impl HeadEntry {
-    /// The key of what an author has of a kind.
+    /// Returns the key of an author's events of a kind.
     pub(in crate::sqlite) fn key(author: i64, kind: i64) -> i64 {
         (author << 16) | kind
     }
@@ -187,7 +187,7 @@ fn ordered(n: i64) -> u64 {
     n.cast_unsigned() ^ (1 << 63)
 }
 
-/// Statements of the tables of [`KeyEntry`].
+/// The statements of the tables of [`KeyEntry`].
 struct Statements {
     all: &'static str,
     between: &'static str,
@@ -226,15 +226,15 @@ impl<const INDEX: u8> Record for KeyEntry<INDEX> {
         (ordered(self.key), !ordered(self.created_at))
     }
 
-    /// Tags have no filter: nine bytes an event for looks that are rare. Kinds are everywhere.
+    /// Tags have no filter: nine bytes per event for rare lookups. Kinds are everywhere.
     fn mark(&self) -> Option<Mark> {
         let mixed = |n: u64| (n ^ (n >> 31)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
         let key = self.key.cast_unsigned();
         (!Self::IS_TAG && self.key > i64::from(u16::MAX)).then(|| (mixed(mixed(key)), mixed(mixed(!key))))
     }
 
-    /// Writes the distance of the key from the one before it, of the date from the one before it, and of the number from the
-    /// run's first. The first entry of a block has its key in full.
+    /// Writes the key relative to the previous one, the date relative to the previous one, and the number relative to the run's
+    /// first. The first entry of a block has its key in full.
     fn write(&self, previous: Option<&Self>, base: i64, out: &mut Vec<u8>) {
         let date_before = match previous {
             Some(previous) => {
@@ -289,7 +289,7 @@ impl<const INDEX: u8> Dated for KeyEntry<INDEX> {
     }
 }
 
-/// An event's date, id and number: the newest first, and of one second the lowest id.
+/// An event's date, id and number: newest first, and lowest id first within a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sqlite) struct TimeEntry {
     pub(in crate::sqlite) created_at: i64,
@@ -374,7 +374,7 @@ fn unzigzag(n: u64) -> i64 {
     (n >> 1).cast_signed() ^ -(n & 1).cast_signed()
 }
 
-/// The entries of a block, one after another.
+/// Iterates over the entries of a block.
 pub(super) struct Entries<'a, R> {
     rest: &'a [u8],
     base: i64,
@@ -403,7 +403,7 @@ impl<R: Record> Iterator for Entries<'_, R> {
     }
 }
 
-/// Packs the entries of one block.
+/// Encodes the entries of one block.
 pub(super) fn pack<R: Record>(entries: &[R], base: i64) -> Vec<u8> {
     let mut block = Vec::with_capacity(entries.len() * 16);
     let mut previous = None;

@@ -1,4 +1,4 @@
-//! The indexes against a map, through merges, removals, kills and migration.
+//! Tests the indexes against a map, through merges, removals, kills and migration.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,17 +10,17 @@ use sha2::{Digest, Sha256};
 use super::*;
 use crate::sqlite::migrate;
 
-/// What the indexes must say.
+/// What the indexes must contain.
 #[derive(Default, Clone)]
 struct Model {
     ids: BTreeMap<EventId, i64>,
     tags: BTreeMap<i64, BTreeSet<(i64, i64)>>,
-    /// By author and kind; author 0 is everybody.
+    /// By author and kind; author 0 stands for all.
     heads: BTreeMap<(i64, i64), BTreeSet<(i64, i64)>>,
     last: i64,
 }
 
-/// One thing that is done to the indexes.
+/// One operation on the indexes.
 #[derive(Debug, Clone)]
 enum Step {
     /// Adds this many events.
@@ -29,7 +29,7 @@ enum Step {
     Killed(usize),
     /// Removes every event whose number is a multiple of this.
     Remove(usize),
-    /// Merges while nothing is stored.
+    /// Merges while idle.
     Idle,
     /// Forgets what is in memory.
     Reopen,
@@ -39,7 +39,7 @@ fn id(event: i64) -> EventId {
     EventId::from_byte_array(Sha256::digest(event.to_le_bytes()).into())
 }
 
-/// What the indexes know of an event.
+/// Returns the index entries of an event.
 fn indexed(event: i64) -> Indexed {
     let kind = [1, 7, 30_023, u16::MAX, 0][(event % 5) as usize];
     let author = 1 + event * event % 97;
@@ -78,7 +78,7 @@ impl Model {
     }
 }
 
-/// Six tags: one that many events have, and some that few have.
+/// Six tags: one that many events have, and some rare ones.
 fn tags(event: i64) -> Vec<TagEntry> {
     let created_at = event * 7_919 % 1_000;
     let key = |n: i64| i64::from_le_bytes(id(event / 3 * 10 + n).to_bytes()[..8].try_into().expect("eight bytes"));
@@ -230,7 +230,7 @@ fn what_is_merged_removed_and_killed_is_found_as_in_a_map() {
     assert!(most.get() >= 2, "runs of level {} at most: merges of merges were not tried", most.get());
 }
 
-/// Reads all that is left of a merge, as date and number.
+/// Reads the rest of a merge, as date and number.
 fn rest<R: Dated>(merge: Result<Merge<'_, R>, StorageError>) -> Vec<(i64, i64)> {
     let mut merge = merge.expect("found");
     let mut all = Vec::new();
@@ -240,7 +240,7 @@ fn rest<R: Dated>(merge: Result<Merge<'_, R>, StorageError>) -> Vec<(i64, i64)> 
     all
 }
 
-/// Where the child that is killed finds its file.
+/// The environment variable that names the file of the child to be killed.
 const FILE: &str = "BROTR_TEST_RUNS_FILE";
 const KILLS: usize = 100;
 
@@ -252,14 +252,14 @@ fn open(file: &std::path::Path) -> Connection {
     connection
 }
 
-/// What the indexes must say after events were added up to this one.
+/// What the indexes must contain after events up to this one were added.
 fn up_to(last: i64) -> Model {
     let mut model = Model { last, ..Model::default() };
     (1..=last).for_each(|event| model.insert(event));
     model
 }
 
-/// Not a test of its own: the process that is killed. It adds events and merges, in commits of many sizes.
+/// Not a test by itself: the process that is killed. It adds events and merges, in commits of many sizes.
 #[test]
 fn child() {
     let Ok(file) = std::env::var(FILE) else { return };
@@ -388,7 +388,7 @@ fn merges_keep_up_with_what_is_added_and_what_they_leave_is_freed() {
         let set = add(&tx, &runs, &mut merges, &mut model, 4_100);
         tx.commit().expect("committed");
         runs.publish(set.clone());
-        // Three at rest on each level, and four that are being merged into the one above.
+        // Three at rest per level, and four that are being merged into the next.
         let levels = n.ilog(4) as usize + 1;
         for index in Index::ALL {
             let live = set.of(index).count();

@@ -1,4 +1,4 @@
-//! How runs are written, merged and freed, always in a transaction of the connection that writes.
+//! Writing, merging and freeing runs, always in a transaction of the writer.
 
 use std::sync::Arc;
 
@@ -18,12 +18,12 @@ use crate::query::sqlite;
 const FLUSH: usize = 4_096;
 /// Runs of one level that are merged into one of the next.
 const FANOUT: usize = 4;
-/// The longest block: two fit into a page.
+/// The longest block, in bytes: two fit into a page.
 const BLOCK_BYTES: usize = 4_050;
-/// How many entries are merged for each that is added. An entry is merged once a level, and with 8 levels an archive has
-/// half a billion events: merges keep up with whatever is added.
+/// Entries merged per added entry. An entry is merged once per level, and with 8 levels an archive has half a billion events:
+/// merges keep up with whatever is added.
 pub(in crate::sqlite) const PACE: usize = 8;
-/// A block has more entries than this, so that what merges leave is freed as fast as they are.
+/// A block has more entries than this, so that merged runs are freed as fast as they accumulate.
 const FEWEST: usize = 64;
 
 /// Entries of all indexes, in any order.
@@ -35,7 +35,7 @@ pub(in crate::sqlite) struct Entries {
     times: Vec<TimeEntry>,
 }
 
-/// What the indexes must know of an event.
+/// The indexed properties of an event.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::sqlite) struct Indexed {
     pub(in crate::sqlite) event: i64,
@@ -46,7 +46,7 @@ pub(in crate::sqlite) struct Indexed {
 }
 
 impl Entries {
-    /// Adds the entries of an event that has these tags.
+    /// Adds the entries of an event with these tags.
     pub(in crate::sqlite) fn push(&mut self, indexed: Indexed, tags: impl IntoIterator<Item = i64>) {
         let Indexed { event, id, author, kind, created_at } = indexed;
         let kind = i64::from(kind);
@@ -56,20 +56,20 @@ impl Entries {
         self.times.push(TimeEntry { created_at, id, event });
     }
 
-    /// Returns how many entries there are in all indexes.
+    /// Returns the number of entries in all indexes.
     pub(in crate::sqlite) fn len(&self) -> usize {
         self.ids.len() + self.tags.len() + self.heads.len() + self.times.len()
     }
 }
 
-/// The runs that are being written, each merged from those live runs of the level below whose events it covers.
+/// Runs that are being written, each merged from those readable runs of the level below whose events it covers.
 #[derive(Debug, Default)]
 pub(in crate::sqlite) struct Merges {
-    /// Nothing until it is read from the archive.
+    /// `None` until they are loaded.
     building: Option<Vec<Run>>,
 }
 
-/// One commit's changes to the runs.
+/// The changes of one commit to the runs.
 pub(in crate::sqlite) struct Change<'a> {
     connection: &'a Connection,
     set: Set,
@@ -78,8 +78,7 @@ pub(in crate::sqlite) struct Change<'a> {
 }
 
 impl Merges {
-    /// Begins to change the runs that `set` has. What was remembered is forgotten when the transaction is rolled back: the
-    /// caller then begins with new [`Merges`].
+    /// Begins a change to the runs of `set`. After a rollback the caller must begin with new [`Merges`].
     pub(in crate::sqlite) fn change<'a>(
         &'a mut self,
         connection: &'a Connection,
@@ -134,7 +133,7 @@ impl Change<'_> {
         self.publish(run)
     }
 
-    /// Makes a run that is written one of those that are read.
+    /// Makes a written run readable.
     fn publish(&mut self, run: Run) -> Result<(), StorageError> {
         self.connection.prepare_cached(sqlite!("run_publish"))?.execute([run.n])?;
         let place = self.set.runs.partition_point(|other| (other.first, other.n) < (run.first, run.n));
@@ -143,12 +142,12 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Goes on with merges until about `most` entries are merged, those of lower levels first: they are due more often. Returns
-    /// whether something is left to do.
+    /// Continues merges until about `most` entries are merged, those of lower levels first, since they are due more often.
+    /// Returns true if work is left.
     pub(in crate::sqlite) fn advance(&mut self, most: usize) -> Result<bool, StorageError> {
         let mut left = most;
         let highest = self.set.runs.iter().map(|run| run.level).max().unwrap_or(0);
-        // A run that is written on this way may be the fourth of its level.
+        // A run that is written here may be the fourth of its level.
         for level in 0..=highest + 1 {
             for index in Index::ALL {
                 while self.is_building(index, level + 1) || self.begin_merge(index, level)? {
@@ -186,8 +185,7 @@ impl Change<'_> {
         Ok(true)
     }
 
-    /// Writes the next entries of a merge, about as many as `most`; returns how many. At the end the merged run takes the place
-    /// of those that it was made of.
+    /// Writes the next entries of a merge, about `most`; returns how many. At the end the merged run replaces its inputs.
     fn merge<R: Record>(&mut self, level: i64, most: usize) -> Result<usize, StorageError> {
         let place = self.building.iter().position(|run| run.index == R::INDEX as i64 && run.level == level);
         let run = self.building.swap_remove(place.ok_or_else(|| damaged("no such merge"))?);
@@ -197,7 +195,7 @@ impl Change<'_> {
         for source in &sources {
             merge.add(source.clone(), last)?;
         }
-        // The last entry that was written may be met again.
+        // The last written entry may be met again.
         let next = || loop {
             match merge.next()? {
                 Some(entry) if last.is_some_and(|last| entry <= last) => {}
@@ -218,7 +216,7 @@ impl Change<'_> {
         Ok(written)
     }
 
-    /// Ends the change: what is returned is to be made known when the transaction is committed.
+    /// Ends the change and returns the set to publish once the transaction is committed.
     pub(in crate::sqlite) fn end(mut self) -> Result<Arc<Set>, StorageError> {
         if self.changed {
             let sql = sqlite!("run_next_version");
@@ -228,7 +226,7 @@ impl Change<'_> {
     }
 }
 
-/// Adds a run that has no blocks yet.
+/// Adds a run without blocks.
 pub(super) fn begin(
     connection: &Connection,
     index: Index,
@@ -241,10 +239,10 @@ pub(super) fn begin(
     Ok(Run { n, index, level, first, last, segments: Vec::new() })
 }
 
-/// The last entry that a run has so far.
+/// Returns the last entry of a run that is being written.
 pub(super) fn last_entry<R: Record>(connection: &Connection, run: &Run) -> Result<Option<R>, StorageError> {
     for place in (0..run.blocks()).rev() {
-        // A block is empty when all its events were removed.
+        // A block is empty if all its events were removed.
         if let Some(last) = entries(connection, run, place)?.pop() {
             return Ok(Some(last));
         }
@@ -252,8 +250,8 @@ pub(super) fn last_entry<R: Record>(connection: &Connection, run: &Run) -> Resul
     Ok(None)
 }
 
-/// Goes on with a run: writes what `next` gives until that ends, or until about as many as `most` entries are written. Returns the
-/// run, how many were written, and whether it is whole.
+/// Continues a run: writes the entries that `next` returns until it ends, or until about `most` are written. Returns the run,
+/// the number written, and whether the run is complete.
 pub(super) fn write_some<R: Record>(
     connection: &Connection,
     run: Run,
@@ -266,7 +264,7 @@ pub(super) fn write_some<R: Record>(
             continue;
         }
         writer.end_block()?;
-        // Only whole segments are written, so that the run can be gone on with from here at any time.
+        // Only whole segments are written, so that the run can be continued from here at any time.
         if writer.is_between_segments() && writer.entries >= most {
             return Ok((writer.pause()?, writer.entries, false));
         }
@@ -283,14 +281,14 @@ pub(super) fn write_some<R: Record>(
 struct RunWriter<'c, R> {
     connection: &'c Connection,
     run: Run,
-    /// The block that is being filled: its bytes, its first and its last entry.
+    /// The current block: its bytes, its first and its last entry.
     block: Vec<u8>,
     first: Option<R>,
     previous: Option<R>,
-    /// Of the segment that is being filled.
+    /// Of the current segment.
     fences: Vec<Fence>,
     marks: Vec<Mark>,
-    /// Entries in blocks that were written by this writer, and in the one that is being filled.
+    /// Entries in written blocks and in the current one.
     entries: usize,
 }
 
@@ -308,7 +306,7 @@ impl<'c, R: Record> RunWriter<'c, R> {
         }
     }
 
-    /// Adds an entry to the block if there is room; returns whether there was.
+    /// Adds an entry to the block if there is room; returns true if there was.
     fn push(&mut self, entry: R) -> bool {
         let before = self.block.len();
         entry.write(self.previous.as_ref(), self.run.first, &mut self.block);
@@ -318,13 +316,13 @@ impl<'c, R: Record> RunWriter<'c, R> {
         }
         self.first.get_or_insert(entry);
         self.previous = Some(entry);
-        // Entries of one key lie side by side.
+        // Entries with the same key are adjacent.
         self.marks.extend(entry.mark().filter(|mark| self.marks.last() != Some(mark)));
         self.entries += 1;
         true
     }
 
-    /// Writes the block, and the segment if it is whole.
+    /// Writes the block, and the segment if it is complete.
     fn end_block(&mut self) -> Result<(), StorageError> {
         let Some(first) = self.first.take() else { return Ok(()) };
         let place = self.run.segments.len() * SEGMENT + self.fences.len();
@@ -344,12 +342,12 @@ impl<'c, R: Record> RunWriter<'c, R> {
         Ok(())
     }
 
-    /// Returns whether the last block that was written ended a segment.
+    /// Returns true if the last written block ended a segment.
     fn is_between_segments(&self) -> bool {
         self.first.is_none() && self.fences.is_empty()
     }
 
-    /// Notes how far the run is written, which must be between segments.
+    /// Records how far the run is written, which must be between segments.
     fn pause(&self) -> Result<Run, StorageError> {
         self.connection.prepare_cached(sqlite!("run_extend"))?.execute(params![
             self.run.n,
@@ -360,7 +358,7 @@ impl<'c, R: Record> RunWriter<'c, R> {
     }
 }
 
-/// Frees blocks of runs that were merged, at least as many as hold `entries` entries; returns whether there are more.
+/// Frees blocks of merged runs that hold at least `entries` entries; returns true if more are left.
 fn free(connection: &Connection, entries: usize) -> Result<bool, StorageError> {
     let mut most = i64::try_from(entries.div_ceil(FEWEST)).unwrap_or(i64::MAX);
     let mut find = connection.prepare_cached(sqlite!("run_find_retired"))?;
@@ -383,7 +381,7 @@ fn free(connection: &Connection, entries: usize) -> Result<bool, StorageError> {
     }
 }
 
-/// Removes entries: those of events that are removed.
+/// Removes the entries of removed events.
 pub(in crate::sqlite) fn remove(connection: &Connection, set: &Set, entries: Entries) -> Result<(), StorageError> {
     // A run that is being written may have them already.
     let building = load_runs(connection, "building", |_| None)?;
@@ -427,13 +425,13 @@ struct OpenBlock<'a, R> {
     connection: &'a Connection,
     run: &'a Run,
     place: usize,
-    /// What it holds, and how many it held when it was read.
+    /// Its entries, and how many there were when it was read.
     entries: Option<(Vec<R>, usize)>,
     removed: usize,
 }
 
 impl<R: Record> OpenBlock<'_, R> {
-    /// Removes an entry; returns whether it was there.
+    /// Removes an entry; returns true if it existed.
     fn remove(&mut self, place: usize, record: &R) -> Result<bool, StorageError> {
         if place != self.place {
             self.write()?;
@@ -473,7 +471,7 @@ pub(in crate::sqlite) fn clear(connection: &Connection) -> rusqlite::Result<()> 
     connection.execute_batch(sqlite!("run_clear"))
 }
 
-/// Returns how many entries the index of ids has: as many as there are events.
+/// Returns the number of entries in the index of ids, which is the number of events.
 pub(in crate::sqlite) fn count(connection: &Connection) -> rusqlite::Result<i64> {
     let sql = sqlite!("run_count_ids");
     connection.query_row(sql, [], |row| row.get(0))
