@@ -98,8 +98,8 @@ pub trait EventStore: std::fmt::Debug + Send + Sync {
     /// while the disk is full or the database is away.
     async fn store(&self, batch: Batch) -> Result<Stored>;
 
-    /// One page of the events that a filter asks for, newest first, lowest id first within a second. The filter's
-    /// own `limit` counts from its first page, so callers that page keep the count.
+    /// Returns one page of the events that match a filter, newest first, lowest id first within a second. The filter's own
+    /// `limit` counts from its first page, so callers that page keep the count.
     async fn page(&self, filter: &Filter, view: View, after: Option<Cursor>, limit: usize) -> Result<Vec<Event>>;
 
     /// Counts the distinct events that match any of the filters and were seen on any of the relays; without relays, all that
@@ -137,6 +137,17 @@ pub trait SightingStore: std::fmt::Debug + Send + Sync {
 /// A row of an ad-hoc statement: column names first, then values. Binary values are hexadecimal text.
 pub type SqlRow = Vec<serde_json::Value>;
 
+/// A setting of a database server that slows down the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name in the server's configuration.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// The recommended value.
+    pub recommended: String,
+}
+
 /// The archive: every store, on one database.
 #[async_trait]
 pub trait Archive:
@@ -158,7 +169,10 @@ pub trait Archive:
     /// Runs an ad-hoc read-only statement and sends its rows one by one.
     async fn sql(&self, statement: &str, rows: tokio::sync::mpsc::Sender<SqlRow>) -> Result<()>;
 
-    /// Whether the database answers.
+    /// Returns the server's settings that slow down ingest, with recommended values.
+    async fn costly_settings(&self) -> Result<Vec<Setting>>;
+
+    /// Fails if the database does not answer.
     async fn ping(&self) -> Result<()>;
 
     /// Waits for open transactions and closes the connections.

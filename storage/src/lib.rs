@@ -30,7 +30,7 @@ mod view;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use archive::{Archive, EventStore, Options, Profile, SightingStore, SqlRow};
+pub use archive::{Archive, EventStore, Options, Profile, Setting, SightingStore, SqlRow};
 pub use backup::Counts;
 pub use error::StorageError;
 pub use nostr_database::NostrArchive;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use brotr_core::{Event, Network};
 use nostr::{EventId, Filter, PublicKey};
 
-use crate::archive::{Archive, EventStore, SightingStore, SqlRow};
+use crate::archive::{Archive, EventStore, Setting, SightingStore, SqlRow};
 use crate::backoff::{Repeat, retry};
 use crate::backup::Counts;
 use crate::rows::*;
@@ -167,6 +167,10 @@ impl<A: Archive> Archive for Retrying<A> {
 
     async fn sql(&self, statement: &str, rows: tokio::sync::mpsc::Sender<SqlRow>) -> Result<()> {
         self.0.sql(statement, rows).await
+    }
+
+    async fn costly_settings(&self) -> Result<Vec<Setting>> {
+        self.0.costly_settings().await
     }
 
     async fn ping(&self) -> Result<()> {

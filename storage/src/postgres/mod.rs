@@ -25,12 +25,12 @@ use sqlx::{AssertSqlSafe, Column, Executor, Postgres, Row as _, SqlSafeStr, Type
 use tokio::sync::mpsc;
 
 use self::server::{Reader, Replica, Server};
-use crate::archive::{Options, Profile, SqlRow};
+use crate::archive::{Options, Profile, Setting, SqlRow};
 use crate::backup::Counts;
 use crate::database::{Database, Row, Transaction, Value};
 use crate::error::of_commit;
 use crate::prepare::PreparedBatch;
-use crate::query::{Query, common, postgres};
+use crate::query::{Query, common, postgres, postgres_only};
 use crate::rows::Stored;
 use crate::time_limit::time_limit;
 use crate::{Archive, StorageError, search};
@@ -336,6 +336,12 @@ impl Archive for PostgresArchive {
             }
         }
         Ok(())
+    }
+
+    async fn costly_settings(&self) -> Result<Vec<Setting>, StorageError> {
+        let rows = self.rows(postgres_only!("server_settings"), vec![]).await?;
+        let setting = |row: &Row| Ok(Setting { name: row.text(0)?, value: row.text(1)?, recommended: row.text(2)? });
+        rows.iter().map(setting).collect()
     }
 
     async fn ping(&self) -> Result<(), StorageError> {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::archive::{Options, SqlRow};
+use crate::archive::{Options, Setting, SqlRow};
 use crate::backup::Counts;
 use crate::database::{Database, Row, Transaction, Value};
 use crate::files::{create_private_dir, open_private, tighten};
@@ -262,6 +262,10 @@ impl Archive for SqliteArchive {
     async fn sql(&self, statement: &str, rows: tokio::sync::mpsc::Sender<SqlRow>) -> Result<(), StorageError> {
         let statement = statement.to_owned();
         self.readers.read(move |connection| functions::run(connection, &statement, &rows)).await
+    }
+
+    async fn costly_settings(&self) -> Result<Vec<Setting>, StorageError> {
+        Ok(vec![])
     }
 
     async fn ping(&self) -> Result<(), StorageError> {

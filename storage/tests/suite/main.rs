@@ -186,12 +186,13 @@ const CASES: [(&str, Case); 40] = cases!(
     a_newer_database_is_refused,
 );
 
-const TESTS: [(&str, Alone); 16] = tests!(
+const TESTS: [(&str, Alone); 17] = tests!(
     plans::views_are_read_by_their_indexes,
     plans::storing_reads_no_more_than_what_it_stores,
     plans::clients_are_answered_by_their_indexes,
     postgres_only::known_relays_take_no_numbers,
     postgres_only::addresses_sort_by_their_bytes,
+    postgres_only::settings_that_cost_are_named,
     postgres_only::calls_are_made_again_when_connections_are_lost,
     postgres_only::only_arrivals_that_are_given_are_read,
     postgres_only::a_document_in_use_is_not_forgotten,

@@ -1,5 +1,7 @@
 //! What only PostgreSQL could get wrong.
 
+use std::time::{Duration, Instant};
+
 use super::*;
 
 async fn opened(server: &brotr_tests::Postgres, name: &str) -> (Arc<dyn Archive>, String) {
@@ -37,6 +39,29 @@ pub(crate) async fn known_relays_take_no_numbers() {
         .expect("stored");
     assert_eq!(archive.documents(late).await.expect("documents").len(), 2);
     assert_eq!(archive.visits(late, 0, 9).await.expect("visits").len(), 1);
+    archive.close().await;
+}
+
+pub(crate) async fn settings_that_cost_are_named() {
+    let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
+    let (archive, url) = opened(&server, "settings").await;
+    let named = async || {
+        let settings = archive.costly_settings().await.expect("read");
+        settings.into_iter().map(|setting| (setting.name, setting.value, setting.recommended)).collect::<Vec<_>>()
+    };
+    let wanted =
+        [("checkpoint_timeout", "5min", "30min"), ("max_wal_size", "1GB", "8GB"), ("wal_compression", "off", "lz4")];
+    assert_eq!(named().await, wanted.map(|(name, value, least)| (name.to_owned(), value.to_owned(), least.to_owned())));
+    for (name, _, recommended) in wanted {
+        shell(&url, &format!("alter system set {name} = '{recommended}'"));
+    }
+    shell(&url, "select pg_reload_conf()");
+    // The server reads its configuration a moment after it is told to.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !named().await.is_empty() {
+        assert!(Instant::now() < deadline, "{:?}", named().await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     archive.close().await;
 }
 
