@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use brotr_dvm::{Acceptance, Dvm};
-use brotr_storage::{Job, Outgoing, Payment};
+use brotr_dvm::{Acceptance, Dvm, PreparedJob};
+use brotr_storage::{Outgoing, Payment, StorageError};
 use nostr::{Event, PublicKey};
 use tokio::sync::{Notify, broadcast};
 
@@ -97,6 +97,15 @@ impl JobIntake {
         }
         Ok(acceptance)
     }
+
+    /// Returns the relays to which the answers to a job are sent.
+    pub(crate) async fn reply_relays(&self, job: &PreparedJob) -> Result<Vec<String>, StorageError> {
+        let mut relays = answering_relays(&self.agent);
+        relays.extend(self.dvm.reply_relays(job).await?);
+        relays.sort_unstable();
+        relays.dedup();
+        Ok(relays)
+    }
 }
 
 /// Returns the relays to which every answer is sent.
@@ -109,13 +118,4 @@ fn answering_relays(agent: &Agent) -> Vec<String> {
     relays.sort_unstable();
     relays.dedup();
     relays
-}
-
-/// Where the answers to a job go.
-pub(crate) async fn reply_relays(agent: &Agent, dvm: &Dvm, job: &Job) -> Result<Vec<String>> {
-    let mut relays = answering_relays(agent);
-    relays.extend(dvm.reply_relays(job).await?);
-    relays.sort_unstable();
-    relays.dedup();
-    Ok(relays)
 }

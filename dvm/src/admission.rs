@@ -6,8 +6,9 @@ use brotr_storage::{Job, JobStatus, Payment, StorageError, View};
 use nostr::{Event, Filter, JsonUtil, Kind, PublicKey, Timestamp};
 
 use crate::jobs::JOBS;
+use crate::payment::{self, Zap};
 use crate::seal::Seal;
-use crate::{Acceptance, Dvm, payment};
+use crate::{Acceptance, Dvm};
 
 /// The largest request event, in bytes.
 const MAX_REQUEST: usize = 64 << 10;
@@ -97,7 +98,8 @@ impl Dvm {
         if self.till.is_none() {
             return Ok(Acceptance::Ignored("a zap, where nothing costs anything"));
         }
-        let (of, source, msat) = match payment::zap(receipt, self.signer.public_key(), &self.prices.zappers) {
+        let Zap { of, hash: source, msat } = match payment::zap(receipt, self.signer.public_key(), &self.prices.zappers)
+        {
             Ok(zap) => zap,
             Err(why) => return Ok(Acceptance::Ignored(why)),
         };

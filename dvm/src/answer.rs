@@ -6,8 +6,8 @@ use nostr::{Event, EventBuilder, Kind, SignerError, Tag, TagKind, Timestamp};
 use serde_json::json;
 
 use crate::jobs::JOBS;
-use crate::seal::Seal;
-use crate::{JobRequest, result_kind};
+use crate::payment::Owed;
+use crate::{JobRequest, PreparedJob, result_kind};
 
 const FEEDBACK: u16 = 7_000;
 /// The kind of the announcement,
@@ -25,14 +25,21 @@ fn common(job: &Job) -> [Tag; 2] {
     [Tag::event(job.id), Tag::public_key(job.customer)]
 }
 
-/// What is said of a job before its end, or in place of a result. What was asked for in secret is answered so.
+/// What feedback says.
+pub(crate) struct Feedback<'a> {
+    /// The status, such as `processing`.
+    pub(crate) status: &'a str,
+    /// What it says to the customer, or a partial result.
+    pub(crate) text: &'a str,
+    /// The payment that it requests.
+    pub(crate) owed: Option<Owed<'a>>,
+}
+
+/// Returns feedback on a job. Feedback on an encrypted request is encrypted.
 pub(crate) async fn feedback(
     signer: &Signer,
-    job: &Job,
-    seal: Option<Seal>,
-    status: &str,
-    text: &str,
-    owed: Option<(u64, &str)>,
+    PreparedJob { job, seal, .. }: &PreparedJob,
+    Feedback { status, text, owed }: Feedback<'_>,
 ) -> Result<Event, SignerError> {
     let status = if text.is_empty() { tag("status", [status]) } else { tag("status", [status, text]) };
     let ends = Timestamp::now() + FEEDBACK_LASTS;
@@ -44,19 +51,22 @@ pub(crate) async fn feedback(
             EventBuilder::new(Kind::from(FEEDBACK), content).tag(tag("encrypted", []))
         }
     };
-    let owed = owed.map(|(msat, bolt11)| tag("amount", [&msat.to_string(), bolt11]));
+    let owed = owed.map(amount);
     // The customer may be ourselves.
     signer.sign(builder.tags(common(job)).tags(owed).tag(Tag::expiration(ends)).allow_self_tagging())
 }
 
-/// The result of a job.
+fn amount(owed: Owed<'_>) -> Tag {
+    tag("amount", [&owed.msat.to_string(), owed.bolt11])
+}
+
+/// Returns the result of a job.
 pub(crate) async fn result(
     signer: &Signer,
     job: &Job,
     request: &JobRequest,
-    content: &str,
-    left_out: usize,
-    paid: Option<(u64, &str)>,
+    Content { text: content, left_out }: &Content,
+    owed: Option<Owed<'_>>,
 ) -> Result<Event, SignerError> {
     let kind = result_kind(job.kind);
     let builder = match request.seal {
@@ -69,16 +79,41 @@ pub(crate) async fn result(
     let builder = builder
         .tag(tag("request", [&job.request]))
         .tags(common(job))
-        // Readers that follow the published schemas want the tag though nothing is owed.
-        .tag(match paid {
-            None => tag("amount", ["0"]),
-            Some((msat, bolt11)) => tag("amount", [&msat.to_string(), bolt11]),
-        })
-        .tags((left_out > 0).then(|| tag("left_out", [&left_out.to_string()])));
+        // Clients that follow the published schemas expect the tag even if nothing is to be paid.
+        .tag(owed.map_or_else(|| tag("amount", ["0"]), amount))
+        .tags((*left_out > 0).then(|| tag("left_out", [&left_out.to_string()])));
     signer.sign(builder.allow_self_tagging())
 }
 
-/// What is done here, with the parameters of each kind.
+/// The content of a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) text: String,
+    /// Entries of a list that did not fit.
+    pub(crate) left_out: usize,
+}
+
+impl Content {
+    /// Shortens a list that is longer than `most` bytes. Other content is unchanged.
+    pub(crate) fn shorten(text: String, most: usize) -> Self {
+        if text.len() <= most {
+            return Self { text, left_out: 0 };
+        }
+        let Ok(mut list) = serde_json::from_str::<Vec<serde_json::Value>>(&text) else {
+            return Self { text, left_out: 0 };
+        };
+        let (all, mut length) = (list.len(), 2);
+        let kept = list.iter().take_while(|entry| {
+            length += entry.to_string().len() + 1;
+            length <= most
+        });
+        let kept = kept.count();
+        list.truncate(kept);
+        Self { text: serde_json::Value::Array(list).to_string(), left_out: all - kept }
+    }
+}
+
+/// Returns the announcement: the kinds of jobs and their parameters.
 pub(crate) fn announcement(profile: &serde_json::Value, costs: bool) -> EventBuilder {
     let mut profile = profile.clone();
     let params = JOBS.iter().flat_map(|work| work.params()).map(|param| {
@@ -119,4 +154,24 @@ pub(crate) fn heartbeat(signer: &Signer, lasts: u64) -> Result<Event, SignerErro
         Tag::expiration(at + lasts),
     ]);
     signer.sign(builder.custom_created_at(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: usize = 40_000;
+
+    #[test]
+    fn a_list_is_shortened_to_what_fits_and_nothing_else_is() {
+        let list = serde_json::to_string(&vec![["a", &"x".repeat(300)]; 200]).expect("JSON");
+        let Content { text: short, left_out } = Content::shorten(list.clone(), MOST);
+        assert!((MOST - 400..=MOST).contains(&short.len()), "{}", short.len());
+        assert!(list.starts_with(&short[..short.len() - 1]), "the first of them");
+        let kept: Vec<serde_json::Value> = serde_json::from_str(&short).expect("JSON");
+        assert_eq!(kept.len() + left_out, 200);
+        for text in ["[]".to_owned(), "12".to_owned(), "x".repeat(MOST + 1), format!("{{\"{list}\":1}}")] {
+            assert_eq!(Content::shorten(text.clone(), MOST), Content { text, left_out: 0 });
+        }
+    }
 }

@@ -20,18 +20,20 @@ use brotr_storage::{
     Archive, Bill, EventStore, Invoice, Job, JobStatus, JobStore, Payment, PaymentStore, StorageError, View,
     with_time_limit,
 };
-use nostr::{Event, EventId, Filter, JsonUtil, Kind, PublicKey, SignerError};
+use nostr::{Event, EventId, Filter, Kind, PublicKey, SignerError};
 
 pub use admission::PING;
 pub use limits::Limits;
 pub use payment::{Invoiced, Price, Prices, Till};
-pub use request::{Input, InputType, JobRequest};
+pub use request::{Input, InputType, JobRequest, PreparedJob};
 pub use seal::Seal;
 
 use tokio::sync::watch;
 
+use answer::{Content, Feedback};
 use jobs::{JOBS, JobContext};
 use limits::Gate;
+use payment::Owed;
 
 /// Returns the kinds of requests that are served.
 #[must_use]
@@ -89,7 +91,16 @@ pub struct Billed {
     pub bill: Bill,
     /// The result, signed.
     pub result: Event,
-    /// The feedback that asks for money, signed.
+    /// The feedback that requests payment, signed.
+    pub feedback: Event,
+}
+
+/// An invoice and the feedback that sends it to the customer.
+#[derive(Debug, Clone)]
+pub struct PaymentRequest {
+    /// The invoice.
+    pub invoice: Invoice,
+    /// The feedback, signed.
     pub feedback: Event,
 }
 
@@ -107,7 +118,16 @@ pub enum JobError {
     Internal,
 }
 
-/// Gives a relay address its canonical spelling, or says why it may not be used.
+/// Why a run of a job ended without an outcome.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Job(#[from] JobError),
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+}
+
+/// Normalizes the URL of a relay, or returns why it may not be used.
 pub type Canonical = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
 
 /// The terms of service.
@@ -160,7 +180,7 @@ impl Dvm {
     /// Answers a ping.
     ///
     /// # Errors
-    /// When it cannot be signed.
+    /// Fails if it cannot be signed.
     pub fn pong(&self, ping: &Event) -> Result<Event, SignerError> {
         answer::pong(&self.signer, ping)
     }
@@ -168,16 +188,21 @@ impl Dvm {
     /// Returns a heartbeat that is valid for `lasts` seconds.
     ///
     /// # Errors
-    /// When it cannot be signed.
+    /// Fails if it cannot be signed.
     pub fn heartbeat(&self, lasts: u64) -> Result<Event, SignerError> {
         answer::heartbeat(&self.signer, lasts)
     }
 
-    /// The feedback that says that work has begun.
+    /// Parses the request of a stored job, and decrypts it if necessary.
+    pub async fn prepare(&self, job: Job) -> PreparedJob {
+        PreparedJob::new(job, &self.signer).await
+    }
+
+    /// Returns the feedback that work has begun.
     ///
     /// # Errors
-    /// When it cannot be signed.
-    pub async fn processing(&self, job: &Job) -> Result<Event, SignerError> {
+    /// Fails if it cannot be signed.
+    pub async fn processing(&self, job: &PreparedJob) -> Result<Event, SignerError> {
         self.feedback(job, "processing", "").await
     }
 
@@ -185,7 +210,7 @@ impl Dvm {
     ///
     /// # Errors
     /// Fails if it cannot be signed.
-    pub async fn partial(&self, job: &Job, content: &str) -> Result<Event, SignerError> {
+    pub async fn partial(&self, job: &PreparedJob, content: &str) -> Result<Event, SignerError> {
         self.feedback(job, "partial", content).await
     }
 
@@ -193,47 +218,47 @@ impl Dvm {
     ///
     /// # Errors
     /// Fails if it cannot be signed.
-    pub async fn failed(&self, job: &Job, reason: &str) -> Result<Answer, SignerError> {
+    pub async fn failed(&self, job: &PreparedJob, reason: &str) -> Result<Answer, SignerError> {
         Ok(Answer { status: JobStatus::Failed, event: self.feedback(job, "error", reason).await? })
     }
 
-    async fn feedback(&self, job: &Job, status: &str, text: &str) -> Result<Event, SignerError> {
-        answer::feedback(&self.signer, job, seal_of(job), status, text, None).await
+    async fn feedback(&self, job: &PreparedJob, status: &str, text: &str) -> Result<Event, SignerError> {
+        answer::feedback(&self.signer, job, Feedback { status, text, owed: None }).await
     }
 
     /// Runs a job. Partial results go to `partial`.
     ///
     /// # Errors
-    /// When the answer cannot be signed; whatever else goes wrong is an answer.
-    pub async fn run(&self, job: &Job, partial: &watch::Sender<String>) -> Result<Outcome, SignerError> {
-        let (request, content) = match with_time_limit(self.gate.limits.statement, self.content(job, partial)).await {
-            Ok(done) => done,
-            Err(JobError::NotYet(other)) => return Ok(Outcome::Later(other)),
-            Err(error) => return Ok(Outcome::Answer(self.failed(job, &error.to_string()).await?)),
-        };
-        let (content, left_out) = shorten(content);
-        if content.len() > MAX_RESULT {
-            let why = format!("the result has {} bytes, relays take some {MAX_RESULT}: ask for less", content.len());
-            return Ok(Outcome::Answer(self.failed(job, &why).await?));
+    /// Fails if the answer cannot be signed; any other failure is an answer.
+    pub async fn run(&self, prepared: &PreparedJob, partial: &watch::Sender<String>) -> Result<Outcome, SignerError> {
+        match self.outcome(prepared, partial).await {
+            Ok(outcome) => Ok(outcome),
+            Err(RunError::Job(JobError::NotYet(other))) => Ok(Outcome::Later(other)),
+            Err(RunError::Job(error)) => Ok(Outcome::Answer(self.failed(prepared, &error.to_string()).await?)),
+            Err(RunError::Signer(error)) => Err(error),
         }
-        let terms = match self.price(job, &request, &content).await {
-            Ok(0) => Ok(None),
-            Ok(price) => self.bill(job, price, price, "").await.map(|bill| Some((price, bill))),
-            Err(error) => Err(error),
-        };
-        match terms {
-            Err(error) => Ok(Outcome::Answer(self.failed(job, &error.to_string()).await?)),
-            Ok(None) => {
-                let event = answer::result(&self.signer, job, &request, &content, left_out, None).await?;
-                Ok(Outcome::Answer(Answer { status: JobStatus::Answered, event }))
-            }
-            Ok(Some((price, (invoice, feedback)))) => {
-                let owed = Some((price, invoice.bolt11.as_str()));
-                let result = answer::result(&self.signer, job, &request, &content, left_out, owed).await?;
-                let bill = Bill { price, invoice };
-                Ok(Outcome::Billed(Box::new(Billed { bill, result, feedback })))
-            }
+    }
+
+    async fn outcome(&self, prepared: &PreparedJob, partial: &watch::Sender<String>) -> Result<Outcome, RunError> {
+        let job = &prepared.job;
+        let request = prepared.request.as_ref().map_err(JobError::clone)?;
+        let content = with_time_limit(self.gate.limits.statement, self.content(job, request, partial)).await?;
+        let content = Content::shorten(content, MAX_RESULT);
+        if content.text.len() > MAX_RESULT {
+            let size = content.text.len();
+            let why = format!("the result has {size} bytes, and relays accept about {MAX_RESULT}: ask for less");
+            return Err(JobError::Wrong(why).into());
         }
+        let price = self.price(job, request, &content.text).await?;
+        if price == 0 {
+            let event = answer::result(&self.signer, job, request, &content, None).await?;
+            return Ok(Outcome::Answer(Answer { status: JobStatus::Answered, event }));
+        }
+        let PaymentRequest { invoice, feedback } = self.bill(prepared, price, "").await?;
+        let owed = Owed { msat: price, bolt11: &invoice.bolt11 };
+        let result = answer::result(&self.signer, job, request, &content, Some(owed)).await?;
+        let bill = Bill { price, invoice };
+        Ok(Outcome::Billed(Box::new(Billed { bill, result, feedback })))
     }
 
     /// Returns the price of a result, in millisats: 0 if it is free, or within the customer's free jobs of the day.
@@ -256,37 +281,42 @@ impl Dvm {
         }
     }
 
-    /// An invoice over an amount, and the feedback that asks for it. `before` says why it is not the first.
-    async fn bill(&self, job: &Job, price: u64, msat: u64, before: &str) -> Result<(Invoice, Event), JobError> {
+    /// Returns an invoice and the feedback that requests its payment. `before` says why it is not the first.
+    async fn bill(&self, prepared: &PreparedJob, msat: u64, before: &str) -> Result<PaymentRequest, JobError> {
+        let job = &prepared.job;
         let till = self.till.as_ref().ok_or(JobError::Internal)?;
         let about = format!("Job {} of kind {}", job.id, job.kind);
         let made = till.invoice(msat, &about).await.map_err(|error| {
             tracing::error!(error, "failed to have an invoice made");
-            JobError::Wrong(format!("this costs {price} msat, and no invoice can be made now: try again later"))
+            JobError::Wrong(format!("this costs {msat} msat, and no invoice can be made now: try again later"))
         })?;
         let zap = if self.prices.zappers.is_empty() { "" } else { " or by a zap of this event" };
         let text = format!("{before}pay {msat} msat to get the result, by the invoice{zap}");
-        let owed = Some((msat, made.bolt11.as_str()));
-        let signed = answer::feedback(&self.signer, job, seal_of(job), "payment-required", &text, owed).await;
-        let feedback = signed.map_err(|error| {
+        let owed = Some(Owed { msat, bolt11: &made.bolt11 });
+        let request = Feedback { status: "payment-required", text: &text, owed };
+        let feedback = answer::feedback(&self.signer, prepared, request).await.map_err(|error| {
             tracing::error!(%error, "failed to sign");
             JobError::Internal
         })?;
         let Invoiced { hash, bolt11, msat, expires_at } = made;
-        Ok((Invoice { hash, job: job.id, msat, bolt11, feedback: feedback.id, expires_at }, feedback))
+        let invoice = Invoice { hash, job: job.id, msat, bolt11, feedback: feedback.id, expires_at };
+        Ok(PaymentRequest { invoice, feedback })
     }
 
     /// Returns another invoice, for the rest after a partial payment.
     ///
     /// # Errors
-    /// In words for the operator.
-    pub async fn bill_rest(&self, job: &Job, came: u64, missing: u64) -> Result<(Invoice, Event), JobError> {
-        self.bill(job, missing, missing, &format!("{came} msat came in, {missing} are missing: ")).await
+    /// A message for the operator.
+    pub async fn bill_rest(&self, job: &PreparedJob, came: u64, missing: u64) -> Result<PaymentRequest, JobError> {
+        self.bill(job, missing, &format!("{came} msat came in, {missing} are missing: ")).await
     }
 
-    async fn content(&self, job: &Job, partial: &watch::Sender<String>) -> Result<(JobRequest, String), JobError> {
-        let event = Event::from_json(&job.request).map_err(|_| JobError::Internal)?;
-        let request = JobRequest::read(&event, &self.signer).await?;
+    async fn content(
+        &self,
+        job: &Job,
+        request: &JobRequest,
+        partial: &watch::Sender<String>,
+    ) -> Result<String, JobError> {
         let work = JOBS.iter().find(|work| work.kind() == job.kind);
         let work = work.ok_or_else(|| JobError::Wrong(format!("jobs of kind {} are not done here", job.kind)))?;
         let context = JobContext {
@@ -300,23 +330,19 @@ impl Dvm {
             // Paid results are not given away in parts.
             partial: (!self.prices.kinds.contains_key(&job.kind)).then_some(partial),
         };
-        let content = work.run(&context, &request).await?;
-        Ok((request, content))
+        work.run(&context, request).await
     }
 
     /// Returns the relays for the answers to a job besides our own: the request's `relays`, else the customer's read relays
     /// (NIP-65) if they are archived; only those that may be used.
     ///
     /// # Errors
-    /// When the archive cannot be asked.
-    pub async fn reply_relays(&self, job: &Job) -> Result<Vec<String>, StorageError> {
-        let asked = match Event::from_json(&job.request) {
-            Ok(event) => JobRequest::read(&event, &self.signer).await.map(|request| request.relays),
-            Err(_) => Ok(Vec::new()),
-        };
+    /// Fails if the archive cannot be queried.
+    pub async fn reply_relays(&self, job: &PreparedJob) -> Result<Vec<String>, StorageError> {
+        let asked = job.request.as_ref().map(|request| request.relays.as_slice());
         let mut relays = self.usable(asked.unwrap_or_default());
         if relays.is_empty() {
-            relays = self.usable(self.reads(job.customer).await?);
+            relays = self.usable(&self.reads(job.job.customer).await?);
         }
         Ok(relays)
     }
@@ -333,7 +359,7 @@ impl Dvm {
         Ok(list.iter().flat_map(|list: &Archived| &list.tags).filter(is_read).map(|tag| tag[1].clone()).collect())
     }
 
-    fn usable(&self, asked: Vec<String>) -> Vec<String> {
+    fn usable(&self, asked: &[String]) -> Vec<String> {
         let mut relays: Vec<String> = asked.iter().filter_map(|url| (self.canonical)(url).ok()).collect();
         relays.dedup();
         relays.truncate(MAX_REPLY_RELAYS);
@@ -357,51 +383,12 @@ impl Dvm {
     }
 }
 
-/// A list that is too long for one event without its last entries, and how many those are. Anything else stays as it is.
-fn shorten(content: String) -> (String, usize) {
-    if content.len() <= MAX_RESULT {
-        return (content, 0);
-    }
-    let Ok(mut list) = serde_json::from_str::<Vec<serde_json::Value>>(&content) else { return (content, 0) };
-    let (all, mut length) = (list.len(), 2);
-    let kept = list.iter().take_while(|entry| {
-        length += entry.to_string().len() + 1;
-        length <= MAX_RESULT
-    });
-    let kept = kept.count();
-    list.truncate(kept);
-    (serde_json::Value::Array(list).to_string(), all - kept)
-}
-
-/// The kind that answers a job of this kind.
+/// Returns the kind of results for this kind of requests.
 #[must_use]
 pub fn result_kind(kind: u16) -> Kind {
     Kind::from(kind.saturating_add(1_000))
 }
 
-/// How a job was encrypted.
-fn seal_of(job: &Job) -> Option<Seal> {
-    Event::from_json(&job.request).ok().as_ref().and_then(Seal::of)
-}
-
 fn now() -> i64 {
     i64::try_from(nostr::Timestamp::now().as_secs()).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_is_shortened_to_what_fits_and_nothing_else_is() {
-        let list = serde_json::to_string(&vec![["a", &"x".repeat(300)]; 200]).expect("JSON");
-        let (short, left_out) = shorten(list.clone());
-        assert!((MAX_RESULT - 400..=MAX_RESULT).contains(&short.len()), "{}", short.len());
-        assert!(list.starts_with(&short[..short.len() - 1]), "the first of them");
-        let kept: Vec<serde_json::Value> = serde_json::from_str(&short).expect("JSON");
-        assert_eq!(kept.len() + left_out, 200);
-        for whole in ["[]".to_owned(), "12".to_owned(), "x".repeat(MAX_RESULT + 1), format!("{{\"{list}\":1}}")] {
-            assert_eq!(shorten(whole.clone()), (whole, 0));
-        }
-    }
 }

@@ -75,7 +75,14 @@ impl Invoiced {
     }
 }
 
-/// What makes invoices: the operator's wallet.
+/// What a customer owes, and the invoice for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owed<'a> {
+    pub(crate) msat: u64,
+    pub(crate) bolt11: &'a str,
+}
+
+/// Makes invoices: the operator's wallet.
 #[async_trait]
 pub trait Till: Send + Sync + Debug {
     /// Makes an invoice, for an amount in millisats.
@@ -85,13 +92,19 @@ pub trait Till: Send + Sync + Debug {
     async fn invoice(&self, msat: u64, about: &str) -> Result<Invoiced, String>;
 }
 
-/// A zap (NIP-57) that somebody whom we believe saw: of what event, the invoice's payment hash, and how much, in millisats. That
-/// the money came to us is for the wallet to say: whoever signs receipts may sign them for many.
-pub(crate) fn zap(
-    receipt: &Event,
-    us: PublicKey,
-    zappers: &[PublicKey],
-) -> Result<(EventId, String, u64), &'static str> {
+/// A zap, as its receipt claims it.
+pub(crate) struct Zap {
+    /// The event that was zapped.
+    pub(crate) of: EventId,
+    /// The invoice's payment hash.
+    pub(crate) hash: String,
+    /// The amount, in millisats.
+    pub(crate) msat: u64,
+}
+
+/// Parses a zap receipt (NIP-57) of a trusted signer. Only the wallet can confirm that the payment came to us: the signer of
+/// receipts may sign them for many.
+pub(crate) fn zap(receipt: &Event, us: PublicKey, zappers: &[PublicKey]) -> Result<Zap, &'static str> {
     if !zappers.contains(&receipt.pubkey) {
         return Err("a zap receipt by somebody who does not sign ours");
     }
@@ -108,7 +121,7 @@ pub(crate) fn zap(
     let invoice = value("bolt11").and_then(|text| Bolt11Invoice::from_str(&text).ok());
     let invoice = invoice.ok_or("a zap receipt without an invoice")?;
     let msat = invoice.amount_milli_satoshis().ok_or("a zap receipt without an amount")?;
-    Ok((of, invoice.payment_hash().to_string(), msat))
+    Ok(Zap { of, hash: invoice.payment_hash().to_string(), msat })
 }
 
 #[cfg(test)]

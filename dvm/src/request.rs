@@ -1,7 +1,8 @@
 //! Parses job requests, as NIP-90 specifies them and as clients write them.
 
 use brotr_keys::Signer;
-use nostr::{Event, PublicKey, Tag};
+use brotr_storage::Job;
+use nostr::{Event, JsonUtil, PublicKey, Tag};
 
 use crate::JobError;
 use crate::seal::Seal;
@@ -31,6 +32,32 @@ pub struct Input {
     pub data: String,
     /// Its type.
     pub kind: InputType,
+}
+
+/// A stored job whose request was parsed, and decrypted if necessary: once, for everything that is done with it.
+#[derive(Debug, Clone)]
+pub struct PreparedJob {
+    /// The job as it is stored.
+    pub job: Job,
+    /// How its request was encrypted, which holds for its answers too.
+    pub(crate) seal: Option<Seal>,
+    /// The request, or what is wrong with it.
+    pub(crate) request: Result<JobRequest, JobError>,
+}
+
+impl PreparedJob {
+    pub(crate) async fn new(job: Job, signer: &Signer) -> Self {
+        match Event::from_json(&job.request) {
+            Ok(event) => {
+                let request = JobRequest::read(&event, signer).await;
+                Self { job, seal: Seal::of(&event), request }
+            }
+            Err(error) => {
+                tracing::error!(%error, job = %job.id, "failed to parse a stored job request");
+                Self { job, seal: None, request: Err(JobError::Internal) }
+            }
+        }
+    }
 }
 
 /// A parsed request.

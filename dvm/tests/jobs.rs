@@ -47,7 +47,7 @@ async fn desk_with(options: Options, limits: Limits) -> Desk {
 /// The answer to a job that costs nothing.
 async fn ran(dvm: &Dvm, job: &brotr_storage::Job) -> Answer {
     let (partial, _) = tokio::sync::watch::channel(String::new());
-    match dvm.run(job, &partial).await.expect("signed") {
+    match dvm.run(&dvm.prepare(job.clone()).await, &partial).await.expect("signed") {
         Outcome::Answer(answer) => answer,
         Outcome::Billed(billed) => panic!("nothing costs anything: {:?}", billed.bill),
         Outcome::Later(other) => panic!("nothing waits: {other}"),
@@ -192,8 +192,11 @@ async fn a_request_is_kept_once() {
     assert_eq!(desk.dvm.accept(&request, NOW + 1).await.expect("kept"), Acceptance::Known);
     let job = desk.archive.take_job(1).await.expect("asked").expect("there");
     assert_eq!(desk.archive.take_job(1).await.expect("asked"), None);
-    assert_eq!(desk.dvm.reply_relays(&job).await.expect("asked"), ["wss://r.example/", "wss://s.example/"]);
-    let feedback = desk.dvm.processing(&job).await.expect("signed");
+    assert_eq!(
+        desk.dvm.reply_relays(&desk.dvm.prepare(job.clone()).await).await.expect("asked"),
+        ["wss://r.example/", "wss://s.example/"]
+    );
+    let feedback = desk.dvm.processing(&desk.dvm.prepare(job.clone()).await).await.expect("signed");
     assert_eq!(feedback.kind.as_u16(), 7_000);
     assert!(feedback.tags.find(TagKind::Expiration).is_some(), "feedback is of no use for ever (NIP-40)");
     let announcement = desk.dvm.announcement(&serde_json::json!({"name": "x"})).expect("signed");
@@ -388,12 +391,15 @@ async fn what_is_asked_in_secret_is_answered_in_secret() {
         let request = desk.request(content, &[&["encrypted"], &["p", &ours.to_hex()]], NOW);
         assert_eq!(desk.dvm.accept(&request, NOW).await.expect("kept"), Acceptance::New);
         let job = desk.archive.take_job(1).await.expect("asked").expect("there");
-        assert_eq!(desk.dvm.reply_relays(&job).await.expect("asked"), ["wss://secret.example/"]);
+        assert_eq!(
+            desk.dvm.reply_relays(&desk.dvm.prepare(job.clone()).await).await.expect("asked"),
+            ["wss://secret.example/"]
+        );
         let open = async |event: &nostr::Event| match n {
             1 => customer.nip04_decrypt(&ours, &event.content).await.expect("decrypted"),
             _ => customer.nip44_decrypt(&ours, &event.content).await.expect("decrypted"),
         };
-        let feedback = desk.dvm.processing(&job).await.expect("signed");
+        let feedback = desk.dvm.processing(&desk.dvm.prepare(job.clone()).await).await.expect("signed");
         assert!(feedback.tags.find(TagKind::custom("status")).is_none(), "{feedback:?}");
         let hidden: Vec<Vec<String>> = serde_json::from_str(&open(&feedback).await).expect("tags");
         assert_eq!(hidden[0], ["status", "processing"]);
@@ -452,7 +458,10 @@ async fn jobs_are_chained_cancelled_and_answered_where_the_customer_reads() {
     let request = desk.request("", &[], NOW + 1);
     desk.dvm.accept(&request, NOW).await.expect("kept");
     let job = desk.archive.take_job(1).await.expect("asked").expect("there");
-    assert_eq!(desk.dvm.reply_relays(&job).await.expect("asked"), ["wss://in.example/", "wss://both.example/"]);
+    assert_eq!(
+        desk.dvm.reply_relays(&desk.dvm.prepare(job.clone()).await).await.expect("asked"),
+        ["wss://in.example/", "wss://both.example/"]
+    );
     // Taken back by the customer, and by nobody else.
     let deletion =
         |by: &Signer| by.sign(EventBuilder::new(Kind::EventDeletion, "").tag(Tag::event(job.id))).expect("signed");
@@ -548,11 +557,12 @@ async fn what_is_known_before_all_is_can_be_told() {
     let request = desk.request("", &[&["param", "group", "content"]], NOW);
     assert_eq!(desk.dvm.accept(&request, NOW).await.expect("kept"), Acceptance::New);
     let job = desk.archive.take_job(1).await.expect("asked").expect("there");
+    let prepared = desk.dvm.prepare(job).await;
     let (sender, receiver) = tokio::sync::watch::channel(String::new());
-    let Outcome::Answer(answer) = desk.dvm.run(&job, &sender).await.expect("signed") else { panic!("free") };
+    let Outcome::Answer(answer) = desk.dvm.run(&prepared, &sender).await.expect("signed") else { panic!("free") };
     // Ten events are one page: all is known with the first part.
     assert_eq!(*receiver.borrow(), answer.event.content);
-    let event = desk.dvm.partial(&job, "{}").await.expect("signed");
+    let event = desk.dvm.partial(&prepared, "{}").await.expect("signed");
     assert!(event.tags.iter().any(|tag| tag.as_slice() == ["status", "partial", "{}"]), "{event:?}");
 }
 
@@ -566,13 +576,14 @@ async fn a_job_waits_for_the_end_of_another_and_holds_nobody_up() {
     // In the wrong order.
     assert_eq!(desk.dvm.accept(&second, now).await.expect("kept"), Acceptance::New);
     let job = desk.archive.take_job(now).await.expect("asked").expect("there");
-    let Outcome::Later(other) = desk.dvm.run(&job, &partial).await.expect("signed") else { panic!("too early") };
+    let prepared = desk.dvm.prepare(job.clone()).await;
+    let Outcome::Later(other) = desk.dvm.run(&prepared, &partial).await.expect("signed") else { panic!("too early") };
     assert_eq!(other, first.id);
     assert!(desk.archive.postpone_job(job.id, now + 60, other).await.expect("put back"));
     assert_eq!(desk.archive.take_job(now).await.expect("asked"), None, "it is not in anybody's way");
     assert_eq!(desk.dvm.accept(&first, now).await.expect("kept"), Acceptance::New);
     let earlier = desk.archive.take_job(now).await.expect("asked").expect("there");
-    let Outcome::Later(_) = desk.dvm.run(&job, &partial).await.expect("signed") else { panic!("too early") };
+    let Outcome::Later(_) = desk.dvm.run(&prepared, &partial).await.expect("signed") else { panic!("too early") };
     let answer = ran(&desk.dvm, &earlier).await;
     desk.archive.end_job(earlier.id, answer.status, now, &[on_its_way(&answer)]).await.expect("ended");
     // Its end wakes the other, which takes its result: "3", a tag value that nothing has.

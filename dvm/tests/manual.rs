@@ -56,7 +56,9 @@ async fn the_examples_do_what_they_say() {
         assert_eq!(dvm.accept(&event, NOW as i64).await.expect("kept"), Acceptance::New);
         let job = archive.take_job(1).await.expect("asked").expect("there");
         let (partial, _) = tokio::sync::watch::channel(String::new());
-        let Outcome::Answer(answer) = dvm.run(&job, &partial).await.expect("signed") else { panic!("free") };
+        let Outcome::Answer(answer) = dvm.run(&dvm.prepare(job.clone()).await, &partial).await.expect("signed") else {
+            panic!("free")
+        };
         assert_eq!(answer.status, JobStatus::Answered, "{request}: {}", answer.event.content);
         assert_eq!(answer.event.kind, Kind::from(kind + 1_000));
         let said: Value = serde_json::from_str(&answer.event.content).expect("JSON");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use brotr_dvm::PaymentRequest;
 use brotr_storage::{Invoice, Job, Paid, Payment};
 use nostr::{Event, JsonUtil};
 use nostr_sdk::RelayPoolNotification;
@@ -11,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::wallet::Wallet;
 use crate::agent::now;
-use crate::intake::{JobIntake, reply_relays};
+use crate::intake::JobIntake;
 use crate::outbox::outgoing;
 use crate::telemetry::{JobEnded, PaymentReceived, Telemetry};
 
@@ -98,11 +99,13 @@ async fn look_up(intake: &JobIntake, wallet: &Wallet, invoice: Invoice) -> Resul
 async fn lapse(intake: &JobIntake, invoice: &Invoice) -> Result<()> {
     let JobIntake { agent, dvm, publisher, .. } = intake;
     let Some(job) = agent.archive.job(invoice.job).await? else { return Ok(()) };
-    let answer = dvm.failed(&job, "the invoice expired before it was paid: ask again").await?;
-    let relays = reply_relays(agent, dvm, &job).await?;
+    let prepared = dvm.prepare(job).await;
+    let answer = dvm.failed(&prepared, "the invoice expired before it was paid: ask again").await?;
+    let relays = intake.reply_relays(&prepared).await?;
+    let job = &prepared.job;
     if agent.archive.lapse_job(job.id, now(), &outgoing(&answer.event, &relays)).await? {
         publisher.wake();
-        ended(&job, "unpaid");
+        ended(job, "unpaid");
     }
     Ok(())
 }
@@ -115,7 +118,9 @@ fn ended(job: &Job, status: &'static str) {
 async fn paid(intake: &JobIntake, payment: &Payment) -> Result<()> {
     let JobIntake { agent, dvm, publisher, .. } = intake;
     let Some(job) = agent.archive.job(payment.job).await? else { return Ok(()) };
-    let relays = reply_relays(agent, dvm, &job).await?;
+    let prepared = dvm.prepare(job).await;
+    let relays = intake.reply_relays(&prepared).await?;
+    let job = &prepared.job;
     let held = agent.archive.held_result(job.id).await?.and_then(|json| Event::from_json(json).ok());
     let release = held.map(|result| outgoing(&result, &relays)).unwrap_or_default();
     let paid = agent.archive.pay(payment, &release, now()).await?;
@@ -129,10 +134,10 @@ async fn paid(intake: &JobIntake, payment: &Payment) -> Result<()> {
     match paid {
         Paid::Settled { .. } => {
             publisher.wake();
-            ended(&job, "answered");
+            ended(job, "answered");
         }
-        Paid::Missing(missing) => match dvm.bill_rest(&job, payment.msat, missing).await {
-            Ok((invoice, feedback)) => {
+        Paid::Missing(missing) => match dvm.bill_rest(&prepared, payment.msat, missing).await {
+            Ok(PaymentRequest { invoice, feedback }) => {
                 agent.archive.bill_again(&invoice, &outgoing(&feedback, &relays), now()).await?;
                 publisher.wake();
             }

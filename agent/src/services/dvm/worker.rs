@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use brotr_dvm::Outcome;
+use brotr_dvm::{Outcome, PreparedJob};
 use brotr_storage::{Job, JobStatus, Outgoing};
 use futures::FutureExt;
 use nostr::{Event, JsonUtil};
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::agent::now;
-use crate::intake::{JobIntake, reply_relays};
+use crate::intake::JobIntake;
 use crate::outbox::outgoing;
 use crate::telemetry::{JobEnded, Telemetry};
 
@@ -40,7 +40,7 @@ pub async fn work(intake: JobIntake) -> Result<()> {
         while working.len() < agent.config.dvm.concurrency.max(1) {
             let Some(job) = agent.archive.take_job(now()).await? else { break };
             let intake = intake.clone();
-            working.spawn(async move { answer(&intake, &job).await });
+            working.spawn(async move { answer(&intake, intake.dvm.prepare(job).await).await });
         }
         tokio::select! {
             Some(ended) = working.join_next() => ended??,
@@ -59,18 +59,19 @@ fn answers(job: &Job, event: &Event, relays: &[String]) -> Vec<Outgoing> {
     outgoing(event, relays).into_iter().map(|one| Outgoing { rank, ..one }).collect()
 }
 
-/// Does one job. Its end and its answer, or its bill, are written in one transaction.
-async fn answer(intake: &JobIntake, job: &Job) -> Result<()> {
+/// Runs one job. Its status and its answer, or its invoice, are written in one transaction.
+async fn answer(intake: &JobIntake, prepared: PreparedJob) -> Result<()> {
     let JobIntake { agent, publisher, dvm, .. } = intake;
-    let relays = reply_relays(agent, dvm, job).await?;
-    // Once, however often it is begun: it may wait for another one.
+    let job = &prepared.job;
+    let relays = intake.reply_relays(&prepared).await?;
+    // Once per job, however often it is started: it may wait for another one.
     if job.waits_for.is_none() {
-        publisher.queue(&answers(job, &dvm.processing(job).await?, &relays)).await?;
+        publisher.queue(&answers(job, &dvm.processing(&prepared).await?, &relays)).await?;
     }
     let deadline = agent.config.dvm.deadline.get();
     let (sender, mut partial) = watch::channel(String::new());
-    // Should the deadline pass, its statement goes on in the database until its own time is over.
-    let run = std::panic::AssertUnwindSafe(dvm.run(job, &sender)).catch_unwind();
+    // If the deadline passes, its query continues in the database until its own time limit.
+    let run = std::panic::AssertUnwindSafe(dvm.run(&prepared, &sender)).catch_unwind();
     let run = std::pin::pin!(tokio::time::timeout(deadline, run));
     let tell = async {
         loop {
@@ -79,7 +80,7 @@ async fn answer(intake: &JobIntake, job: &Job) -> Result<()> {
                 std::future::pending::<()>().await;
             }
             let content = partial.borrow_and_update().clone();
-            if let Ok(event) = dvm.partial(job, &content).await
+            if let Ok(event) = dvm.partial(&prepared, &content).await
                 && let Err(error) = publisher.queue(&answers(job, &event, &relays)).await
             {
                 tracing::warn!(%error, "failed to tell what is known of a job");
@@ -88,14 +89,14 @@ async fn answer(intake: &JobIntake, job: &Job) -> Result<()> {
     };
     let done = tokio::select! {
         done = run => done,
-        () = tell => unreachable!("it tells for ever"),
+        () = tell => unreachable!("the loop does not end"),
     };
     let outcome = match done {
         Ok(Ok(outcome)) => outcome?,
-        Ok(Err(_)) => Outcome::Answer(dvm.failed(job, "the job failed here; this was recorded").await?),
+        Ok(Err(_)) => Outcome::Answer(dvm.failed(&prepared, "the job failed here; this was recorded").await?),
         Err(_) => {
             let why = format!("the job was not done within {} s: ask for less", deadline.as_secs());
-            Outcome::Answer(dvm.failed(job, &why).await?)
+            Outcome::Answer(dvm.failed(&prepared, &why).await?)
         }
     };
     let (status, written) = match outcome {
