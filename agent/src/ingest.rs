@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use brotr_core::{Event, Identified, InvalidEvent, RawEvent, Verified};
-use brotr_storage::{EventStore, StorageError};
+use brotr_core::{Event, Identified, InvalidEvent, RawEvent};
+use brotr_storage::{EventStore, Prepared, Preparer, StorageError};
 use lru::LruCache;
 use nostr::EventId;
 use tokio::sync::Semaphore;
@@ -25,6 +25,7 @@ const SUSPECTS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not 0");
 #[derive(Debug, Clone)]
 pub struct Ingest {
     archive: Arc<dyn EventStore>,
+    preparer: Preparer,
     cores: Arc<Semaphore>,
     threads: usize,
     /// Sources of forged events, and when each last sent one.
@@ -34,9 +35,9 @@ pub struct Ingest {
 /// The result of checking a list of events.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// Verified, and not in the archive when it was asked.
-    pub new: Vec<Verified>,
-    /// In the archive already, with what they say of their time.
+    /// Verified, prepared, and not in the archive when it was queried.
+    pub new: Vec<Prepared>,
+    /// In the archive already: id and timestamp.
     pub known: Vec<(EventId, i64)>,
     /// Invalid, with their index in the list, in ascending order.
     pub bad: Vec<(usize, InvalidEvent)>,
@@ -45,7 +46,7 @@ pub struct Checked {
 impl Checked {
     /// Returns ids and timestamps of all valid events.
     pub fn sound(&self) -> impl Iterator<Item = (EventId, i64)> {
-        self.new.iter().map(|v| (v.event().id, v.event().created_at)).chain(self.known.iter().copied())
+        self.new.iter().map(|event| (event.id(), event.created_at())).chain(self.known.iter().copied())
     }
 
     /// Returns the ids of the known events.
@@ -81,7 +82,8 @@ impl Ingest {
     pub fn new(archive: Arc<dyn EventStore>) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let suspects = Arc::new(Mutex::new(LruCache::new(SUSPECTS)));
-        Self { archive, cores: Arc::new(Semaphore::new(threads)), threads, suspects }
+        let preparer = archive.preparer();
+        Self { archive, preparer, cores: Arc::new(Semaphore::new(threads)), threads, suspects }
     }
 
     /// Checks events from one source, such as a relay's URL. Their signatures are verified together and only with each other,
@@ -101,7 +103,7 @@ impl Ingest {
             if chunk.is_empty() {
                 break;
             }
-            let stored = stored.clone();
+            let (stored, preparer) = (stored.clone(), self.preparer.clone());
             let permit = self.cores.clone().acquire_owned().await.expect("the semaphore is never closed");
             chunks.push(tokio::task::spawn_blocking(move || {
                 let _permit = permit;
@@ -109,7 +111,7 @@ impl Ingest {
                     let is_known = stored.contains(&raw.id);
                     Found::of(raw, is_known)
                 });
-                Checked::of(found, one_by_one)
+                Checked::of(found, one_by_one, &preparer)
             }));
         }
         let mut checked = Checked::default();
@@ -135,8 +137,8 @@ impl Ingest {
 }
 
 impl Checked {
-    /// Verifies the signatures of what is new, together or one by one.
-    fn of(found: impl Iterator<Item = Found>, one_by_one: bool) -> Self {
+    /// Verifies the signatures of new events, together or one by one, and prepares the valid ones.
+    fn of(found: impl Iterator<Item = Found>, one_by_one: bool, preparer: &Preparer) -> Self {
         let mut checked = Self::default();
         let (mut places, mut new) = (Vec::new(), Vec::new());
         for (place, found) in found.enumerate() {
@@ -153,7 +155,7 @@ impl Checked {
             if one_by_one { new.into_iter().map(Identified::verify).collect() } else { Identified::verify_all(new) };
         for (place, verdict) in places.into_iter().zip(verdicts) {
             match verdict {
-                Ok(verified) => checked.new.push(verified),
+                Ok(verified) => checked.new.push(preparer.prepare(verified)),
                 Err(error) => checked.bad.push((place, error)),
             }
         }
@@ -207,7 +209,7 @@ mod tests {
         assert_eq!(checked.known_ids(), list[700..900].iter().map(|event| event.id).collect::<Vec<_>>());
         let is_new = |at: &usize| !(700..900).contains(at) && !forged.contains(at) && !altered.contains(at);
         let new: Vec<_> = (0..list.len()).filter(is_new).map(|at| list[at].id).collect();
-        assert_eq!(checked.new.iter().map(|verified| verified.event().id).collect::<Vec<_>>(), new);
+        assert_eq!(checked.new.iter().map(Prepared::id).collect::<Vec<_>>(), new);
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use brotr_core::Event;
 use nostr::{EventId, Filter};
 
 use crate::backup::Counts;
+use crate::prepare::Preparer;
 use crate::rows::{Batch, Cursor, Stats, Stored};
 use crate::stores::{
     CheckStore, CoverageStore, JobStore, LeaseStore, OutboxStore, PaymentStore, RelayStore, StateStore,
@@ -97,6 +98,9 @@ pub trait EventStore: std::fmt::Debug + Send + Sync {
     /// Stores a batch in one transaction: events, sightings, coverage and gaps, or none of them. Retries, with a log line,
     /// while the disk is full or the database is away.
     async fn store(&self, batch: Batch) -> Result<Stored>;
+
+    /// Returns the preparer of events for this archive: a batch of events that were prepared on another thread is stored sooner.
+    fn preparer(&self) -> Preparer;
 
     /// Returns one page of the events that match a filter, newest first, lowest id first within a second. The filter's own
     /// `limit` counts from its first page, so callers that page keep the count.

@@ -35,6 +35,7 @@ pub use backup::Counts;
 pub use error::StorageError;
 pub use nostr_database::NostrArchive;
 pub use postgres::PostgresArchive;
+pub use prepare::{Prepared, Preparer};
 pub use rows::*;
 pub use search::{EventTerms, Search, search_matches};
 pub use sqlite::SqliteArchive;

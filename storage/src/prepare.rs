@@ -1,16 +1,22 @@
-//! What can be done to a batch before it meets the database, on any core.
+//! Preparation of a batch outside of the database, on any core.
+
+use std::fmt;
+use std::sync::Arc;
 
 use brotr_core::{Event, Network, Verified, indexed_tags};
+use nostr::EventId;
 
+use crate::StorageError;
 use crate::archive::Options;
 use crate::rows::Batch;
 use crate::search::searchable;
 use crate::tag_key::tag_key;
 use crate::view::Marks;
 
-/// A new event, ready to be written.
-#[derive(Debug)]
-pub(crate) struct Prepared {
+/// A verified event, ready to be written to the archive whose [`Preparer`] made it.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The event. Tags and content may be empty, if the backend needs nothing but `payload`.
     pub(crate) event: Event,
     /// Tags and content as the backend stores them.
     pub(crate) payload: Vec<u8>,
@@ -22,15 +28,65 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    pub(crate) fn new(verified: Verified, options: Options, payload: impl Fn(&Event) -> Vec<u8>) -> Self {
-        let event = verified.into_event();
+    /// Returns the event's id.
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        self.event.id
+    }
+
+    /// Returns the event's date, in unix seconds.
+    #[must_use]
+    pub fn created_at(&self) -> i64 {
+        self.event.created_at
+    }
+}
+
+/// Packs tags and content of an event. What is no longer needed of them may be taken out.
+type Pack = dyn Fn(&mut Event) -> Vec<u8> + Send + Sync;
+
+/// Prepares verified events for one archive: what can be done without the database, on the thread that has verified them.
+/// Clones are cheap.
+#[derive(Clone)]
+pub struct Preparer {
+    options: Options,
+    pack: Arc<Pack>,
+}
+
+impl fmt::Debug for Preparer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Preparer").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Preparer {
+    pub(crate) fn new(options: Options, pack: impl Fn(&mut Event) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self { options, pack: Arc::new(pack) }
+    }
+
+    /// Prepares an event. It takes some microseconds of CPU time.
+    #[must_use]
+    pub fn prepare(&self, verified: Verified) -> Prepared {
+        let mut event = verified.into_event();
         let mut tags: Vec<i64> = indexed_tags(&event.tags).map(|(letter, value)| tag_key(letter, value)).collect();
         tags.sort_unstable();
         tags.dedup();
         let marks = Marks::of(&event);
-        let payload = payload(&event);
-        let text = options.indexes_text().then(|| searchable(event.kind, &event.tags, &event.content)).flatten();
-        Self { event, payload, tags, marks, text }
+        let indexes_text = self.options.indexes_text();
+        let text = indexes_text.then(|| searchable(event.kind, &event.tags, &event.content)).flatten();
+        let payload = (self.pack)(&mut event);
+        Prepared { event, payload, tags, marks, text }
+    }
+
+    /// Prepares the events of a batch that are not prepared, on the blocking pool.
+    pub(crate) async fn batch(&self, mut rest: Batch) -> Result<PreparedBatch, StorageError> {
+        let mut events = std::mem::take(&mut rest.prepared);
+        let verified = std::mem::take(&mut rest.events);
+        if !verified.is_empty() {
+            let preparer = self.clone();
+            let prepare = move || verified.into_iter().map(|event| preparer.prepare(event)).collect::<Vec<_>>();
+            events.extend(tokio::task::spawn_blocking(prepare).await.map_err(|_| StorageError::Closed)?);
+        }
+        Ok(PreparedBatch { events, rest })
     }
 }
 
@@ -42,18 +98,12 @@ pub(crate) struct PreparedBatch {
 }
 
 impl PreparedBatch {
-    pub(crate) fn new(mut batch: Batch, options: Options, payload: impl Fn(&Event) -> Vec<u8>) -> Self {
-        let events = std::mem::take(&mut batch.events);
-        let events = events.into_iter().map(|verified| Prepared::new(verified, options, &payload)).collect();
-        Self { events, rest: batch }
-    }
-
     pub(crate) fn relay(&self) -> Option<(&str, Network)> {
         self.rest.relay.as_ref().map(|(url, network)| (url.as_str(), *network))
     }
 }
 
-/// The tags that are left of an event in an archive that keeps no contents: name and value of the indexed ones.
-pub(crate) fn tagvalues(event: &Event) -> Vec<Vec<String>> {
-    indexed_tags(&event.tags).map(|(letter, value)| vec![letter.to_string(), value.to_owned()]).collect()
+/// Returns the tags that an archive without contents keeps: name and value of the indexed ones.
+pub(crate) fn tagvalues(tags: &[Vec<String>]) -> Vec<Vec<String>> {
+    indexed_tags(tags).map(|(letter, value)| vec![letter.to_string(), value.to_owned()]).collect()
 }

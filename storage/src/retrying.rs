@@ -13,6 +13,7 @@ use nostr::{EventId, Filter, PublicKey};
 use crate::archive::{Archive, EventStore, Setting, SightingStore, SqlRow};
 use crate::backoff::{Repeat, retry};
 use crate::backup::Counts;
+use crate::prepare::Preparer;
 use crate::rows::*;
 use crate::stores::*;
 use crate::{StorageError, View};
@@ -56,6 +57,10 @@ retrying! {
 
     async fn store(&self, batch: Batch) -> Result<Stored> {
         self.0.store(batch).await
+    }
+
+    fn preparer(&self) -> Preparer {
+        self.0.preparer()
     }
 
     async fn remove(&self, filter: &Filter, most: u64) -> Result<u64> {

@@ -4,6 +4,8 @@ use brotr_core::{Covered, Gap, Interval, Network, RelayState, Verified, words};
 use nostr::{EventId, PublicKey};
 use serde::Serialize;
 
+use crate::prepare::Prepared;
+
 words! {
     /// What a document describes.
     DocumentType, "document type" {
@@ -240,7 +242,9 @@ pub struct Batch {
     pub seen_at: i64,
     /// Verified events; those already stored become sightings.
     pub events: Vec<Verified>,
-    /// Ids that are known to be stored: sightings only.
+    /// The same, prepared by [`EventStore::preparer`](crate::EventStore::preparer) of the archive that stores them.
+    pub prepared: Vec<Prepared>,
+    /// Ids of stored events: sightings only.
     pub known: Vec<EventId>,
     /// Ids that the relay did not hold at `seen_at`: earlier sightings are removed.
     pub gone: Vec<EventId>,

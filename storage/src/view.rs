@@ -60,8 +60,8 @@ fn values<'a>(event: &'a Event, name: &'a str) -> impl Iterator<Item = &'a str> 
         .filter_map(|tag| Some(tag.get(1)?.as_str()))
 }
 
-/// What matters of an event for what it hides and what hides it.
-#[derive(Debug)]
+/// The properties of an event that decide what it hides and what hides it.
+#[derive(Debug, Clone)]
 pub(crate) struct Marks {
     pub(crate) id: EventId,
     pub(crate) created_at: i64,

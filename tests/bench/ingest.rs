@@ -118,7 +118,7 @@ async fn take(archive: &Arc<dyn Archive>, lines: Vec<String>, relay: &str) -> an
             let checked = ingest.check(relay, events).await?;
             let known = checked.known_ids();
             let relay = Some((relay.to_owned(), Network::Clearnet));
-            archive.store(Batch { relay, events: checked.new, known, ..Batch::default() }).await?;
+            archive.store(Batch { relay, prepared: checked.new, known, ..Batch::default() }).await?;
             anyhow::Ok(())
         }
     });

@@ -92,7 +92,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
                 .rejected
                 .extend(checked.bad.iter().map(|(place, error)| (portion.lines[*place], error.to_string())));
             let known = checked.known_ids();
-            let batch = Batch { relay, seen_at: now(), events: checked.new, known, ..Batch::default() };
+            let batch = Batch { relay, seen_at: now(), prepared: checked.new, known, ..Batch::default() };
             let stored = archive.store(batch).await?;
             anyhow::Ok((portion, stored))
         }

@@ -19,7 +19,7 @@ use crate::backoff::{Backoff, Repeat, retry};
 use crate::decode::{event_id, public_key};
 use crate::error::of_commit;
 use crate::payload::{pack_tags, unpack_tags};
-use crate::prepare::{PreparedBatch, tagvalues};
+use crate::prepare::{PreparedBatch, Preparer, tagvalues};
 use crate::query::postgres;
 use crate::rows::{Batch, Cursor, Stats, Stored};
 use crate::search::{self, searchable};
@@ -55,7 +55,7 @@ fn event(row: &PgRow) -> Result<Event, StorageError> {
 fn payload(profile: Profile, event: &Event) -> Vec<u8> {
     match profile {
         Profile::Bigbrotr => pack_tags(&event.tags, event.content.contains('\0').then_some(event.content.as_str())),
-        Profile::Lilbrotr => pack_tags(&tagvalues(event), None),
+        Profile::Lilbrotr => pack_tags(&tagvalues(&event.tags), None),
     }
 }
 
@@ -181,10 +181,7 @@ impl EventStore for PostgresArchive {
     }
 
     async fn store(&self, batch: Batch) -> Result<Stored, StorageError> {
-        let options = self.options;
-        let prepare = move || PreparedBatch::new(batch, options, |event| payload(options.profile, event));
-        let batch = tokio::task::spawn_blocking(prepare).await.map_err(|_| StorageError::Closed)?;
-        let batch = Arc::new(batch);
+        let batch = Arc::new(self.preparer().batch(batch).await?);
         let mut backoff = Backoff::new("store events");
         loop {
             match self.store_in_turn(batch.clone()).await {
@@ -196,6 +193,11 @@ impl EventStore for PostgresArchive {
                 }
             }
         }
+    }
+
+    fn preparer(&self) -> Preparer {
+        let profile = self.options.profile;
+        Preparer::new(self.options, move |event| payload(profile, event))
     }
 
     async fn page(

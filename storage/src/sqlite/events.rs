@@ -11,10 +11,11 @@ use super::connection::SqliteTransaction;
 use super::remove::remove;
 use super::runs::{self, Indexes};
 use super::{SqliteArchive, count, load_dictionaries, scan};
-use crate::archive::{Options, SightingStore};
+use crate::archive::{Options, Profile, SightingStore};
 use crate::backoff::{Repeat, retry};
 use crate::decode::{event_id, public_key};
 use crate::payload::Codec;
+use crate::prepare::{Preparer, tagvalues};
 use crate::query::sqlite;
 use crate::rows::{Batch, Cursor, Stats, Stored};
 use crate::search::{VERSION, searchable};
@@ -105,7 +106,19 @@ impl EventStore for SqliteArchive {
     }
 
     async fn store(&self, batch: Batch) -> Result<Stored, StorageError> {
-        self.writer()?.queue.store(batch).await
+        self.writer()?.queue.store(&self.preparer(), batch).await
+    }
+
+    fn preparer(&self) -> Preparer {
+        let (codec, profile) = (self.codec.clone(), self.options.profile);
+        Preparer::new(self.options, move |event| {
+            // The row holds both in the payload, and nothing else reads them from here on.
+            let (tags, content) = (std::mem::take(&mut event.tags), std::mem::take(&mut event.content));
+            match profile {
+                Profile::Bigbrotr => codec.pack(&tags, &content),
+                Profile::Lilbrotr => codec.pack(&tagvalues(&tags), ""),
+            }
+        })
     }
 
     async fn page(

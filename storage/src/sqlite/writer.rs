@@ -3,12 +3,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use futures::executor::block_on;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,10 +17,10 @@ use super::group::Group;
 use super::memory::Memory;
 use super::runs::{Merges, PACE, Runs};
 use crate::StorageError;
-use crate::archive::{Options, Profile};
+use crate::archive::Options;
 use crate::backoff::Backoff;
 use crate::payload::{self, Codec};
-use crate::prepare::{PreparedBatch, tagvalues};
+use crate::prepare::{PreparedBatch, Preparer};
 use crate::query::sqlite;
 use crate::rows::{Batch, Stored};
 use crate::stores::relay_key;
@@ -61,8 +61,6 @@ type Request = (Arc<PreparedBatch>, oneshot::Sender<Answer>);
 pub(super) struct Queue {
     requests: Mutex<Option<mpsc::Sender<Request>>>,
     ended: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
-    codec: Arc<Codec>,
-    options: Options,
 }
 
 impl Queue {
@@ -80,7 +78,7 @@ impl Queue {
         let (end, ended) = oneshot::channel();
         let mut thread = Writer {
             connection,
-            codec: codec.clone(),
+            codec,
             options,
             memory: Memory::default(),
             runs,
@@ -95,22 +93,14 @@ impl Queue {
             let _ = end.send(());
         };
         std::thread::Builder::new().name("brotr-archive".into()).spawn(run).expect("a thread starts");
-        Self { requests: Mutex::new(Some(sender)), ended: tokio::sync::Mutex::new(Some(ended)), codec, options }
+        Self { requests: Mutex::new(Some(sender)), ended: tokio::sync::Mutex::new(Some(ended)) }
     }
 
-    /// Prepares a batch on a thread of the caller's runtime and waits until it is committed.
-    pub(super) async fn store(&self, batch: Batch) -> Answer {
+    /// Prepares what is not prepared of a batch, and waits until the batch is committed.
+    pub(super) async fn store(&self, preparer: &Preparer, batch: Batch) -> Answer {
         let sender = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let sender = sender.ok_or(StorageError::Closed)?;
-        let (codec, options) = (self.codec.clone(), self.options);
-        let prepare = move || {
-            PreparedBatch::new(batch, options, |event| match options.profile {
-                Profile::Bigbrotr => codec.pack(&event.tags, &event.content),
-                Profile::Lilbrotr => codec.pack(&tagvalues(event), ""),
-            })
-        };
-        let prepared = tokio::task::spawn_blocking(prepare).await.map_err(|_| StorageError::Closed)?;
-        let prepared = Arc::new(prepared);
+        let prepared = Arc::new(preparer.batch(batch).await?);
         let mut backoff = Backoff::new("store events");
         loop {
             let (answer, answered) = oneshot::channel();
@@ -276,12 +266,12 @@ impl Writer {
         let mut stored = Vec::with_capacity(batches.len());
         for batch in batches {
             let relay = match batch.relay() {
-                Some((url, network)) => Some(ready(relay_key(&mut tx, url, network, batch.rest.seen_at))?),
+                Some((url, network)) => Some(block_on(relay_key(&mut tx, url, network, batch.rest.seen_at))?),
                 None => None,
             };
             stored.push(group.insert(tx.connection()?, &mut self.memory, batch, relay)?);
             if let Some(relay) = relay {
-                ready(write_claims(&mut tx, relay, &batch.rest, unix_now()))?;
+                block_on(write_claims(&mut tx, relay, &batch.rest, unix_now()))?;
             }
         }
         let connection = tx.connection()?;
@@ -357,12 +347,4 @@ fn recv_timeout<T>(values: &mut mpsc::Receiver<T>, longest: Duration) -> Receive
 fn unix_now() -> i64 {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// The outcome of a future that has nothing to wait for: this thread's own statements.
-fn ready<F: Future>(future: F) -> F::Output {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => output,
-        Poll::Pending => unreachable!("a statement on this connection does not wait"),
-    }
 }

@@ -53,7 +53,7 @@ pub(super) async fn at_once(
         relay: Some((address.as_str().to_owned(), address.network())),
         seen_at: at,
         known: checked.known_ids(),
-        events: checked.new,
+        prepared: checked.new,
         filter: key.to_owned(),
         covered: complete.then_some(claim).into_iter().collect(),
         ..Batch::default()
@@ -98,7 +98,7 @@ pub(super) async fn by_kind(
             relay: relay.clone(),
             seen_at: now(),
             known: checked.known_ids(),
-            events: checked.new,
+            prepared: checked.new,
             ..Batch::default()
         };
         let stored = agent.archive.store(batch).await?;

@@ -295,7 +295,7 @@ async fn follow(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<Durati
                     let known = checked.known_ids();
                     let rejected = received.transferred - checked.new.len() - known.len();
                     let relay = Some((url.to_owned(), address.network()));
-                    let batch = Batch { relay, seen_at: now(), events: checked.new, known, ..Batch::default() };
+                    let batch = Batch { relay, seen_at: now(), prepared: checked.new, known, ..Batch::default() };
                     let stored = agent.archive.store(batch).await?;
                     PageStored { relay: url, stored: stored.stored, known: stored.known, rejected }.emit();
                     novelty.add(stored.stored as u64, received.transferred as u64);

@@ -400,7 +400,7 @@ async fn page(
     let batch = Batch {
         relay: Some((address.as_str().to_owned(), address.network())),
         seen_at: at,
-        events: checked.new,
+        prepared: checked.new,
         known,
         filter: key.to_owned(),
         covered: proof

@@ -367,7 +367,7 @@ async fn fetch(
         pass.transferred += (page.transferred + late) as u64;
         pass.rejected += (page.transferred + late).saturating_sub(sound.len()) as u64;
         let known = checked.known_ids();
-        let batch = Batch { events: checked.new, known, ..batch(address, key) };
+        let batch = Batch { prepared: checked.new, known, ..batch(address, key) };
         let stored = agent.archive.store(batch).await?;
         pass.stored += stored.stored as u64;
         pass.known += stored.known as u64;
