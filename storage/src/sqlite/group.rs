@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nostr::{EventId, PublicKey};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::memory::{Memory, REMEMBERED};
+use super::memory::Memory;
 use super::runs::{Entries, Indexed, Indexes, Set};
 use crate::StorageError;
 use crate::archive::Profile;
@@ -200,16 +200,13 @@ impl<'a> Group<'a> {
 
     /// Adds the new events to the totals of author and kind.
     pub(super) fn write_totals(&mut self, connection: &Connection, memory: &mut Memory) -> Result<(), StorageError> {
-        let known = &mut memory.pairs;
-        if known.len() + self.pairs.len() > REMEMBERED {
-            known.clear();
-        }
         // These do not contain the new events yet.
         let indexes = Indexes::new(connection, &self.set)?;
         let mut authors = BTreeMap::<i64, (i64, i64)>::new();
         let mut kinds = BTreeMap::<u16, (i64, i64)>::new();
         for ((author, kind), n) in &self.pairs {
-            let first = known.insert((*author, *kind)) && !indexes.has_kind(*author, i64::from(*kind))?;
+            let first = memory.add_pair(*author, *kind)
+                && (*author > self.last_author || !indexes.has_kind(*author, i64::from(*kind))?);
             let first = i64::from(first);
             let of_author = authors.entry(*author).or_default();
             *of_author = (of_author.0 + n, of_author.1 + first);

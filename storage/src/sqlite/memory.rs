@@ -1,7 +1,9 @@
 //! The writer's cache of committed data, so that it need not be read for every event.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
 
+use lru::LruCache;
 use nostr::PublicKey;
 use rusqlite::{Connection, OptionalExtension};
 
@@ -10,17 +12,31 @@ use crate::StorageError;
 use crate::decode::public_key;
 use crate::query::sqlite;
 
-/// The most authors whose numbers are cached, 64 bytes each, and the most pairs of author and kind that have events, 32 bytes
-/// each.
-pub(super) const REMEMBERED: usize = 200_000;
+/// The most authors whose numbers are cached, some 100 bytes each, and the most pairs of author and kind that are known to have
+/// events, some 50 bytes each.
+const CACHED: NonZeroUsize = NonZeroUsize::new(300_000).expect("not zero");
 
 /// The writer's cache. It is discarded when a transaction is rolled back.
-#[derive(Default)]
 pub(super) struct Memory {
-    authors: HashMap<PublicKey, i64>,
+    authors: LruCache<PublicKey, i64>,
     vanished: Option<HashMap<PublicKey, i64>>,
     pub(super) totals: Authors,
-    pub(super) pairs: HashSet<(i64, u16)>,
+    pairs: LruCache<(i64, u16), ()>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        // They grow as they are filled: most archives have fewer authors.
+        let mut memory = Self {
+            authors: LruCache::unbounded(),
+            vanished: None,
+            totals: Authors::default(),
+            pairs: LruCache::unbounded(),
+        };
+        memory.authors.resize(CACHED);
+        memory.pairs.resize(CACHED);
+        memory
+    }
 }
 
 impl Memory {
@@ -37,11 +53,13 @@ impl Memory {
                 connection.last_insert_rowid()
             }
         };
-        if self.authors.len() >= REMEMBERED {
-            self.authors.clear();
-        }
-        self.authors.insert(*pubkey, k);
+        self.authors.put(*pubkey, k);
         Ok(k)
+    }
+
+    /// Adds a pair of author and kind that has events from now on; returns false if it is known to have had some before.
+    pub(super) fn add_pair(&mut self, author: i64, kind: u16) -> bool {
+        self.pairs.put((author, kind), ()).is_none()
     }
 
     pub(super) fn vanished(&mut self, connection: &Connection) -> Result<&mut HashMap<PublicKey, i64>, StorageError> {

@@ -149,8 +149,30 @@ impl<'c> Indexes<'c> {
 
     /// Returns whether an author has events of a kind.
     pub(in crate::sqlite) fn has_kind(&self, author: i64, kind: i64) -> Result<bool, StorageError> {
-        let mut events = self.authored(author, kind, i64::MIN, i64::MAX)?;
-        Ok(events.next()?.is_some())
+        let key = HeadEntry::key(author, kind);
+        let first = HeadEntry { key, created_at: i64::MAX, event: i64::MIN };
+        let last = HeadEntry { key, created_at: i64::MIN, event: i64::MAX };
+        if self.connection.prepare_cached(sqlite!("recent_head_check"))?.exists([key])? {
+            return Ok(true);
+        }
+        // Run by run, up to the first that has one: most pairs have events in every large run.
+        for run in self.set.of(Index::Heads) {
+            for place in places(run, &first, &last) {
+                let found = with_block(self.connection, run, place, |block| {
+                    for entry in Entries::of(block, run.first) {
+                        let entry: HeadEntry = entry?;
+                        if entry.key >= key {
+                            return Ok(entry.key == key);
+                        }
+                    }
+                    Ok(false)
+                });
+                if found? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Merges the entries of all runs, and of the table of recent entries, from one entry to another.
