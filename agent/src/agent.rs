@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use crate::error::Result;
 use brotr_core::{Guard, RelayUrl};
 use brotr_keys::{KeySource, Signer};
 use brotr_net::Dialer;

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
+use crate::error::Result;
 
 /// A difference up to this is drift, and is followed at once. In milliseconds.
 const DRIFT: i64 = 2_000;

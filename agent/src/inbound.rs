@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use anyhow::Result;
+use crate::error::Result;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request};

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use crate::error::{Error, Result};
 use brotr_core::{Guard, RelayUrl, RelayUrlError};
 use brotr_net::http;
 use brotr_storage::RelayStore;
@@ -82,7 +82,8 @@ pub async fn read<A: ?Sized>(agent: &Agent<A>, source: &str) -> Result<String> {
     }
     if source.starts_with("http://") || source.starts_with("https://") {
         let answer = http::get(&agent.dialer, source, "text/plain, */*", MAX_LIST).await;
-        return String::from_utf8(answer?.body).context("it is no UTF-8 text");
+        let problem = || Error::List { place: source.to_owned(), problem: "is not UTF-8 text".into() };
+        return String::from_utf8(answer?.body).map_err(|_| problem());
     }
     read_file(Path::new(source))
 }
@@ -94,9 +95,12 @@ pub async fn read<A: ?Sized>(agent: &Agent<A>, source: &str) -> Result<String> {
 pub fn read_file(path: &Path) -> Result<String> {
     let mut text = String::new();
     let most = MAX_LIST as u64 + 1;
-    let file = std::fs::File::open(path).with_context(|| format!("failed to open {}", path.display()))?;
-    file.take(most).read_to_string(&mut text).with_context(|| format!("failed to read {}", path.display()))?;
-    anyhow::ensure!(text.len() <= MAX_LIST, "{} is larger than {MAX_LIST} bytes", path.display());
+    let file = std::fs::File::open(path).map_err(Error::file("open", path))?;
+    file.take(most).read_to_string(&mut text).map_err(Error::file("read", path))?;
+    if text.len() > MAX_LIST {
+        let problem = format!("is larger than {MAX_LIST} bytes");
+        return Err(Error::List { place: path.display().to_string(), problem });
+    }
     Ok(text)
 }
 

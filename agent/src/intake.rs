@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Result;
+use crate::error::Result;
 use brotr_dvm::{Acceptance, Dvm, PreparedJob};
 use brotr_storage::{Outgoing, Payment, StorageError};
 use nostr::{Event, PublicKey};

@@ -7,6 +7,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod disk;
+pub mod error;
 pub mod history;
 mod inbound;
 pub mod ingest;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use crate::error::Result;
 use brotr_core::RelayUrl;
 use brotr_storage::{OutboxStore, Outgoing};
 use nostr::{Event, JsonUtil};

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use crate::error::Result;
 use brotr_core::RelayUrl;
 use brotr_net::Purpose;
 use brotr_storage::{CheckStore, CoverageStore, LeaseStore, Relay, StorageError, Task};

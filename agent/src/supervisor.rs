@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use anyhow::Result;
+use crate::error::Result;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
@@ -141,7 +141,7 @@ async fn keep_running(name: &'static str, run: impl Fn() -> BoxFuture<'static, R
         };
         let error = match ended {
             Ok(Ok(())) => "it ended by itself".to_owned(),
-            Ok(Err(error)) => format!("{error:#}"),
+            Ok(Err(error)) => error.to_string(),
             Err(panic) => format!("it panicked: {}", words(panic.as_ref())),
         };
         if began.elapsed() > SETTLED {
@@ -175,7 +175,7 @@ mod tests {
             let n = counter.fetch_add(1, Ordering::Relaxed);
             async move {
                 match n {
-                    0 => anyhow::bail!("the first death"),
+                    0 => Err(crate::error::Error::Ended("the first life")),
                     1 => panic!("the second"),
                     2 => Ok(()),
                     _ => std::future::pending().await,
@@ -183,7 +183,9 @@ mod tests {
             }
         });
         // Each state lasts until the next start, a second or more later.
-        for wanted in [Some("the first death"), Some("it panicked: the second"), Some("it ended by itself"), None] {
+        for wanted in
+            [Some("the first life has ended"), Some("it panicked: the second"), Some("it ended by itself"), None]
+        {
             let reached = async {
                 while vitals.services()["mortal"].as_deref() != wanted {
                     tokio::time::sleep(Duration::from_millis(10)).await;

@@ -184,7 +184,10 @@ async fn live(subscribers: usize, rate: usize) -> Result<()> {
     let to = listener.local_addr()?;
     let mut tasks = JoinSet::new();
     let service = brotr::services::relay_server::serve(agent.clone(), None, listener.into_std()?);
-    tasks.spawn(async move { service.await.map(|()| Vec::new()) });
+    tasks.spawn(async move {
+        service.await?;
+        anyhow::Ok(Vec::new())
+    });
     let each = rate / BATCHES as usize;
     let batches = LIVE.as_secs() as usize * BATCHES as usize;
     let author = Keys::generate();

@@ -28,7 +28,7 @@ const FIRST: u64 = 1_600_000_000;
 /// An agent's relay in this process.
 struct Served {
     url: String,
-    service: JoinHandle<anyhow::Result<()>>,
+    service: JoinHandle<brotr::error::Result<()>>,
 }
 
 async fn serve(agent: &Agent) -> Served {

@@ -62,7 +62,7 @@ async fn failures_of_claims_and_of_work_on_one_relay_stop_nothing() {
         async move {
             *worked.lock().expect("no holder panics").entry(relay.url.clone()).or_default() += 1;
             match relay.url.as_str() {
-                "wss://r0.example/" => anyhow::bail!("the archive did not answer"),
+                "wss://r0.example/" => Err(brotr::error::Error::Ended("the archive")),
                 "wss://r1.example/" => panic!("a defect"),
                 url => Ok(archive.set_check_due(url, now() + 2).await?),
             }

@@ -8,7 +8,8 @@ use brotr_core::RelayUrl;
 use brotr_keys::Signer;
 use futures::StreamExt;
 
-use super::{Done, Shared, Usage, output};
+use super::failure::Failure;
+use super::{Done, Shared, output};
 use crate::agent;
 use crate::config::Check;
 use crate::services::monitor::{Health, Places, Plan, Requirement, WriteTest, check};
@@ -37,7 +38,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let mut addresses = Vec::new();
     for url in &args.urls {
         let address = RelayUrl::parse(url, dialer.guard());
-        addresses.push(address.map_err(|e| Usage(anyhow::anyhow!("{url}: {e}")))?);
+        addresses.push(address.map_err(|e| Failure::usage(format_args!("{url}: {e}")))?);
     }
     let write = if args.no_write { WriteTest::Skip } else { WriteTest::As(signer) };
     let places = Arc::new(Places::new(&config.monitor.geo));

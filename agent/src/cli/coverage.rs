@@ -5,7 +5,8 @@ use brotr_core::{Guard, RelayUrl};
 use brotr_storage::CoverageReport;
 use serde_json::{Value, json};
 
-use super::{Access, Done, Shared, Usage, output};
+use super::failure::Failure;
+use super::{Access, Done, Shared, output};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -16,7 +17,8 @@ pub(super) struct Args {
 pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let config = shared.load()?;
     let guard = Guard::new(config.network.allow.clone());
-    let address = args.url.map(|url| RelayUrl::parse(&url, &guard).map_err(|e| Usage(anyhow::anyhow!("{url}: {e}"))));
+    let address =
+        args.url.map(|url| RelayUrl::parse(&url, &guard).map_err(|e| Failure::usage(format_args!("{url}: {e}"))));
     let address = address.transpose()?;
     let archive = shared.archive(&config, Access::Read).await?;
     let reports = archive.coverage(address.as_ref().map(RelayUrl::as_str)).await?;

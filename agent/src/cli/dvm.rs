@@ -6,7 +6,8 @@ use clap::Subcommand;
 use nostr::EventId;
 use serde_json::{Value, json};
 
-use super::{Access, Done, Shared, Usage, output};
+use super::failure::Failure;
+use super::{Access, Done, Shared, output};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -74,7 +75,8 @@ pub(super) async fn main(shared: &Shared, command: Command) -> Result<Done> {
             }
         }
         Command::Show { id } => {
-            let id = EventId::parse(&id).map_err(|e| Usage(anyhow::anyhow!("{id:?} is no id of a request: {e}")))?;
+            let id =
+                EventId::parse(&id).map_err(|e| Failure::usage(format_args!("{id:?} is no id of a request: {e}")))?;
             let Some(job) = archive.job(id).await? else {
                 anyhow::bail!("the job {id} is not known here: brotr dvm list shows those that are");
             };

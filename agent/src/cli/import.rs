@@ -11,7 +11,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{Access, Done, Shared, Usage, output};
+use super::failure::Failure;
+use super::{Access, Done, Shared, output};
 use crate::agent::now;
 use crate::ingest::Ingest;
 
@@ -64,7 +65,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let relay = match &args.relay {
         Some(url) => {
             let address = RelayUrl::parse(url, &Guard::new(config.network.allow.clone()));
-            let address = address.map_err(|e| Usage(anyhow::anyhow!("--relay {url}: {e}")))?;
+            let address = address.map_err(|e| Failure::usage(format_args!("--relay {url}: {e}")))?;
             Some((address.as_str().to_owned(), address.network()))
         }
         None => None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use brotr_core::{RelayUrl, sanitize};
 use brotr_dvm::result_kind;
 use brotr_keys::Signer;
@@ -10,7 +10,8 @@ use nostr::{Event, EventBuilder, Filter, Kind, NostrSigner, PublicKey, Tag, TagK
 use nostr_sdk::{Client, RelayPoolNotification};
 use serde_json::json;
 
-use super::{Done, Shared, Usage, output};
+use super::failure::Failure;
+use super::{Done, Shared, output};
 use crate::agent;
 use crate::client::client;
 
@@ -46,14 +47,14 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let signer = agent::load_key(&config)?.unwrap_or_else(Signer::throwaway);
     let dialer = agent::dialer(&config, &signer)?;
     let to = args.to.as_deref().map(PublicKey::parse).transpose();
-    let to = to.with_context(|| "--to is neither 64 hex digits nor an npub").map_err(Usage)?;
+    let to = to.map_err(|_| Failure::usage("--to is neither 64 hex digits nor an npub"))?;
     let named = [&args.relay, &config.dvm.relays, &config.identity.relays].into_iter().find(|list| !list.is_empty());
     let Some(named) = named else {
-        return Err(Usage(anyhow::anyhow!("no relay to ask on: give --relay, or set dvm.relays")).into());
+        return Err(Failure::usage(format_args!("no relay to ask on: give --relay, or set dvm.relays")).into());
     };
     let (mut relays, mut patience) = (Vec::new(), Duration::ZERO);
     for url in named {
-        let address = RelayUrl::parse(url, dialer.guard()).map_err(|e| Usage(anyhow::anyhow!("{url}: {e}")))?;
+        let address = RelayUrl::parse(url, dialer.guard()).map_err(|e| Failure::usage(format_args!("{url}: {e}")))?;
         relays.push(nostr::RelayUrl::parse(address.as_str())?);
         patience = patience.max(dialer.limits(address.network()).connect_timeout);
     }
@@ -130,7 +131,7 @@ async fn request(
     }
     for param in &args.param {
         let Some((name, value)) = param.split_once('=') else {
-            return Err(Usage(anyhow::anyhow!("--param {param:?} has no =: write NAME=VALUE")).into());
+            return Err(Failure::usage(format_args!("--param {param:?} has no =: write NAME=VALUE")).into());
         };
         tags.push(tag("param", vec![name.to_owned(), value.to_owned()]));
     }

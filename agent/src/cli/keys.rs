@@ -9,7 +9,8 @@ use clap::Subcommand;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::{Done, Shared, Usage, output};
+use super::failure::Failure;
+use super::{Done, Shared, output};
 use crate::agent;
 
 #[derive(Debug, Subcommand)]
@@ -70,7 +71,7 @@ pub(super) fn main(shared: &Shared, command: Command) -> Result<Done> {
         Command::Encrypt { file } => {
             let Some(passphrase) = &config.identity.passphrase else {
                 let hint = "no passphrase: set identity.passphrase, best by BROTR_IDENTITY__PASSPHRASE_FILE";
-                return Err(Usage(anyhow::anyhow!(hint)).into());
+                return Err(Failure::usage(hint).into());
             };
             let signer = there()?;
             brotr_keys::encrypt(&signer, &passphrase.0, &file)?;

@@ -7,6 +7,7 @@ mod coverage;
 mod doctor;
 mod dvm;
 mod export;
+mod failure;
 mod find;
 mod import;
 mod init;
@@ -29,6 +30,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use brotr_storage::Archive;
 use clap::{CommandFactory, Parser, Subcommand};
+
+use failure::Failure;
 
 use crate::config::{Config, LogFormat};
 
@@ -114,18 +117,6 @@ enum Command {
     },
 }
 
-/// A failure of usage or configuration: exit status 2.
-#[derive(Debug)]
-struct Usage(anyhow::Error);
-
-impl std::fmt::Display for Usage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:#}", self.0)
-    }
-}
-
-impl std::error::Error for Usage {}
-
 /// The outcome of a command that did not fail with an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Done {
@@ -157,10 +148,15 @@ pub fn main() -> ExitCode {
     match result {
         Ok(Done::Well) => ExitCode::SUCCESS,
         Ok(Done::Badly) => ExitCode::FAILURE,
-        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            let failure = Failure::from(error);
+            if !matches!(failure, Failure::ClosedPipe) {
+                eprintln!("error: {failure}");
+                if let Some(hint) = failure.hint() {
+                    eprintln!("hint: {hint}");
+                }
+            }
+            failure.exit_code()
         }
     }
 }
@@ -207,7 +203,7 @@ async fn dispatch(cli: Cli) -> Result<Done> {
 impl Shared {
     /// Loads the configuration for the daemon, and sets up logging as it says.
     fn load_daemon(&self) -> Result<Config> {
-        let config = Config::load(self.config.as_deref(), self.data_dir.as_deref()).map_err(Usage)?;
+        let config = Config::load(self.config.as_deref(), self.data_dir.as_deref())?;
         log(&config, &config.log.level)?;
         Ok(config)
     }
@@ -215,7 +211,7 @@ impl Shared {
     /// The same for a command that prints its result: it logs warnings and errors only, unless the configuration asks for more
     /// than the default.
     fn load(&self) -> Result<Config> {
-        let config = Config::load(self.config.as_deref(), self.data_dir.as_deref()).map_err(Usage)?;
+        let config = Config::load(self.config.as_deref(), self.data_dir.as_deref())?;
         let level = if config.log.level == "info" { "warn" } else { &config.log.level };
         log(&config, level)?;
         Ok(config)
@@ -229,10 +225,7 @@ impl Shared {
         if let Some(path) = config.sqlite_file()
             && !path.exists()
         {
-            let path = path.display();
-            anyhow::bail!(
-                "there is no archive at {path}: start one with brotr run or brotr init, or name it by --config or --data-dir"
-            );
+            return Err(Failure::NoArchive(path.to_owned()).into());
         }
         Ok(brotr_storage::open_to_read(config.storage_url(), config.archive_options()).await?)
     }
@@ -246,8 +239,8 @@ enum Access {
 
 fn log(config: &Config, level: &str) -> Result<()> {
     use tracing_subscriber::EnvFilter;
-    let wrong = || format!("log.level {level:?} is neither a level nor directives");
-    let mut filter = EnvFilter::try_new(level).with_context(wrong).map_err(Usage)?;
+    let wrong = |error| Failure::usage(format_args!("log.level {level:?} is neither a level nor directives: {error}"));
+    let mut filter = EnvFilter::try_new(level).map_err(wrong)?;
     if level == "info" {
         // These libraries log for their own developers at the level `info`.
         for quiet in ["sqlx=warn", "nostr_relay_pool=warn"] {

@@ -6,6 +6,7 @@ use brotr_storage::{Relay, RelayQuery};
 use futures::StreamExt;
 use serde_json::json;
 
+use super::failure::Failure;
 use super::{Done, Shared, output};
 use crate::agent::{Agent, now};
 use crate::outbox::Publisher;
@@ -85,7 +86,7 @@ async fn chosen(agent: &Agent, urls: &[String]) -> Result<Vec<Relay>> {
     let mut relays = Vec::new();
     for url in urls {
         let address = RelayUrl::parse(url, agent.dialer.guard());
-        let address = address.map_err(|e| super::Usage(anyhow::anyhow!("{url}: {e}")))?;
+        let address = address.map_err(|e| Failure::usage(format_args!("{url}: {e}")))?;
         relays.push(agent.archive.relay(address.as_str()).await?.unwrap_or_else(|| Relay {
             url: address.as_str().to_owned(),
             network: address.network(),

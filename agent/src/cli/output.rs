@@ -18,11 +18,6 @@ pub(super) fn line(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Returns true if the error is that of a closed pipe.
-pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
 /// Returns a progress bar on a terminal, and a hidden one elsewhere.
 pub(super) fn progress(total: u64, what: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {

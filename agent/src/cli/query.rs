@@ -1,12 +1,13 @@
 //! `brotr query`
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use brotr_core::Event;
 use brotr_storage::{Archive, Cursor, View};
 use nostr::Filter;
 use serde_json::{Value, json};
 
-use super::{Access, Done, Shared, Usage, output};
+use super::failure::Failure;
+use super::{Access, Done, Shared, output};
 use crate::agent::now;
 
 /// Events read per query.
@@ -60,9 +61,9 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
 /// Parses a filter from the command line.
 pub(super) fn parse(text: Option<&str>) -> Result<Filter> {
     let Some(text) = text else { return Ok(Filter::new()) };
-    let value: Value =
-        serde_json::from_str(text).with_context(|| format!("the filter {text:?} is not JSON")).map_err(Usage)?;
-    Ok(brotr_core::parse_filter(&value).map_err(|e| Usage(e.into()))?)
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| Failure::usage(format_args!("the filter {text:?} is not JSON: {error}")))?;
+    Ok(brotr_core::parse_filter(&value).map_err(Failure::usage)?)
 }
 
 /// Iterates over the events that match a filter, up to its limit.

@@ -8,6 +8,7 @@ use brotr_core::{Guard, RelayUrl};
 use brotr_storage::{Relay, RelayQuery};
 use clap::Subcommand;
 
+use super::failure::Failure;
 use super::{Access, Done, Shared, output, show};
 use crate::initializer::{self, Refused, Sorted};
 
@@ -71,7 +72,8 @@ pub(super) async fn main(shared: &Shared, command: Command) -> Result<Done> {
             }
         }
         Command::Show { url } => {
-            let address = RelayUrl::parse(&url, &guard).with_context(|| url.clone()).map_err(super::Usage)?;
+            let address = RelayUrl::parse(&url, &guard);
+            let address = address.map_err(|error| Failure::usage(format_args!("{url}: {error}")))?;
             let archive = shared.archive(&config, Access::Read).await?;
             show::show(shared, &config, archive.as_ref(), &address).await?;
             Ok(Done::Well)
@@ -87,7 +89,7 @@ fn text(source: &str) -> Result<String> {
         return Ok(text);
     }
     let path = Path::new(source);
-    if source.contains("://") && !path.exists() { Ok(source.to_owned()) } else { initializer::read_file(path) }
+    if source.contains("://") && !path.exists() { Ok(source.to_owned()) } else { Ok(initializer::read_file(path)?) }
 }
 
 fn row(relay: &Relay) -> String {

@@ -262,7 +262,7 @@ fn notify(state: NotifyState<'_>) {
 }
 
 /// Feeds the service manager's watchdog as long as the archive answers.
-async fn feed_watchdog(agent: Agent, every: Duration) -> Result<()> {
+async fn feed_watchdog(agent: Agent, every: Duration) -> crate::error::Result<()> {
     loop {
         match tokio::time::timeout(every, agent.archive.ping()).await {
             Ok(Ok(())) => notify(NotifyState::Watchdog),
@@ -283,7 +283,7 @@ fn greet(agent: &Agent, listener: Option<&TcpListener>, relay: Option<&TcpListen
         "brotr {} is running",
         env!("CARGO_PKG_VERSION")
     );
-    if let Some(address) = listener.and_then(|l| l.local_addr().context("no address").ok()) {
+    if let Some(address) = listener.and_then(|listener| listener.local_addr().ok()) {
         tracing::info!("health and metrics at http://{address}/healthz and http://{address}/metrics");
     }
     if let Some(address) = relay.and_then(|l| l.local_addr().ok()) {

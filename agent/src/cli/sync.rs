@@ -8,7 +8,8 @@ use brotr_storage::RelayQuery;
 use futures::StreamExt;
 use serde_json::json;
 
-use super::{Done, Shared, Usage, output};
+use super::failure::Failure;
+use super::{Done, Shared, output};
 use crate::agent::{Agent, now};
 use crate::services::synchronizer::{self, Pass};
 
@@ -97,7 +98,7 @@ async fn chosen(agent: &Agent, urls: &[String]) -> Result<Vec<RelayUrl>> {
     if !urls.is_empty() {
         let mut addresses = Vec::new();
         for url in urls {
-            let address = parse(url).map_err(|e| Usage(anyhow::anyhow!("{url}: {e}")))?;
+            let address = parse(url).map_err(|e| Failure::usage(format_args!("{url}: {e}")))?;
             agent.archive.add_relays(&[(address.as_str().to_owned(), address.network())], now()).await?;
             addresses.push(address);
         }

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use anyhow::{Context, Result, anyhow, bail};
 use schemars::JsonSchema;
 use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use serde_yaml::Spanned;
+
+use super::ConfigError;
+
+type Result<T, E = ConfigError> = std::result::Result<T, E>;
 
 /// Prefix of environment variables that set a key.
 const PREFIX: &str = "BROTR_";
@@ -20,25 +23,62 @@ const SECRETS: &[&str] = &["identity.secret", "identity.passphrase"];
 const MAX_SECRET: u64 = 64 << 10;
 
 /// Where each key was set, by its path.
-type Origins = BTreeMap<String, String>;
+#[derive(Debug)]
+pub(super) struct Origins {
+    /// The name of the file.
+    name: String,
+    places: BTreeMap<String, String>,
+}
+
+impl Origins {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), places: BTreeMap::new() }
+    }
+
+    fn insert(&mut self, path: String, line: u64) {
+        self.places.insert(path, format!("{}:{line}", self.name));
+    }
+
+    /// Returns the place, such as `brotr.yaml:7`, of the innermost part of a path that was set.
+    pub(super) fn place(&self, path: &str) -> Option<&str> {
+        let mut path = path;
+        loop {
+            if let Some(place) = self.places.get(path) {
+                return Some(place);
+            }
+            path = &path[..path.rfind(['.', '['])?];
+        }
+    }
+
+    fn invalid(&self, path: &str, problem: impl fmt::Display) -> ConfigError {
+        let place = self.place(path).unwrap_or(&self.name).to_owned();
+        ConfigError::Invalid { place, problem: format!("{path}{problem}") }
+    }
+}
+
+/// A value and where its keys were set.
+pub(super) struct Document<T> {
+    pub(super) value: T,
+    pub(super) origins: Origins,
+}
 
 /// Reads a document of type `T`.
 pub(super) fn read<T: DeserializeOwned + JsonSchema>(
     text: &str,
     name: &str,
     environment: impl Iterator<Item = (String, String)>,
-) -> Result<T> {
+) -> Result<Document<T>> {
     let environment: BTreeMap<String, String> = environment.collect();
     let schema = schemars::schema_for!(T).to_value();
-    let mut origins = Origins::new();
+    let mut origins = Origins::new(name);
     let mut value = if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         Value::Object(Map::new())
     } else {
         // Without a snippet around an error: its lines may hold a secret.
         let options = serde_yaml::options! { with_snippet: false };
-        let node: Node =
-            serde_yaml::from_str_with_options(text, options).map_err(|e| anyhow!("{name}: {}", first_line(&e)))?;
-        node.into_value("", name, &mut origins)
+        let node: Result<Node, _> = serde_yaml::from_str_with_options(text, options);
+        let node = node.map_err(|error| origins.invalid("", first_line(&error)))?;
+        node.into_value("", &mut origins)
     };
     expand(&mut value, "", &environment, &origins)?;
     for (variable, text) in environment.iter().filter(|(v, _)| v.starts_with(PREFIX)) {
@@ -47,22 +87,11 @@ pub(super) fn read<T: DeserializeOwned + JsonSchema>(
         }
     }
     refuse_unknown(&value, &schema, &schema, "", &origins)?;
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        anyhow!("{}{path}: {}", place(&origins, &path), error.into_inner())
-    })
-}
-
-/// Returns `brotr.yaml:7: ` for the innermost part of the path that has a known place.
-fn place(origins: &Origins, path: &str) -> String {
-    let mut path = path;
-    loop {
-        if let Some(origin) = origins.get(path) {
-            return format!("{origin}: ");
-        }
-        match path.rfind(['.', '[']) {
-            Some(end) => path = &path[..end],
-            None => return String::new(),
+    match serde_path_to_error::deserialize(value) {
+        Ok(value) => Ok(Document { value, origins }),
+        Err(error) => {
+            let path = error.path().to_string();
+            Err(origins.invalid(&path, format_args!(": {}", error.into_inner())))
         }
     }
 }
@@ -75,22 +104,22 @@ enum Node {
 }
 
 impl Node {
-    fn into_value(self, path: &str, name: &str, origins: &mut Origins) -> Value {
+    fn into_value(self, path: &str, origins: &mut Origins) -> Value {
         match self {
             Self::Scalar(value) => value,
             Self::List(nodes) => {
                 let items = nodes.into_iter().enumerate().map(|(n, node)| {
                     let path = format!("{path}[{n}]");
-                    origins.insert(path.clone(), format!("{name}:{}", node.referenced.line()));
-                    node.value.into_value(&path, name, origins)
+                    origins.insert(path.clone(), node.referenced.line());
+                    node.value.into_value(&path, origins)
                 });
                 Value::Array(items.collect())
             }
             Self::Map(entries) => {
                 let items = entries.into_iter().map(|(key, node)| {
                     let path = if path.is_empty() { key.value.clone() } else { format!("{path}.{}", key.value) };
-                    origins.insert(path.clone(), format!("{name}:{}", key.referenced.line()));
-                    (key.value, node.value.into_value(&path, name, origins))
+                    origins.insert(path.clone(), key.referenced.line());
+                    (key.value, node.value.into_value(&path, origins))
                 });
                 Value::Object(items.collect())
             }
@@ -185,13 +214,13 @@ fn overlay(
             *last = stem;
         }
         if !known(&path) || !variable.ends_with("_FILE") {
-            bail!("the environment variable {variable} names no configuration key: see brotr config schema");
+            return Err(ConfigError::UnknownVariable(variable.to_owned()));
         }
         use std::io::Read;
         let mut content = String::new();
         std::fs::File::open(text)
             .and_then(|file| file.take(MAX_SECRET).read_to_string(&mut content))
-            .with_context(|| format!("failed to read {text}, which {variable} names"))?;
+            .map_err(|error| ConfigError::Secret { variable: variable.to_owned(), path: text.into(), error })?;
         Value::String(content.trim_end_matches(['\r', '\n']).to_owned())
     };
     let mut at = value;
@@ -202,7 +231,7 @@ fn overlay(
         at = at.as_object_mut().expect("made so above").entry(key.clone()).or_insert(Value::Null);
     }
     *at = parsed;
-    origins.insert(path.join("."), format!("environment variable {variable}"));
+    origins.places.insert(path.join("."), format!("environment variable {variable}"));
     Ok(())
 }
 
@@ -227,15 +256,15 @@ fn expand(value: &mut Value, path: &str, environment: &BTreeMap<String, String>,
             let (mut out, mut rest) = (String::new(), text.as_str());
             while let Some((before, after)) = rest.split_once("${") {
                 let Some((inside, after)) = after.split_once('}') else {
-                    bail!("{}{path}: a ${{ without its }}", place(origins, path));
+                    return Err(origins.invalid(path, ": a ${ without its }"));
                 };
                 let (variable, default) = match inside.split_once(":-") {
                     Some((variable, default)) => (variable, Some(default)),
                     None => (inside, None),
                 };
                 let found = environment.get(variable).map(String::as_str).or(default);
-                let found = found
-                    .ok_or_else(|| anyhow!("{}{path}: the environment has no {variable}", place(origins, path)))?;
+                let missing = || origins.invalid(path, format_args!(": the environment has no {variable}"));
+                let found = found.ok_or_else(missing)?;
                 out.push_str(before);
                 out.push_str(found);
                 rest = after;
@@ -299,7 +328,8 @@ fn refuse_unknown(value: &Value, schema: &Value, root: &Value, path: &str, origi
                         .keys()
                         .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
                     let hint = nearest.map(|near| format!(": did you mean {near}?")).unwrap_or_default();
-                    bail!("{}unknown key {path}{hint}", place(origins, &path));
+                    let place = origins.place(&path).unwrap_or(&origins.name).to_owned();
+                    return Err(ConfigError::Invalid { place, problem: format!("unknown key {path}{hint}") });
                 };
                 refuse_unknown(item, schema, root, &path, origins)?;
             }

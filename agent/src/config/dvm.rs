@@ -53,15 +53,12 @@ impl Payment {
     /// Returns the URI of the wallet.
     ///
     /// # Errors
-    /// Fails if it is not a NIP-47 URI. The error does not repeat the text, since it is a secret.
-    pub fn wallet_uri(&self) -> anyhow::Result<Option<NostrWalletConnectURI>> {
+    /// Says that it is not a NIP-47 URI. The error does not repeat the text, since it is a secret.
+    pub fn wallet_uri(&self) -> Result<Option<NostrWalletConnectURI>, &'static str> {
         let Some(Secret(wallet)) = &self.wallet else { return Ok(None) };
         let uri = NostrWalletConnectURI::parse(wallet.expose_secret().trim());
-        uri.map(Some).map_err(|_| {
-            anyhow::anyhow!(
-                "dvm.payment.wallet is no nostr+walletconnect:// URI with a relay and a secret: copy it anew from the wallet"
-            )
-        })
+        let problem = "is not a nostr+walletconnect:// URI with a relay and a secret: copy it again from the wallet";
+        uri.map(Some).map_err(|_| problem)
     }
 }
 

@@ -2,29 +2,25 @@
 
 mod document;
 mod dvm;
+mod error;
 mod overrides;
 mod sections;
 mod units;
+mod validate;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-
 pub use dvm::{Dvm, DvmLimits, Payment, Price};
+pub use error::ConfigError;
 pub use overrides::Override;
 pub use sections::*;
 pub use units::{Size, Span};
 
-use brotr_core::{Guard, RelayUrl};
+use document::Document;
+use validate::Invalid;
 
 /// The file that `brotr init` writes: every key with its default and a comment.
 pub const TEMPLATE: &str = include_str!("brotr.yaml");
-
-/// The largest value of a count.
-const MOST: usize = 100_000;
-
-/// The highest price of a job or result, in millisats: a higher one is taken for a mistake.
-const MOST_MSAT: u64 = 1_000_000_000;
 
 /// The file that is read if none is given.
 pub const FILE_NAME: &str = "brotr.yaml";
@@ -35,11 +31,12 @@ impl Config {
     ///
     /// # Errors
     /// Fails if the file cannot be read or anything in it is invalid; the message names the key, its line and the remedy.
-    pub fn load(file: Option<&Path>, data_dir: Option<&Path>) -> Result<Self> {
+    pub fn load(file: Option<&Path>, data_dir: Option<&Path>) -> Result<Self, ConfigError> {
         let found = file.map(Path::to_owned).or_else(|| Some(PathBuf::from(FILE_NAME)).filter(|path| path.exists()));
         let text = match &found {
-            Some(path) => std::fs::read_to_string(path)
-                .with_context(|| format!("failed to read the configuration {}", path.display()))?,
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.clone(), error })?
+            }
             None => String::new(),
         };
         let name = found.as_deref().map_or_else(|| "the defaults".into(), |path| path.display().to_string());
@@ -54,169 +51,16 @@ impl Config {
     ///
     /// # Errors
     /// As for [`Config::load`].
-    pub fn parse(text: &str, name: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Self> {
-        let config: Self = document::read(text, name, environment)?;
-        if config.version != 1 {
-            bail!("{name}: version is {}, this program reads version 1", config.version);
-        }
-        for (key, value) in [
-            ("network.max_connections", config.network.max_connections),
-            ("network.dials_per_minute", config.network.dials_per_minute as usize),
-            ("network.clearnet.max_connections", config.network.clearnet.max_connections),
-            ("network.tor.max_connections", config.network.tor.max_connections),
-            ("network.i2p.max_connections", config.network.i2p.max_connections),
-            ("network.loki.max_connections", config.network.loki.max_connections),
-            ("monitor.concurrency", config.monitor.concurrency),
-            ("synchronizer.concurrency", config.synchronizer.concurrency),
-            ("synchronizer.page_size", config.synchronizer.page_size),
-            ("dvm.concurrency", config.dvm.concurrency),
-            ("relay.max_connections", config.relay.max_connections),
-            ("relay.max_per_address", config.relay.max_per_address),
-            ("http.max_connections", config.http.max_connections),
-            ("http.max_per_address", config.http.max_per_address),
-            ("http.per_minute", config.http.per_minute as usize),
-        ] {
-            if !(1..=MOST).contains(&value) {
-                bail!("{name}: {key} is {value}: give a number from 1 to {MOST}");
-            }
-        }
-        // A check takes two connections at once.
-        for (key, value) in [
-            ("network.max_connections", config.network.max_connections),
-            ("network.clearnet.max_connections", config.network.clearnet.max_connections),
-            ("network.tor.max_connections", config.network.tor.max_connections),
-            ("network.i2p.max_connections", config.network.i2p.max_connections),
-            ("network.loki.max_connections", config.network.loki.max_connections),
-        ] {
-            if value < 2 {
-                bail!("{name}: {key} is {value}: a check of a relay takes two connections");
-            }
-        }
-        if config.monitor.withdraw_after.as_secs() <= config.monitor.interval.as_secs() {
-            bail!("{name}: monitor.withdraw_after must be longer than monitor.interval, between two checks of a relay");
-        }
-        if config.network.max_message.as_u64() < 64 << 10 {
-            bail!(
-                "{name}: network.max_message is {}: events are larger than that, give at least 64 KiB",
-                config.network.max_message
-            );
-        }
-        if config.relay.memory.as_u64() < 16 << 20 {
-            bail!("{name}: relay.memory is {}: give at least 16 MiB", config.relay.memory);
-        }
-        if let Some(url) = &config.http.public_url
-            && !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
-        {
-            bail!("{name}: http.public_url is {url:?}: give a URL such as https://brotr.example.com");
-        }
-        let schemes = ["sqlite://", "postgres://", "postgresql://"];
-        if config.storage.url.as_ref().is_some_and(|url| !schemes.iter().any(|scheme| url.starts_with(scheme))) {
-            bail!("{name}: storage.url must start with sqlite:// or postgres://");
-        }
-        let is_postgres = |url: &Option<String>| url.as_ref().is_some_and(|url| url.starts_with("postgres"));
-        if config.storage.read_url.is_some()
-            && !(is_postgres(&config.storage.url) && is_postgres(&config.storage.read_url))
-        {
-            bail!(
-                "{name}: storage.read_url is a PostgreSQL server that follows the one of storage.url: both must start with postgres://"
-            );
-        }
-        if config
-            .network
-            .contact
-            .as_ref()
-            .is_some_and(|contact| contact.chars().any(|c| !c.is_ascii() || c.is_control()))
-        {
-            bail!("{name}: network.contact is sent in a header: use plain ASCII on one line");
-        }
-        if config.storage.lease.as_secs() < 5 {
-            bail!("{name}: storage.lease must be 5s or longer: it is renewed three times in its length");
-        }
-        let guard = Guard::new(config.network.allow.clone());
-        for (key, list) in [("identity.relays", &config.identity.relays), ("dvm.relays", &config.dvm.relays)] {
-            for url in list {
-                RelayUrl::parse(url, &guard).with_context(|| format!("{name}: {key}: {url}"))?;
-            }
-        }
-        let (limits, payment) = (&config.dvm.limits, &config.dvm.payment);
-        for (key, list) in [
-            ("dvm.limits.allow", &limits.allow),
-            ("dvm.limits.deny", &limits.deny),
-            ("dvm.limits.trust", &limits.trust),
-            ("dvm.payment.zappers", &payment.zappers),
-            ("http.admins", &config.http.admins),
-        ] {
-            for text in list {
-                nostr::PublicKey::parse(text).with_context(|| format!("{name}: {key}: {text:?} is no public key"))?;
-            }
-        }
-        let wallet = payment.wallet_uri().with_context(|| name.to_owned())?;
-        for relay in wallet.iter().flat_map(|uri| &uri.relays) {
-            RelayUrl::parse(relay.as_str(), &guard)
-                .with_context(|| format!("{name}: dvm.payment.wallet: its relay {relay}"))?;
-        }
-        if wallet.is_none() && !payment.prices.is_empty() {
-            bail!("{name}: dvm.payment.prices needs a wallet that makes invoices: set dvm.payment.wallet");
-        }
-        for price in &payment.prices {
-            if let Some(kind) = price.kinds.iter().find(|kind| !brotr_dvm::job_kinds().contains(kind)) {
-                bail!(
-                    "{name}: dvm.payment.prices: jobs of kind {kind} are not done here, only those of {:?}",
-                    brotr_dvm::job_kinds()
-                );
-            }
-            if price.job.max(price.result) > MOST_MSAT {
-                bail!("{name}: dvm.payment.prices are in millisats: give {MOST_MSAT} (0.01 BTC) or less");
-            }
-        }
-        if config.dvm.heartbeat.is_some_and(|every| every.as_secs() < 60) {
-            bail!("{name}: dvm.heartbeat must be 1m or longer: it is an event for each of dvm.relays");
-        }
-        if config.dvm.max_age.as_secs() > 7 * 86_400 {
-            bail!("{name}: dvm.max_age is more than 7d, and longer than that ended jobs are not remembered");
-        }
-        let geohash = config.monitor.geohash.as_deref().unwrap_or("u");
-        if geohash::decode(geohash).is_err() {
-            bail!("{name}: monitor.geohash is no geohash: such as u33dc for Berlin");
-        }
-        let overrides = &config.synchronizer.overrides;
-        for other in overrides {
-            if other.relay.is_empty() {
-                bail!("{name}: synchronizer.overrides: relay is missing: an address, or a host such as *.example.com");
-            }
-            if other.relay.contains("://") {
-                RelayUrl::parse(&other.relay, &guard)
-                    .with_context(|| format!("{name}: synchronizer.overrides: {}", other.relay))?;
-            }
-            if other.concurrency == Some(0) {
-                bail!("{name}: synchronizer.overrides: concurrency of {} must be 1 or more: use enabled", other.relay);
-            }
-            if other.page_size == Some(0) {
-                bail!("{name}: synchronizer.overrides: page_size of {} must be 1 or more", other.relay);
-            }
-        }
-        let theirs = overrides.iter().flat_map(|other| other.filters.iter().flatten());
-        for filter in config.synchronizer.filters.iter().chain(theirs) {
-            let filter = brotr_core::parse_filter(filter).with_context(|| format!("{name}: synchronizer.filters"))?;
-            if filter.since.is_some() || filter.until.is_some() || filter.limit.is_some() {
-                bail!(
-                    "{name}: synchronizer.filters: since, until and limit are set by the synchronizer; use synchronizer.since"
-                );
-            }
-        }
-        if !config.dvm.limits.trust.is_empty() && config.profile == Profile::Lilbrotr {
-            bail!("{name}: dvm.limits.trust: the profile lilbrotr keeps no lists of who follows whom");
-        }
-        if config.relay.enabled && config.profile == Profile::Lilbrotr {
-            bail!("{name}: relay.enabled: the profile lilbrotr keeps no events to serve");
-        }
-        if config.backup.keep == 0 {
-            bail!("{name}: backup.keep must be 1 or more: turn backups off by backup.enabled");
-        }
-        for source in &config.finder.sources {
-            jmespath::compile(&source.jmespath)
-                .with_context(|| format!("{name}: finder.sources: the jmespath of {}", source.url))?;
-        }
+    pub fn parse(
+        text: &str,
+        name: &str,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let Document { value: config, origins } = document::read::<Self>(text, name, environment)?;
+        validate::validate(&config).map_err(|Invalid { key, problem }| ConfigError::Invalid {
+            place: origins.place(&key).unwrap_or(name).to_owned(),
+            problem: key + &problem,
+        })?;
         Ok(config)
     }
 
@@ -327,12 +171,12 @@ fn without_password(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Config> {
+    fn parse(text: &str) -> Result<Config, ConfigError> {
         Config::parse(text, "brotr.yaml", std::iter::empty())
     }
 
     fn fails(text: &str) -> String {
-        format!("{:#}", parse(text).expect_err("wrong"))
+        parse(text).expect_err("wrong").to_string()
     }
 
     #[test]
@@ -377,7 +221,8 @@ mod tests {
             ("version: 1\nsynchronizer: { filters: [{kindz: [1]}] }\n", "kindz"),
             ("version: 1\nsynchronizer: { since: yesterday }\n", "synchronizer.since"),
             ("version: 1\nfinder: { sources: [{url: 'https://x.example', jmespath: '[['}] }\n", "jmespath"),
-            ("version: 1\nmonitor: { concurrency: 0 }\n", "monitor.concurrency is 0"),
+            ("version: 1\nmonitor:\n  concurrency: 0\n", "brotr.yaml:3: monitor.concurrency is 0"),
+            ("version: 1\nmonitor: { interval: 8d }\n", "brotr.yaml:2: monitor.withdraw_after must"),
             ("version: 1\nmonitor: { concurrency: 18446744073709551615 }\n", "monitor.concurrency is"),
             ("version: 1\nnetwork: { dials_per_minute: 0 }\n", "network.dials_per_minute is 0"),
             ("version: 1\nnetwork: { max_message: 0 B }\n", "network.max_message"),
@@ -422,7 +267,7 @@ mod tests {
             ("BROTR_IDENTITY__PASSPHRASE_FILE", "/not/there", "/not/there"),
         ] {
             let error = Config::parse("", "f", environment(&[(name, value)])).expect_err("wrong");
-            assert!(format!("{error:#}").contains(wanted), "{error:#}");
+            assert!(error.to_string().contains(wanted), "{error}");
         }
     }
 

@@ -68,6 +68,12 @@ impl JsonSchema for Span {
 pub struct Size(bytesize::ByteSize);
 
 impl Size {
+    /// Returns a size of `n` kibibytes.
+    #[must_use]
+    pub const fn kib(n: u64) -> Self {
+        Self(bytesize::ByteSize::kib(n))
+    }
+
     /// Returns a size of `n` mebibytes.
     #[must_use]
     pub const fn mib(n: u64) -> Self {

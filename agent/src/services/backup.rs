@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use crate::error::{Error, Result};
 
 use crate::agent::{Agent, now};
 
@@ -21,7 +21,7 @@ pub async fn run(agent: Agent) -> Result<()> {
     let config = &agent.config.backup;
     let directory = agent.config.backup_directory();
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-    made.with_context(|| format!("failed to make {}", directory.display()))?;
+    made.map_err(Error::file("create", &directory))?;
     loop {
         let age = newest_age(&directory)?;
         let interval = config.interval.get();
@@ -39,17 +39,16 @@ pub async fn run(agent: Agent) -> Result<()> {
         let counts = agent.archive.backup(&file).await?;
         tracing::info!(file = %file.display(), events = counts.events, took = ?began.elapsed(), "backed up");
         for old in ours(&directory)?.into_iter().rev().skip(config.keep) {
-            std::fs::remove_file(&old).with_context(|| format!("failed to remove {}", old.display()))?;
+            std::fs::remove_file(&old).map_err(Error::file("remove", &old))?;
         }
     }
 }
 
 /// Returns our complete backups, oldest first.
 fn ours(directory: &Path) -> Result<Vec<PathBuf>> {
-    let read = || format!("failed to read {}", directory.display());
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory).with_context(read)? {
-        let path = entry.with_context(read)?.path();
+    for entry in std::fs::read_dir(directory).map_err(Error::file("read", directory))? {
+        let path = entry.map_err(Error::file("read", directory))?.path();
         let at = path.file_name().and_then(|name| name.to_str()).and_then(made_at);
         files.extend(at.map(|at| (at, path)));
     }
@@ -67,7 +66,7 @@ fn made_at(name: &str) -> Option<i64> {
 fn newest_age(directory: &Path) -> Result<Option<Duration>> {
     let Some(newest) = ours(directory)?.pop() else { return Ok(None) };
     let modified = newest.metadata().and_then(|file| file.modified());
-    let modified = modified.with_context(|| format!("failed to look at {}", newest.display()))?;
+    let modified = modified.map_err(Error::file("read", &newest))?;
     Ok(Some(SystemTime::now().duration_since(modified).unwrap_or_default()))
 }
 

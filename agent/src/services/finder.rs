@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use anyhow::{Context, Result};
+use crate::error::{Error, Result};
 use brotr_core::{Event, Guard, RelayUrl};
 use brotr_net::http;
 use brotr_storage::{EventStore, Lease, LeaseStore, RelayQuery, RelayStore, StateStore};
@@ -132,17 +132,29 @@ async fn addresses(
 ) -> Result<Option<(Sorted, http::Version)>> {
     let answer = http::get_if_changed(&agent.dialer, &source.url, "application/json", MAX_SOURCE, had).await?;
     let Some(answer) = answer else { return Ok(None) };
-    let body = String::from_utf8(answer.body).context("it is no UTF-8 text")?;
+    let place = source.url.clone();
+    let wrong = move |problem: String| Error::List { place, problem };
+    let body = match String::from_utf8(answer.body) {
+        Ok(body) => body,
+        Err(_) => return Err(wrong("is not UTF-8 text".into())),
+    };
     let (expression, guard) = (source.jmespath.clone(), agent.dialer.guard().clone());
     // The expression is the operator's, the document is not: evaluating them must not block the runtime.
     tokio::task::spawn_blocking(move || {
-        let document = jmespath::Variable::from_json(&body).map_err(|e| anyhow::anyhow!("it is no JSON: {e}"))?;
-        let list = jmespath::compile(&expression)?.search(document)?;
-        let list = list.as_array().with_context(|| format!("{expression} yields no list"))?;
-        let text: Vec<&str> = list.iter().filter_map(|item| item.as_string().map(String::as_str)).collect();
-        Ok(Some((initializer::sort(&text.join("\n"), &guard), answer.version)))
+        let list = select(&body, &expression).map_err(wrong)?;
+        Ok(Some((initializer::sort(&list, &guard), answer.version)))
     })
     .await?
+}
+
+/// Returns the texts that a JMESPath expression selects from a JSON document, one per line.
+fn select(body: &str, expression: &str) -> Result<String, String> {
+    let document = jmespath::Variable::from_json(body).map_err(|error| format!("is not JSON: {error}"))?;
+    let selected = jmespath::compile(expression).and_then(|expression| expression.search(document));
+    let selected = selected.map_err(|error| format!("cannot be searched: {error}"))?;
+    let list = selected.as_array().ok_or_else(|| format!("has no list under {expression}"))?;
+    let texts: Vec<&str> = list.iter().filter_map(|item| item.as_string().map(String::as_str)).collect();
+    Ok(texts.join("\n"))
 }
 
 async fn events(agent: &Agent<impl Stores + ?Sized>) -> Result<Found> {

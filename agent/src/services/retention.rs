@@ -2,7 +2,7 @@
 //!
 //! Removed events stay covered: they are not fetched again.
 
-use anyhow::Result;
+use crate::error::Result;
 use brotr_storage::{EventStore, StateStore, Stats};
 use nostr::{Filter, Kind, Timestamp};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use crate::error::{Error, Result};
 use brotr_dvm::PaymentRequest;
 use brotr_storage::{Invoice, Job, Paid, Payment};
 use nostr::{Event, JsonUtil};
@@ -44,7 +44,7 @@ pub async fn run(intake: JobIntake, wallet: Arc<Wallet>) -> Result<()> {
                         paid(&intake, &Payment { source: hash, job, msat }).await?;
                     }
                 }
-                Ok(RelayPoolNotification::Shutdown) | Err(RecvError::Closed) => anyhow::bail!("the wallet's client is gone"),
+                Ok(RelayPoolNotification::Shutdown) | Err(RecvError::Closed) => return Err(Error::Ended("the client of the wallet")),
                 // Missed notifications are found by looking up invoices.
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
             },
@@ -52,7 +52,7 @@ pub async fn run(intake: JobIntake, wallet: Arc<Wallet>) -> Result<()> {
                 Ok(zap) => zapped(&intake, &wallet, &zap).await?,
                 // The receipts are still on the relays, and are received again when the agent starts.
                 Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "zaps came too fast to be looked at"),
-                Err(RecvError::Closed) => anyhow::bail!("nobody hears of zaps any more"),
+                Err(RecvError::Closed) => return Err(Error::Ended("the channel of zaps")),
             },
             _ = look.tick() => {
                 let invoices = agent.archive.open_invoices(&after, LOOKED_UP).await?;

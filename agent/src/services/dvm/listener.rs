@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use crate::error::{Error, Result};
 use brotr_core::sanitize;
 use brotr_dvm::{Acceptance, PING, job_kinds};
 use nostr::{Alphabet, Event, Filter, Kind, PublicKey, RelayMessage, SingleLetterTag, SubscriptionId, Timestamp};
@@ -66,12 +66,12 @@ async fn receive(intake: &JobIntake, client: &Client, [regulars, others]: [mpsc:
                 Ok(RelayPoolNotification::Message { relay_url, message }) => (relay_url, message),
                 // Emitted once per event even if storing failed: not reliable.
                 Ok(RelayPoolNotification::Event { .. }) => continue,
-                Ok(RelayPoolNotification::Shutdown) => anyhow::bail!("the client was shut down"),
+                Ok(RelayPoolNotification::Shutdown) => return Err(Error::Ended("the client of the job relays")),
                 Err(RecvError::Lagged(_)) => {
                     missed = true;
                     continue;
                 }
-                Err(RecvError::Closed) => anyhow::bail!("the client is gone"),
+                Err(RecvError::Closed) => return Err(Error::Ended("the client of the job relays")),
             },
             _ = look.tick() => {
                 let drained = [&regulars, &others].iter().all(|queue| queue.capacity() == queue.max_capacity());
@@ -118,7 +118,7 @@ async fn keep(
             biased;
             Some(event) = regulars.recv() => event,
             Some(event) = others.recv() => event,
-            else => anyhow::bail!("nobody listens any more"),
+            else => return Err(Error::Ended("the queue of requests")),
         };
         if event.verify().is_err() {
             continue;

@@ -8,7 +8,8 @@ mod worker;
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use crate::config::ConfigError;
+use crate::error::Result;
 use brotr_core::RelayUrl;
 use brotr_dvm::{Canonical, Dvm, Limits, Price, Prices, Terms, Till};
 use nostr::PublicKey;
@@ -26,7 +27,8 @@ use wallet::Wallet;
 /// Fails if `dvm.payment.wallet` is not a NIP-47 URI.
 pub fn wallet(agent: &Agent) -> Result<Option<Arc<Wallet>>> {
     let payment = &agent.config.dvm.payment;
-    let uri = payment.wallet_uri()?;
+    let invalid = |problem: &str| ConfigError::Invalid { place: "dvm.payment.wallet".into(), problem: problem.into() };
+    let uri = payment.wallet_uri().map_err(invalid)?;
     Ok(uri.map(|uri| Arc::new(Wallet::new(uri, payment.expiry.get(), &agent.dialer))))
 }
 

@@ -43,7 +43,7 @@ impl Wallet {
     ///
     /// # Errors
     /// Fails if none of its relays can be reached.
-    pub async fn connect(&self) -> anyhow::Result<broadcast::Receiver<RelayPoolNotification>> {
+    pub async fn connect(&self) -> crate::error::Result<broadcast::Receiver<RelayPoolNotification>> {
         let heard = self.client.notifications();
         for relay in &self.uri.relays {
             self.client.add_relay(relay).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use crate::error::Result;
 use brotr_dvm::{Outcome, PreparedJob};
 use brotr_storage::{Job, JobStatus, Outgoing};
 use futures::FutureExt;

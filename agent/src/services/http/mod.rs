@@ -9,7 +9,7 @@ mod page;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use crate::error::{Error, Result};
 use axum::Router;
 use axum::middleware;
 use axum::routing::get;
@@ -39,8 +39,8 @@ pub(crate) struct AppState {
 /// # Errors
 /// Fails if a recorder is installed already.
 pub fn record() -> Result<PrometheusHandle> {
-    let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).context("the buckets are wrong")?;
-    let handle = builder.install_recorder().context("failed to install the metrics recorder")?;
+    let builder = PrometheusBuilder::new().set_buckets(&BUCKETS)?;
+    let handle = builder.install_recorder()?;
     crate::telemetry::describe();
     Ok(handle)
 }
@@ -50,9 +50,7 @@ pub fn record() -> Result<PrometheusHandle> {
 /// # Errors
 /// Fails if the port is in use or not permitted.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("failed to listen on {address}: set http.listen to another, or http.enabled to false"))
+    TcpListener::bind(address).await.map_err(|error| Error::Listen { address, key: "http", error })
 }
 
 /// Serves on a bound port until the future is dropped, which closes every connection.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use crate::error::Result;
 use brotr_core::{Network, RelayState, RelayUrl};
 use brotr_net::{DialError, Purpose};
 use brotr_storage::{Relay, RelayQuery};

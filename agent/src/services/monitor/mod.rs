@@ -10,7 +10,7 @@ mod schedule;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Result;
+use crate::error::{Error, Result};
 use brotr_core::{RelayState, RelayUrl};
 use brotr_net::info::Info;
 use brotr_storage::{
@@ -212,7 +212,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
         let any = async |states: &[RelayState]| {
             let networks = self.agent.dialer.networks();
             let query = RelayQuery { networks, states: states.to_vec(), limit: 1, ..RelayQuery::default() };
-            anyhow::Ok(!self.agent.archive.relays(&query).await?.is_empty())
+            Ok::<_, Error>(!self.agent.archive.relays(&query).await?.is_empty())
         };
         let checked = [RelayState::Up, RelayState::Down, RelayState::Alias];
         if !any(&[RelayState::New]).await? && any(&checked).await? {
@@ -296,7 +296,7 @@ pub async fn run(agent: Agent<impl Stores + ?Sized>, publisher: Publisher, pulse
 }
 
 /// Waits before a failed query is repeated. Checks in progress continue.
-async fn later(what: &str, error: &anyhow::Error) {
-    tracing::warn!(error = format!("{error:#}"), "failed to {what}, trying again in {} s", RETRY.as_secs());
+async fn later(what: &str, error: &Error) {
+    tracing::warn!(%error, "failed to {what}, trying again in {} s", RETRY.as_secs());
     tokio::time::sleep(RETRY).await;
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use anyhow::Result;
+use crate::error::Result;
 use brotr_core::RelayUrl;
 use brotr_storage::{Batch, Delivery, Lane, Outgoing};
 use futures::StreamExt;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use crate::error::Result;
 use brotr_core::RelayUrl;
 use brotr_dvm::Dvm;
 use brotr_storage::{Aftermath, ServiceState};

@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::{Error, Result};
 use answer::Source;
-use anyhow::{Context, Result};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Extension, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -64,9 +64,7 @@ struct Server {
 /// # Errors
 /// Fails if the port is in use or not permitted.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("failed to listen on {address}: set relay.listen to another, or relay.enabled to false")
-    })
+    TcpListener::bind(address).await.map_err(|error| Error::Listen { address, key: "relay", error })
 }
 
 /// Serves on a bound port until the future is dropped: then every client is disconnected, and can connect and subscribe again.

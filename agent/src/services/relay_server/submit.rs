@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{QUERY_TIMEOUT, Server};
+use crate::error::Error;
 use crate::outbox::HERE;
 
 /// Handles an event and returns the message for the client.
@@ -50,7 +51,7 @@ async fn judge(server: &Server, event: &nostr::Event) -> Result<String, String> 
     }
     let taken =
         timeout(QUERY_TIMEOUT, jobs.take(event)).await.map_err(|_| "error: timed out: try again later".to_owned())?;
-    let failed = |error: anyhow::Error| {
+    let failed = |error: Error| {
         tracing::warn!(%error, "failed to take a request");
         "error: the archive could not be asked".to_owned()
     };

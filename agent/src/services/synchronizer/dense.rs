@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use crate::error::Result;
 use brotr_core::{Covered, Gap, GapReason, Interval, Method, RelayUrl};
 use brotr_net::{End, Session};
 use brotr_storage::{Batch, View};

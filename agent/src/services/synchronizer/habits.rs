@@ -1,6 +1,6 @@
 //! Observed behaviour of a relay: whether it includes the bounds of a window, and how many events it returns per request.
 
-use anyhow::Result;
+use crate::error::Result;
 use brotr_core::{Interval, RelayUrl};
 use brotr_net::{End, Session};
 use nostr::{EventId, Filter, Timestamp};

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::Result;
+use crate::error::Result;
 use brotr_core::{RelayState, RelayUrl, parse_filter};
 use brotr_net::{End, LIVE_PER_HOST, Purpose, Session};
 use brotr_storage::{Batch, RelayQuery};

@@ -12,7 +12,7 @@ mod turn;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use anyhow::Result;
+use crate::error::Result;
 use brotr_core::{Covered, Gap, GapReason, Interval, IntervalSet, Method, RelayState, RelayUrl, parse_filter};
 use brotr_storage::{
     Batch, CheckStore, CoverageStore, DocumentType, EventStore, LeaseStore, Relay, RelayQuery, RelayStore, StateStore,

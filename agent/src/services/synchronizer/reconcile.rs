@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use anyhow::Result;
+use crate::error::Result;
 use brotr_core::{Covered, Gap, GapReason, Interval, IntervalSet, Method, RelayUrl};
 use brotr_net::{End, Refusal, Session};
 use brotr_storage::{Batch, View};

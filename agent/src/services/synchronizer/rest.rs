@@ -1,6 +1,6 @@
 //! How long a relay is not contacted after a failure: longer each time, and longest if it refuses us.
 
-use anyhow::Result;
+use crate::error::Result;
 use brotr_core::RelayUrl;
 use brotr_net::{DialError, End};
 
