@@ -1,12 +1,13 @@
 //! Observed behaviour of a relay: whether it includes the bounds of a window, and how many events it returns per request.
 
-use crate::error::Result;
 use brotr_core::{Interval, RelayUrl};
-use brotr_net::{End, Session};
-use nostr::{EventId, Filter, Timestamp};
+use brotr_net::End;
+use nostr::{Filter, Timestamp};
 
-use super::{Bounds, Cap, Pass, SERVICE, Stores};
+use super::visit::{Sample, Visit};
+use super::{Bounds, Cap, SERVICE, Stores};
 use crate::agent::{Agent, now};
+use crate::error::Result;
 
 const BOUNDS: &str = "bounds";
 const INSIDE: &str = "inside";
@@ -26,27 +27,25 @@ pub(super) async fn bounds(agent: &Agent<impl Stores + ?Sized>, address: &RelayU
     })
 }
 
-/// Requests an event that the relay holds, by its id and its exact second. A relay that does not return it excludes the bounds.
-pub(super) async fn probe_bounds(
-    agent: &Agent<impl Stores + ?Sized>,
-    address: &RelayUrl,
-    session: &mut Session,
-    (id, at): (EventId, i64),
-    pass: &mut Pass,
-) -> Result<Option<Bounds>> {
-    let second = second(at);
-    let page = session.request(&Filter::new().id(id).since(second).until(second).limit(1)).await;
-    pass.requests += 1;
-    pass.transferred += page.transferred as u64;
-    pass.known += page.events.len() as u64;
-    let (bounds, word) = match page.end {
-        End::Eose if page.events.is_empty() => (Bounds::Outside, OUTSIDE),
-        End::Eose => (Bounds::Inside, INSIDE),
-        // The next page will report the failure.
-        _ => return Ok(None),
-    };
-    agent.archive.set_state(SERVICE, BOUNDS, address.as_str(), word).await?;
-    Ok(Some(bounds))
+impl<A: Stores + ?Sized> Visit<'_, A> {
+    /// Requests an event that the relay holds, by its id and its exact second. A relay that does not return it excludes the
+    /// bounds.
+    pub(super) async fn probe_bounds(&mut self, sample: Sample) -> Result<Option<Bounds>> {
+        let second = second(sample.at);
+        let asked = Filter::new().id(sample.id).since(second).until(second).limit(1);
+        let page = self.session.request(&asked).await;
+        self.pass.requests += 1;
+        self.pass.transferred += page.transferred as u64;
+        self.pass.known += page.events.len() as u64;
+        let (bounds, word) = match page.end {
+            End::Eose if page.events.is_empty() => (Bounds::Outside, OUTSIDE),
+            End::Eose => (Bounds::Inside, INSIDE),
+            // The next page will report the failure.
+            _ => return Ok(None),
+        };
+        self.agent.archive.set_state(SERVICE, BOUNDS, self.address.as_str(), word).await?;
+        Ok(Some(bounds))
+    }
 }
 
 /// Returns how many events the relay returns per request, if observed recently.

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use brotr_core::RelayUrl;
-use brotr_net::{DialError, End, Session};
+use brotr_net::{DialError, End};
 use tokio::time::Instant;
 
 use super::Stores;
-use crate::agent::Agent;
+use super::visit::Visit;
 
 /// The longest turn of the daemon,
 const LONGEST: Duration = Duration::from_secs(600);
@@ -86,32 +85,29 @@ impl Turn {
     }
 }
 
-/// Waits before the `n`th try after a failure, and reconnects if the failure broke the connection.
-///
-/// # Errors
-/// Why there is no connection, after several tries.
-pub(super) async fn recover(
-    agent: &Agent<impl Stores + ?Sized>,
-    address: &RelayUrl,
-    session: &mut Session,
-    end: &End,
-    n: u32,
-) -> Result<(), DialError> {
-    let broken = matches!(end, End::Disconnect(_) | End::Timeout);
-    let first = if broken { RECONNECT.min(session.idle()) } else { REPEAT.min(session.idle()) };
-    let mut wait = first * 2_u32.saturating_pow(n.saturating_sub(1).min(8));
-    for attempt in n.. {
-        tokio::time::sleep(wait.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
-        if !broken {
-            return Ok(());
+impl<A: Stores + ?Sized> Visit<'_, A> {
+    /// Waits before the `n`th try after a failure, and reconnects if the failure broke the connection.
+    ///
+    /// # Errors
+    /// Why there is no connection, after several tries.
+    pub(super) async fn recover(&mut self, end: &End, n: u32) -> Result<(), DialError> {
+        let broken = matches!(end, End::Disconnect(_) | End::Timeout);
+        let idle = self.session.idle();
+        let first = if broken { RECONNECT.min(idle) } else { REPEAT.min(idle) };
+        let mut wait = first * 2_u32.saturating_pow(n.saturating_sub(1).min(8));
+        for attempt in n.. {
+            tokio::time::sleep(wait.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
+            if !broken {
+                return Ok(());
+            }
+            match self.session.reopen(&self.agent.dialer, self.address).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_ours() || attempt >= RECONNECTS => return Err(error),
+                Err(_) => wait *= 2,
+            }
         }
-        match session.reopen(&agent.dialer, address).await {
-            Ok(()) => return Ok(()),
-            Err(error) if error.is_ours() || attempt >= RECONNECTS => return Err(error),
-            Err(_) => wait *= 2,
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,69 @@
+//! The context of one visit to a relay.
+
+use brotr_core::RelayUrl;
+use brotr_net::{Session, Verdict};
+use brotr_storage::Batch;
+use nostr::{EventId, Filter};
+
+use super::{Bounds, Pass, Stores, auth_event};
+use crate::agent::{Agent, now};
+use crate::config::Synchronizer;
+use crate::error::Result;
+
+/// A visit to a relay: what all of its requests share.
+pub(super) struct Visit<'a, A: ?Sized> {
+    pub(super) agent: &'a Agent<A>,
+    pub(super) address: &'a RelayUrl,
+    pub(super) settings: &'a Synchronizer,
+    pub(super) session: &'a mut Session,
+    pub(super) pass: &'a mut Pass,
+    /// Called after each page.
+    pub(super) progress: &'a (dyn Fn(&Pass) + Send + Sync),
+}
+
+/// What is archived: a filter, and its JSON, under which coverage is stored.
+pub(super) struct Subject {
+    pub(super) filter: Filter,
+    pub(super) key: String,
+}
+
+/// What is known of how a relay answers requests.
+pub(super) struct Manner {
+    /// Whether it includes the bounds of a window, once that is known.
+    pub(super) bounds: Option<Bounds>,
+    /// Events requested per page.
+    pub(super) page_size: usize,
+    /// Events that it returns per request, as its document says.
+    pub(super) offered: Option<usize>,
+    /// Whether it compares (NIP-77).
+    pub(super) compares: bool,
+}
+
+impl Manner {
+    /// Returns the bounds to request with: the wider ones while they are not known.
+    pub(super) fn bounds(&self) -> Bounds {
+        self.bounds.unwrap_or(Bounds::Outside)
+    }
+}
+
+/// An event that a relay holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sample {
+    pub(super) id: EventId,
+    /// Its date, in unix seconds.
+    pub(super) at: i64,
+}
+
+impl<A: Stores + ?Sized> Visit<'_, A> {
+    /// Returns an empty batch of events that this relay holds.
+    pub(super) fn batch(&self, subject: &Subject) -> Batch {
+        let relay = Some((self.address.as_str().to_owned(), self.address.network()));
+        Batch { relay, seen_at: now(), filter: subject.key.clone(), ..Batch::default() }
+    }
+
+    /// Authenticates (NIP-42) if the relay has asked for it; returns true if the relay accepted.
+    pub(super) async fn log_in(&mut self) -> Result<bool> {
+        let Some(event) = auth_event(self.agent, self.address, self.session.challenge())? else { return Ok(false) };
+        Ok(self.session.authenticate(&event).await == Verdict::Accepted)
+    }
+}
