@@ -376,6 +376,6 @@ fn shells_and_readers_of_manuals_are_served() {
     }
     place.run(&["man", "manual"]).ok();
     let page = std::fs::read_to_string(place.path().join("manual/brotr-relays-show.1")).expect("a page");
-    assert!(page.contains("Show what is known of a relay"), "{page}");
+    assert!(page.contains("Show one relay"), "{page}");
     assert!(place.path().join("manual/brotr.1").exists());
 }
