@@ -7,11 +7,13 @@
 mod archive;
 mod backoff;
 mod backup;
+mod batch;
 mod database;
 mod decode;
 mod error;
 mod files;
 mod nostr_database;
+mod options;
 mod payload;
 mod postgres;
 mod prepare;
@@ -30,10 +32,12 @@ mod view;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use archive::{Archive, EventStore, Options, Profile, Setting, SightingStore, SqlRow};
+pub use archive::{Archive, EventStore, Setting, SightingStore, SqlRow};
 pub use backup::Counts;
+pub use batch::{Batch, Stored};
 pub use error::StorageError;
 pub use nostr_database::NostrArchive;
+pub use options::{Options, Profile};
 pub use postgres::PostgresArchive;
 pub use prepare::{Prepared, Preparer};
 pub use rows::*;

@@ -8,7 +8,8 @@ use nostr_database::{
     Backend, DatabaseError, DatabaseEventStatus, Events, NostrDatabase, RejectedReason, SaveEventStatus,
 };
 
-use crate::rows::{Batch, Cursor};
+use crate::batch::Batch;
+use crate::rows::Cursor;
 use crate::{Archive, View};
 
 /// Events read per query.

@@ -1,14 +1,12 @@
-//! Preparation of a batch outside of the database, on any core.
+//! Preparation of events outside of the database, on any core.
 
 use std::fmt;
 use std::sync::Arc;
 
-use brotr_core::{Event, Network, Verified, indexed_tags};
+use brotr_core::{Event, Verified, indexed_tags};
 use nostr::EventId;
 
-use crate::StorageError;
-use crate::archive::Options;
-use crate::rows::Batch;
+use crate::options::Options;
 use crate::search::searchable;
 use crate::tag_key::tag_key;
 use crate::view::Marks;
@@ -75,31 +73,6 @@ impl Preparer {
         let text = indexes_text.then(|| searchable(event.kind, &event.tags, &event.content)).flatten();
         let payload = (self.pack)(&mut event);
         Prepared { event, payload, tags, marks, text }
-    }
-
-    /// Prepares the events of a batch that are not prepared, on the blocking pool.
-    pub(crate) async fn batch(&self, mut rest: Batch) -> Result<PreparedBatch, StorageError> {
-        let mut events = std::mem::take(&mut rest.prepared);
-        let verified = std::mem::take(&mut rest.events);
-        if !verified.is_empty() {
-            let preparer = self.clone();
-            let prepare = move || verified.into_iter().map(|event| preparer.prepare(event)).collect::<Vec<_>>();
-            events.extend(tokio::task::spawn_blocking(prepare).await.map_err(|_| StorageError::Closed)?);
-        }
-        Ok(PreparedBatch { events, rest })
-    }
-}
-
-/// A batch, ready to be written. `rest` has no events.
-#[derive(Debug)]
-pub(crate) struct PreparedBatch {
-    pub(crate) events: Vec<Prepared>,
-    pub(crate) rest: Batch,
-}
-
-impl PreparedBatch {
-    pub(crate) fn relay(&self) -> Option<(&str, Network)> {
-        self.rest.relay.as_ref().map(|(url, network)| (url.as_str(), *network))
     }
 }
 

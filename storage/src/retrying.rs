@@ -13,6 +13,7 @@ use nostr::{EventId, Filter, PublicKey};
 use crate::archive::{Archive, EventStore, Setting, SightingStore, SqlRow};
 use crate::backoff::{Repeat, retry};
 use crate::backup::Counts;
+use crate::batch::{Batch, Stored};
 use crate::prepare::Preparer;
 use crate::rows::*;
 use crate::stores::*;

@@ -1,10 +1,8 @@
 //! The values that stores take and return. Times are unix seconds, durations milliseconds.
 
-use brotr_core::{Covered, Gap, Interval, Network, RelayState, Verified, words};
+use brotr_core::{Covered, Gap, Network, RelayState, words};
 use nostr::{EventId, PublicKey};
 use serde::Serialize;
-
-use crate::prepare::Prepared;
 
 words! {
     /// What a document describes.
@@ -231,41 +229,6 @@ pub struct Progress {
     pub lag: Option<i64>,
     /// Gaps.
     pub gaps: i64,
-}
-
-/// Events of one relay, stored in one transaction together with the coverage that claims them.
-#[derive(Debug, Clone, Default)]
-pub struct Batch {
-    /// Where the events were seen; `None` for a file.
-    pub relay: Option<(String, Network)>,
-    /// When they were seen.
-    pub seen_at: i64,
-    /// Verified events; those already stored become sightings.
-    pub events: Vec<Verified>,
-    /// The same, prepared by [`EventStore::preparer`](crate::EventStore::preparer) of the archive that stores them.
-    pub prepared: Vec<Prepared>,
-    /// Ids of stored events: sightings only.
-    pub known: Vec<EventId>,
-    /// Ids that the relay did not hold at `seen_at`: earlier sightings are removed.
-    pub gone: Vec<EventId>,
-    /// The filter of the claims, as JSON.
-    pub filter: String,
-    /// Spans that are complete with this batch and earlier ones.
-    pub covered: Vec<Covered>,
-    /// Spans that could not be proven. Where a gap and a claim of one batch overlap, the gap counts; earlier claims stay.
-    pub gaps: Vec<Gap>,
-    /// Spans whose earlier proof was wrong, under the same filter. They are no longer covered, unless this batch proves them
-    /// again.
-    pub refuted: Vec<Interval>,
-}
-
-/// The result of storing a batch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stored {
-    /// Events that were new.
-    pub stored: usize,
-    /// Events that were stored before.
-    pub known: usize,
 }
 
 /// A position in a list of events, newest first, lowest id first within a second.

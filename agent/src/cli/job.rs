@@ -61,9 +61,8 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let request = signer.sign(request(&args, to, &relays, &signer).await?)?;
 
     let client = client(signer.clone(), &dialer);
-    let done =
-        tokio::time::timeout(args.timeout, ask(shared, (&args, &signer), &client, (&relays, patience), to, &request))
-            .await;
+    let asked = Asked { shared, kind: args.kind, signer: &signer, relays: &relays, patience, to, request: &request };
+    let done = tokio::time::timeout(args.timeout, asked.answered(&client)).await;
     client.shutdown().await;
     match done {
         Ok(done) => done,
@@ -71,44 +70,54 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     }
 }
 
-/// Sends the request and prints answers until the job ends.
-async fn ask(
-    shared: &Shared,
-    (args, signer): (&Args, &Signer),
-    client: &Client,
-    (relays, patience): (&[nostr::RelayUrl], Duration),
+/// A request, and where and by whom it is answered.
+struct Asked<'a> {
+    shared: &'a Shared,
+    kind: u16,
+    signer: &'a Signer,
+    relays: &'a [nostr::RelayUrl],
+    /// How long connecting may take.
+    patience: Duration,
+    /// The service provider, if only one is asked.
     to: Option<PublicKey>,
-    request: &Event,
-) -> Result<Done> {
-    for url in relays {
-        client.add_relay(url).await?;
-    }
-    let connected = client.try_connect(patience).await;
-    if connected.success.is_empty() {
-        let reasons: Vec<_> =
-            connected.failed.iter().map(|(url, reason)| format!("{url}: {}", sanitize(reason))).collect();
-        bail!("no relay could be reached: {}", reasons.join("; "));
-    }
-    let mut notifications = client.notifications();
-    let answers = Filter::new().kinds([result_kind(args.kind), FEEDBACK]).event(request.id);
-    client.subscribe(answers, None).await?;
-    let sent = client.send_event(request).await?;
-    if sent.success.is_empty() {
-        let reasons: Vec<_> = sent.failed.iter().map(|(url, reason)| format!("{url}: {}", sanitize(reason))).collect();
-        bail!("no relay took the request: {}", reasons.join("; "));
-    }
-    loop {
-        let event = match notifications.recv().await {
-            Ok(RelayPoolNotification::Event { event, .. }) => event,
-            Ok(_) => continue,
-            Err(error) => bail!("the connection was lost: {error}"),
-        };
-        let about_it = event.tags.event_ids().any(|id| *id == request.id);
-        if !about_it || to.is_some_and(|to| to != event.pubkey) {
-            continue;
+    request: &'a Event,
+}
+
+impl Asked<'_> {
+    /// Sends the request and prints answers until the job ends.
+    async fn answered(&self, client: &Client) -> Result<Done> {
+        let Self { shared, kind, signer, relays, patience, to, request } = *self;
+        for url in relays {
+            client.add_relay(url).await?;
         }
-        if let Some(done) = tell(shared, args.kind, &opened(signer, *event).await)? {
-            return Ok(done);
+        let connected = client.try_connect(patience).await;
+        if connected.success.is_empty() {
+            let reasons: Vec<_> =
+                connected.failed.iter().map(|(url, reason)| format!("{url}: {}", sanitize(reason))).collect();
+            bail!("no relay could be reached: {}", reasons.join("; "));
+        }
+        let mut notifications = client.notifications();
+        let answers = Filter::new().kinds([result_kind(kind), FEEDBACK]).event(request.id);
+        client.subscribe(answers, None).await?;
+        let sent = client.send_event(request).await?;
+        if sent.success.is_empty() {
+            let reasons: Vec<_> =
+                sent.failed.iter().map(|(url, reason)| format!("{url}: {}", sanitize(reason))).collect();
+            bail!("no relay took the request: {}", reasons.join("; "));
+        }
+        loop {
+            let event = match notifications.recv().await {
+                Ok(RelayPoolNotification::Event { event, .. }) => event,
+                Ok(_) => continue,
+                Err(error) => bail!("the connection was lost: {error}"),
+            };
+            let about_it = event.tags.event_ids().any(|id| *id == request.id);
+            if !about_it || to.is_some_and(|to| to != event.pubkey) {
+                continue;
+            }
+            if let Some(done) = tell(shared, kind, &opened(signer, *event).await)? {
+                return Ok(done);
+            }
         }
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn read<T: DeserializeOwned + JsonSchema>(
     expand(&mut value, "", &environment, &origins)?;
     for (variable, text) in environment.iter().filter(|(v, _)| v.starts_with(PREFIX)) {
         if !NOT_KEYS.contains(&variable.as_str()) {
-            overlay(&mut value, &schema, (variable, text), &environment, &mut origins)?;
+            overlay(&mut value, &schema, variable, text, &environment, &mut origins)?;
         }
     }
     refuse_unknown(&value, &schema, &schema, "", &origins)?;
@@ -184,7 +184,8 @@ impl<'de> Deserialize<'de> for Node {
 fn overlay(
     value: &mut Value,
     schema: &Value,
-    (variable, text): (&str, &str),
+    variable: &str,
+    text: &str,
     environment: &BTreeMap<String, String>,
     origins: &mut Origins,
 ) -> Result<()> {

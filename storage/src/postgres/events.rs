@@ -14,14 +14,17 @@ use tokio::sync::oneshot;
 use super::key::{event_key, event_of, id_bytes};
 use super::lock::lock;
 use super::{PostgresArchive, bind, scan, sightings, store};
-use crate::archive::{Options, Profile, SightingStore};
+use crate::archive::SightingStore;
 use crate::backoff::{Backoff, Repeat, retry};
+use crate::batch::PreparedBatch;
+use crate::batch::{Batch, Stored};
 use crate::decode::{event_id, public_key};
 use crate::error::of_commit;
+use crate::options::{Options, Profile};
 use crate::payload::{pack_tags, unpack_tags};
-use crate::prepare::{PreparedBatch, Preparer, tagvalues};
+use crate::prepare::{Preparer, tagvalues};
 use crate::query::postgres;
-use crate::rows::{Batch, Cursor, Stats, Stored};
+use crate::rows::{Cursor, Stats};
 use crate::search::{self, searchable};
 use crate::select::Condition;
 use crate::{EventStore, StorageError, View};
@@ -157,7 +160,7 @@ impl PostgresArchive {
     }
 
     async fn write(&self, batches: &[Arc<PreparedBatch>]) -> Result<Vec<Stored>, StorageError> {
-        store::store(self.server.begin().await?, batches, (self.options.profile, self.distributed)).await
+        store::store(self.server.begin().await?, batches, self.options.profile, self.distributed).await
     }
 }
 
@@ -181,7 +184,7 @@ impl EventStore for PostgresArchive {
     }
 
     async fn store(&self, batch: Batch) -> Result<Stored, StorageError> {
-        let batch = Arc::new(self.preparer().batch(batch).await?);
+        let batch = Arc::new(PreparedBatch::new(batch, &self.preparer()).await?);
         let mut backoff = Backoff::new("store events");
         loop {
             match self.store_in_turn(batch.clone()).await {
@@ -210,7 +213,9 @@ impl EventStore for PostgresArchive {
         self.options.can_search(std::slice::from_ref(filter))?;
         self.options.profile.keeps_contents()?;
         let mut reader = self.reader_for_clients().await?;
-        let rows = scan::page(COLUMNS, reader.connection(), filter, (view, after), (limit, self.distributed)).await;
+        let rows = scan::Newest { columns: COLUMNS, filter, view, after, limit }
+            .page(reader.connection(), self.distributed)
+            .await;
         let rows = reader.ended(rows).await?;
         let mut events = rows.iter().map(event).collect::<Result<Vec<_>, StorageError>>()?;
         events.retain(|event| matches(filter, event));

@@ -25,13 +25,14 @@ use sqlx::{AssertSqlSafe, Column, Executor, Postgres, Row as _, SqlSafeStr, Type
 use tokio::sync::mpsc;
 
 use self::server::{Reader, Replica, Server};
-use crate::archive::{Options, Profile, Setting, SqlRow};
+use crate::archive::{Setting, SqlRow};
 use crate::backup::Counts;
+use crate::batch::PreparedBatch;
+use crate::batch::Stored;
 use crate::database::{Database, Row, Transaction, Value};
 use crate::error::of_commit;
-use crate::prepare::PreparedBatch;
+use crate::options::{Options, Profile};
 use crate::query::{Query, common, postgres, postgres_only};
-use crate::rows::Stored;
 use crate::time_limit::time_limit;
 use crate::{Archive, StorageError, search};
 

@@ -8,7 +8,8 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::key::{event_key, id_bytes};
 use super::lock::lock_relays;
 use crate::StorageError;
-use crate::prepare::{Prepared, PreparedBatch};
+use crate::batch::PreparedBatch;
+use crate::prepare::Prepared;
 use crate::query::postgres;
 
 /// Sets of one relay that overlap a batch are read if they are fewer than this and hold at most [`SCANNED`] sightings;

@@ -10,12 +10,13 @@ use super::key::{event_key, event_of, id_bytes};
 use super::lock::{lock, lock_relays};
 use super::{PostgresTransaction, sightings};
 use crate::StorageError;
-use crate::archive::Profile;
+use crate::batch::PreparedBatch;
+use crate::batch::Stored;
 use crate::decode::{event_id, public_key};
 use crate::error::of_commit;
-use crate::prepare::{Prepared, PreparedBatch};
+use crate::options::Profile;
+use crate::prepare::Prepared;
 use crate::query::postgres;
-use crate::rows::Stored;
 use crate::stores::relay_key;
 use crate::stores::write_claims;
 use crate::tag_key::tag_key;
@@ -32,7 +33,8 @@ fn without_nul(text: &str) -> String {
 pub(super) async fn store(
     tx: sqlx::Transaction<'static, Postgres>,
     batches: &[Arc<PreparedBatch>],
-    (profile, distributed): (Profile, bool),
+    profile: Profile,
+    distributed: bool,
 ) -> Result<Vec<Stored>> {
     let mut tx = PostgresTransaction(tx);
     let now = lock(&mut tx.0).await?;
@@ -248,7 +250,7 @@ async fn hide(
     for Prepared { event, marks, .. } in new {
         deletes.extend(marks.deletes.iter().map(|(id, key)| (*id, *key, authors[&event.pubkey])));
         if marks.vanishes {
-            vanish(connection, (&event.pubkey, authors[&event.pubkey]), event.created_at, distributed).await?;
+            vanish(connection, &event.pubkey, authors[&event.pubkey], event.created_at, distributed).await?;
         }
     }
     if !deletes.is_empty() {
@@ -357,7 +359,8 @@ fn marking(rows: &str, distributed: bool) -> String {
 /// Hides all events of an author, and all gift wraps to them, up to a date (NIP-62).
 async fn vanish(
     connection: &mut PgConnection,
-    (author, number): (&PublicKey, i32),
+    author: &PublicKey,
+    number: i32,
     until: i64,
     distributed: bool,
 ) -> Result<()> {

@@ -12,8 +12,8 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 
 use super::functions;
 use crate::StorageError;
-use crate::archive::Profile;
 use crate::database::{Row, Transaction, Value};
+use crate::options::Profile;
 use crate::payload::Codec;
 use crate::query::{Query, sqlite};
 use crate::time_limit::time_limit;

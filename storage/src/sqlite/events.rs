@@ -11,13 +11,15 @@ use super::connection::SqliteTransaction;
 use super::remove::remove;
 use super::runs::{self, Indexes};
 use super::{SqliteArchive, count, load_dictionaries, scan};
-use crate::archive::{Options, Profile, SightingStore};
+use crate::archive::SightingStore;
 use crate::backoff::{Repeat, retry};
+use crate::batch::{Batch, Stored};
 use crate::decode::{event_id, public_key};
+use crate::options::{Options, Profile};
 use crate::payload::Codec;
 use crate::prepare::{Preparer, tagvalues};
 use crate::query::sqlite;
-use crate::rows::{Batch, Cursor, Stats, Stored};
+use crate::rows::{Cursor, Stats};
 use crate::search::{VERSION, searchable};
 use crate::{EventStore, StorageError, View};
 

@@ -9,11 +9,12 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use super::memory::Memory;
 use super::runs::{Entries, Indexed, Indexes, Set};
 use crate::StorageError;
-use crate::archive::Profile;
+use crate::batch::PreparedBatch;
+use crate::batch::{Batch, Stored};
 use crate::decode::event_id;
-use crate::prepare::{Prepared, PreparedBatch};
+use crate::options::Profile;
+use crate::prepare::Prepared;
 use crate::query::sqlite;
-use crate::rows::{Batch, Stored};
 use crate::tag_key::tag_key;
 use crate::view::{Scene, Slot, VANISH};
 

@@ -20,10 +20,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::archive::{Options, Setting, SqlRow};
+use crate::archive::{Setting, SqlRow};
 use crate::backup::Counts;
 use crate::database::{Database, Row, Transaction, Value};
 use crate::files::{create_private_dir, open_private, tighten};
+use crate::options::Options;
 use crate::payload::Codec;
 use crate::query::{Query, common, sqlite};
 use crate::{Archive, StorageError, search};

@@ -138,7 +138,7 @@ fn newest_gathering(
         return Ok(Vec::new());
     }
     let indexes = Indexes::new(connection, set)?;
-    let rarest = rarest(&indexes, (since, until), &tags, authors.as_deref())?;
+    let rarest = rarest(&indexes, since, until, &tags, authors.as_deref())?;
     let numbers: Option<Vec<i64>> = authors.map(|authors| authors.into_iter().map(|(k, _)| k).collect());
     let rest = Rest {
         ids: None,
@@ -188,7 +188,8 @@ fn newest_gathering(
 /// Returns the tag to read, if any: the one with the fewest events in this range of dates, unless the authors have fewer.
 fn rarest(
     indexes: &Indexes<'_>,
-    (since, until): (i64, i64),
+    since: i64,
+    until: i64,
     tags: &[Vec<i64>],
     authors: Option<&[(i64, i64)]>,
 ) -> Result<Option<usize>, StorageError> {
@@ -374,7 +375,7 @@ mod tests {
     use nostr::{EventBuilder, Keys, Kind, Tag, Timestamp};
 
     use super::*;
-    use crate::archive::Options;
+    use crate::options::Options;
     use crate::{Archive, Batch, EventStore, SqliteArchive};
 
     #[tokio::test(flavor = "multi_thread")]

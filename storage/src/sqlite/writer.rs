@@ -17,12 +17,13 @@ use super::group::Group;
 use super::memory::Memory;
 use super::runs::{Merges, PACE, Runs};
 use crate::StorageError;
-use crate::archive::Options;
 use crate::backoff::Backoff;
+use crate::batch::PreparedBatch;
+use crate::batch::{Batch, Stored};
+use crate::options::Options;
 use crate::payload::{self, Codec};
-use crate::prepare::{PreparedBatch, Preparer};
+use crate::prepare::Preparer;
 use crate::query::sqlite;
-use crate::rows::{Batch, Stored};
 use crate::stores::relay_key;
 use crate::stores::write_claims;
 
@@ -100,7 +101,7 @@ impl Queue {
     pub(super) async fn store(&self, preparer: &Preparer, batch: Batch) -> Answer {
         let sender = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let sender = sender.ok_or(StorageError::Closed)?;
-        let prepared = Arc::new(preparer.batch(batch).await?);
+        let prepared = Arc::new(PreparedBatch::new(batch, preparer).await?);
         let mut backoff = Backoff::new("store events");
         loop {
             let (answer, answered) = oneshot::channel();

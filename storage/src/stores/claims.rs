@@ -14,9 +14,10 @@ use std::collections::BTreeMap;
 use brotr_core::{Covered, Gap, Interval, IntervalSet};
 
 use crate::StorageError;
+use crate::batch::Batch;
 use crate::database::{Row, Transaction, args};
 use crate::query::common;
-use crate::rows::{Batch, CoverageReport};
+use crate::rows::CoverageReport;
 
 type Result<T> = std::result::Result<T, StorageError>;
 
