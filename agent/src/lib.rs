@@ -18,6 +18,7 @@ pub mod outbox;
 pub mod pulse;
 pub mod scheduler;
 pub mod services;
+pub mod state;
 pub mod supervisor;
 pub mod telemetry;
 

@@ -9,6 +9,7 @@ use super::{Shared, coverage, output};
 use crate::agent::now;
 use crate::config::Config;
 use crate::history::History;
+use crate::state::OBSERVED_CAP;
 
 /// State changes that are printed.
 const CHANGES: usize = 8;
@@ -22,8 +23,7 @@ pub(super) async fn show(shared: &Shared, config: &Config, archive: &dyn Archive
     let documents = archive.documents(url).await?;
     let history = History::of(&archive.visits(url, 0, History::VISITS).await?, now());
     // What the synchronizer found out.
-    let cap = archive.state("synchronizer", "cap", url).await?;
-    let cap = cap.and_then(|kept| kept.split(' ').next().and_then(|cap| cap.parse::<u64>().ok()));
+    let cap = OBSERVED_CAP.get(archive, url).await?.map(|cap| cap.events);
     let reports = archive.coverage(Some(url)).await?;
     let reached = config.network_settings().unreached(address.network());
     if shared.json {
@@ -54,7 +54,7 @@ fn lines(
     relay: &Relay,
     documents: &[Document],
     history: &History,
-    cap: Option<u64>,
+    cap: Option<usize>,
     reached: Option<&'static str>,
 ) -> Vec<String> {
     let mut lines = vec![format!("{}  {}  {}", relay.url, relay.network, relay.state)];
@@ -85,7 +85,7 @@ fn lines(
     let says = of(DocumentType::Nip11).map(|document| parsed(&document.data)).unwrap_or_default();
     let claimed = says["limitation"]["max_limit"].as_u64();
     if let Some(cap) = cap {
-        let contradicts = if claimed.is_some_and(|claimed| claimed > cap) { ": contradicts itself" } else { "" };
+        let contradicts = if claimed.is_some_and(|claimed| claimed > cap as u64) { ": contradicts itself" } else { "" };
         let claimed = claimed.map_or_else(|| "nothing".to_owned(), |claimed| claimed.to_string());
         add("cap", format!("{cap} events at a time were found, {claimed} is said{contradicts}"));
     }

@@ -13,9 +13,17 @@ use serde::Serialize;
 use crate::agent::{Agent, now};
 use crate::config::{Profile, Source};
 use crate::initializer::{self, Sorted};
+use crate::state::{Json, State};
 use crate::telemetry::{RelaysFound, SourceFailed, Telemetry};
 
+/// The name of the leader lease.
 const SERVICE: &str = "finder";
+/// When a source was last read, by its URL, in unix seconds.
+const READ_AT: State<i64> = State::new(SERVICE, "checkpoint");
+/// The version of a source that was last read.
+const VERSION: State<Json<http::Version>> = State::new(SERVICE, "version");
+/// The number of the last archived event that was read.
+const CURSOR: State<i64> = State::new(SERVICE, "cursor");
 /// The largest document of a source, in bytes.
 const MAX_SOURCE: usize = 16 << 20;
 /// The most relays taken from one event; longer lists are spam.
@@ -82,8 +90,8 @@ pub enum Sources {
 pub async fn pass(agent: &Agent<impl Stores + ?Sized>, which: Sources) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     for source in &agent.config.finder.sources {
-        let last = agent.archive.state(SERVICE, "checkpoint", &source.url).await?;
-        let due = last.and_then(|t| t.parse::<i64>().ok()).is_none_or(|t| t + source.interval.as_secs() <= now());
+        let last = READ_AT.get(agent.archive.as_ref(), &source.url).await?;
+        let due = last.is_none_or(|t| t + source.interval.as_secs() <= now());
         if due || which == Sources::All {
             found.push(web(agent, source).await?);
         }
@@ -96,22 +104,21 @@ pub async fn pass(agent: &Agent<impl Stores + ?Sized>, which: Sources) -> Result
 
 async fn web(agent: &Agent<impl Stores + ?Sized>, source: &Source) -> Result<Found> {
     let mut found = Found { source: source.url.clone(), ..Found::default() };
-    let had = agent.archive.state(SERVICE, "version", &version_key(source)).await?;
-    let had = had.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let archive = agent.archive.as_ref();
+    let Json(had) = VERSION.get(archive, &version_key(source)).await?.unwrap_or_default();
     match addresses(agent, source, &had).await {
         Ok(read) => {
             if let Some((sorted, version)) = read {
                 found.named = sorted.addresses.len();
                 let refused = sorted.refused.len() + sorted.malformed.len();
-                found.added = initializer::add(agent.archive.as_ref(), sorted).await?.added;
+                found.added = initializer::add(archive, sorted).await?.added;
                 RelaysFound { source: &source.url, added: found.added, refused }.emit();
-                let version = serde_json::to_string(&version)?;
-                agent.archive.set_state(SERVICE, "version", &version_key(source), &version).await?;
+                VERSION.set(archive, &version_key(source), &Json(version)).await?;
             }
-            agent.archive.set_state(SERVICE, "checkpoint", &source.url, &now().to_string()).await?;
+            READ_AT.set(archive, &source.url, &now()).await?;
         }
         Err(error) => {
-            let error = format!("{error:#}");
+            let error = error.to_string();
             SourceFailed { source: &source.url, error: &error }.emit();
             found.error = Some(error);
         }
@@ -159,8 +166,7 @@ fn select(body: &str, expression: &str) -> Result<String, String> {
 
 async fn events(agent: &Agent<impl Stores + ?Sized>) -> Result<Found> {
     let mut found = Found { source: "events".into(), ..Found::default() };
-    let cursor = agent.archive.state(SERVICE, "cursor", "events").await?;
-    let mut after = cursor.and_then(|k| k.parse().ok()).unwrap_or(0);
+    let mut after = CURSOR.get(agent.archive.as_ref(), "events").await?.unwrap_or(0);
     let mut authors = HashMap::<PublicKey, HashSet<RelayUrl>>::new();
     loop {
         let page = agent.archive.stored_after(after, PAGE).await?;
@@ -183,7 +189,7 @@ async fn events(agent: &Agent<impl Stores + ?Sized>) -> Result<Found> {
         let sorted = Sorted { addresses: named.into_iter().collect(), ..Sorted::default() };
         found.added += initializer::add(agent.archive.as_ref(), sorted).await?.added;
         // Last: if the process is killed before this, the page is read again, which changes nothing.
-        agent.archive.set_state(SERVICE, "cursor", "events", &after.to_string()).await?;
+        CURSOR.set(agent.archive.as_ref(), "events", &after).await?;
     }
     if found.added > 0 {
         RelaysFound { source: "events", added: found.added, refused: 0 }.emit();

@@ -8,9 +8,11 @@ use nostr::{Filter, Kind, Timestamp};
 
 use crate::agent::{Agent, now};
 use crate::config::{KeepRule, Retention};
+use crate::state::State;
 use crate::telemetry::{EventsRemoved, Telemetry};
 
-const SERVICE: &str = "retention";
+/// The mean size of an event when the files of PostgreSQL were fullest, in bytes.
+const WEIGHT: State<i64> = State::new("retention", "weight");
 /// With fewer events the mean size is not known well enough.
 const ENOUGH: i64 = 10_000;
 
@@ -73,9 +75,9 @@ async fn excess(archive: &(impl Stores + ?Sized), max_size: u64) -> Result<u64> 
         None if stats.events < ENOUGH => return Ok(0),
         None => {
             let weight = stats.disk_bytes / stats.events;
-            let known = archive.state(SERVICE, "weight", "event").await?.and_then(|text| text.parse().ok());
+            let known = WEIGHT.get(archive, "event").await?;
             if known.is_none_or(|known| weight < known) {
-                archive.set_state(SERVICE, "weight", "event", &weight.to_string()).await?;
+                WEIGHT.set(archive, "event", &weight).await?;
             }
             known.map_or(weight, |known| weight.min(known)) * stats.events
         }

@@ -24,6 +24,7 @@ use super::access::Problem;
 use crate::agent::now;
 use crate::history::History;
 use crate::initializer;
+use crate::state::OBSERVED_CAP;
 
 /// The time limit of a query.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -236,7 +237,7 @@ async fn relay(State(state): State<AppState>, Path(url): Path<String>) -> Answer
     let Some(relay) = looked(archive.relay(url)).await? else { return Err(unknown(url)) };
     let documents = looked(archive.documents(url)).await?;
     let visits = looked(archive.visits(url, 0, History::VISITS)).await?;
-    let cap = looked(archive.state("synchronizer", "cap", url)).await?;
+    let cap = looked(OBSERVED_CAP.get(archive.as_ref(), url)).await?;
     let document = |kind: DocumentType| documents.iter().find(|document| document.kind == kind);
     let parsed = |kind| document(kind).and_then(|document| serde_json::from_str(&document.data).ok());
     let rtt_ms = document(DocumentType::Nip66).map(|document| document.rtt_ms).unwrap_or_default();
@@ -255,7 +256,7 @@ async fn relay(State(state): State<AppState>, Path(url): Path<String>) -> Answer
         nip11: parsed(DocumentType::Nip11),
         nip66: parsed(DocumentType::Nip66),
         coverage: covered(&state, Some(url)).await?,
-        observed_cap: cap.and_then(|kept| kept.split(' ').next().and_then(|cap| cap.parse().ok())),
+        observed_cap: cap.map(|cap| cap.events as u64),
         relay: RelayRow::of(relay, rtt_ms, facts.as_deref()),
     }))
 }

@@ -21,6 +21,7 @@ use super::access::Problem;
 use super::{AppState, health};
 use crate::agent::now;
 use crate::disk::free_bytes;
+use crate::state::{self, Json};
 use crate::telemetry;
 
 /// Sampling interval while somebody is connected, and while nobody is.
@@ -32,6 +33,9 @@ const KEPT: usize = 2_016;
 /// Concurrent streams, in total and per address.
 const WATCHERS: usize = 64;
 const OF_ONE: usize = 16;
+
+/// The samples that are kept, so that a restart does not lose them.
+const SAMPLES: state::State<Json<VecDeque<Sample>>> = state::State::new("http", "samples");
 
 /// Statistics at one time. Names are short, since a week of samples is sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -109,8 +113,7 @@ impl Live {
 /// Never; a failed query is repeated with the next sample.
 pub(super) async fn sample(state: &AppState) -> Result<()> {
     let archive = &state.agent.archive;
-    if let Ok(Some(kept)) = archive.state("http", "samples", "all").await {
-        let kept: VecDeque<Sample> = serde_json::from_str(&kept).unwrap_or_default();
+    if let Ok(Some(Json(kept))) = SAMPLES.get(archive.as_ref(), "all").await {
         *state.live.samples.lock().unwrap_or_else(PoisonError::into_inner) = kept;
     }
     loop {
@@ -157,9 +160,9 @@ async fn look(state: &AppState) -> Result<()> {
         while samples.len() > KEPT {
             samples.pop_front();
         }
-        serde_json::to_string(&*samples)?
+        Json(samples.clone())
     };
-    archive.set_state("http", "samples", "all", &kept).await?;
+    SAMPLES.set(archive.as_ref(), "all", &kept).await?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use brotr_core::{RelayState, RelayUrl};
 use brotr_net::info::Info;
 use brotr_storage::{
     Aftermath, Archive, CheckRecord, CheckStore, CoverageStore, DocumentType, LeaseStore, OutboxStore, Relay,
-    RelayQuery, RelayStore, ServiceState, StateStore, Task,
+    RelayQuery, RelayStore, StateStore, Task,
 };
 use nostr::EventBuilder;
 use tokio::sync::Mutex;
@@ -29,13 +29,13 @@ use crate::agent::{Agent, now};
 use crate::outbox::Publisher;
 use crate::pulse::Pulse;
 use crate::scheduler::Scheduler;
+use crate::state::State;
 use crate::telemetry::{ChecksRemoved, RelayChecked, Telemetry};
 
-const SERVICE: &str = "monitor";
-/// Key of the time at which the last 30166 of a relay was published, by its URL.
-const PUBLISHED: &str = "published at";
-/// Key of the time at which every relay had been checked once.
-const WARM: &str = "warm since";
+/// When the last 30166 of a relay was published, by its URL, in unix seconds.
+const PUBLISHED_AT: State<i64> = State::new("monitor", "published at");
+/// When every relay had been checked once, in unix seconds.
+const WARM_SINCE: State<i64> = State::new("monitor", "warm since");
 /// Seconds until a relay is checked again that could not be tried for a reason of our own, unless the interval is shorter.
 const OURS_WAIT: i64 = 900;
 /// Backoff after a failed query of the archive.
@@ -83,7 +83,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
         let write = if agent.own_relays().is_empty() { WriteTest::Skip } else { WriteTest::As(agent.signer.clone()) };
         let places = Arc::new(Places::new(&config.geo));
         let plan = Plan { checks: config.checks.clone(), write, max_pow: config.max_pow, places };
-        let warm = !config.warm_up || agent.archive.state(SERVICE, WARM, "").await?.is_some();
+        let warm = !config.warm_up || WARM_SINCE.get(agent.archive.as_ref(), "").await?.is_some();
         let (agent, publisher) = (agent.clone(), publisher.clone());
         Ok(Self { agent, publisher, plan, warm: Arc::new(AtomicBool::new(warm)), asking: Arc::default() })
     }
@@ -186,15 +186,14 @@ impl<A: Stores + ?Sized> Monitor<A> {
     /// withdrawn.
     fn says(&self, event: EventBuilder, url: &str, published_at: i64) -> Result<Aftermath> {
         let event = self.agent.signer.sign(event)?;
-        let value = published_at.to_string();
-        let state = ServiceState { service: SERVICE, kind: PUBLISHED, key: url.to_owned(), value };
+        let state = PUBLISHED_AT.entry(url, &published_at);
         Ok(Aftermath { outgoing: self.publisher.outgoing(&event), states: vec![state] })
     }
 
     /// Returns the withdrawal (NIP-09) of the last published result of a relay, if it is older than `before`.
     async fn withdrawal(&self, url: &str, before: i64) -> Result<Aftermath> {
-        let published = self.agent.archive.state(SERVICE, PUBLISHED, url).await?;
-        let Some(at) = published.and_then(|at| at.parse::<i64>().ok()).filter(|at| *at != 0 && *at < before) else {
+        let published = PUBLISHED_AT.get(self.agent.archive.as_ref(), url).await?;
+        let Some(at) = published.filter(|at| *at != 0 && *at < before) else {
             return Ok(Aftermath::default());
         };
         tracing::info!(relay = url, published_at = at, "withdrawing its 30166");
@@ -216,7 +215,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
         };
         let checked = [RelayState::Up, RelayState::Down, RelayState::Alias];
         if !any(&[RelayState::New]).await? && any(&checked).await? {
-            self.agent.archive.set_state(SERVICE, WARM, "", &now().to_string()).await?;
+            WARM_SINCE.set(self.agent.archive.as_ref(), "", &now()).await?;
             self.warm.store(true, Ordering::Relaxed);
             tracing::info!("every relay was checked once: from now on what is found is published");
         }
@@ -232,7 +231,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
         let is_out = self.agent.outage.trouble().is_some();
         if self.agent.config.monitor.publish && !self.publisher.is_silent() && !is_out {
             let before = now() - self.dark();
-            for url in self.agent.archive.states(SERVICE, PUBLISHED).await?.into_keys() {
+            for url in PUBLISHED_AT.all(self.agent.archive.as_ref()).await?.into_keys() {
                 // A relay that was up at its last check is checked again first: the agent may have been stopped meanwhile.
                 let relay = self.agent.archive.relay(&url).await?;
                 if relay.is_none_or(|relay| relay.state != RelayState::Up) {

@@ -6,15 +6,18 @@ use std::time::Duration;
 use crate::error::Result;
 use brotr_core::RelayUrl;
 use brotr_dvm::Dvm;
-use brotr_storage::{Aftermath, ServiceState};
+use brotr_storage::Aftermath;
 use nostr::{Event, EventBuilder, Kind, Tag, TagKind};
 use serde_json::json;
 
 use super::{RelayClient, Stores};
 use crate::agent::{Agent, now};
 use crate::outbox::{Publisher, outgoing, spelled};
+use crate::state::{Json, State};
 
 const A_DAY: i64 = 86_400;
+/// When an event of the agent itself was last published, in unix seconds, and its contents, by kind.
+const ANNOUNCED: State<Json<(i64, String)>> = State::new("publish", "announcement");
 /// Seconds for which delivered events and ended jobs are kept; older requests are not accepted.
 const KEPT: i64 = 8 * A_DAY;
 /// How often to check whether a day has passed.
@@ -89,7 +92,7 @@ pub async fn beat(
 /// Fails if the event cannot be signed, or the archive cannot be used.
 pub async fn withdraw(agent: &Agent<impl Stores + ?Sized>, client: &RelayClient, dvm: &Dvm) -> Result<()> {
     let event = dvm.withdrawal()?;
-    agent.archive.set_state("publish", "announcement", "31990", "").await?;
+    ANNOUNCED.clear(agent.archive.as_ref(), "31990").await?;
     let relays = relays(agent);
     let guard = agent.dialer.guard();
     let said = relays.iter().filter_map(|url| RelayUrl::parse(url, guard).ok()).map(async |relay| {
@@ -143,15 +146,13 @@ async fn publish(
     let kind = event.kind.as_u16().to_string();
     let says =
         json!({"author": event.pubkey, "tags": event.tags, "content": event.content, "relays": relays}).to_string();
-    if let Some(last) = agent.archive.state("publish", "announcement", &kind).await?
-        && let Ok(last) = serde_json::from_str::<(i64, String)>(&last)
-        && last.1 == says
-        && last.0 + A_DAY > now()
+    if let Some(Json((at, said))) = ANNOUNCED.get(agent.archive.as_ref(), &kind).await?
+        && said == says
+        && at + A_DAY > now()
     {
         return Ok(());
     }
-    let value = json!([now(), says]).to_string();
-    let state = ServiceState { service: "publish", kind: "announcement", key: kind, value };
+    let state = ANNOUNCED.entry(&kind, &Json((now(), says)));
     let aftermath = Aftermath { outgoing: outgoing(&event, relays), states: vec![state] };
     agent.archive.enqueue_with_state(&aftermath, now()).await?;
     publisher.wake();

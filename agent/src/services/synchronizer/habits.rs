@@ -5,14 +5,13 @@ use brotr_net::End;
 use nostr::{Filter, Timestamp};
 
 use super::visit::{Sample, Visit};
-use super::{Bounds, Cap, SERVICE, Stores};
+use super::{Bounds, Cap, Stores};
 use crate::agent::{Agent, now};
 use crate::error::Result;
+use crate::state::{OBSERVED_CAP, ObservedCap, State};
 
-const BOUNDS: &str = "bounds";
-const INSIDE: &str = "inside";
-const OUTSIDE: &str = "outside";
-const CAP: &str = "cap";
+/// Whether a relay includes the bounds of a window, by its URL.
+const BOUNDS: State<Bounds> = State::new("synchronizer", "bounds");
 /// Seconds for which an observed cap is trusted, since relays are reconfigured;
 const SEEN: i64 = 7 * 86_400;
 /// and for which a guessed one is, since the network may have broken the page off.
@@ -20,11 +19,7 @@ const GUESSED: i64 = 86_400;
 
 /// Returns whether the relay includes the bounds of a window, if known.
 pub(super) async fn bounds(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<Option<Bounds>> {
-    Ok(match agent.archive.state(SERVICE, BOUNDS, address.as_str()).await?.as_deref() {
-        Some(INSIDE) => Some(Bounds::Inside),
-        Some(OUTSIDE) => Some(Bounds::Outside),
-        _ => None,
-    })
+    Ok(BOUNDS.get(agent.archive.as_ref(), address.as_str()).await?)
 }
 
 impl<A: Stores + ?Sized> Visit<'_, A> {
@@ -37,35 +32,31 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
         self.pass.requests += 1;
         self.pass.transferred += page.transferred as u64;
         self.pass.known += page.events.len() as u64;
-        let (bounds, word) = match page.end {
-            End::Eose if page.events.is_empty() => (Bounds::Outside, OUTSIDE),
-            End::Eose => (Bounds::Inside, INSIDE),
+        let bounds = match page.end {
+            End::Eose if page.events.is_empty() => Bounds::Outside,
+            End::Eose => Bounds::Inside,
             // The next page will report the failure.
             _ => return Ok(None),
         };
-        self.agent.archive.set_state(SERVICE, BOUNDS, self.address.as_str(), word).await?;
+        BOUNDS.set(self.agent.archive.as_ref(), self.address.as_str(), &bounds).await?;
         Ok(Some(bounds))
     }
 }
 
 /// Returns how many events the relay returns per request, if observed recently.
 pub(super) async fn cap(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<Option<usize>> {
-    let kept = agent.archive.state(SERVICE, CAP, address.as_str()).await?;
-    let parse = |kept: String| {
-        let (cap, until) = kept.split_once(' ')?;
-        Some((cap.parse::<usize>().ok()?, until.parse::<i64>().ok()?))
-    };
-    let cap = kept.and_then(parse).filter(|(_, until)| *until > now());
-    Ok(cap.map(|(cap, _)| cap.max(super::SMALLEST_CAP)))
+    let observed = OBSERVED_CAP.get(agent.archive.as_ref(), address.as_str()).await?;
+    Ok(observed.filter(|cap| cap.until > now()).map(|cap| cap.events.max(super::SMALLEST_CAP)))
 }
 
 /// Records how many events the relay returns per request.
 pub(super) async fn set_cap(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, cap: Cap) -> Result<()> {
-    let (cap, believed) = match cap {
+    let (events, trusted) = match cap {
         Cap::Seen(cap) => (cap, SEEN),
         Cap::Guessed(cap) => (cap, GUESSED),
     };
-    Ok(agent.archive.set_state(SERVICE, CAP, address.as_str(), &format!("{cap} {}", now() + believed)).await?)
+    let cap = ObservedCap { events, until: now() + trusted };
+    Ok(OBSERVED_CAP.set(agent.archive.as_ref(), address.as_str(), &cap).await?)
 }
 
 /// Returns a second as a timestamp of filters.

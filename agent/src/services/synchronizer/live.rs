@@ -4,6 +4,7 @@
 //! several agents on one database, one follows a relay.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::error::Result;
@@ -13,8 +14,9 @@ use brotr_storage::{Batch, RelayQuery};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::{SERVICE, Stores, failure, rest, wait_for_room};
+use super::{Stores, failure, rest, wait_for_room};
 use crate::agent::{Agent, now};
+use crate::state::State;
 use crate::telemetry::{LiveEnded, LiveStarted, PageStored, Telemetry};
 
 /// How often free slots are filled.
@@ -37,7 +39,8 @@ const CANDIDATES: i64 = 10_000;
 const MEMORY: u64 = 1_000;
 /// How often the novelty of a relay is stored.
 const KEPT: Duration = Duration::from_secs(60);
-const NOVELTY: &str = "novelty";
+/// The novelty of each relay, by its URL.
+const NOVELTY: State<Novelty> = State::new("synchronizer", "novelty");
 
 /// How many of a relay's live events no other relay had sent before.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -57,10 +60,14 @@ impl Novelty {
     fn share(self) -> f64 {
         self.new as f64 / self.all.max(1) as f64
     }
+}
 
-    fn parse(text: &str) -> Option<Self> {
-        let (new, all) = text.split_once(' ')?;
-        Some(Self { new: new.parse().ok()?, all: all.parse().ok()? })
+impl FromStr for Novelty {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (new, all) = text.split_once(' ').ok_or(())?;
+        Ok(Self { new: new.parse().map_err(|_| ())?, all: all.parse().map_err(|_| ())? })
     }
 }
 
@@ -205,8 +212,7 @@ async fn candidates(agent: &Agent<impl Stores + ?Sized>) -> Result<Vec<String>> 
 }
 
 async fn remembered(agent: &Agent<impl Stores + ?Sized>) -> Result<HashMap<String, Novelty>> {
-    let states = agent.archive.states(SERVICE, NOVELTY).await?;
-    Ok(states.into_iter().filter_map(|(url, text)| Some((url, Novelty::parse(&text)?))).collect())
+    Ok(NOVELTY.all(agent.archive.as_ref()).await?.into_iter().collect())
 }
 
 /// Returns the `n` relays with the least novelty.
@@ -268,8 +274,7 @@ async fn follow(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<Durati
             Ok(mut live) => {
                 fill(agent, &address).await?;
                 LiveStarted { relay: url }.emit();
-                let known = agent.archive.state(SERVICE, NOVELTY, url).await?;
-                let mut novelty = known.as_deref().and_then(Novelty::parse).unwrap_or_default();
+                let mut novelty = NOVELTY.get(agent.archive.as_ref(), url).await?.unwrap_or_default();
                 let mut kept_at = Instant::now();
                 let mut may_log_in = settings.auth;
                 let ended = loop {
@@ -301,10 +306,10 @@ async fn follow(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<Durati
                     novelty.add(stored.stored as u64, received.transferred as u64);
                     if kept_at.elapsed() >= KEPT {
                         kept_at = Instant::now();
-                        agent.archive.set_state(SERVICE, NOVELTY, url, &novelty.to_string()).await?;
+                        NOVELTY.set(agent.archive.as_ref(), url, &novelty).await?;
                     }
                 };
-                agent.archive.set_state(SERVICE, NOVELTY, url, &novelty.to_string()).await?;
+                NOVELTY.set(agent.archive.as_ref(), url, &novelty).await?;
                 fill(agent, &address).await?;
                 ended
             }
@@ -364,6 +369,6 @@ mod tests {
         novelty.add(2_000, 2_000);
         (0..40).for_each(|_| novelty.add(0, 200));
         assert!(novelty.share() < 0.05, "{novelty:?}");
-        assert_eq!(Novelty::parse(&novelty.to_string()), Some(novelty));
+        assert_eq!(novelty.to_string().parse(), Ok(novelty));
     }
 }

@@ -207,8 +207,6 @@ pub async fn pass(
     Ok(pass)
 }
 
-const SERVICE: &str = "synchronizer";
-
 /// Returns the authentication event (NIP-42), if there is a challenge.
 fn auth_event(
     agent: &Agent<impl Stores + ?Sized>,

@@ -12,6 +12,8 @@
 //! only; the rest of it cannot be reached this way, and becomes a gap.
 
 use std::collections::HashSet;
+use std::fmt;
+use std::str::FromStr;
 
 use brotr_core::{GapReason, Interval};
 use brotr_net::{End, Page};
@@ -70,6 +72,27 @@ pub enum Bounds {
     Inside,
     /// Excluded, or not known.
     Outside,
+}
+
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Inside => "inside",
+            Self::Outside => "outside",
+        })
+    }
+}
+
+impl FromStr for Bounds {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "inside" => Ok(Self::Inside),
+            "outside" => Ok(Self::Outside),
+            _ => Err(()),
+        }
+    }
 }
 
 /// How many events a relay returns per request.

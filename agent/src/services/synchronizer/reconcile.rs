@@ -8,9 +8,10 @@ use brotr_storage::{Batch, View};
 use nostr::{EventId, Filter};
 
 use super::visit::{Subject, Visit};
-use super::{Bounds, SERVICE, Stores, Trouble, failure, habits, wait_for_room};
+use super::{Bounds, Stores, Trouble, failure, habits, wait_for_room};
 use crate::agent::{Agent, now};
 use crate::error::Result;
+use crate::state::State;
 
 /// If we have fewer events of a window than this, paging is cheaper.
 pub(super) const WORTH: u64 = 200;
@@ -30,9 +31,12 @@ const BELIEVED: i64 = 7 * 86_400;
 const BROKEN: i64 = 86_400;
 /// A relay that refuses this many windows as too large, each half as long as the last, will not accept any.
 const REFUSALS: u32 = 24;
-const REFUSED: &str = "negentropy refused until";
-const COMPARED: &str = "compared at";
-const STOPPED: &str = "comparing stopped at";
+/// Until when a relay is not compared with, by its URL, in unix seconds.
+const REFUSED_UNTIL: State<i64> = State::new("synchronizer", "negentropy refused until");
+/// When everything was last compared, by URL and filter, in unix seconds.
+const COMPARED_AT: State<i64> = State::new("synchronizer", "compared at");
+/// The second at which a full comparison stopped, by URL and filter.
+const STOPPED_AT: State<i64> = State::new("synchronizer", "comparing stopped at");
 /// Consecutive retries of a request by id.
 const RETRIES: u32 = 4;
 
@@ -48,8 +52,8 @@ pub(super) struct Compared {
 
 /// Returns true if the relay has not refused comparisons recently.
 pub(super) async fn is_promising(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<bool> {
-    let until = agent.archive.state(SERVICE, REFUSED, address.as_str()).await?;
-    Ok(until.and_then(|until| until.parse::<i64>().ok()).is_none_or(|until| until < now()))
+    let until = REFUSED_UNTIL.get(agent.archive.as_ref(), address.as_str()).await?;
+    Ok(until.is_none_or(|until| until < now()))
 }
 
 /// Returns true if everything is to be compared again, including what is proven: relays remove events, and receive others long
@@ -60,8 +64,7 @@ pub(super) async fn is_due_again(
     key: &str,
     after: i64,
 ) -> Result<bool> {
-    let last = agent.archive.state(SERVICE, COMPARED, &place(address, key)).await?;
-    match last.and_then(|at| at.parse::<i64>().ok()) {
+    match COMPARED_AT.get(agent.archive.as_ref(), &place(address, key)).await? {
         Some(at) => Ok(at.saturating_add(after) <= now()),
         None => {
             compared(agent, address, key).await?;
@@ -77,7 +80,7 @@ pub(super) async fn stop_at(
     key: &str,
     until: i64,
 ) -> Result<()> {
-    Ok(agent.archive.set_state(SERVICE, STOPPED, &place(address, key), &until.to_string()).await?)
+    Ok(STOPPED_AT.set(agent.archive.as_ref(), &place(address, key), &until).await?)
 }
 
 /// Returns what is left of a window after earlier turns, if a full comparison was begun.
@@ -87,15 +90,14 @@ pub(super) async fn resumed(
     key: &str,
     window: Interval,
 ) -> Result<Option<Interval>> {
-    let stopped = agent.archive.state(SERVICE, STOPPED, &place(address, key)).await?;
-    let until = stopped.and_then(|at| at.parse::<i64>().ok());
+    let until = STOPPED_AT.get(agent.archive.as_ref(), &place(address, key)).await?;
     Ok(until.and_then(|until| Interval::new(window.since, until.min(window.until))))
 }
 
 /// Records that everything was compared.
 pub(super) async fn compared(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, key: &str) -> Result<()> {
-    agent.archive.set_state(SERVICE, STOPPED, &place(address, key), "").await?;
-    Ok(agent.archive.set_state(SERVICE, COMPARED, &place(address, key), &now().to_string()).await?)
+    STOPPED_AT.clear(agent.archive.as_ref(), &place(address, key)).await?;
+    Ok(COMPARED_AT.set(agent.archive.as_ref(), &place(address, key), &now()).await?)
 }
 
 fn place(address: &RelayUrl, key: &str) -> String {
@@ -137,8 +139,7 @@ enum Fetched {
 /// Records for some seconds that a relay is not to be compared with.
 async fn give_up(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, why: &str, seconds: i64) -> Result<()> {
     tracing::debug!(relay = address.as_str(), why, "no comparison (NIP-77)");
-    let until = (now() + seconds).to_string();
-    Ok(agent.archive.set_state(SERVICE, REFUSED, address.as_str(), &until).await?)
+    Ok(REFUSED_UNTIL.set(agent.archive.as_ref(), address.as_str(), &(now() + seconds)).await?)
 }
 
 impl<A: Stores + ?Sized> Visit<'_, A> {

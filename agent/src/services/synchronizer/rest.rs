@@ -4,8 +4,9 @@ use crate::error::Result;
 use brotr_core::RelayUrl;
 use brotr_net::{DialError, End};
 
-use super::{SERVICE, Stores};
+use super::Stores;
 use crate::agent::Agent;
+use crate::state::State;
 
 /// After the first transient failure, in seconds,
 const PASSING: i64 = 15 * 60;
@@ -16,7 +17,8 @@ const LONGEST_PASSING: i64 = 86_400;
 const LONGEST_REFUSED: i64 = 7 * 86_400;
 /// Jitter of rests as a share, so that relays that failed together are not contacted together again.
 const JITTER: f64 = 0.2;
-const FAILURES: &str = "failures";
+/// Consecutive failures of each relay, by its URL.
+const FAILURES: State<u32> = State::new("synchronizer", "failures");
 
 /// Why a pass ended early.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,24 +63,21 @@ pub(super) async fn after(agent: &Agent<impl Stores + ?Sized>, address: &RelayUr
     if trouble == Trouble::Ours {
         return Ok(PASSING);
     }
-    let failures = agent.archive.state(SERVICE, FAILURES, address.as_str()).await?;
-    let failures: u32 = failures.and_then(|n| n.parse().ok()).unwrap_or(0);
-    let text = failures.saturating_add(1).to_string();
-    agent.archive.set_state(SERVICE, FAILURES, address.as_str(), &text).await?;
+    let failures = FAILURES.get(agent.archive.as_ref(), address.as_str()).await?.unwrap_or(0);
+    FAILURES.set(agent.archive.as_ref(), address.as_str(), &failures.saturating_add(1)).await?;
     let jitter = 1.0 + JITTER * (fastrand::f64() - 0.5);
     Ok((trouble.rest(failures) as f64 * jitter) as i64)
 }
 
 /// Returns true if the last pass over a relay failed.
 pub(super) async fn is_failing(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<bool> {
-    let failures = agent.archive.state(SERVICE, FAILURES, address.as_str()).await?;
-    Ok(failures.is_some_and(|failures| failures != "0"))
+    Ok(FAILURES.get(agent.archive.as_ref(), address.as_str()).await?.is_some_and(|failures| failures > 0))
 }
 
 /// Resets the failures of a relay after a successful pass.
 pub(super) async fn over(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<()> {
     if is_failing(agent, address).await? {
-        agent.archive.set_state(SERVICE, FAILURES, address.as_str(), "0").await?;
+        FAILURES.set(agent.archive.as_ref(), address.as_str(), &0).await?;
     }
     Ok(())
 }
