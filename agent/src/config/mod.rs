@@ -94,7 +94,7 @@ impl Config {
     /// Returns true if onion services are reached.
     #[must_use]
     pub fn uses_tor(&self) -> bool {
-        self.network.tor.enabled.unwrap_or(self.profile == Profile::Bigbrotr)
+        self.network.tor.enabled.unwrap_or(self.profile == Profile::Bigbrotr && cfg!(feature = "tor"))
     }
 
     /// Returns the options that the archive is opened with.

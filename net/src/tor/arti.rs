@@ -1,5 +1,4 @@
-//! Tor: arti, inside this process. It is started when the first onion service is dialed, and its failures do not delay anything
-//! else.
+//! Arti inside this process. It is started when the first onion service is dialed, and its failures do not delay anything else.
 
 use std::fmt;
 use std::path::Path;
@@ -13,6 +12,7 @@ use futures::StreamExt;
 use serde_json::Value;
 use tor_rtcompat::PreferredRuntime;
 
+use super::TorStatus;
 use crate::settings::SettingsError;
 use crate::stream::Stream;
 
@@ -23,30 +23,6 @@ const REST: Duration = Duration::from_secs(60);
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) type Client = TorClient<PreferredRuntime>;
-
-/// The state of arti.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TorStatus {
-    /// Not needed yet.
-    Idle,
-    /// Reading the directory; with the percentage done.
-    Starting(u8),
-    /// Circuits can be built.
-    Ready,
-    /// It could not be started.
-    Failed(String),
-}
-
-impl fmt::Display for TorStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Idle => f.write_str("idle: not needed so far"),
-            Self::Starting(percent) => write!(f, "starting, {percent} %"),
-            Self::Ready => f.write_str("ready"),
-            Self::Failed(why) => write!(f, "failed: {why}"),
-        }
-    }
-}
 
 /// Isolates streams: circuits are shared by streams to the same host only.
 #[derive(Debug, Clone, PartialEq, Eq)]
