@@ -154,6 +154,19 @@ impl Daemon<'_> {
         std::fs::read_to_string(self.place.path().join("log")).unwrap_or_default()
     }
 
+    /// The entries of a log in JSON (`log.format: json`) with a message that begins so, in order.
+    pub(crate) fn entries(&self, message: &str) -> Vec<Entry> {
+        let log = self.log();
+        let entries = log.lines().filter_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+            let at = humantime::parse_rfc3339(line["timestamp"].as_str()?).ok()?;
+            let message = text(&line["fields"]["message"])?;
+            Some(Entry { at, message, relay: text(&line["fields"]["relay"]).unwrap_or_default() })
+        });
+        entries.filter(|entry| entry.message.starts_with(message)).collect()
+    }
+
     /// Its number.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
@@ -185,6 +198,15 @@ impl Daemon<'_> {
         let start = log.find("http://").expect("it says where it listens");
         log[start..].split("/healthz").next().expect("a path").to_owned()
     }
+}
+
+/// An entry of a log in JSON.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) at: std::time::SystemTime,
+    pub(crate) message: String,
+    /// The relay that it is about; empty if it is about none.
+    pub(crate) relay: String,
 }
 
 impl Drop for Daemon<'_> {
