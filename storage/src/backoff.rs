@@ -1,5 +1,6 @@
 //! Backoff while a database cannot be written or reached: a full disk, a server that restarts, a lost deadlock.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::StorageError;
@@ -25,7 +26,7 @@ impl Backoff {
         if !error.is_passing() {
             return Err(error);
         }
-        tracing::warn!(%error, "failed to {}: retrying in {:?}", self.doing, self.pause);
+        StoreWaits { doing: self.doing, pause: self.pause, error: &error }.emit();
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST);
         Ok(())
@@ -75,7 +76,51 @@ where
         if !worth || tries == TRIES || Instant::now() + pause > last {
             return Err(error);
         }
-        tracing::debug!(call, tries, %error, "retrying a store call");
+        StoreRetried { call, tries, error: &error }.emit();
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// A store call failed with a transient error, and is made again.
+#[derive(Debug)]
+struct StoreRetried<'a> {
+    /// The method.
+    call: &'static str,
+    /// Tries so far.
+    tries: u32,
+    error: &'a StorageError,
+}
+
+impl StoreRetried<'_> {
+    fn emit(self) {
+        let Self { call, tries, error } = self;
+        tracing::debug!(call, tries, %error, "retrying a store call");
+        metrics::counter!("brotr_store_retries_total", "call" => call).increment(1);
+    }
+}
+
+/// Lines about waiting are at least this far apart.
+const LOGGED_EVERY: Duration = Duration::from_secs(1);
+/// When the last one was written.
+static LOGGED_AT: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// A batch waits for the database or the disk.
+#[derive(Debug)]
+struct StoreWaits<'a> {
+    doing: &'static str,
+    pause: Duration,
+    error: &'a StorageError,
+}
+
+impl StoreWaits<'_> {
+    fn emit(self) {
+        let Self { doing, pause, error } = self;
+        // Many batches may wait for one database.
+        let mut logged_at = LOGGED_AT.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged_at.is_none_or(|at| at.elapsed() >= LOGGED_EVERY) {
+            *logged_at = Some(Instant::now());
+            tracing::warn!(%error, "failed to {doing}: retrying in {pause:?}");
+        }
+        metrics::counter!("brotr_store_retries_total", "call" => "store").increment(1);
     }
 }
