@@ -44,7 +44,7 @@ async fn desk_with(options: Options, limits: Limits) -> Desk {
     Desk { _dir: dir, archive, dvm, agent, customer: Signer::throwaway(), asked: 0.into() }
 }
 
-/// The answer to a job that costs nothing.
+/// Runs a job that costs nothing; returns its answer.
 async fn ran(dvm: &Dvm, job: &brotr_storage::Job) -> Answer {
     let (partial, _) = tokio::sync::watch::channel(String::new());
     match dvm.run(&dvm.prepare(job.clone()).await, &partial).await.expect("signed") {
@@ -80,7 +80,7 @@ impl Desk {
         self.answer(self.request(content, tags, NOW)).await
     }
 
-    /// The content of the answer to a request of a kind.
+    /// Returns the content of the answer to a request of a kind.
     async fn said(&self, kind: u16, tags: &[&[&str]]) -> String {
         // The same request twice is one request.
         let at = NOW - self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -99,7 +99,7 @@ impl Desk {
         answer
     }
 
-    /// Archives an event; gives it.
+    /// Archives an event and returns it.
     async fn archive(&self, author: &Signer, kind: u16, content: &str, tags: &[&[&str]], at: i64) -> nostr::Event {
         let tags = tags.iter().map(|t| Tag::custom(TagKind::custom(t[0]), t[1..].iter().copied()));
         let builder = EventBuilder::new(Kind::from(kind), content).tags(tags).allow_self_tagging();

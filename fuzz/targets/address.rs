@@ -1,4 +1,4 @@
-//! An address that is taken has one spelling.
+//! A URL that is accepted has one normalized form.
 #![no_main]
 use brotr_core::{Guard, RelayUrl};
 

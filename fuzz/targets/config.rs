@@ -1,4 +1,4 @@
-//! A configuration is taken or refused in words, and one that is taken can be shown.
+//! A configuration is accepted or refused with an error, and an accepted one can be shown.
 #![no_main]
 use brotr::config::Config;
 

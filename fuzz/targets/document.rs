@@ -1,4 +1,4 @@
-//! A relay information document (NIP-11) says what it says, within bounds.
+//! The fields of a relay information document (NIP-11) are read within bounds.
 #![no_main]
 use brotr_net::info::Info;
 

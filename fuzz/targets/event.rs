@@ -1,4 +1,4 @@
-//! An event that is taken says what the text says, and is written as it was read.
+//! An accepted event has the content of the text, and is written as it was read.
 #![no_main]
 use brotr_core::{Event, RawEvent};
 

@@ -1,4 +1,4 @@
-//! A filter (NIP-01) that is taken means the same once it was written.
+//! An accepted filter (NIP-01) means the same after it was written.
 #![no_main]
 use std::sync::LazyLock;
 

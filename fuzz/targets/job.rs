@@ -1,4 +1,4 @@
-//! A job request (NIP-90) is read or refused, whatever its tags are.
+//! A job request (NIP-90) is parsed or refused, whatever its tags are.
 #![no_main]
 use std::sync::LazyLock;
 

@@ -1,3 +1,3 @@
-//! Whatever a relay says is heard.
+//! Any message of a relay can be parsed.
 #![no_main]
 libfuzzer_sys::fuzz_target!(|text: &str| brotr_net::parse_any(text));

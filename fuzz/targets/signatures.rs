@@ -1,4 +1,4 @@
-//! Signatures are judged together as libsecp256k1 judges each.
+//! Signatures get the same verdict together as from libsecp256k1 one by one.
 #![no_main]
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! The equation of a batch, and what is done when it does not hold.
+//! The equation of a batch, and bisection if it does not hold.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -17,7 +17,7 @@ use crate::sum::{Term, sum};
 /// Fewer signatures than this are verified one by one, which is about as fast.
 const SMALLEST: usize = 16;
 
-/// What is said to be signed: by whom, what, and the signature.
+/// A signature with what is claimed to be signed, and by whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signed {
     /// The x-coordinate of the public key.
@@ -29,7 +29,7 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// Returns whether the signature is valid, by libsecp256k1.
+    /// Returns true if the signature is valid, by libsecp256k1.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         let Ok(signature) = Signature::from_slice(&self.signature) else { return false };
@@ -45,7 +45,7 @@ impl Signed {
         self.signature.last_chunk().expect("64 bytes have 32")
     }
 
-    /// The hash that the signature answers.
+    /// Returns the challenge hash of the signature.
     fn challenge(&self) -> Scalar {
         /// SHA-256 of what a tagged hash begins with: one block.
         static TAGGED: LazyLock<Sha256> = LazyLock::new(|| {
@@ -57,26 +57,26 @@ impl Signed {
     }
 }
 
-/// Verifies signatures in batches, and keeps the points of public keys that it met. One can be shared by threads.
+/// Verifies signatures in batches, and caches the points of public keys. It can be shared by threads.
 #[derive(Debug)]
 pub struct Verifier {
     keys: Keys,
 }
 
 impl Verifier {
-    /// Makes a verifier that keeps the points of this many public keys, 150 bytes each.
+    /// Returns a verifier that caches the points of this many public keys, 150 bytes each.
     #[must_use]
     pub fn new(keys: usize) -> Self {
         Self { keys: Keys::new(keys) }
     }
 
-    /// Returns of each signature whether it is valid.
+    /// Returns for each signature whether it is valid.
     ///
-    /// Every `false` is libsecp256k1's; a `true` is wrong with a probability of at most log2(n)·2^-127. The more
-    /// signatures there are, and the fewer public keys, the less each costs; beyond some thousands there is little to gain.
+    /// Every `false` is libsecp256k1's; a `true` is wrong with a probability of at most log2(n)·2^-127. The more signatures
+    /// there are, and the fewer public keys, the less each costs; beyond some thousands there is little to gain.
     ///
     /// # Panics
-    /// When the operating system has no randomness to give.
+    /// Panics if the operating system provides no randomness.
     #[must_use]
     pub fn verify(&self, batch: &[Signed]) -> Vec<bool> {
         let mut verdicts = vec![None; batch.len()];
@@ -88,7 +88,7 @@ impl Verifier {
         verdicts.into_iter().zip(batch).map(|(verdict, signed)| verdict.unwrap_or_else(|| signed.is_valid())).collect()
     }
 
-    /// Reads the numbers and the points of a batch.
+    /// Parses the numbers and the points of a batch.
     fn parse<'a>(&self, batch: &'a [Signed]) -> Parsed<'a> {
         let mut keys = Vec::with_capacity(batch.len());
         let mut places = HashMap::with_capacity(batch.len());
@@ -111,7 +111,7 @@ impl Verifier {
 
 /// What one signature claims: that `s` times the generator is the sum of `r` and `challenge` times `point`.
 struct Equation {
-    /// Of the signature in its batch.
+    /// Its index in the batch.
     place: usize,
     r: Affine,
     s: Scalar,
@@ -121,18 +121,17 @@ struct Equation {
     point: Affine,
 }
 
-/// A batch, and the equations of those that have the form of a signature. The others are left to libsecp256k1, and spoil no
-/// sum.
+/// A batch, and the equations of its well-formed signatures. The others are left to libsecp256k1, and are in no sum.
 struct Parsed<'a> {
     batch: &'a [Signed],
     equations: Vec<Equation>,
 }
 
 impl Parsed<'_> {
-    /// Finds what is valid by halves. `is_suspect`: not all of these are valid, as is known already.
+    /// Finds the valid signatures by bisection. `is_suspect`: it is known that not all of these are valid.
     ///
-    /// `budget` is how many equations may still be in sums that fail. Twice as many as there are is what it takes to find one
-    /// invalid signature; among more of them, bisection costs more than it saves.
+    /// `budget` is how many equations may still be in sums that fail. Finding one invalid signature takes twice as many as
+    /// there are; with more invalid ones, bisection costs more than it saves.
     fn bisect(&self, equations: &[Equation], verdicts: &mut [Option<bool>], budget: &mut usize, is_suspect: bool) {
         if equations.len() < SMALLEST || equations.len() > *budget {
             for Equation { place, .. } in equations {
@@ -149,7 +148,7 @@ impl Parsed<'_> {
         }
     }
 
-    /// Returns whether all of these hold, by their sum.
+    /// Returns true if all of these hold, by their sum.
     fn hold(&self, equations: &[Equation]) -> bool {
         let signed = equations.iter().map(|equation| &self.batch[equation.place]);
         sum(&terms(equations, &mut weights(signed))).is_infinity()
@@ -178,7 +177,7 @@ fn terms(equations: &[Equation], weights: &mut impl RngCore) -> Vec<Term> {
     terms
 }
 
-/// The source of a batch's weights. Nobody can tell them before the batch is fixed, nor afterwards.
+/// Returns the source of a batch's weights, which cannot be predicted before the batch is fixed, nor afterwards.
 fn weights<'a>(batch: impl Iterator<Item = &'a Signed>) -> ChaCha20Rng {
     let mut random = [0; 32];
     getrandom::fill(&mut random).expect("the operating system gives random bytes");
@@ -195,7 +194,7 @@ fn seed<'a>(random: &[u8; 32], batch: impl Iterator<Item = &'a Signed>) -> [u8; 
     hash.finalize().into()
 }
 
-/// A weight: 127 random bits and a random sign.
+/// Returns a weight: 127 random bits and a random sign.
 fn weight(weights: &mut impl RngCore) -> Factor {
     let bits = u128::from(weights.next_u64()) << 64 | u128::from(weights.next_u64());
     Factor { size: bits >> 1, is_negative: bits & 1 == 1 }

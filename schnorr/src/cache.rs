@@ -1,4 +1,4 @@
-//! The points of public keys that were met before.
+//! A cache of the points of public keys.
 
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use lru::LruCache;
 
 use crate::point::Affine;
 
-/// A bounded cache of points; the ones that were not asked for longest give way. Keys that are no points are not kept.
+/// A bounded cache of points, least recently used first to go. Keys that are no points are not cached.
 #[derive(Debug)]
 pub(crate) struct Keys {
     points: Option<Mutex<LruCache<[u8; 32], Affine>>>,

@@ -19,7 +19,7 @@ impl PartialEq for Field {
     }
 }
 
-/// Returns whether a number is p or more.
+/// Returns true if a number is p or more.
 fn is_at_least_p(limbs: &[u64; 4]) -> bool {
     limbs[3] & limbs[2] & limbs[1] == u64::MAX && limbs[0] >= P[0]
 }
@@ -30,12 +30,12 @@ impl Field {
     /// The constant of the curve, y² = x³ + 7.
     pub(crate) const SEVEN: Self = Self([7, 0, 0, 0]);
 
-    /// Makes an element of its limbs, the lowest first. They must be below p.
+    /// Returns the element with these limbs, lowest first. They must be below p.
     pub(crate) const fn new(limbs: [u64; 4]) -> Self {
         Self(limbs)
     }
 
-    /// Reads a big-endian number; `None` if it is p or more.
+    /// Parses a big-endian number; `None` if it is p or more.
     pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Option<Self> {
         let limbs = crate::scalar::limbs(bytes);
         (!is_at_least_p(&limbs)).then_some(Self(limbs))

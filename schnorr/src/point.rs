@@ -23,7 +23,7 @@ impl Affine {
         y: Field::new([0x9C47_D08F_FB10_D4B8, 0xFD17_B448_A685_5419, 0x5DA4_FBFC_0E11_08A8, 0x483A_DA77_26A3_C465]),
     };
 
-    /// Returns the points with these x-coordinates and even y-coordinates, where there are any (`lift_x` of BIP-340).
+    /// Returns the points with these x-coordinates and even y-coordinates, if they exist (`lift_x` of BIP-340).
     pub(crate) fn lift(xs: &[[u8; 32]]) -> Vec<Option<Self>> {
         let mut points = Vec::with_capacity(xs.len());
         for xs in xs.chunks(LANES) {
@@ -52,7 +52,7 @@ impl Affine {
 
 /// How two points are added, with the number that must be inverted for it.
 enum Line {
-    /// The points differ in x, by so much.
+    /// The points differ in x, by this much.
     Chord(Field),
     /// They are the same point: twice its y, which is not 0 on this curve.
     Tangent(Field),

@@ -27,7 +27,7 @@ pub(crate) struct Factor {
     pub(crate) is_negative: bool,
 }
 
-/// Reads a big-endian number of 256 bits.
+/// Parses a big-endian number of 256 bits.
 pub(crate) fn limbs(bytes: &[u8; 32]) -> [u64; 4] {
     let (chunks, _) = bytes.as_chunks::<8>();
     std::array::from_fn(|limb| u64::from_be_bytes(chunks[3 - limb]))
@@ -62,13 +62,13 @@ fn multiply(a: &[u64; 4], b: &[u64; 4]) -> [u64; 8] {
 impl Scalar {
     pub(crate) const ZERO: Self = Self([0; 4]);
 
-    /// Reads a big-endian number; `None` if it is n or more.
+    /// Parses a big-endian number; `None` if it is n or more.
     pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Option<Self> {
         let limbs = limbs(bytes);
         (!is_at_least_n(&limbs)).then_some(Self(limbs))
     }
 
-    /// Reads a big-endian number modulo n.
+    /// Parses a big-endian number modulo n.
     pub(crate) fn from_bytes_reduced(bytes: &[u8; 32]) -> Self {
         Self::below_2n(limbs(bytes))
     }

@@ -25,13 +25,14 @@ pub(crate) fn sum(terms: &[Term]) -> Jacobian {
     sum_by(terms, best_width(terms.len()))
 }
 
-/// The width of digits for which this many terms take the least time: a bucket costs about as much as one and a half of them.
+/// Returns the width of digits for which this many terms take the least time: a bucket costs about as much as one and a half of
+/// them.
 fn best_width(terms: usize) -> usize {
     let cost = |width: &usize| BITS.div_ceil(*width) * (terms + (3 << (width - 2)));
     (3..=14).min_by_key(cost).unwrap_or(3)
 }
 
-/// The digits of a factor, from -2^(width-1) to 2^(width-1), the lowest first.
+/// Returns the digits of a factor, from -2^(width-1) to 2^(width-1), lowest first.
 fn digits(factor: Factor, width: usize) -> impl Iterator<Item = i16> {
     let (half, mask) = (1_i32 << (width - 1), (1_u128 << width) - 1);
     let (mut rest, mut carry) = (factor.size, 0);
@@ -81,17 +82,17 @@ struct Work {
 }
 
 impl Work {
-    /// Buckets of a place: by the size of the digit, from 0.
+    /// Returns the number of buckets of a place: by the size of the digit, from 0.
     fn buckets(&self) -> usize {
         (1 << (self.width - 1)) + 1
     }
 
-    /// Bits of the low half of a bucket's number.
+    /// Returns the bits of the low half of a bucket's number.
     fn low_bits(&self) -> usize {
         self.width / 2
     }
 
-    /// How many low halves there are, and how many high ones.
+    /// Returns the number of low halves and of high halves.
     fn halves(&self) -> (usize, usize) {
         (1 << self.low_bits(), ((self.buckets() - 1) >> self.low_bits()) + 1)
     }
@@ -172,7 +173,7 @@ impl Work {
         self.runs.push(u32::try_from(self.points.len() - before).expect("fewer than were there"));
     }
 
-    /// The sums of the runs; nothing where it is the point at infinity.
+    /// Returns the sums of the runs; `None` for the point at infinity.
     fn sums(&self) -> impl Iterator<Item = Option<Affine>> {
         let mut points = self.points.iter();
         self.runs.iter().map(move |length| if *length == 0 { None } else { points.next().copied() })

@@ -1,4 +1,4 @@
-//! What must survive when processes are killed and databases go away.
+//! What survives when processes are killed and databases go away.
 
 mod exact;
 
@@ -13,14 +13,14 @@ use brotr_tests::lifelike::{Dice, authors, lifelike};
 use exact::exact;
 use nostr::Filter;
 
-/// Where the child that is killed finds its archive and its events; without it, `child` has nothing to do.
+/// The environment variable that names the archive and the events of the child to be killed; without it, `child` does nothing.
 const URL: &str = "BROTR_TEST_FAULT_URL";
 const EVENTS: &str = "BROTR_TEST_FAULT_EVENTS";
 const KILLS: usize = 100;
 const PAGE: usize = 40;
 
-/// Not a test of its own: the process that the others kill. It stores pages from where its predecessor was, and says of
-/// each that it is stored.
+/// Not a test by itself: the process that is killed. It stores pages from where its predecessor was, and prints each one that
+/// is stored.
 #[tokio::test(flavor = "multi_thread")]
 async fn child() {
     let (Ok(url), Ok(file)) = (std::env::var(URL), std::env::var(EVENTS)) else { return };
@@ -47,7 +47,7 @@ async fn child() {
     while futures::StreamExt::next(&mut under_way).await.is_some() {}
 }
 
-/// Kills the child again and again while it stores, and looks what is left.
+/// Kills the child repeatedly while it stores, and checks what is left.
 async fn killed(url: &str, dir: &std::path::Path) {
     let file = dir.join("events.jsonl");
     let lines = lifelike(12_000, 5, &authors(300, 6));
@@ -170,7 +170,7 @@ async fn a_second_writer_of_one_file_is_refused() {
     open(&url, Options::default()).await.expect("free again");
 }
 
-/// On a small disk of its own, which is made larger once it is full.
+/// A small disk of its own, which is enlarged once it is full.
 const DISK: &str = r#"
     set -e
     mount -t tmpfs -o size=2m tmpfs "$1"

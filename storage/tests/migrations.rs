@@ -1,4 +1,4 @@
-//! Archives that older versions of the program left behind are brought up to date, with everything in them.
+//! Archives of older versions of the program are migrated without loss.
 //!
 //! `tests/older` has one of each backend for each version of the schema, all with the events of `events.jsonl`.
 
@@ -13,7 +13,7 @@ const RELAY: &str = "wss://relay.example.com/";
 const SQLITE: [(i64, &[u8]); 1] = [(1, include_bytes!("older/schema-1.db.zst"))];
 const POSTGRES: [(i64, &str); 1] = [(1, include_str!("older/schema-1.sql"))];
 
-/// Looks at everything that was put into the older archives.
+/// Asserts that everything in the older archives is there.
 async fn everything_is_there(url: &str) {
     let archive = open(url, Options::default()).await.expect("migrated");
     let mut wanted: Vec<Event> = EVENTS.lines().map(|line| Event::from_json(line).expect("an event")).collect();

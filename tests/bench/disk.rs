@@ -1,12 +1,12 @@
-//! What an archive weighs:
+//! Size of an archive on disk:
 //!
 //! ```sh
 //! cargo bench -p brotr --bench disk
 //! ```
 //!
-//! 200,000 lifelike events, each seen on seven of forty relays, which are read one after the other in pages of 500,
-//! newest first. Prints bytes an event and a sighting, for each table and index, on SQLite and on a throwaway PostgreSQL,
-//! and the same for an archive that keeps no contents (profile lilbrotr).
+//! 200,000 lifelike events, each seen on seven of forty relays, which are read one after the other in pages of 500, newest
+//! first. Prints bytes per event and per sighting, for each table and index, on SQLite and on a throwaway PostgreSQL, and the
+//! same for an archive without contents (profile lilbrotr).
 
 use std::sync::Arc;
 
@@ -89,7 +89,7 @@ async fn weigh(url: &str, profile: Profile, events: &[Verified]) -> anyhow::Resu
     Ok(())
 }
 
-/// The bytes of each table and index.
+/// Returns the bytes of each table and index.
 async fn sizes(archive: &Arc<dyn Archive>) -> anyhow::Result<Vec<(String, i64)>> {
     let sql = match archive.backend() {
         "SQLite" => "select name, sum(pgsize) from dbstat group by name order by 2 desc",

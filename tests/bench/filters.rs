@@ -1,4 +1,4 @@
-//! What clients ask of an archive, timed.
+//! Latency of clients' queries.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,8 @@ use nostr::{Filter, Keys, Kind, Timestamp};
 const ASKED: usize = 200;
 const VIEW: View = View::Client { now: 1_790_000_000 };
 
-/// Asks two hundred times for each sort of filter, with other values each time, and prints the median, the 99th percentile
-/// and the mean number of events given.
+/// Runs each kind of filter two hundred times with different values, and prints the median, the 99th percentile and the mean
+/// number of returned events.
 pub(crate) async fn ask(archive: &dyn Archive, authors: &[Keys]) -> Result<(), brotr_storage::StorageError> {
     println!("{:<58}{:>10}{:>10}{:>8}", "", "median", "p99", "given");
     let mut dice = Dice::new(9);

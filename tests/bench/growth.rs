@@ -1,20 +1,21 @@
-//! How storing fares as an archive grows:
+//! Rate of storing as an archive grows:
 //!
 //! ```sh
 //! cargo bench -p brotr-storage --bench growth -- [EVENTS] [in-order|shuffled] [sqlite|postgres] [SETTING=VALUE]...
 //! ```
 //!
-//! Takes 10,000,000 events on SQLite or 3,000,000 on PostgreSQL unless told otherwise, in windows of 100,000. A window is
-//! generated first; then it is parsed, verified and stored as if one relay had given it in pages of 500, 64 of them under way. All
-//! windows cover the same dates, newest first or shuffled. Of each window it prints the rate, its ratio to one-by-one verification
-//! on all cores (measured again for each window), what was written for an event until the next window began (by this process, with
-//! the merges that go on while that is generated; by PostgreSQL 15 or 16 to its log and to its pages), what an event takes on disk,
-//! the size of SQLite's write-ahead log, and the memory of this process that is resident without the window itself.
+//! Stores 10,000,000 events on SQLite or 3,000,000 on PostgreSQL by default, in windows of 100,000. A window is generated
+//! first; then it is parsed, verified and stored as if one relay had returned it in pages of 500, 64 of them in flight. All
+//! windows cover the same dates, newest first or shuffled. For each window it prints the rate, its ratio to one-by-one
+//! verification on all cores (measured again for each window), the bytes written per event until the next window began (by this
+//! process, including merges while the window is generated; by PostgreSQL 15 or 16 to its log and to its pages), the bytes per
+//! event on disk, the size of SQLite's write-ahead log, and the resident memory of this process without the window itself.
 //!
-//! The PostgreSQL server is as durable as by default; settings of its configuration can be given, such as `wal_compression=lz4`.
+//! The PostgreSQL server is as durable as by default; settings of its configuration can be given, such as
+//! `wal_compression=lz4`.
 //!
-//! At each power of ten and at the end it asks what clients ask, and has a second relay give the last window in pages of which 5 %
-//! are new.
+//! At each power of ten and at the end it runs clients' queries, and has a second relay return the last window in pages of
+//! which 5 % are new.
 
 mod filters;
 
@@ -96,13 +97,13 @@ async fn main() {
     archive.close().await;
 }
 
-/// Whether the windows so far make a power of ten, or all.
+/// Returns true if the windows so far make a power of ten, or all.
 fn is_measured(windows: usize, events: usize) -> bool {
     let events_now = windows * WINDOW;
     events_now >= events || 10_usize.pow(events_now.ilog10()) == events_now
 }
 
-/// Events a second that this machine verifies one by one on all cores.
+/// Returns the events per second that this machine verifies one by one on all cores.
 fn ceiling(lines: &[String]) -> f64 {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let sample: Vec<Identified> = lines.iter().step_by(20).map(|line| identified(line)).collect();
@@ -119,7 +120,7 @@ fn identified(line: &str) -> Identified {
     Event::from_json(line).expect("an event").identify().expect("its id")
 }
 
-/// Takes the events as one relay gives them: what is known is neither verified nor stored again.
+/// Stores events as one relay returns them: known ones are neither verified nor stored again.
 async fn take(archive: &Arc<dyn Archive>, relay: &str, lines: Vec<String>) {
     let pages: Vec<Vec<String>> = lines.chunks(PAGE).map(<[String]>::to_vec).collect();
     drop(lines);
@@ -140,7 +141,7 @@ async fn take(archive: &Arc<dyn Archive>, relay: &str, lines: Vec<String>) {
     futures::stream::iter(pages).buffer_unordered(BESIDE).for_each(|()| std::future::ready(())).await;
 }
 
-/// Bytes that this process gave to the disk, or that PostgreSQL wrote.
+/// Returns the bytes that this process wrote to disk, or that PostgreSQL wrote.
 async fn bytes_written(archive: &Arc<dyn Archive>) -> u64 {
     if archive.backend() == "SQLite" {
         let io = std::fs::read_to_string("/proc/self/io").expect("Linux");
@@ -159,7 +160,7 @@ fn size(file: &Path) -> u64 {
     file.metadata().map_or(0, |file| file.len())
 }
 
-/// A figure of `/proc/self/status`, in KiB.
+/// Returns a value of `/proc/self/status`, in KiB.
 fn status(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix(name));

@@ -1,12 +1,12 @@
-//! How fast events get into the archive, beside how fast this machine verifies signatures:
+//! Rate of storing, beside the rate of verification:
 //!
 //! ```sh
 //! cargo bench -p brotr --bench ingest
 //! ```
 //!
-//! One run makes signed events, verifies them on all cores and nothing else (the ceiling), and then takes them the way
-//! the synchronizer does, from JSON to the committed batch, on SQLite and on a throwaway PostgreSQL: once as new, and
-//! once with 95 % of them known; and by `brotr import` and `brotr export`. What counts is the ratio to the ceiling.
+//! One run creates signed events, verifies them on all cores and nothing else (the ceiling), and then stores them like the
+//! synchronizer, from JSON to the committed batch, on SQLite and on a throwaway PostgreSQL: once as new, and once with 95 % of
+//! them known; and by `brotr import` and `brotr export`. The result is the ratio to the ceiling.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,9 +19,9 @@ use futures::StreamExt;
 use nostr::JsonUtil;
 
 const EVENTS: usize = 200_000;
-/// As many as a relay gives at a time.
+/// Events per page.
 const PAGE: usize = 500;
-/// Pages under way at once, as from so many relays.
+/// Pages in flight, as from this many relays.
 const BESIDE: usize = 64;
 
 fn main() -> anyhow::Result<()> {
@@ -95,7 +95,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Events a second that this machine verifies on all cores, parsed before, each by itself as rust-nostr does it.
+/// Returns the events per second that this machine verifies on all cores, already parsed, each by itself as rust-nostr does it.
 fn ceiling(lines: &[String], cores: usize) -> f64 {
     let parsed: Vec<nostr::Event> = lines.iter().map(|line| nostr::Event::from_json(line).expect("an event")).collect();
     let began = Instant::now();
@@ -107,7 +107,7 @@ fn ceiling(lines: &[String], cores: usize) -> f64 {
     lines.len() as f64 / began.elapsed().as_secs_f64()
 }
 
-/// Events a second from JSON to the committed batch.
+/// Returns the events per second from JSON to the committed batch.
 async fn take(archive: &Arc<dyn Archive>, lines: Vec<String>, relay: &str) -> anyhow::Result<f64> {
     let ingest = Ingest::new(archive.clone());
     let began = Instant::now();

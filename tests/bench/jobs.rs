@@ -1,12 +1,12 @@
-//! How long customers wait for the agent:
+//! Latency of jobs:
 //!
 //! ```sh
 //! cargo bench -p brotr --bench jobs
 //! ```
 //!
-//! A million lifelike events in SQLite with full text, served by `brotr run` as a relay, on which customers ask for jobs. Printed are
-//! the median and the 99th of a hundred from the request to its result, for each kind of job, and how many jobs a second are answered
-//! when many customers ask at once.
+//! A million lifelike events in SQLite with full text, served by `brotr run` as a relay, to which customers send requests.
+//! Prints the median and the 99th percentile from the request to its result, for each kind of job, and the number of jobs per
+//! second with many concurrent customers.
 
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,7 @@ fn request(kind: u16, content: &str, tags: &[&[&str]]) -> nostr::Event {
     builder.sign_with_keys(&Keys::generate()).expect("signed")
 }
 
-/// From the request to its result.
+/// Returns the time from the request to its result.
 async fn ask(socket: &mut Socket, request: &nostr::Event) -> anyhow::Result<Duration> {
     let id = request.id.to_hex();
     let kinds = [request.kind.as_u16() + 1_000, 7_000];

@@ -1,12 +1,12 @@
-//! What the number of an event costs, given in order or at random:
+//! Cost of event numbers, sequential or random:
 //!
 //! ```sh
 //! cargo bench -p brotr --bench keys
 //! ```
 //!
-//! A million rows of 400 bytes with an index by time, in groups of ten thousand, on SQLite (where rows lie in the order of their
-//! number) and on a throwaway PostgreSQL (where they lie in the order of arrival), and tags that refer to them. Prints microseconds
-//! and bytes a row.
+//! A million rows of 400 bytes with an index by time, in groups of ten thousand, on SQLite (where rows are in the order of
+//! their number) and on a throwaway PostgreSQL (where they are in the order of arrival), and tags that refer to them. Prints
+//! microseconds and bytes per row.
 
 use std::process::Command;
 use std::time::Instant;

@@ -1,12 +1,11 @@
-//! How long clients wait for what they ask:
+//! Latency of clients' queries:
 //!
 //! ```sh
 //! cargo bench -p brotr-storage --bench queries
 //! ```
 //!
-//! A million lifelike events on SQLite and on a throwaway PostgreSQL. Each kind of filter that clients send is asked two hundred
-//! times with other values, as a client would see the answer; printed are the median, the 99th of a hundred, and the mean number
-//! of events given.
+//! A million lifelike events on SQLite and on a throwaway PostgreSQL. Each kind of filter that clients send is run two hundred
+//! times with different values; prints the median, the 99th percentile, and the mean number of returned events.
 
 mod filters;
 

@@ -1,15 +1,15 @@
-//! What clients of the relay cost, and what they get:
+//! Slow readers and subscribers of the relay server:
 //!
 //! ```sh
-//! cargo bench -p brotr --bench readers                      # 1,000 readers, 400 subscribers, 2,000 events a second
+//! cargo bench -p brotr --bench readers                      # 1,000 readers, 400 subscribers, 2,000 events per second
 //! cargo bench -p brotr --bench readers -- 100 50 500
 //! ```
 //!
-//! First a thousand slow readers ask a `brotr run` for everything, in events of 100 KB, and read 20 KB a second each. Printed are the
-//! memory of the daemon, how many readers stayed, and how long an honest client waits for 50 small events.
+//! First a thousand slow readers request everything from a `brotr run`, in events of 100 KB, and read 20 KB per second each.
+//! Prints the memory of the daemon, how many readers stayed, and how long an honest client waits for 50 small events.
 //!
-//! Then events are stored at a steady rate while 400 clients subscribe to all of them. Printed are how many each got, and the delay from
-//! the store to the client.
+//! Then events are stored at a steady rate while 400 clients subscribe to all of them. Prints how many each received, and the
+//! delay from the store to the client.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -13,7 +13,7 @@ pub(crate) struct Place {
     dir: tempfile::TempDir,
 }
 
-/// What a command did.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) status: i32,
@@ -22,7 +22,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// The lines of stdout as JSON.
+    /// Parses the lines of stdout as JSON.
     pub(crate) fn json(&self) -> Vec<Value> {
         let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?} is no JSON: {e}"));
         self.stdout.lines().map(parse).collect()
@@ -35,13 +35,12 @@ impl Ran {
 }
 
 impl Place {
-    /// An empty directory.
+    /// Returns an empty directory.
     pub(crate) fn empty() -> Self {
         Self { dir: tempfile::tempdir().expect("a directory") }
     }
 
-    /// A directory whose configuration reaches loopback and nothing else, and keeps its patience short. `more` is
-    /// YAML, appended.
+    /// Returns a directory whose configuration reaches loopback only, with short timeouts. `more` is YAML, appended.
     pub(crate) fn with(more: &str) -> Self {
         let place = Self::empty();
         let config = format!(
@@ -73,7 +72,7 @@ impl Place {
         command
     }
 
-    /// Runs a command to its end, which must come within four minutes.
+    /// Runs a command, which must end within four minutes.
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
         self.run_with(args, "", &[])
     }
@@ -110,7 +109,7 @@ impl Place {
         }
     }
 
-    /// Starts the daemon; what it logs goes to a file.
+    /// Starts the daemon, with its log in a file.
     pub(crate) fn daemon(&self) -> Daemon<'_> {
         self.daemon_with(&[])
     }
@@ -143,7 +142,7 @@ impl Place {
     }
 }
 
-/// A running daemon; killed, by id, should the test not end it.
+/// A running daemon; killed, by id, if the test does not end it.
 pub(crate) struct Daemon<'a> {
     child: Child,
     place: &'a Place,
@@ -167,7 +166,7 @@ impl Daemon<'_> {
         entries.filter(|entry| entry.message.starts_with(message)).collect()
     }
 
-    /// Its number.
+    /// Returns its process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -177,7 +176,7 @@ impl Daemon<'_> {
         brotr_tests::signal(&self.child, signal).expect("it runs");
     }
 
-    /// Sends a signal and waits; gives the exit status and how long it took.
+    /// Sends a signal and waits; returns the exit status and how long it took.
     pub(crate) fn end(mut self, signal: Signal) -> (Option<i32>, Duration) {
         let began = Instant::now();
         brotr_tests::signal(&self.child, signal).expect("it runs");
@@ -185,14 +184,14 @@ impl Daemon<'_> {
         (status.code(), began.elapsed())
     }
 
-    /// The most memory it ever had, in KiB.
+    /// Returns its peak memory, in KiB.
     pub(crate) fn peak_memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
         peak.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
-    /// The address that it said it listens on.
+    /// Returns the address that it logged.
     pub(crate) fn http(&self) -> String {
         let log = self.log();
         let start = log.find("http://").expect("it says where it listens");

@@ -25,7 +25,7 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The source files below a directory, by the path of their module: `net`, `net::session`; empty for the root.
+/// Returns the source files below a directory, by the path of their module: `net`, `net::session`; empty for the root.
 fn modules(directory: &Path) -> BTreeMap<Vec<String>, String> {
     fn walk(directory: &Path, at: &[String], found: &mut BTreeMap<Vec<String>, String>) {
         for entry in std::fs::read_dir(directory).expect("a directory").flatten() {
@@ -47,13 +47,13 @@ fn modules(directory: &Path) -> BTreeMap<Vec<String>, String> {
     found
 }
 
-/// The text without comments and without the unit tests at its end.
+/// Returns a text without comments and without the unit tests at its end.
 fn code(text: &str) -> String {
     let code = text.split("#[cfg(test)]\nmod tests {").next().expect("a first part");
     code.lines().map(|line| line.split("//").next().expect("a first part")).collect::<Vec<_>>().join("\n")
 }
 
-/// The paths that a `use` names, with its braces resolved.
+/// Appends the paths that a `use` names, with its braces resolved.
 fn expand(path: &str, out: &mut Vec<String>) {
     let path = path.trim();
     let Some((head, list)) = path.split_once('{') else {
@@ -77,7 +77,7 @@ fn expand(path: &str, out: &mut Vec<String>) {
     }
 }
 
-/// Every path in a file that leads into its own crate, as seen from its root.
+/// Returns every path in a file that leads into its own crate, from its root.
 fn paths(module: &[String], code: &str) -> Vec<Vec<String>> {
     let mut texts = Vec::new();
     for part in code.split("use ").skip(1) {
@@ -108,7 +108,7 @@ fn paths(module: &[String], code: &str) -> Vec<Vec<String>> {
     texts.into_iter().filter_map(resolve).collect()
 }
 
-/// Which child of a module imports which, for the modules right below `parent`.
+/// Returns which child of a module imports which, for the modules directly below `parent`.
 fn siblings(modules: &BTreeMap<Vec<String>, String>, parent: &[String]) -> Graph {
     let depth = parent.len();
     let is_module = |path: &[String]| modules.keys().any(|module| module.starts_with(path));
@@ -124,7 +124,7 @@ fn siblings(modules: &BTreeMap<Vec<String>, String>, parent: &[String]) -> Graph
     graph
 }
 
-/// A cycle, if there is one.
+/// Returns a cycle, if there is one.
 fn cycle(graph: &Graph) -> Option<Vec<String>> {
     fn visit(at: &str, graph: &Graph, path: &mut Vec<String>, done: &mut BTreeSet<String>) -> Option<Vec<String>> {
         if let Some(from) = path.iter().position(|one| one == at) {

@@ -20,10 +20,10 @@ pub struct Bouncer {
 }
 
 impl Bouncer {
-    /// Starts one before a server.
+    /// Starts a pgbouncer in front of a server.
     ///
     /// # Errors
-    /// When pgbouncer is not installed, or does not listen within 10 seconds.
+    /// Fails if pgbouncer is not installed, or does not listen within 10 seconds.
     pub fn start(server: &Postgres) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
@@ -56,7 +56,7 @@ impl Bouncer {
         Ok(this)
     }
 
-    /// The URL of a database by way of it.
+    /// Returns the URL of a database through the pooler.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         format!("postgres://brotr@127.0.0.1:{}/{database}", self.port)

@@ -24,25 +24,25 @@ impl Drop for Browser {
     }
 }
 
-/// An answer over HTTP: status, head and body.
+/// An HTTP response: status, head and body.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
     pub status: u16,
-    /// The head, as it came.
+    /// The head, as received.
     pub head: String,
     /// The body.
     pub body: String,
 }
 
 impl Answer {
-    /// The body as JSON.
+    /// Parses the body as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{:?} is no JSON: {error}", self.body))
     }
 
-    /// A header's value.
+    /// Returns the value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let is = |line: &&str| line.split(':').next().is_some_and(|one| one.eq_ignore_ascii_case(name));
@@ -50,10 +50,10 @@ impl Answer {
     }
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a connection of its own.
 ///
 /// # Errors
-/// When nobody answers.
+/// Fails if there is no response.
 pub async fn http(method: &str, address: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer> {
     let mut stream = tokio::net::TcpStream::connect(address).await?;
     let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
@@ -77,7 +77,7 @@ pub async fn http(method: &str, address: &str, path: &str, headers: &[(&str, &st
     Ok(Answer { status, head: head.to_owned(), body })
 }
 
-/// Whether as much came as the head says.
+/// Returns true if the response is complete, by its head.
 fn is_whole(answer: &[u8]) -> bool {
     let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return false };
     let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
@@ -99,10 +99,10 @@ fn unchunked(mut rest: &str) -> String {
 }
 
 impl Browser {
-    /// Starts a browser with a window of this size, in light or in dark.
+    /// Starts a browser with a window of this size, in light or dark mode.
     ///
     /// # Errors
-    /// When `chromedriver` or `chromium` is not installed, or does not start within half a minute.
+    /// Fails if `chromedriver` or `chromium` is not installed, or does not start within half a minute.
     pub async fn start(width: u32, height: u32, dark: bool) -> Result<Self> {
         let port = crate::port::free_one()?;
         let profile = tempfile::tempdir()?;
@@ -155,26 +155,26 @@ impl Browser {
         Ok(answer.json()["value"].take())
     }
 
-    /// Goes to a page.
+    /// Opens a page.
     ///
     /// # Errors
-    /// When it cannot be loaded.
+    /// Fails if it cannot be loaded.
     pub async fn go(&self, url: &str) -> Result<()> {
         self.command("POST", "url", &json!({"url": url})).await.map(drop)
     }
 
-    /// Runs a script in the page, and gives what it returns.
+    /// Runs a script in the page and returns its result.
     ///
     /// # Errors
-    /// When it throws.
+    /// Fails if it throws.
     pub async fn run(&self, script: &str) -> Result<Value> {
         self.command("POST", "execute/sync", &json!({"script": script, "args": []})).await
     }
 
-    /// Waits until a script gives something that is true.
+    /// Waits until a script returns something true.
     ///
     /// # Errors
-    /// When it does not within 80 seconds.
+    /// Fails if it does not within 80 seconds.
     pub async fn wait(&self, script: &str) -> Result<Value> {
         let end = Instant::now() + Duration::from_secs(80);
         loop {
@@ -192,10 +192,10 @@ impl Browser {
         }
     }
 
-    /// Presses keys where the focus is.
+    /// Presses keys in the focused element.
     ///
     /// # Errors
-    /// When it cannot.
+    /// Fails if the driver cannot.
     pub async fn press(&self, keys: &[&str]) -> Result<()> {
         let press = |key: &&str| [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})];
         let actions: Vec<Value> = keys.iter().flat_map(press).collect();
@@ -203,20 +203,20 @@ impl Browser {
         self.command("POST", "actions", &keyboard).await.map(drop)
     }
 
-    /// What the page complained of.
+    /// Returns the page's errors and warnings.
     ///
     /// # Errors
-    /// When the driver does not say.
+    /// Fails if the driver does not return them.
     pub async fn complaints(&self) -> Result<Vec<String>> {
         let log = self.command("POST", "se/log", &json!({"type": "browser"})).await?;
         let text = |entry: &Value| entry["message"].as_str().unwrap_or_default().to_owned();
         Ok(log.as_array().map(|log| log.iter().map(text).collect()).unwrap_or_default())
     }
 
-    /// What is seen, as PNG in base64.
+    /// Returns a screenshot, as PNG in base64.
     ///
     /// # Errors
-    /// When it cannot be drawn.
+    /// Fails if it cannot be taken.
     pub async fn picture(&self) -> Result<String> {
         let picture = self.command("GET", "screenshot", &Value::Null).await?;
         Ok(picture.as_str().context("no picture")?.to_owned())

@@ -1,4 +1,4 @@
-//! A name server that answers by script, and remembers what it was asked.
+//! A name server that answers by script and records its queries.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -7,22 +7,22 @@ use std::sync::{Arc, Mutex};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-/// What a name stands for.
+/// The answer for a name.
 #[derive(Debug, Clone, Default)]
 pub struct Answer {
-    /// Another name, of which the addresses are.
+    /// The canonical name, if the name is an alias.
     pub cname: Option<String>,
     /// The addresses.
     pub addresses: Vec<IpAddr>,
-    /// Whether the server does not answer at all.
+    /// Whether the server does not answer.
     pub silent: bool,
 }
 
 impl Answer {
-    /// These addresses.
+    /// Returns an answer with these addresses.
     ///
     /// # Panics
-    /// When one of them is none.
+    /// Panics if one of them is invalid.
     #[must_use]
     pub fn of(addresses: &[&str]) -> Self {
         let addresses = addresses.iter().map(|ip| ip.parse().expect("an address")).collect();
@@ -32,21 +32,21 @@ impl Answer {
 
 /// A name server on a port of 127.0.0.1, over UDP; it ends when this is dropped.
 pub struct Dns {
-    /// Where it listens.
+    /// The listening address.
     pub address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
     server: JoinHandle<()>,
 }
 
-/// The seconds that answers may be kept.
+/// The TTL of answers, in seconds.
 pub const TTL: u32 = 300;
 
 impl Dns {
-    /// Starts a server. `zone` is given a name in lower case and how often it was looked up before; without an answer there is no
-    /// such name.
+    /// Starts a server. `zone` is called with a name in lower case and the number of earlier lookups of it; `None` means that
+    /// the name does not exist.
     ///
     /// # Errors
-    /// When there is no port to be had.
+    /// Fails if no port is free.
     pub async fn start(zone: impl Fn(&str, usize) -> Option<Answer> + Send + Sync + 'static) -> std::io::Result<Self> {
         let socket = UdpSocket::bind("127.0.0.1:0").await?;
         let address = socket.local_addr()?;
@@ -70,7 +70,7 @@ impl Dns {
         Ok(Self { address, asked, server })
     }
 
-    /// The names that were looked up, in order, each once for IPv4 and once for IPv6.
+    /// Returns the names that were looked up, in order, each once for IPv4 and once for IPv6.
     #[must_use]
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("no holder panics").clone()

@@ -1,8 +1,8 @@
-//! Signed events to try things on.
+//! Signed events for tests.
 
 use nostr::{Event, EventBuilder, Keys, Kind, Tag, Timestamp};
 
-/// `n` signed events of a few kinds by a few authors, one a second from `start` on, oldest first.
+/// Returns `n` signed events of a few kinds by a few authors, one per second from `start` on, oldest first.
 #[must_use]
 pub fn signed(n: usize, start: u64) -> Vec<Event> {
     let authors: Vec<Keys> = (0..5).map(|_| Keys::generate()).collect();
@@ -14,7 +14,7 @@ pub fn signed(n: usize, start: u64) -> Vec<Event> {
         .collect()
 }
 
-/// One signed event.
+/// Returns one signed event.
 #[must_use]
 pub fn at(author: &Keys, kind: Kind, created_at: u64, content: &str) -> Event {
     EventBuilder::new(kind, content)

@@ -1,5 +1,6 @@
-//! What the tests stand on: a throwaway PostgreSQL server, one that follows it, a pooler before it, a private Tor network, a name server, a proxy, a wallet, a browser, a relay that
-//! misbehaves by script, and events to put in them. Everything listens on loopback and ends with the test that started it.
+//! Support for tests: a throwaway PostgreSQL server with a replica and a pooler, a private Tor network, a name server, a proxy,
+//! a wallet, a browser, a relay that misbehaves by script, and events. Everything listens on loopback and ends with the test
+//! that started it.
 
 #![expect(clippy::disallowed_methods, reason = "a test's server has nobody to supervise it: it ends with its handle")]
 
@@ -27,10 +28,10 @@ pub use tls::{Authority, Shown, TlsFront};
 pub use tor::TorNetwork;
 pub use wallet::{Manners, Wallet};
 
-/// Sends a signal to a child, by its id: a bare Debian has no `kill` but the shell's own.
+/// Sends a signal to a child, by its id: a bare Debian has no `kill` except the shell's.
 ///
 /// # Errors
-/// When the child is gone.
+/// Fails if the child is gone.
 pub fn signal(child: &std::process::Child, signal: rustix::process::Signal) -> std::io::Result<()> {
     let id = rustix::process::Pid::from_child(child);
     Ok(rustix::process::kill_process(id, signal)?)

@@ -10,10 +10,10 @@ use anyhow::ensure;
 const FIRST: u16 = 12_000;
 const COUNT: u16 = 20_000;
 
-/// Ports of 127.0.0.1 that are free, no two the same in this process.
+/// Returns free ports of 127.0.0.1, no two the same in this process.
 ///
 /// # Errors
-/// When there are not this many.
+/// Fails if there are not this many.
 pub(crate) fn free(n: usize) -> anyhow::Result<Vec<u16>> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Processes that run side by side begin at places of their own.
@@ -27,10 +27,10 @@ pub(crate) fn free(n: usize) -> anyhow::Result<Vec<u16>> {
     Ok(ports)
 }
 
-/// One such port.
+/// Returns one such port.
 ///
 /// # Errors
-/// When none is free.
+/// Fails if none is free.
 pub(crate) fn free_one() -> anyhow::Result<u16> {
     Ok(free(1)?[0])
 }

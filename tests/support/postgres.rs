@@ -18,7 +18,7 @@ impl Postgres {
     /// Starts a server.
     ///
     /// # Errors
-    /// When PostgreSQL 15 or later is not installed, or does not start within 30 seconds.
+    /// Fails if PostgreSQL 15 or later is not installed, or does not start within 30 seconds.
     pub fn start() -> anyhow::Result<Self> {
         Self::start_with(&[])
     }
@@ -66,7 +66,7 @@ impl Postgres {
             .context("failed to start postgres")
     }
 
-    /// Starts a second server that follows this one.
+    /// Starts a replica of this server.
     ///
     /// # Errors
     /// As [`Postgres::start`].
@@ -87,30 +87,30 @@ impl Postgres {
         Ok(this)
     }
 
-    /// What it has logged since it was last started.
+    /// Returns what it has logged since it was last started.
     ///
     /// # Errors
-    /// When the log cannot be read.
+    /// Fails if the log cannot be read.
     pub fn log(&self) -> anyhow::Result<String> {
         Ok(std::fs::read_to_string(self.dir.path().join("log"))?)
     }
 
-    /// Where it listens.
+    /// Returns the port it listens on.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The URL of a database.
+    /// Returns the URL of a database.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         format!("postgres://brotr@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Ends the server as an operator would, breaking its connections, and starts it again after `pause`.
+    /// Stops the server as an operator would, breaking its connections, and starts it again after `pause`.
     ///
     /// # Errors
-    /// When it does not come back.
+    /// Fails if it does not come back.
     pub fn restart(&mut self, pause: Duration) -> anyhow::Result<()> {
         crate::signal(&self.server, crate::Signal::INT)?;
         self.server.wait()?;
@@ -135,10 +135,10 @@ impl Postgres {
         bail!("postgres was not ready within 30 s:\n{}", std::fs::read_to_string(&log).unwrap_or_default())
     }
 
-    /// Makes an empty database; gives its URL.
+    /// Creates an empty database and returns its URL.
     ///
     /// # Errors
-    /// When `createdb` fails.
+    /// Fails if `createdb` fails.
     pub fn database(&self, name: &str) -> anyhow::Result<String> {
         let made = Command::new(programs()?.join("createdb"))
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "brotr", name])
@@ -162,7 +162,7 @@ impl Drop for Postgres {
 pub struct Cluster([Postgres; 3]);
 
 impl Cluster {
-    /// Returns whether Citus is installed: no package of Debian's has it.
+    /// Returns true if Citus is installed; Debian has no package of it.
     #[must_use]
     pub fn is_installed() -> bool {
         let extensions = Path::new("/usr/share/postgresql");
@@ -170,7 +170,7 @@ impl Cluster {
         version.is_some_and(|version| extensions.join(version).join("extension/citus.control").exists())
     }
 
-    /// Starts one.
+    /// Starts a cluster.
     ///
     /// # Errors
     /// As [`Postgres::start`].
@@ -179,10 +179,10 @@ impl Cluster {
         Ok(Self([start()?, start()?, start()?]))
     }
 
-    /// Makes an empty database on all of them; gives its URL on the coordinator.
+    /// Creates an empty database on all servers and returns its URL on the coordinator.
     ///
     /// # Errors
-    /// When a statement fails.
+    /// Fails if a statement fails.
     pub fn database(&self, name: &str) -> anyhow::Result<String> {
         let [coordinator, workers @ ..] = &self.0;
         for server in &self.0 {
@@ -203,7 +203,7 @@ fn say(url: &str, sql: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where Debian, or whoever set PATH, put the newest server's programs.
+/// Returns the directory of the newest server's programs.
 fn programs() -> anyhow::Result<PathBuf> {
     let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -220,8 +220,8 @@ fn programs() -> anyhow::Result<PathBuf> {
     }
 }
 
-/// PostgreSQL refuses to run as root; Debian's package brings the user it runs as instead. Should the tests be
-/// killed, the server is ended with them.
+/// Returns a command that runs as the server's user: PostgreSQL refuses to run as root. If the tests are killed, the server is
+/// ended with them.
 pub(crate) fn as_server(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     if std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0) {

@@ -1,4 +1,4 @@
-//! A relay that answers by script: honest, or wrong in one of the ways that real relays are.
+//! A relay that answers by script: honestly, or with one of the faults of real relays.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::script::{Fault, Negentropy, Script};
 
-/// What a relay was asked, counted.
+/// Counts of what a relay received and sent.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Accepted connections.
@@ -34,9 +34,9 @@ pub struct Counts {
 
 /// A relay on a port of 127.0.0.1; it ends when this is dropped.
 pub struct ScriptedRelay {
-    /// Its address, `ws://127.0.0.1:port`.
+    /// Its URL, `ws://127.0.0.1:port`.
     pub url: String,
-    /// What it was asked.
+    /// Its counts.
     pub counts: Arc<Counts>,
     events: Arc<Mutex<Vec<Event>>>,
     server: JoinHandle<()>,
@@ -46,15 +46,15 @@ impl ScriptedRelay {
     /// Starts a relay.
     ///
     /// # Errors
-    /// When there is no port to be had.
+    /// Fails if no port is free.
     pub async fn start(script: Script) -> anyhow::Result<Self> {
         Self::start_at(std::net::Ipv4Addr::LOCALHOST, script).await
     }
 
-    /// Starts a relay on another address of 127.0.0.0/8: another host, to those who count connections by host.
+    /// Starts a relay on another address of 127.0.0.0/8, which counts as another host.
     ///
     /// # Errors
-    /// When there is no port to be had.
+    /// Fails if no port is free.
     pub async fn start_at(host: std::net::Ipv4Addr, script: Script) -> anyhow::Result<Self> {
         Self::start_on((host, 0), script).await
     }
@@ -62,7 +62,7 @@ impl ScriptedRelay {
     /// Starts a relay on this address and port.
     ///
     /// # Errors
-    /// When the port is taken.
+    /// Fails if the port is in use.
     pub async fn start_on(place: (std::net::Ipv4Addr, u16), script: Script) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(place).await?;
         let url = format!("ws://{}", listener.local_addr()?);
@@ -83,12 +83,12 @@ impl ScriptedRelay {
         Ok(Self { url, counts, events, server })
     }
 
-    /// From now on it holds these.
+    /// Replaces its events.
     pub fn replace(&self, events: Vec<Event>) {
         *self.events.lock().expect("no holder panics") = events;
     }
 
-    /// What it holds now.
+    /// Returns its events.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.events.lock().expect("no holder panics").clone()
@@ -259,7 +259,7 @@ impl House {
         Ok(())
     }
 
-    /// Our side of a comparison.
+    /// Returns our side of a comparison.
     fn side(&self, filter: &Filter) -> anyhow::Result<Side> {
         let mut storage = negentropy::NegentropyStorageVector::new();
         let events = self.events.lock().expect("no holder panics");
@@ -298,7 +298,7 @@ impl House {
         }
     }
 
-    /// Answers one REQ; `false` to hang up.
+    /// Answers one REQ; returns false to disconnect.
     async fn answer(&self, socket: &mut Socket, id: &str, filters: &[Filter]) -> anyhow::Result<bool> {
         let page = self.page(filters);
         let eose = || Message::text(json!(["EOSE", id]).to_string());
@@ -418,7 +418,7 @@ impl House {
         }
     }
 
-    /// Newest first, lowest id first within a second, clipped to the filter's limit and the relay's cap.
+    /// Returns one page: newest first, lowest id first within a second, up to the filter's limit and the relay's cap.
     fn page(&self, filters: &[Filter]) -> Vec<Event> {
         let events = self.events.lock().expect("no holder panics");
         let mut page: Vec<Event> = Vec::new();

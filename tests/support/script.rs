@@ -1,131 +1,131 @@
-//! What a scripted relay holds and how it behaves.
+//! The events of a scripted relay and its behaviour.
 
 use nostr::Event;
 
-/// One way to be wrong. The numbers are those of the list of faults in `docs/DEVELOPMENT.md`.
+/// A fault of real relays, as listed in `docs/DEVELOPMENT.md`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// An honest relay.
     None,
-    /// 1: the connection is accepted and nothing ever said on it.
+    /// The connection is accepted, and nothing is sent on it.
     TarPit,
-    /// 2: the upgrade is answered with this status and an HTML page.
+    /// The upgrade is answered with this status and an HTML page.
     WrongUpgrade(u16),
-    /// 3: a WebSocket server that never speaks.
+    /// A WebSocket server that sends nothing.
     Mute,
-    /// 3: a WebSocket server of another protocol: binary frames, and JSON that is no array.
+    /// A WebSocket server of another protocol: binary frames, and JSON that is not an array.
     Babble,
-    /// 4: silence after so many events, the connection open.
+    /// Silence after this many events, with the connection open.
     HalfOpen(usize),
-    /// 5: a NOTICE every 100 ms and nothing else, so that no idle timer runs out.
+    /// A NOTICE every 100 ms and nothing else, so that no idle timer expires.
     Trickle,
-    /// 6: the connection is closed after so many requests, and refused for two seconds.
+    /// The connection is closed after this many requests, and refused for two seconds.
     ReconnectBan(usize),
-    /// 7: a message of 64 MiB before the events.
+    /// A message of 64 MiB before the events.
     Huge,
-    /// 7: fragments without end.
+    /// Endless fragments.
     Fragments,
-    /// 8: an information document of 64 MiB, and one that says it is compressed.
+    /// An information document of 64 MiB, and one that claims to be compressed.
     Nip11Bomb,
-    /// 9: events, and EOSE never.
+    /// Events, and never EOSE.
     NoEose,
-    /// 10: EOSE at once, the stored events after it.
+    /// EOSE at once, the stored events after it.
     EoseFirst,
-    /// 11: half the events, then CLOSED with this reason.
+    /// Half the events, then CLOSED with this reason.
     Closed(String),
-    /// 12: a NOTICE instead of any answer.
+    /// A NOTICE instead of any answer.
     NoticeOnly,
-    /// 15 and others: the connection ends in the middle of a page, after so many events.
+    /// The connection ends in the middle of a page, after this many events.
     Drop(usize),
-    /// 16: `since` and `until` are ignored.
+    /// `since` and `until` are ignored.
     IgnoresWindow,
-    /// 16, milder: `since` and `until` leave their seconds out.
+    /// `since` and `until` exclude their seconds.
     ExclusiveWindow,
-    /// 18: oldest first.
+    /// Oldest first.
     OldestFirst,
-    /// 17: the stored events again and again, and no EOSE.
+    /// The stored events again and again, and no EOSE.
     Endless,
-    /// 18: the newest events of what it holds, this many, come out of order.
+    /// The newest events, this many, are out of order.
     Jitter(usize),
-    /// 11: each request of this many ends in the middle of its page, with the connection.
+    /// One request of this many ends in the middle of its page, with the connection.
     FailsEach(usize),
-    /// 17: an event every 200 ms, again and again, and no EOSE.
+    /// An event every 200 ms, again and again, and no EOSE.
     Drip,
-    /// 5: an answer takes this many milliseconds, and has one event.
+    /// An answer takes this many milliseconds, and has one event.
     SlowPages(u64),
-    /// 11: requests that name this kind are refused.
+    /// Requests for this kind are refused.
     RefusesKind(u16),
-    /// 11: requests that name ids are refused.
+    /// Requests by id are refused.
     RefusesIds,
-    /// 16: `until` is ignored when it is 0.
+    /// `until` is ignored if it is 0.
     ZeroIsNone,
-    /// 18: in no order.
+    /// Random order.
     Shuffled,
-    /// 18: each event so many times.
+    /// Each event this many times.
     Repeats(usize),
-    /// 13: requests for more than so many events are refused.
+    /// Requests for more than this many events are refused.
     Scrape(usize),
-    /// 19: every event's signature is wrong.
+    /// Every event's signature is invalid.
     BadSignatures,
-    /// 19 to 22: after events these texts, as if they were events.
+    /// After the events these texts, as if they were events.
     Also(Vec<String>),
-    /// 21: after the events a text frame that is not UTF-8.
+    /// After the events a text frame that is not UTF-8.
     NotText,
-    /// 27: events are never answered.
+    /// Events are never answered.
     NoOk,
-    /// 27: events with this content are never answered, others are.
+    /// Events with this content are never answered, others are.
     SilentAbout(&'static str),
-    /// 27: events with this content are refused in words of no form, others are taken.
+    /// Events with this content are refused without a prefix, others are accepted.
     RefusesOnly(&'static str),
-    /// 27: events are passed on to those who subscribed to them, and never answered with OK.
+    /// Events are forwarded to subscribers, and never answered with OK.
     PassesOn,
-    /// 27: every OK is about another event.
+    /// Every OK is about another event.
     OkOfAnother,
-    /// Takes so many events a second, and refuses more with `rate-limited:`.
+    /// Accepts this many events per second, and refuses more with `rate-limited:`.
     TakesASecond(usize),
-    /// 28: it hangs up when it has sent so many bytes within a second.
+    /// Disconnects when it has sent this many bytes within a second.
     Throttle(usize),
-    /// 23: so many challenges (NIP-42) before the events.
+    /// This many challenges (NIP-42) before the events.
     Challenges(usize),
 }
 
-/// How a relay takes NIP-77.
+/// How a relay handles NIP-77.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Negentropy {
-    /// It does not know it, and is silent.
+    /// It does not support it, and is silent.
     Ignores,
-    /// It compares, and does not give so many of the events that it names.
+    /// It compares, and withholds some of the events that it names.
     Speaks {
-        /// How many.
+        /// The number of withheld events.
         withholds: usize,
     },
-    /// It hangs up on who tries.
+    /// It disconnects clients that try.
     HangsUp,
-    /// It says this to each message, with the subscription in place of `$`.
+    /// It sends this in reply to each message, with the subscription in place of `$`.
     Says(&'static str),
 }
 
-/// What a relay holds and how it behaves.
+/// The events of a relay and its behaviour.
 #[derive(Debug, Clone)]
 pub struct Script {
-    /// What it stores.
+    /// Its events.
     pub events: Vec<Event>,
-    /// At most so many events for one filter, whatever is asked.
+    /// The most events per filter, whatever is requested.
     pub cap: usize,
-    /// How it is wrong.
+    /// Its fault.
     pub fault: Fault,
     /// Its information document (NIP-11); without one it answers 404.
     pub nip11: Option<String>,
     /// Refuses events with this message.
     pub refuses: Option<String>,
-    /// How it takes NIP-77.
+    /// How it handles NIP-77.
     pub negentropy: Negentropy,
-    /// Whether it serves only who says who they are (NIP-42).
+    /// Whether it serves authenticated clients only (NIP-42).
     pub auth: bool,
 }
 
 impl Script {
-    /// An honest relay with these events.
+    /// Returns an honest relay with these events.
     #[must_use]
     pub fn honest(events: Vec<Event>) -> Self {
         Self {
@@ -139,7 +139,7 @@ impl Script {
         }
     }
 
-    /// The same with a fault.
+    /// Returns the same with a fault.
     #[must_use]
     pub fn wrong(events: Vec<Event>, fault: Fault) -> Self {
         Self { fault, ..Self::honest(events) }

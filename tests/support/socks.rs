@@ -1,5 +1,4 @@
-//! A SOCKS5 proxy that leads every name it is asked for to one port of this machine, as that of I2P or Lokinet leads names that
-//! no name server knows.
+//! A SOCKS5 proxy that connects every name to one port of this machine, like one of I2P or Lokinet that resolves names itself.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -10,7 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// A proxy on a port of 127.0.0.1; it ends when this is dropped.
 pub struct Socks {
-    /// Where it listens.
+    /// The listening address.
     pub address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
     server: JoinHandle<()>,
@@ -20,7 +19,7 @@ impl Socks {
     /// Starts a proxy whose every connection ends at `backend`.
     ///
     /// # Errors
-    /// When there is no port to be had.
+    /// Fails if no port is free.
     pub async fn start(backend: u16) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -38,7 +37,7 @@ impl Socks {
         Ok(Self { address, asked, server })
     }
 
-    /// The names it was asked for.
+    /// Returns the names that were requested.
     #[must_use]
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("no holder panics").clone()

@@ -1,4 +1,4 @@
-//! TLS before a port of this machine, with certificates of the test's own making, good and bad.
+//! A TLS front end for a port of this machine, with valid and invalid certificates.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -12,35 +12,35 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-/// Who signs certificates.
+/// A certificate authority.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
-/// What a server shows.
+/// The certificate that a server sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
     /// A certificate by the authority.
     Good,
     /// One that ended in 2001.
     Expired,
-    /// One that nobody vouches for.
+    /// A self-signed one.
     SelfSigned,
     /// One for another host.
     OtherHost,
-    /// Nothing: it listens to the greeting and is silent.
+    /// None: it reads the greeting and is silent.
     Nothing,
 }
 
-/// The organisation that the authority says it is.
+/// The organisation of the authority.
 pub const ORGANISATION: &str = "The tests' own authority";
 
 impl Authority {
-    /// A new authority.
+    /// Returns a new authority.
     ///
     /// # Errors
-    /// When no key can be made.
+    /// Fails if no key can be made.
     pub fn new() -> anyhow::Result<Self> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(vec![])?;
@@ -50,10 +50,10 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), pem })
     }
 
-    /// Writes its certificate where it can be named as one to trust.
+    /// Writes its certificate to a file, to be named as a trusted one.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails if it cannot be written.
     pub fn write(&self, directory: &Path) -> anyhow::Result<PathBuf> {
         let file = directory.join("authority.pem");
         std::fs::write(&file, &self.pem)?;
@@ -81,18 +81,18 @@ impl Authority {
     }
 }
 
-/// A server on a port of 127.0.0.1 that leads what is said under TLS to another; it ends when this is dropped.
+/// A TLS server on a port of 127.0.0.1 that forwards to another port; it ends when this is dropped.
 pub struct TlsFront {
-    /// Where it listens.
+    /// The listening port.
     pub port: u16,
     server: JoinHandle<()>,
 }
 
 impl TlsFront {
-    /// Starts a server for a host, before a port.
+    /// Starts a server for a host, in front of a port.
     ///
     /// # Errors
-    /// When there is no port to be had, or no certificate can be made.
+    /// Fails if no port is free, or no certificate can be made.
     pub async fn start(authority: &Authority, host: &str, shown: Shown, backend: u16) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();

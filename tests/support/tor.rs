@@ -1,5 +1,5 @@
-//! A Tor network of the test's own on loopback: five directory authorities that are relays too, the first of them the exit,
-//! and a process with onion services before ports of this machine. Nothing of it can leave the machine.
+//! A Tor network of the test's own on loopback: five directory authorities that are also relays, the first of them the exit,
+//! and a process with onion services in front of ports of this machine. Nothing of it can leave the machine.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -30,17 +30,17 @@ struct Authority {
 pub struct TorNetwork {
     authorities: Vec<Authority>,
     processes: Vec<Child>,
-    /// The addresses of the onion services, in the order of the ports they stand before.
+    /// The onion services' host names, in the order of their ports.
     pub onions: Vec<String>,
     dir: tempfile::TempDir,
 }
 
 impl TorNetwork {
-    /// Starts a network with an onion service before each of these ports; port 80 of the service leads to it. Names are looked up
-    /// at the exit by asking `dns`.
+    /// Starts a network with an onion service in front of each of these ports; port 80 of the service leads to it. The exit
+    /// resolves names by `dns`.
     ///
     /// # Errors
-    /// When `tor` is not installed (`tests/run` installs it), or the network is not there within two minutes.
+    /// Fails if `tor` is not installed (`tests/run` installs it), or the network does not come up within two minutes.
     pub fn start(backends: &[u16], dns: SocketAddr) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let ports = crate::port::free(AUTHORITIES * 2)?;
@@ -60,7 +60,7 @@ impl TorNetwork {
         Ok(this)
     }
 
-    /// Arti's settings for this network.
+    /// Returns arti's settings for this network.
     #[must_use]
     pub fn settings(&self) -> Value {
         let identities: Vec<&str> = self.authorities.iter().map(|one| one.v3_identity.as_str()).collect();
@@ -195,7 +195,7 @@ impl TorNetwork {
         Ok(())
     }
 
-    /// The last lines of everybody's log.
+    /// Returns the last lines of all logs.
     fn logs(&self) -> String {
         let mut text = String::new();
         let service = self.dir.path().join("service");

@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
-/// What a wallet is like.
+/// Properties of a wallet.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Manners {
-    /// Whether it reads and writes NIP-44, or NIP-04 only.
+    /// Whether it supports NIP-44, or only NIP-04.
     pub nip44: bool,
-    /// Whether it says by itself that something was paid.
+    /// Whether it sends notifications of payments.
     pub tells: bool,
 }
 
@@ -35,7 +35,7 @@ struct Made {
 /// The wallet.
 #[derive(Debug)]
 pub struct Wallet {
-    /// What the one who uses it is given.
+    /// The connection URI.
     pub uri: String,
     /// By payment hash.
     made: Arc<Mutex<HashMap<String, Made>>>,
@@ -49,7 +49,7 @@ impl Drop for Wallet {
     }
 }
 
-/// An invoice, and its payment hash.
+/// Returns an invoice and its payment hash.
 #[must_use]
 pub fn invoice(msat: u64, about: &str, expiry: Duration) -> (String, String) {
     let node = SecretKey::from_slice(&[7; 32]).expect("a key");
@@ -67,7 +67,7 @@ pub fn invoice(msat: u64, about: &str, expiry: Duration) -> (String, String) {
 }
 
 impl Wallet {
-    /// A zap receipt, as the service of this wallet's Lightning address signs it.
+    /// Returns a zap receipt, signed by the service of this wallet's Lightning address.
     #[must_use]
     pub fn zap(&self, zapper: &Keys, payer: &Keys, to: PublicKey, of: EventId, msat: u64) -> Event {
         let tag = |name: &str, value: String| Tag::custom(TagKind::custom(name), [value]);
@@ -84,7 +84,7 @@ impl Wallet {
             .expect("signed")
     }
 
-    /// The same of a zap that went to somebody else.
+    /// Returns the receipt of a zap that went to somebody else.
     #[must_use]
     pub fn foreign_zap(&self, zapper: &Keys, payer: &Keys, to: PublicKey, of: EventId, msat: u64) -> Event {
         let receipt = self.zap(zapper, payer, to, of, msat);
@@ -96,7 +96,7 @@ impl Wallet {
     /// Opens a wallet on a relay.
     ///
     /// # Errors
-    /// When the relay is not reached.
+    /// Fails if the relay cannot be reached.
     pub async fn start(relay: &str, manners: Manners) -> Result<Self> {
         let (wallet, user) = (Keys::generate(), Keys::generate());
         let uri = format!(
@@ -156,7 +156,7 @@ impl Wallet {
         Ok(Self { uri, made, notices: notices_on, task })
     }
 
-    /// Somebody pays an invoice, with so many millisats.
+    /// Pays an invoice with this many millisats.
     pub fn pay(&self, bolt11: &str, msat: u64) {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let (hash, invoice) = made.iter_mut().find(|(_, made)| made.bolt11 == bolt11).expect("an invoice of ours");
@@ -166,7 +166,7 @@ impl Wallet {
         let _ = self.notices.send(notice);
     }
 
-    /// How many invoices were made, and over how much in all.
+    /// Returns the number of invoices and their sum.
     #[must_use]
     pub fn made(&self) -> (usize, u64) {
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);

@@ -43,12 +43,12 @@ fn flip(signed: &mut Signed, bit: usize) {
     }
 }
 
-/// Signs with a nonce of one's choice.
+/// Signs with a chosen nonce.
 fn sign_with(key: &Keypair, nonce: &Keypair, message: [u8; 32]) -> Signed {
     sign_plainly(key, &even(nonce).to_bytes(), message)
 }
 
-/// Signs with a nonce that is not turned around when its y is odd.
+/// Signs with a nonce that is not negated when its y is odd.
 fn sign_plainly(key: &Keypair, nonce: &[u8; 32], message: [u8; 32]) -> Signed {
     let r = Keypair::from_seckey_slice(SECP256K1, nonce).expect("below n").x_only_public_key().0;
     let mut signed = Signed { public_key: key.x_only_public_key().0.serialize(), message, signature: [0; 64] };
@@ -58,7 +58,7 @@ fn sign_plainly(key: &Keypair, nonce: &[u8; 32], message: [u8; 32]) -> Signed {
     signed
 }
 
-/// The secret of the point with even y.
+/// Returns the secret of the point with even y.
 fn even(keypair: &Keypair) -> Scalar {
     let secret = Scalar::from_bytes(&keypair.secret_bytes()).expect("below n");
     if keypair.x_only_public_key().1 == Parity::Odd { secret.neg() } else { secret }
@@ -87,7 +87,7 @@ fn verifier() -> Verifier {
 }
 
 impl Verifier {
-    /// Returns whether a batch is found to be valid without libsecp256k1.
+    /// Returns true if a batch is found to be valid without libsecp256k1.
     fn holds(&self, batch: &[Signed]) -> bool {
         let parsed = self.parse(batch);
         parsed.equations.len() == batch.len() && parsed.hold(&parsed.equations)

@@ -1,10 +1,10 @@
-//! Whether the totals that are kept up are those that are there.
+//! Compares the totals with a count of the rows.
 
 use std::sync::Arc;
 
 use brotr_storage::Archive;
 
-/// The totals against a count of the rows.
+/// Asserts that the totals are those of the rows.
 pub(crate) async fn exact(archive: &Arc<dyn Archive>) {
     let sightings = match archive.backend() {
         "SQLite" => "select relay, count(*) as n from sighting group by relay",

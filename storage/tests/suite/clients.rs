@@ -1,4 +1,4 @@
-//! What filters find, and what clients see.
+//! What filters match, and what clients see.
 
 use super::*;
 
@@ -86,7 +86,7 @@ pub(super) async fn any_filter_finds_what_a_naive_one_finds(archive: Arc<dyn Arc
     tokio::task::spawn_blocking(run).await.expect("no panic").expect("holds for every case");
 }
 
-/// NIP-01, read off the text and nothing else.
+/// NIP-01, implemented naively.
 fn naive(filter: &Filter, event: &Event) -> bool {
     let f = serde_json::to_value(filter).expect("json");
     let e = serde_json::to_value(event).expect("json");
@@ -101,7 +101,7 @@ fn naive(filter: &Filter, event: &Event) -> bool {
         })
 }
 
-/// What an event is made of, in a world where events take each other back.
+/// The parts of an event, in a world where events delete each other.
 #[derive(Debug, Clone)]
 struct Spec {
     author: usize,
@@ -110,7 +110,7 @@ struct Spec {
     d: Option<&'static str>,
     expiration: Option<&'static str>,
     protected: bool,
-    /// Events and addresses named in `e`, `a` and `p` tags, by place among those before it.
+    /// Events and addresses named in `e`, `a` and `p` tags, by index among the preceding ones.
     names: Vec<usize>,
     everywhere: bool,
 }
@@ -169,7 +169,7 @@ fn sign(keys: &Keys, kind: u16, created_at: i64, tags: Vec<Vec<String>>) -> Veri
     event.verify().expect("signed")
 }
 
-/// What NIP-01, 09, 40, 62 and 70 say of one event among all, read off the text.
+/// Returns whether clients see an event among all, by NIP-01, 09, 40, 62 and 70, implemented naively.
 fn is_shown(event: &Event, all: &[Event], now: i64) -> bool {
     let tag =
         |e: &Event, name: &str| e.tags.iter().find(|t| t[0] == name).map(|t| t.get(1).cloned().unwrap_or_default());
@@ -267,7 +267,7 @@ pub(super) async fn clients_see_what_a_good_relay_would_give(archive: Arc<dyn Ar
     tokio::task::spawn_blocking(run).await.expect("no panic").expect("holds for every case");
 }
 
-/// The five statistics against a count by hand. The first relay was seen to hold all events, the other the second part.
+/// Compares the five statistics with a count by hand. The first relay was seen to hold all events, the other the second part.
 async fn check_statistics(
     archive: &Arc<dyn Archive>,
     all: &[Event],

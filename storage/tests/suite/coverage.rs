@@ -1,4 +1,4 @@
-//! What is proven, what is not, and clocks that were wrong.
+//! Coverage, gaps, and clocks that were wrong.
 
 use super::*;
 
@@ -63,7 +63,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..8)
 }
 
-/// Second by second: what a batch refutes is proven no longer, its claims prove what its gaps leave, and its gaps are what
+/// Second by second: a batch's refuted spans are no longer proven, its claims prove what its gaps leave, and its gaps are what
 /// is not proven then.
 fn apply(step: &Step, timeline: &mut [(bool, Option<GapReason>)]) {
     for (t, (covered, gap)) in (0..).zip(timeline) {

@@ -1,4 +1,4 @@
-//! Jobs and what is paid for them.
+//! Jobs and payments.
 
 use super::*;
 

@@ -240,12 +240,12 @@ async fn all(archive: &Arc<dyn Archive>) -> Vec<Event> {
     archive.page(&Filter::new(), View::All, None, 10_000).await.expect("a page")
 }
 
-/// More by hand: `BROTR_TEST_CASES=5000 cargo test -p brotr-storage`.
+/// The number of cases of a property test. `BROTR_TEST_CASES=5000 cargo test -p brotr-storage` runs more.
 fn cases(usual: u32) -> u32 {
     std::env::var("BROTR_TEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
 }
 
-/// Runs a statement as `brotr sql` does; gives the rows without the names.
+/// Runs a statement as `brotr sql` does; returns the rows without the names.
 async fn sql_rows(archive: &Arc<dyn Archive>, sql: &str) -> Vec<SqlRow> {
     let (sender, mut receiver) = tokio::sync::mpsc::channel(100);
     archive.sql(sql, sender).await.expect(sql);
@@ -256,7 +256,7 @@ async fn sql_rows(archive: &Arc<dyn Archive>, sql: &str) -> Vec<SqlRow> {
     rows.into_iter().skip(1).collect()
 }
 
-/// The shell that people have: sqlite3 or psql.
+/// Returns the stock shell of a database: sqlite3 or psql.
 fn shell_of(url: &str) -> std::process::Command {
     let (program, option, place) = match url.strip_prefix("sqlite://") {
         Some(path) => ("sqlite3", "-batch", path),

@@ -1,4 +1,4 @@
-//! How PostgreSQL goes about the statements that store events, on tables of a size at which a wrong plan costs dearly.
+//! Plans of PostgreSQL's statements on the ingest path, on tables of a size at which a wrong plan is expensive.
 
 use super::*;
 
@@ -6,10 +6,10 @@ use super::*;
 const LARGE: [&str; 10] =
     ["event", "author", "sighting", "slot", "deletion", "hidden", "search", "arrival", "lost", "relay"];
 
-/// No scan and no join for a page of 500 events looks at more rows than this: eleven for an event.
+/// The most rows that a scan or join may read for a page of 500 events: eleven per event.
 const MOST: f64 = 5_500.0;
 
-/// Nor at more members of sets.
+/// The most members of sets that it may read.
 const MEMBERS: f64 = 35_000.0;
 
 /// 300,000 events by 20,000 authors, all of them seen on the first relay in no order of time, some hidden, deleted or indexed.
@@ -35,7 +35,7 @@ update relay set events = 300000 where k = 1;
 insert into kind values (1, 300000, 20000);
 ";
 
-/// The scans and joins of all plans in a log of auto_explain: the table, how it is read, and how many rows were looked at.
+/// Returns the scans and joins of all plans in a log of auto_explain: the table, the method, and the number of rows read.
 fn scans(log: &str) -> Vec<(String, String, f64)> {
     fn collect(plan: &serde_json::Value, text: &str, scans: &mut Vec<(String, String, f64)>) {
         let number = |name: &str| plan[name].as_f64().unwrap_or_default();
@@ -76,7 +76,7 @@ async fn filled() -> (brotr_tests::Postgres, String) {
     (server, url)
 }
 
-/// What people ask of the views, and how many rows any scan or join may look at for it.
+/// Statements over the views, and the most rows that a scan or join may read.
 const ASKED: [(&str, f64); 14] = [
     ("select * from events where id = int8send(0)", 2.0),
     ("select * from events where pubkey = sha256(int4send(7))", 20.0),
@@ -145,7 +145,7 @@ pub(crate) async fn storing_reads_no_more_than_what_it_stores() {
     }
 }
 
-/// Stores events of all sorts and sightings of 450 known ones, as if a relay gave them in no order.
+/// Stores events of all kinds and sightings of 450 known ones, as if a relay returned them in no order.
 async fn store_page(archive: &Arc<dyn Archive>, n: i64) {
     let known = |n: i64| {
         let id: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest(n.to_be_bytes()).into();

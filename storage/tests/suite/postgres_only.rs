@@ -132,7 +132,7 @@ pub(crate) async fn calls_are_made_again_when_connections_are_lost() {
     archive.close().await;
 }
 
-/// Rows and index entries of `arrival` that were read since the server started.
+/// Returns the rows and index entries of `arrival` that were read since the server started.
 async fn arrivals_read(url: &str, settled: impl Fn(i64) -> bool) -> i64 {
     let sql = "select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_user_tables where relname = 'arrival'";
     for _ in 0..60 {

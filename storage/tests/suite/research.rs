@@ -1,10 +1,10 @@
-//! The views that researchers ask, and the questions of `docs/RESEARCH.md`.
+//! The views for researchers, and the questions of `docs/RESEARCH.md`.
 
 use super::*;
 
 const RESEARCH: &str = include_str!("../../../docs/RESEARCH.md");
 
-/// The statements of the document for a backend.
+/// Returns the statements of the document for a backend.
 fn questions(backend: &str) -> Vec<&'static str> {
     let blocks = RESEARCH.split("```sql").skip(1).map(|rest| rest.split("```").next().expect("a block"));
     blocks
@@ -18,7 +18,8 @@ fn relay(n: usize) -> String {
     format!("wss://r{n}.example/")
 }
 
-/// Three relays, of which the second is down and the third says strange things of itself; events on one, two and three of them.
+/// Stores three relays, of which the second is down and the third has a strange document; and events on one, two and three of
+/// them.
 async fn fill(archive: &Arc<dyn Archive>) {
     let documents = [
         r#"{"name":"one","software":"strfry","version":"1.1.0","supported_nips":[1,42],
@@ -56,7 +57,7 @@ async fn fill(archive: &Arc<dyn Archive>) {
     archive.register_agent(&known(0).event().pubkey, 9).await.expect("registered");
 }
 
-/// The same event each time.
+/// Returns the same event each time.
 fn known(n: i64) -> Verified {
     static EVENTS: std::sync::OnceLock<Vec<Verified>> = std::sync::OnceLock::new();
     let made = || (0..3).map(|i| event("a note", vec![vec!["t", "nostr"], vec!["e"]], 1_700_000_000 + i)).collect();

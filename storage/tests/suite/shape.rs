@@ -1,8 +1,8 @@
-//! Text, profiles, the public SQL shape, backups, and opening again.
+//! Text, profiles, the public SQL shape, backups, and reopening.
 
 use super::*;
 
-/// Words that many events have are looked for in another way than words that few have.
+/// Frequent words are searched in another way than rare ones.
 pub(super) async fn words_that_many_have_are_found_newest_first(archive: Arc<dyn Archive>, url: String) {
     archive.close().await;
     drop(archive);
@@ -149,7 +149,7 @@ fn phrase() -> impl Strategy<Value = String> {
     prop::collection::vec(odd, 0..6).prop_map(|parts| parts.concat())
 }
 
-/// Both backends find what [`search_matches`] says, and so the same.
+/// Both backends find what [`search_matches`] says.
 pub(super) async fn a_search_finds_the_same_everywhere(archive: Arc<dyn Archive>, url: String) {
     archive.close().await;
     drop(archive);
@@ -355,7 +355,7 @@ pub(super) async fn statements_only_read(archive: Arc<dyn Archive>, url: String)
     assert!(!sql_rows(&archive, "explain select 1").await.is_empty());
 }
 
-/// Events, spans and times of 0 are as good as any.
+/// Events, spans and times of 0 are valid.
 pub(super) async fn the_first_second_counts(archive: Arc<dyn Archive>, _: String) {
     let first = event("first", vec![vec!["t", "x"]], 0);
     let claim = Covered { interval: Interval::new(0, 0).expect("in order"), method: Method::Paged, proven_at: 0 };

@@ -1,4 +1,4 @@
-//! What only SQLite could get wrong: its files, its log, and the threads that write.
+//! What only SQLite could get wrong: its files, its log, and the writer thread.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
