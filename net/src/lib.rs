@@ -5,6 +5,7 @@ pub mod http;
 pub mod info;
 mod live;
 mod lookup;
+mod message;
 mod permits;
 mod reconcile;
 mod session;
@@ -17,10 +18,10 @@ mod transport;
 pub use dial::{Connection, DialError, Dialer, Trace};
 pub use live::{Live, Received};
 pub use lookup::Lookup;
+#[cfg(fuzzing)]
+pub use message::parse_any;
 pub use permits::{LIVE_PER_HOST, Permits, Purpose, VISITS_PER_HOST};
 pub use reconcile::{Difference, Refusal};
-#[cfg(fuzzing)]
-pub use session::parse_any;
 pub use session::{End, Page, Session, Verdict};
 pub use settings::{Direct, Limits, Proxied, Settings, SettingsError, TorSettings};
 pub use stream::Stream;

@@ -8,7 +8,8 @@ use nostr::Filter;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::session::{End, RelayMessage, SMALL, Session, Verdict, parse};
+use crate::message::{RelayMessage, parse};
+use crate::session::{End, SMALL, Session, Verdict};
 
 /// Events that arrive within this time of the first are returned together,
 const GATHERED: Duration = Duration::from_millis(100);

@@ -8,7 +8,8 @@ use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use nostr::{EventId, Filter};
 use tokio::time::{Duration, Instant, timeout_at};
 
-use crate::session::{End, NOTICE_TIMEOUT, RelayMessage, STEADY, Session, parse};
+use crate::message::{RelayMessage, parse};
+use crate::session::{End, NOTICE_TIMEOUT, STEADY, Session};
 
 /// Bytes per message to the relay, before hexadecimal encoding: many relays accept 128 KiB.
 const FRAME: u64 = 60_000;

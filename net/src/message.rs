@@ -1,0 +1,95 @@
+//! Messages of a relay (NIP-01, NIP-42, NIP-45, NIP-77).
+
+use std::borrow::Cow;
+
+use brotr_core::sanitize;
+use serde_json::value::RawValue;
+
+/// A message of a relay, as far as it could be parsed.
+pub(crate) enum RelayMessage<'a> {
+    Event(Cow<'a, str>, &'a RawValue),
+    Eose(Cow<'a, str>),
+    Closed(Cow<'a, str>, String),
+    Notice(String),
+    Ok(Cow<'a, str>, bool, String),
+    Auth(Cow<'a, str>),
+    NegMsg(Cow<'a, str>, Cow<'a, str>),
+    NegErr(Cow<'a, str>, String),
+    Count(Cow<'a, str>, u64),
+    Other,
+}
+
+/// For `fuzz/`.
+#[cfg(fuzzing)]
+pub fn parse_any(text: &str) {
+    let _ = parse(text);
+}
+
+/// Parses a message; one that is malformed or unknown is [`RelayMessage::Other`].
+pub(crate) fn parse(text: &str) -> RelayMessage<'_> {
+    let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(text) else { return RelayMessage::Other };
+    fn word<'a>(part: Option<&&'a RawValue>) -> Option<Cow<'a, str>> {
+        let text = part?.get();
+        // Most strings have no escapes and need no copy.
+        serde_json::from_str::<&str>(text)
+            .map(Cow::Borrowed)
+            .or_else(|_| serde_json::from_str::<String>(text).map(Cow::Owned))
+            .ok()
+    }
+    let said = || {
+        let text = |n: usize| word(parts.get(n)).map(Cow::into_owned).unwrap_or_default();
+        Some(match word(parts.first())?.as_ref() {
+            "EVENT" => RelayMessage::Event(word(parts.get(1))?, parts.get(2)?),
+            "EOSE" => RelayMessage::Eose(word(parts.get(1))?),
+            "CLOSED" => RelayMessage::Closed(word(parts.get(1))?, sanitize(&text(2))),
+            "NOTICE" => RelayMessage::Notice(text(1)),
+            "AUTH" => RelayMessage::Auth(word(parts.get(1))?),
+            "NEG-MSG" => RelayMessage::NegMsg(word(parts.get(1))?, word(parts.get(2))?),
+            "NEG-ERR" => RelayMessage::NegErr(word(parts.get(1))?, sanitize(&text(2))),
+            "COUNT" => {
+                let answer: serde_json::Value = serde_json::from_str(parts.get(2)?.get()).ok()?;
+                RelayMessage::Count(word(parts.get(1))?, answer["count"].as_u64()?)
+            }
+            "OK" => RelayMessage::Ok(word(parts.get(1))?, parts.get(2)?.get() == "true", text(3)),
+            _ => return None,
+        })
+    };
+    said().unwrap_or(RelayMessage::Other)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_without_a_panic(
+            text in prop_oneof![
+                any::<String>(),
+                r#"\[ ?"(EVENT|EOSE|CLOSED|NOTICE|OK|AUTH|COUNT|NEG-MSG|NEG-ERR)"(, ?("[a-z\\"]{0,4}"|\{[^}]{0,9}\}|null|true|[0-9]{1,4}|\[\])){0,4}\]?"#,
+            ]
+        ) {
+            let _ = parse(&text);
+        }
+    }
+
+    #[test]
+    fn messages_are_told_apart() {
+        assert!(
+            matches!(parse(r#"["EVENT","s",{"id":1}]"#), RelayMessage::Event(s, json) if s == "s" && json.get() == r#"{"id":1}"#)
+        );
+        assert!(matches!(parse(r#"[ "EOSE" , "\u0073" ]"#), RelayMessage::Eose(s) if s == "s"));
+        assert!(matches!(parse(r#"["CLOSED","s"]"#), RelayMessage::Closed(s, reason) if s == "s" && reason.is_empty()));
+        assert!(
+            matches!(parse(r#"["OK","id",false,"pow: 20"]"#), RelayMessage::Ok(_, false, reason) if reason == "pow: 20")
+        );
+        assert!(matches!(parse(r#"["NOTICE"]"#), RelayMessage::Notice(text) if text.is_empty()));
+        for other in ["", "[]", "{}", "[1]", r#"["EVENT","s"]"#, r#"["EOSE","s"]x"#] {
+            assert!(matches!(parse(other), RelayMessage::Other), "{other}");
+        }
+        let deep = format!(r#"["EVENT","s",{}]"#, "[".repeat(100_000));
+        assert!(matches!(parse(&deep), RelayMessage::Other));
+    }
+}
