@@ -222,78 +222,86 @@ impl Pager {
             self.broken = Some(self.limit);
             return Proof::default();
         }
-        let failed = match &page.end {
-            End::Timeout | End::Closed(_) | End::Notice(_) | End::Disconnect(_) | End::Overflow => reason(&page.end),
-            // After some events, further ones are what a live subscription sends. After none, they are the stored ones, of
-            // unknown number.
-            End::Eose if page.transferred == 0 && !page.late.is_empty() => Some(GapReason::LateEvents),
-            End::Eose if page.outside > 0 => Some(GapReason::FilterIgnored),
-            End::Eose if sound.is_empty() && page.transferred > 0 => Some(GapReason::InvalidEvents),
-            End::Eose => None,
-        };
-        if let Some(reason) = failed {
-            if self.may_retry(page) {
-                return Proof { retry: Some(self.failures), ..Proof::default() };
-            }
-            self.until = None;
-            let count = i64::try_from(page.transferred).ok();
-            let until = self.pending.take().map_or(until, |pending| pending.second);
-            return Proof::of(None, Interval::new(self.since, until).map(|i| (i, reason, count)));
+        if let Some(reason) = failure(page, sound) {
+            return self.fail(page, until, reason);
         }
         self.succeed();
         // Events in the margin are stored, and say nothing about the window.
-        let inside: Vec<_> = sound.iter().filter(|(_, at)| self.since <= *at && *at <= until).collect();
+        let inside: Vec<_> = sound.iter().copied().filter(|(_, at)| self.since <= *at && *at <= until).collect();
         let oldest = inside.iter().map(|(_, at)| *at).min();
         if !page.in_order {
             return self.skip_disorder(until, oldest, page.transferred);
         }
         let full = page.transferred >= self.limit.min(SMALLEST_CAP);
         if let Some(second) = self.above.take() {
-            self.until = Some(second);
-            // If the bounds are not known, that second is included.
-            let empty = inside.iter().all(|(_, at)| *at <= second) && page.late.is_empty();
-            let span = Interval::new(second + 1, until);
-            let last = self.pending.take();
-            return match (span, empty) {
-                (span, true) => Proof::of(span, last.map(Pending::gap)),
-                (_, false) => {
-                    let last = last.map_or(until, |pending| pending.second);
-                    let count = i64::try_from(page.transferred).ok();
-                    Proof::of(None, Interval::new(second + 1, last).map(|i| (i, GapReason::Disorder, count)))
+            return self.take_above(page, &inside, second, until);
+        }
+        match oldest {
+            Some(oldest) if oldest < until => {
+                if full && sound.iter().all(|(_, at)| *at == oldest) {
+                    self.above = Some(oldest);
+                    self.short = None;
+                    return Proof::default();
                 }
-            };
-        }
-        if let Some(oldest) = oldest.filter(|oldest| *oldest < until)
-            && full
-            && sound.iter().all(|(_, at)| *at == oldest)
-        {
-            self.above = Some(oldest);
-            self.short = None;
-            return Proof::default();
-        }
-        if let Some(oldest) = oldest.filter(|oldest| *oldest < until) {
-            // More events show that the previous page was cut off.
-            if let Some(n) = self.short {
-                self.cut_off = (self.cut_off.0.max(n), self.cut_off.1 + 1);
+                self.advance(page, &inside, oldest, until)
             }
-            self.short = (page.transferred < self.limit).then_some(page.transferred);
-            self.boundary = inside.iter().filter(|(_, at)| *at == oldest).map(|(id, _)| *id).collect();
-            self.until = Some(oldest);
-            let gap = self.pending.take().map(Pending::gap);
-            return Proof::of(Interval::new(oldest + 1, until), gap);
+            Some(_) if until > self.since => self.take_one_second(&inside, full, until),
+            _ => self.take_last(&inside, full, until),
         }
-        if oldest.is_some() && until > self.since {
-            // Nothing but the last second. Whether the page was cut off shows in the next one: a relay with older events
-            // would have continued with them.
-            self.boundary.extend(inside.iter().map(|(id, _)| *id));
-            let seen = self.boundary.len();
-            self.boundary.clear();
-            self.until = Some(until - 1);
-            let before = self.pending.replace(Pending { second: until, seen, full });
-            return Proof::of(None, before.map(Pending::gap));
+    }
+
+    /// Takes a page that failed: it is requested again, or what is left becomes a gap.
+    fn fail(&mut self, page: &Page, until: i64, reason: GapReason) -> Proof {
+        if self.may_retry(page) {
+            return Proof { retry: Some(self.failures), ..Proof::default() };
         }
+        self.until = None;
+        let count = i64::try_from(page.transferred).ok();
+        let until = self.pending.take().map_or(until, |pending| pending.second);
+        Proof::of(None, Interval::new(self.since, until).map(|i| (i, reason, count)))
+    }
+
+    /// Takes the answer to whether anything lies above a second that filled a page.
+    fn take_above(&mut self, page: &Page, inside: &[(EventId, i64)], second: i64, until: i64) -> Proof {
+        self.until = Some(second);
+        let last = self.pending.take();
+        // If the bounds are not known, that second is included.
+        if inside.iter().all(|(_, at)| *at <= second) && page.late.is_empty() {
+            return Proof::of(Interval::new(second + 1, until), last.map(Pending::gap));
+        }
+        let last = last.map_or(until, |pending| pending.second);
+        let count = i64::try_from(page.transferred).ok();
+        Proof::of(None, Interval::new(second + 1, last).map(|i| (i, GapReason::Disorder, count)))
+    }
+
+    /// Continues at a page's oldest event: everything above it is covered.
+    fn advance(&mut self, page: &Page, inside: &[(EventId, i64)], oldest: i64, until: i64) -> Proof {
+        // More events show that the previous page was cut off.
+        if let Some(n) = self.short {
+            self.cut_off = (self.cut_off.0.max(n), self.cut_off.1 + 1);
+        }
+        self.short = (page.transferred < self.limit).then_some(page.transferred);
+        self.boundary = inside.iter().filter(|(_, at)| *at == oldest).map(|(id, _)| *id).collect();
+        self.until = Some(oldest);
+        let gap = self.pending.take().map(Pending::gap);
+        Proof::of(Interval::new(oldest + 1, until), gap)
+    }
+
+    /// Takes a page with nothing but the last second of what is left. Whether it was cut off shows in the next page: a relay
+    /// with older events would have continued with them.
+    fn take_one_second(&mut self, inside: &[(EventId, i64)], full: bool, until: i64) -> Proof {
+        self.boundary.extend(inside.iter().map(|(id, _)| *id));
+        let seen = self.boundary.len();
+        self.boundary.clear();
+        self.until = Some(until - 1);
+        let before = self.pending.replace(Pending { second: until, seen, full });
+        Proof::of(None, before.map(Pending::gap))
+    }
+
+    /// Takes a page after which nothing is left: an empty one, or the first second of the window.
+    fn take_last(&mut self, inside: &[(EventId, i64)], full: bool, until: i64) -> Proof {
         let pending = self.pending.take();
-        if oldest.is_none() && full {
+        if inside.is_empty() && full {
             // The margin filled the page, and nothing shows what lies behind it.
             if until > self.since {
                 self.until = Some(until - 1);
@@ -307,7 +315,7 @@ impl Pager {
         self.until = None;
         match pending {
             // There is nothing older, and the previous page was not cut off.
-            Some(Pending { second, full: false, .. }) if oldest.is_none() => {
+            Some(Pending { second, full: false, .. }) if inside.is_empty() => {
                 Proof::of(Interval::new(self.since, second), None)
             }
             None if !full => Proof::of(Interval::new(self.since, until), None),
@@ -318,6 +326,18 @@ impl Pager {
             }
             Some(cut_off) => Proof::of(Interval::new(self.since, until), Some(cut_off.gap())),
         }
+    }
+}
+
+/// Returns why a page proves nothing; `None` if it does.
+fn failure(page: &Page, sound: &[(EventId, i64)]) -> Option<GapReason> {
+    match &page.end {
+        // After some events, further ones are what a live subscription sends. After none, they are the stored ones, of
+        // unknown number.
+        End::Eose if page.transferred == 0 && !page.late.is_empty() => Some(GapReason::LateEvents),
+        End::Eose if page.outside > 0 => Some(GapReason::FilterIgnored),
+        End::Eose if sound.is_empty() && page.transferred > 0 => Some(GapReason::InvalidEvents),
+        end => reason(end),
     }
 }
 
