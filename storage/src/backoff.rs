@@ -124,3 +124,35 @@ impl StoreWaits<'_> {
         metrics::counter!("brotr_store_retries_total", "call" => "store").increment(1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    fn failed(code: i32) -> StorageError {
+        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None).into()
+    }
+
+    #[test]
+    fn transient_errors_are_retried_and_counted_and_others_are_not() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let mut tries = 0;
+        let mut call = |name: &'static str, code: i32| {
+            tries = 0;
+            let retried = retry(name, Repeat::Always, || {
+                tries += 1;
+                std::future::ready(if tries < 3 { Err(failed(code)) } else { Ok(()) })
+            });
+            let result = metrics::with_local_recorder(&recorder, || runtime.block_on(retried));
+            (result.is_ok(), tries)
+        };
+        assert_eq!(call("busy", rusqlite::ffi::SQLITE_BUSY), (true, 3));
+        assert_eq!(call("damaged", rusqlite::ffi::SQLITE_CORRUPT), (false, 1));
+        let page = recorder.handle().render();
+        let counted: Vec<_> = page.lines().filter(|line| line.starts_with("brotr_store_retries_total")).collect();
+        assert_eq!(counted, [r#"brotr_store_retries_total{call="busy"} 2"#]);
+    }
+}
