@@ -18,7 +18,7 @@ const RELAYS: usize = 40;
 const SEEN_ON: usize = 7;
 const PAGE: usize = 500;
 /// Tables that hold sightings, and their indexes; the rest is the events'.
-const SIGHTINGS: [&str; 3] = ["sighting", "sighting_by_relay", "sighting_by_event"];
+const SIGHTINGS: [&str; 4] = ["sighting", "sighting_by_relay", "sighting_by_event", "sighting_by_span"];
 
 fn main() -> anyhow::Result<()> {
     let number = std::env::args().find_map(|arg| arg.parse().ok());
