@@ -119,7 +119,7 @@ pub async fn get_if_changed(
     let (mut sender, connection) =
         http.max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
     let talk = async {
-        let response = sender.send_request(request).await.map_err(|e| failed(&said(&e)))?;
+        let response = sender.send_request(request).await.map_err(|e| failed(&cause_of(&e)))?;
         read(response, most, began).await
     };
     // The connection is driven beside the exchange, and ends with it.
@@ -153,7 +153,7 @@ async fn read(
     let version = Version { etag: optional(ETAG), modified: optional(LAST_MODIFIED) };
     let (mut body, mut frames) = (Vec::new(), response.into_body());
     while let Some(frame) = frames.frame().await {
-        let frame = frame.map_err(|e| HttpError::Failed(said(&e)))?;
+        let frame = frame.map_err(|e| HttpError::Failed(cause_of(&e)))?;
         let Ok(chunk) = frame.into_data() else { continue };
         if body.len() + chunk.len() > most {
             return Err(HttpError::TooLarge(most));
@@ -176,7 +176,7 @@ fn server(dialer: &Dialer, url: &Url) -> Result<RelayUrl, HttpError> {
 }
 
 /// Returns the innermost cause of an error, which is the most specific.
-fn said(error: &hyper::Error) -> String {
+fn cause_of(error: &hyper::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;

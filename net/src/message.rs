@@ -36,7 +36,7 @@ pub(crate) fn parse(text: &str) -> RelayMessage<'_> {
             .or_else(|_| serde_json::from_str::<String>(text).map(Cow::Owned))
             .ok()
     }
-    let said = || {
+    let parsed = || {
         let text = |n: usize| word(parts.get(n)).map(Cow::into_owned).unwrap_or_default();
         Some(match word(parts.first())?.as_ref() {
             "EVENT" => RelayMessage::Event(word(parts.get(1))?, parts.get(2)?),
@@ -54,7 +54,7 @@ pub(crate) fn parse(text: &str) -> RelayMessage<'_> {
             _ => return None,
         })
     };
-    said().unwrap_or(RelayMessage::Other)
+    parsed().unwrap_or(RelayMessage::Other)
 }
 
 #[cfg(test)]

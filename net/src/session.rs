@@ -383,14 +383,14 @@ impl Session {
         }
     }
 
-    /// Sends an event and waits up to `patience` for its OK, or for the event itself on a subscription opened for it: some
+    /// Sends an event and waits up to `timeout` for its OK, or for the event itself on a subscription opened for it: some
     /// relays forward events and never send OK. Returns the time since sending as well.
-    pub async fn publish_watched(&mut self, event: &nostr::Event, patience: Duration) -> (Verdict, Duration) {
+    pub async fn publish_watched(&mut self, event: &nostr::Event, timeout: Duration) -> (Verdict, Duration) {
         let (id, sub) = (event.id.to_hex(), self.name());
         let itself = Filter::new().author(event.pubkey).kind(event.kind).limit(1);
         let mut subscribed = true;
         let mut sent: Option<Instant> = None;
-        let mut until = Instant::now() + patience;
+        let mut until = Instant::now() + timeout;
         let mut asked = self.send(&serde_json::json!(["REQ", sub, itself])).await;
         let verdict = loop {
             if let Err(end) = asked {
@@ -419,7 +419,7 @@ impl Session {
             }
             if answered && sent.is_none() {
                 let now = Instant::now();
-                (sent, until) = (Some(now), now + patience);
+                (sent, until) = (Some(now), now + timeout);
                 asked = self.send(&serde_json::json!(["EVENT", event])).await;
             }
         };
@@ -485,7 +485,7 @@ impl Session {
         let mut pong = false;
         while let Ok(Some(Ok(message))) = timeout_at(until, self.connection.socket.next()).await {
             match message {
-                Message::Pong(said) if *said == *mark => {
+                Message::Pong(payload) if *payload == *mark => {
                     pong = true;
                     if !empty {
                         break;

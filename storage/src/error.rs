@@ -162,7 +162,7 @@ pub(crate) fn of_commit(error: sqlx::Error) -> StorageError {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => StorageError::Uncertain(error),
         // This is how a pooler reports that it lost the server. A server that is being stopped has not committed (57P01).
-        sqlx::Error::Database(ref told) if told.code().is_some_and(|code| code.starts_with("08")) => {
+        sqlx::Error::Database(ref reported) if reported.code().is_some_and(|code| code.starts_with("08")) => {
             StorageError::Uncertain(error)
         }
         error => error.into(),

@@ -73,7 +73,7 @@ fn print(health: &Health) -> Result<()> {
 struct Phase {
     name: &'static str,
     took: Option<Duration>,
-    says: String,
+    detail: String,
 }
 
 /// The phases that follow each other, drawn to scale.
@@ -89,7 +89,7 @@ const TICK: Duration = Duration::from_millis(50);
 impl Timeline {
     fn line(&mut self, phase: &Phase) -> String {
         let Some(took) = phase.took else {
-            return format!("  {:<8}{:>8}  {:WIDTH$}  {}", phase.name, "", "", phase.says).trim_end().to_owned();
+            return format!("  {:<8}{:>8}  {:WIDTH$}  {}", phase.name, "", "", phase.detail).trim_end().to_owned();
         };
         let place = |at: Duration| (at.as_millis() / TICK.as_millis()) as usize;
         let start = place(self.so_far).min(WIDTH - 1);
@@ -97,20 +97,20 @@ impl Timeline {
         self.so_far += took;
         let bar = format!("{}{}", " ".repeat(start), "=".repeat(end - start));
         let ms = format!("{} ms", took.as_millis());
-        format!("  {:<8}{ms:>8}  {bar:WIDTH$}  {}", phase.name, phase.says).trim_end().to_owned()
+        format!("  {:<8}{ms:>8}  {bar:WIDTH$}  {}", phase.name, phase.detail).trim_end().to_owned()
     }
 }
 
 fn phases(health: &Health) -> Vec<Phase> {
     let trace = &health.trace;
     let mut phases = Vec::new();
-    let mut add = |name, took, says: String| phases.push(Phase { name, took, says });
+    let mut add = |name, took, detail: String| phases.push(Phase { name, took, detail });
     if let Some(lookup) = &trace.lookup {
-        let mut says: Vec<String> = lookup.addresses.iter().take(4).map(ToString::to_string).collect();
-        says.extend((lookup.addresses.len() > 4).then(|| "...".to_owned()));
-        says.extend(lookup.cname.as_ref().map(|name| format!("(another name for {name})")));
-        says.push(format!("for {} s", lookup.ttl));
-        add("dns", Some(lookup.took), says.join(" "));
+        let mut detail: Vec<String> = lookup.addresses.iter().take(4).map(ToString::to_string).collect();
+        detail.extend((lookup.addresses.len() > 4).then(|| "...".to_owned()));
+        detail.extend(lookup.cname.as_ref().map(|name| format!("(another name for {name})")));
+        detail.push(format!("for {} s", lookup.ttl));
+        add("dns", Some(lookup.took), detail.join(" "));
     } else if let Some(outcome) = health.checks.get("dns") {
         add("dns", None, outcome.reason.clone().unwrap_or_default());
     }
@@ -124,8 +124,8 @@ fn phases(health: &Health) -> Vec<Phase> {
             format!("certificate of {} for {} until {until}", certificate.issuer, certificate.subject)
         });
         let refused = tls.refused.map(|why| format!(": NOT VALID, {why}"));
-        let says = [version, certificate, refused].into_iter().flatten().collect::<String>();
-        add("tls", tls.took, says);
+        let detail = [version, certificate, refused].into_iter().flatten().collect::<String>();
+        add("tls", tls.took, detail);
     }
     if let Some(status) = trace.status {
         let server = trace.server.as_ref().map(|server| format!(", {server}")).unwrap_or_default();
@@ -137,12 +137,12 @@ fn phases(health: &Health) -> Vec<Phase> {
     for name in ["read", "write"] {
         if let Some(outcome) = health.checks.get(name) {
             let reason = outcome.reason.clone().unwrap_or_default();
-            let says = match outcome.ok {
+            let detail = match outcome.ok {
                 Some(true) => "ok".to_owned(),
                 Some(false) => reason,
                 None => format!("unknown: {reason}"),
             };
-            add(name, outcome.ms.map(Duration::from_millis), says);
+            add(name, outcome.ms.map(Duration::from_millis), detail);
         }
     }
     phases
@@ -153,11 +153,11 @@ fn notes(health: &Health) -> Vec<String> {
     let mut notes = Vec::new();
     match (&health.info, health.checks.get("nip11")) {
         (Some(info), outcome) => {
-            let says = [info.text_field("name"), info.text_field("software"), info.text_field("version")];
-            let says: Vec<String> = says.into_iter().flatten().map(|s| s.escape_debug().to_string()).collect();
+            let detail = [info.text_field("name"), info.text_field("software"), info.text_field("version")];
+            let detail: Vec<String> = detail.into_iter().flatten().map(|s| s.escape_debug().to_string()).collect();
             let nips = info.nips().iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
             let took = outcome.and_then(|outcome| outcome.ms).map(|ms| format!("{ms} ms")).unwrap_or_default();
-            notes.push(format!("nip11   {took:>8}  {} (NIPs {nips})", says.join(", ")));
+            notes.push(format!("nip11   {took:>8}  {} (NIPs {nips})", detail.join(", ")));
         }
         (None, Some(outcome)) => {
             notes.push(format!("nip11             none: {}", outcome.reason.clone().unwrap_or_default()));

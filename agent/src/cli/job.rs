@@ -52,16 +52,17 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let Some(named) = named else {
         return Err(Failure::usage(format_args!("no relay to ask on: give --relay, or set dvm.relays")).into());
     };
-    let (mut relays, mut patience) = (Vec::new(), Duration::ZERO);
+    let (mut relays, mut connect_timeout) = (Vec::new(), Duration::ZERO);
     for url in named {
         let address = RelayUrl::parse(url, dialer.guard()).map_err(|e| Failure::usage(format_args!("{url}: {e}")))?;
         relays.push(nostr::RelayUrl::parse(address.as_str())?);
-        patience = patience.max(dialer.limits(address.network()).connect_timeout);
+        connect_timeout = connect_timeout.max(dialer.limits(address.network()).connect_timeout);
     }
     let request = signer.sign(request(&args, to, &relays, &signer).await?)?;
 
     let client = client(signer.clone(), &dialer);
-    let asked = Asked { shared, kind: args.kind, signer: &signer, relays: &relays, patience, to, request: &request };
+    let asked =
+        Asked { shared, kind: args.kind, signer: &signer, relays: &relays, connect_timeout, to, request: &request };
     let done = tokio::time::timeout(args.timeout, asked.answered(&client)).await;
     client.shutdown().await;
     match done {
@@ -77,7 +78,7 @@ struct Asked<'a> {
     signer: &'a Signer,
     relays: &'a [nostr::RelayUrl],
     /// How long connecting may take.
-    patience: Duration,
+    connect_timeout: Duration,
     /// The service provider, if only one is asked.
     to: Option<PublicKey>,
     request: &'a Event,
@@ -86,11 +87,11 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// Sends the request and prints answers until the job ends.
     async fn answered(&self, client: &Client) -> Result<Done> {
-        let Self { shared, kind, signer, relays, patience, to, request } = *self;
+        let Self { shared, kind, signer, relays, connect_timeout, to, request } = *self;
         for url in relays {
             client.add_relay(url).await?;
         }
-        let connected = client.try_connect(patience).await;
+        let connected = client.try_connect(connect_timeout).await;
         if connected.success.is_empty() {
             let reasons: Vec<_> =
                 connected.failed.iter().map(|(url, reason)| format!("{url}: {}", sanitize(reason))).collect();
@@ -196,11 +197,11 @@ fn tell(shared: &Shared, kind: u16, event: &Event) -> Result<Option<Done>> {
     let amount = value("amount").and_then(|n| n.parse::<u64>().ok());
     let owed = event.tags.find(TagKind::custom("amount")).and_then(|tag| tag.as_slice().get(2));
     if shared.json {
-        let mut said = json!({"status": status, "content": event.content, "amount": amount});
+        let mut answer = json!({"status": status, "content": event.content, "amount": amount});
         if let Some(invoice) = owed {
-            said["invoice"] = json!(invoice);
+            answer["invoice"] = json!(invoice);
         }
-        output::json(&said)?;
+        output::json(&answer)?;
     } else {
         let amount = amount.map(|n| format!(" ({n} msat)")).unwrap_or_default();
         eprintln!("{status}{amount} {}", event.content.escape_debug());

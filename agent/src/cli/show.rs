@@ -58,7 +58,7 @@ fn lines(
     reached: Option<&'static str>,
 ) -> Vec<String> {
     let mut lines = vec![format!("{}  {}  {}", relay.url, relay.network, relay.state)];
-    let mut add = |name: &str, says: String| lines.push(format!("  {name:<11}{says}"));
+    let mut add = |name: &str, value: String| lines.push(format!("  {name:<11}{value}"));
     add("found", output::time(relay.discovered_at));
     add("checked", relay.checked_at.map_or_else(|| "never".into(), output::time));
     if let Some(why) = reached {
@@ -82,12 +82,12 @@ fn lines(
         add(if *up { "came up" } else { "went down" }, output::time(*at));
     }
     let of = |kind: DocumentType| documents.iter().find(|document| document.kind == kind);
-    let says = of(DocumentType::Nip11).map(|document| parsed(&document.data)).unwrap_or_default();
-    let claimed = says["limitation"]["max_limit"].as_u64();
+    let document = of(DocumentType::Nip11).map(|document| parsed(&document.data)).unwrap_or_default();
+    let claimed = document["limitation"]["max_limit"].as_u64();
     if let Some(cap) = cap {
         let contradicts = if claimed.is_some_and(|claimed| claimed > cap as u64) { ": contradicts itself" } else { "" };
         let claimed = claimed.map_or_else(|| "nothing".to_owned(), |claimed| claimed.to_string());
-        add("cap", format!("{cap} events at a time were found, {claimed} is said{contradicts}"));
+        add("cap", format!("{cap} events per request, {claimed} claimed{contradicts}"));
     }
     for document in documents {
         let text = serde_json::to_string_pretty(&parsed(&document.data)).unwrap_or_default();

@@ -144,10 +144,10 @@ impl Tor {
         };
         let mut events = client.bootstrap_events();
         let mut bootstrap = std::pin::pin!(client.bootstrap());
-        let mut patience = std::pin::pin!(tokio::time::sleep(START_TIMEOUT));
+        let mut deadline = std::pin::pin!(tokio::time::sleep(START_TIMEOUT));
         loop {
             tokio::select! {
-                () = &mut patience => {
+                () = &mut deadline => {
                     return Err(format!("not ready within {START_TIMEOUT:?}, {}", client.bootstrap_status()));
                 }
                 ended = &mut bootstrap => {

@@ -231,7 +231,7 @@ impl EventStore for PostgresArchive {
                 let relays: Vec<_> = relays.iter().filter(|url| !url.contains('\0')).collect();
                 let query = sqlx::query_scalar(postgres!("relay_keys")).bind(relays);
                 let keys = query.fetch_all(reader.connection()).await;
-                reader.told(keys)?
+                reader.checked(keys)?
             }
         };
         if keys.is_empty() && !relays.is_empty() {
@@ -310,7 +310,7 @@ impl EventStore for PostgresArchive {
             // By the primary key, and no further than to as many rows as could be wanted.
             let places = sqlx::query_as(postgres!("arrival_list"));
             let places = places.bind(after).bind(limit).bind(PLACES).fetch_all(reader.connection()).await;
-            let places: Vec<(i64, i64)> = reader.told(places)?;
+            let places: Vec<(i64, i64)> = reader.checked(places)?;
             let Some((last, _)) = places.last().copied() else { return Ok(vec![]) };
             let ks: Vec<i64> = places.iter().map(|(_, k)| *k).collect();
             let rows =

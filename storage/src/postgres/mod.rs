@@ -390,10 +390,10 @@ mod tests {
     async fn migrations_are_those_that_sqlx_reads_from_the_directory() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/postgres");
         let read = Migrator::new(directory).await.expect("migrations");
-        let told = |migrator: &Migrator| {
+        let fields_of = |migrator: &Migrator| {
             let fields = |one: &Migration| (one.version, one.description.clone(), one.checksum.clone(), one.no_tx);
             migrator.iter().map(fields).collect::<Vec<_>>()
         };
-        assert_eq!(told(&MIGRATOR), told(&read));
+        assert_eq!(fields_of(&MIGRATOR), fields_of(&read));
     }
 }

@@ -37,10 +37,10 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Connects, and finds out whether a connection keeps session settings. `patience` is the time limit for acquiring a
+    /// Connects, and finds out whether a connection keeps session settings. `timeout` is the time limit for acquiring a
     /// connection later.
-    pub(super) async fn connect(options: &PgConnectOptions, patience: Duration) -> Result<Self, sqlx::Error> {
-        let probe = patience.min(PROBE);
+    pub(super) async fn connect(options: &PgConnectOptions, timeout: Duration) -> Result<Self, sqlx::Error> {
+        let probe = timeout.min(PROBE);
         let keeps = async |options: &PgConnectOptions| {
             // One attempt: a pool would retry for as long as its callers wait.
             tokio::time::timeout(probe, keeps(options)).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
@@ -58,7 +58,7 @@ impl Server {
             Err(error) => return Err(error),
         };
         let connect = if pooled { plain.statement_cache_capacity(0) } else { ours };
-        let pool = PoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(patience);
+        let pool = PoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(timeout);
         Ok(Self { pool: pool.connect_lazy_with(connect), pooled, guests: Arc::new(Semaphore::new(GUESTS)) })
     }
 
@@ -92,7 +92,7 @@ impl Server {
         let begun = async move { pool.begin_with(AssertSqlSafe(begin)).await };
         // Runs to completion even if its caller is cancelled: dropped halfway, sqlx would return the connection with an open
         // transaction that it does not know of.
-        #[expect(clippy::disallowed_methods, reason = "it ends with the pool's patience, and is awaited here")]
+        #[expect(clippy::disallowed_methods, reason = "it ends with the pool's timeout, and is awaited here")]
         let begun = tokio::spawn(begun);
         begun.await.map_err(|_| sqlx::Error::PoolClosed)?
     }
@@ -198,7 +198,7 @@ impl Reader {
     }
 
     /// Converts the error of a statement.
-    pub(super) fn told<T>(&self, found: Result<T, sqlx::Error>) -> Result<T, StorageError> {
+    pub(super) fn checked<T>(&self, found: Result<T, sqlx::Error>) -> Result<T, StorageError> {
         found.map_err(|error| match (StorageError::from(error), self) {
             (error, Self::Bounded(_, longest, _)) if error.is_interrupted() => StorageError::TooLong(*longest),
             (error, _) => error,
@@ -207,7 +207,7 @@ impl Reader {
 
     /// The same for the last statement, after which the transaction is committed.
     pub(super) async fn ended<T>(self, found: Result<T, sqlx::Error>) -> Result<T, StorageError> {
-        let found = self.told(found)?;
+        let found = self.checked(found)?;
         if let Self::Pooled(tx) = self {
             tx.commit().await?;
         }

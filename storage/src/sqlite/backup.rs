@@ -50,11 +50,12 @@ fn look_through(path: &Path) -> Result<Counts, StorageError> {
         _ => counts.1,
     };
     match counts {
-        (counts, there) if there != indexed => {
-            Err(what(format!("it holds {there} events and its index {indexed}; it says {}", counts.events)))
-        }
+        (counts, there) if there != indexed => Err(what(format!(
+            "it holds {there} events, its index {indexed}, and its statistics count {}",
+            counts.events
+        ))),
         (counts, there) if counts.events == there => Ok(counts),
-        (counts, there) => Err(what(format!("it holds {there} events and says {}", counts.events))),
+        (counts, there) => Err(what(format!("it holds {there} events, and its statistics count {}", counts.events))),
     }
 }
 

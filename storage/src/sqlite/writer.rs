@@ -216,10 +216,10 @@ impl Writer {
     /// Writes batches, all or none. A panic becomes their error and does not end the thread.
     fn write(&mut self, batches: &[Arc<PreparedBatch>]) -> Result<Vec<Stored>, StorageError> {
         let result = catch_unwind(AssertUnwindSafe(|| self.write_group(batches))).unwrap_or_else(|panic| {
-            let said = panic.downcast_ref::<&str>().map(|said| (*said).to_owned());
-            let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            tracing::error!(panic = said, "the archive's writer panicked: nothing of the batch is stored");
-            Err(StorageError::Panicked(said))
+            let message = panic.downcast_ref::<&str>().map(|message| (*message).to_owned());
+            let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            tracing::error!(panic = message, "the archive's writer panicked: nothing of the batch is stored");
+            Err(StorageError::Panicked(message))
         });
         if result.is_err() {
             // Cached data may have been rolled back.

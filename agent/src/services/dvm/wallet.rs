@@ -44,7 +44,7 @@ impl Wallet {
     /// # Errors
     /// Fails if none of its relays can be reached.
     pub async fn connect(&self) -> crate::error::Result<broadcast::Receiver<RelayPoolNotification>> {
-        let heard = self.client.notifications();
+        let notifications = self.client.notifications();
         for relay in &self.uri.relays {
             self.client.add_relay(relay).await?;
         }
@@ -52,7 +52,7 @@ impl Wallet {
         let us = Keys::new(self.uri.secret.clone()).public_key();
         let notices = Filter::new().kinds(NOTICES).author(self.uri.public_key).pubkey(us).since(Timestamp::now());
         self.client.subscribe(notices, None).await?;
-        Ok(heard)
+        Ok(notifications)
     }
 
     /// Disconnects.
@@ -66,8 +66,8 @@ impl Wallet {
         if !NOTICES.contains(&notice.kind) || notice.pubkey != self.uri.public_key {
             return None;
         }
-        let said: Value = serde_json::from_str(&self.open(&notice.content).ok()?).ok()?;
-        let payment = (said["notification_type"] == "payment_received").then(|| &said["notification"])?;
+        let response: Value = serde_json::from_str(&self.open(&notice.content).ok()?).ok()?;
+        let payment = (response["notification_type"] == "payment_received").then(|| &response["notification"])?;
         Some((payment["payment_hash"].as_str()?.to_owned(), payment["amount"].as_u64()?))
     }
 
@@ -122,32 +122,34 @@ impl Wallet {
         let signed = builder.tag(Tag::public_key(*wallet)).sign_with_keys(&Keys::new(secret.clone()));
         let event = signed.map_err(|e| e.to_string())?;
         let answer = Filter::new().kind(Kind::WalletConnectResponse).author(*wallet).event(event.id);
-        let mut heard = self.client.notifications();
+        let mut notifications = self.client.notifications();
         let subscription = self.client.subscribe(answer, None).await.map_err(|e| sanitize(&e.to_string()))?.val;
-        let said = tokio::time::timeout(REQUEST_TIMEOUT, async {
+        let response = tokio::time::timeout(REQUEST_TIMEOUT, async {
             self.client.send_event(&event).await.map_err(|e| sanitize(&e.to_string()))?;
             loop {
-                match heard.recv().await {
-                    Ok(RelayPoolNotification::Event { event: said, .. })
-                        if said.kind == Kind::WalletConnectResponse
-                            && said.pubkey == *wallet
-                            && said.tags.event_ids().any(|id| *id == event.id) =>
+                match notifications.recv().await {
+                    Ok(RelayPoolNotification::Event { event: response, .. })
+                        if response.kind == Kind::WalletConnectResponse
+                            && response.pubkey == *wallet
+                            && response.tags.event_ids().any(|id| *id == event.id) =>
                     {
-                        return self.open(&said.content);
+                        return self.open(&response.content);
                     }
                     Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => return Err("the connection was closed".into()),
                 }
             }
         });
-        let said = said.await.map_err(|_| format!("the wallet said nothing within {} s", REQUEST_TIMEOUT.as_secs()));
+        let response =
+            response.await.map_err(|_| format!("the wallet did not answer within {} s", REQUEST_TIMEOUT.as_secs()));
         self.client.unsubscribe(&subscription).await;
-        let said: Value = serde_json::from_str(&said??).map_err(|_| "the wallet said what is no JSON".to_owned())?;
-        if let Some(error) = said["error"].as_object() {
+        let response: Value =
+            serde_json::from_str(&response??).map_err(|_| "the wallet's answer is not JSON".to_owned())?;
+        if let Some(error) = response["error"].as_object() {
             let word = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             return Err(sanitize(&format!("{asked} was refused: {} {}", word("code"), word("message"))));
         }
-        Ok(said["result"].clone())
+        Ok(response["result"].clone())
     }
 }
 

@@ -219,8 +219,8 @@ pub(super) async fn stream(
                         break Event::default().event("numbers").data(now.to_string());
                     }
                 }
-                told = jobs.recv() => match told {
-                    Ok(told) => break Event::default().event("job").data(told),
+                message = jobs.recv() => match message {
+                    Ok(message) => break Event::default().event("job").data(message),
                     // A slow reader misses some.
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => return None,

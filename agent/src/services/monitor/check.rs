@@ -278,8 +278,8 @@ pub async fn check(dialer: &Arc<Dialer>, address: &RelayUrl, plan: &Plan) -> Hea
             let read = health.checks.get("read").and_then(|outcome| outcome.ms).map(Duration::from_millis);
             let round_trip = session.opened_in().max(read.unwrap_or_default());
             let limit = dialer.limits(address.network()).request_timeout;
-            let patience = (round_trip * ROUND_TRIPS).max(LEAST_WAIT).min(limit);
-            write(&mut session, patience, plan, &mut health).await;
+            let time_limit = (round_trip * ROUND_TRIPS).max(LEAST_WAIT).min(limit);
+            write(&mut session, time_limit, plan, &mut health).await;
         }
         session.close().await;
     }
@@ -402,14 +402,14 @@ fn look(health: &mut Health, address: &RelayUrl, plan: &Plan, error: Option<&Dia
 fn take_document(health: &mut Health, document: Option<Result<(Info, Duration), HttpError>>) {
     match document {
         Some(Ok((info, took))) => {
-            let says = [
+            let fields = [
                 ("auth_required", Requirement::Auth),
                 ("payment_required", Requirement::Payment),
                 ("restricted_writes", Requirement::Writes),
                 ("min_pow_difficulty", Requirement::Pow),
             ];
             // Accepting an ephemeral event does not disprove a requirement for stored ones.
-            for (field, requirement) in says {
+            for (field, requirement) in fields {
                 if info.limitation(field) == Some(true) {
                     health.requires.insert(requirement);
                 }
@@ -426,7 +426,7 @@ fn take_document(health: &mut Health, document: Option<Result<(Info, Duration), 
 }
 
 /// Sends an event that a relay may accept from a monitor, and judges by its OK or by reading it back.
-async fn write(session: &mut Session, patience: Duration, plan: &Plan, health: &mut Health) {
+async fn write(session: &mut Session, time_limit: Duration, plan: &Plan, health: &mut Health) {
     let WriteTest::As(signer) = &plan.write else { return };
     let bits = health.info.as_ref().and_then(|info| info.limit("min_pow_difficulty")).unwrap_or(0);
     if bits > u64::from(plan.max_pow) {
@@ -445,7 +445,7 @@ async fn write(session: &mut Session, patience: Duration, plan: &Plan, health: &
     let signed = tokio::task::spawn_blocking(move || signer.sign(test)).await;
     let outcome = match signed.map_err(|e| e.to_string()).and_then(|signed| signed.map_err(|e| e.to_string())) {
         Err(error) => Outcome::bad(error),
-        Ok(event) => match session.publish_watched(&event, patience).await {
+        Ok(event) => match session.publish_watched(&event, time_limit).await {
             (Verdict::Accepted, took) => Outcome::good(took),
             (Verdict::Refused(reason), _) => {
                 health.requires.extend(Requirement::of_refusal(&reason));

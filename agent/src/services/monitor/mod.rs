@@ -147,7 +147,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
             aftermath: match warm && agent.config.monitor.publish && !self.publisher.is_silent() {
                 false => Aftermath::default(),
                 true => match state {
-                    RelayState::Up => self.says(nip66::discovery(&health, at), address.as_str(), at)?,
+                    RelayState::Up => self.publication(nip66::discovery(&health, at), address.as_str(), at)?,
                     RelayState::Alias => self.withdrawal(address.as_str(), i64::MAX).await?,
                     _ => self.withdrawal(address.as_str(), at - self.dark()).await?,
                 },
@@ -184,7 +184,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
 
     /// Returns an outbox entry for an event about a relay, with the time at which the relay counts as published: 0 once it is
     /// withdrawn.
-    fn says(&self, event: EventBuilder, url: &str, published_at: i64) -> Result<Aftermath> {
+    fn publication(&self, event: EventBuilder, url: &str, published_at: i64) -> Result<Aftermath> {
         let event = self.agent.signer.sign(event)?;
         let state = PUBLISHED_AT.entry(url, &published_at);
         Ok(Aftermath { outgoing: self.publisher.outgoing(&event), states: vec![state] })
@@ -197,7 +197,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
             return Ok(Aftermath::default());
         };
         tracing::info!(relay = url, published_at = at, "withdrawing its 30166");
-        self.says(nip66::withdrawal(self.agent.signer.public_key(), url), url, 0)
+        self.publication(nip66::withdrawal(self.agent.signer.public_key(), url), url, 0)
     }
 
     /// Ends the warm-up if every relay was checked once. An archive without any checked relay waits for its seeds.

@@ -95,16 +95,16 @@ pub async fn withdraw(agent: &Agent<impl Stores + ?Sized>, client: &RelayClient,
     ANNOUNCED.clear(agent.archive.as_ref(), "31990").await?;
     let relays = relays(agent);
     let guard = agent.dialer.guard();
-    let said = relays.iter().filter_map(|url| RelayUrl::parse(url, guard).ok()).map(async |relay| {
-        let said = tokio::time::timeout(PARTING, client.send(&event, &relay, 0)).await;
-        let why = match said {
+    let deliveries = relays.iter().filter_map(|url| RelayUrl::parse(url, guard).ok()).map(async |relay| {
+        let delivery = tokio::time::timeout(PARTING, client.send(&event, &relay, 0)).await;
+        let why = match delivery {
             Ok(brotr_storage::Delivery::Accepted) => return,
             Ok(refused) => format!("{refused:?}"),
             Err(_) => "no answer in time".to_owned(),
         };
         tracing::warn!(relay = relay.as_str(), why, "failed to take the announcement of jobs back");
     });
-    futures::future::join_all(said).await;
+    futures::future::join_all(deliveries).await;
     Ok(())
 }
 
@@ -144,15 +144,15 @@ async fn publish(
     relays: &[String],
 ) -> Result<()> {
     let kind = event.kind.as_u16().to_string();
-    let says =
+    let content =
         json!({"author": event.pubkey, "tags": event.tags, "content": event.content, "relays": relays}).to_string();
-    if let Some(Json((at, said))) = ANNOUNCED.get(agent.archive.as_ref(), &kind).await?
-        && said == says
+    if let Some(Json((at, published))) = ANNOUNCED.get(agent.archive.as_ref(), &kind).await?
+        && published == content
         && at + A_DAY > now()
     {
         return Ok(());
     }
-    let state = ANNOUNCED.entry(&kind, &Json((now(), says)));
+    let state = ANNOUNCED.entry(&kind, &Json((now(), content)));
     let aftermath = Aftermath { outgoing: outgoing(&event, relays), states: vec![state] };
     agent.archive.enqueue_with_state(&aftermath, now()).await?;
     publisher.wake();

@@ -26,14 +26,14 @@ const BATCH_BYTES: usize = 64 << 10;
 
 /// An event that clients may see.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct NewEvent {
     pub(super) event: Event,
     pub(super) json: Utf8Bytes,
     /// Computed when the first search is compared with it.
     terms: OnceLock<EventTerms>,
 }
 
-impl Told {
+impl NewEvent {
     fn new(event: Event) -> Self {
         Self { json: event.to_json().into(), event, terms: OnceLock::new() }
     }
@@ -59,8 +59,8 @@ impl Wanted {
         Self { search: filter.search.as_deref().map(Search::new), filter }
     }
 
-    pub(super) fn matches(&self, told: &Told) -> bool {
-        matches(&self.filter, &told.event) && self.search.as_ref().is_none_or(|search| search.matches(told.terms()))
+    pub(super) fn matches(&self, new: &NewEvent) -> bool {
+        matches(&self.filter, &new.event) && self.search.as_ref().is_none_or(|search| search.matches(new.terms()))
     }
 }
 
@@ -78,7 +78,7 @@ pub(super) struct Feed {
 
 #[derive(Debug, Default)]
 struct Kept {
-    events: VecDeque<Arc<Told>>,
+    events: VecDeque<Arc<NewEvent>>,
     bytes: usize,
     start: u64,
     listeners: usize,
@@ -160,10 +160,10 @@ impl Feed {
     }
 
     fn push(&self, events: impl Iterator<Item = Event>) {
-        let told: Vec<Arc<Told>> = events.map(|event| Arc::new(Told::new(event))).collect();
+        let new: Vec<Arc<NewEvent>> = events.map(|event| Arc::new(NewEvent::new(event))).collect();
         let end = {
             let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-            for one in told {
+            for one in new {
                 kept.bytes += one.bytes();
                 kept.events.push_back(one);
             }
@@ -203,7 +203,7 @@ async fn pause(error: &StorageError) {
 /// What a read of the feed returned.
 pub(super) enum Batch {
     /// Some events, and the number to continue from.
-    Events(Vec<Arc<Told>>, u64),
+    Events(Vec<Arc<NewEvent>>, u64),
     /// What was to be read next is no longer kept.
     Lost,
 }
@@ -233,9 +233,9 @@ impl Listener {
         let Some(skipped) = from.checked_sub(kept.start) else { return Batch::Lost };
         let skipped = usize::try_from(skipped).unwrap_or(usize::MAX).min(kept.events.len());
         let mut bytes = 0;
-        let events = kept.events.range(skipped..).take(BATCH).take_while(|told| {
+        let events = kept.events.range(skipped..).take(BATCH).take_while(|new| {
             let first = bytes == 0;
-            bytes += told.json.len();
+            bytes += new.json.len();
             first || bytes <= BATCH_BYTES
         });
         let events: Vec<_> = events.cloned().collect();

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use super::answer::{Answer, weight};
 use super::budget::{Held, Use};
 use super::compare::Comparisons;
-use super::feed::{Batch, Listener, Told, Wanted};
+use super::feed::{Batch, Listener, NewEvent, Wanted};
 use super::line::{Disconnected, FRAGMENT, Line};
 use super::submit::submit;
 use super::{MAX_NAME, MAX_SUBSCRIPTIONS, QUERY_TIMEOUT, Server, parse, query, view};
@@ -278,9 +278,9 @@ impl Session {
         match listener.read(*next) {
             Batch::Events(events, end) => {
                 *next = end;
-                let asked = |told: &&Arc<Told>| wanted.iter().any(|one| one.matches(told));
+                let asked = |new: &&Arc<NewEvent>| wanted.iter().any(|one| one.matches(new));
                 // The text is enough to send it: the feed may drop the event meanwhile.
-                let texts: Vec<Utf8Bytes> = events.iter().filter(asked).map(|told| told.json.clone()).collect();
+                let texts: Vec<Utf8Bytes> = events.iter().filter(asked).map(|new| new.json.clone()).collect();
                 drop(events);
                 for json in texts {
                     let held = match json.len() > FRAGMENT {
