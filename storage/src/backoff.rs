@@ -12,13 +12,15 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// Waits between tries, longer each time.
 #[derive(Debug)]
 pub(crate) struct Backoff {
+    call: &'static str,
     doing: &'static str,
     pause: Duration,
 }
 
 impl Backoff {
-    pub(crate) fn new(doing: &'static str) -> Self {
-        Self { doing, pause: FIRST }
+    /// Creates the backoff of a store call; `doing` completes the log line "failed to ...".
+    pub(crate) fn new(call: &'static str, doing: &'static str) -> Self {
+        Self { call, doing, pause: FIRST }
     }
 
     /// Waits if a retry may help; returns the error if it will not.
@@ -26,7 +28,7 @@ impl Backoff {
         if !error.is_passing() {
             return Err(error);
         }
-        StoreWaits { doing: self.doing, pause: self.pause, error: &error }.emit();
+        StoreWaits { call: self.call, doing: self.doing, pause: self.pause, error: &error }.emit();
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST);
         Ok(())
@@ -99,14 +101,16 @@ impl StoreRetried<'_> {
     }
 }
 
-/// Lines about waiting are at least this far apart.
+/// Lines about waiting are at least this far apart: many batches may wait for one database.
 const LOGGED_EVERY: Duration = Duration::from_secs(1);
 /// When the last one was written.
 static LOGGED_AT: Mutex<Option<Instant>> = Mutex::new(None);
 
-/// A batch waits for the database or the disk.
+/// A store call waits for the database or the disk.
 #[derive(Debug)]
 struct StoreWaits<'a> {
+    /// The method.
+    call: &'static str,
     doing: &'static str,
     pause: Duration,
     error: &'a StorageError,
@@ -114,14 +118,19 @@ struct StoreWaits<'a> {
 
 impl StoreWaits<'_> {
     fn emit(self) {
-        let Self { doing, pause, error } = self;
-        // Many batches may wait for one database.
-        let mut logged_at = LOGGED_AT.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged_at.is_none_or(|at| at.elapsed() >= LOGGED_EVERY) {
-            *logged_at = Some(Instant::now());
+        let Self { call, doing, pause, error } = self;
+        let is_due = {
+            let mut logged_at = LOGGED_AT.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_due = logged_at.is_none_or(|at| at.elapsed() >= LOGGED_EVERY);
+            if is_due {
+                *logged_at = Some(Instant::now());
+            }
+            is_due
+        };
+        if is_due {
             tracing::warn!(%error, "failed to {doing}: retrying in {pause:?}");
         }
-        metrics::counter!("brotr_store_retries_total", "call" => "store").increment(1);
+        metrics::counter!("brotr_store_retries_total", "call" => call).increment(1);
     }
 }
 
@@ -151,8 +160,15 @@ mod tests {
         };
         assert_eq!(call("busy", rusqlite::ffi::SQLITE_BUSY), (true, 3));
         assert_eq!(call("damaged", rusqlite::ffi::SQLITE_CORRUPT), (false, 1));
+        metrics::with_local_recorder(&recorder, || {
+            let mut backoff = Backoff::new("known", "look for known events");
+            runtime.block_on(backoff.wait(failed(rusqlite::ffi::SQLITE_FULL))).expect("worth a retry");
+            runtime.block_on(backoff.wait(failed(rusqlite::ffi::SQLITE_CORRUPT))).expect_err("not worth one");
+        });
         let page = recorder.handle().render();
-        let counted: Vec<_> = page.lines().filter(|line| line.starts_with("brotr_store_retries_total")).collect();
-        assert_eq!(counted, [r#"brotr_store_retries_total{call="busy"} 2"#]);
+        let mut counted: Vec<_> = page.lines().filter(|line| line.starts_with("brotr_store_retries_total")).collect();
+        counted.sort_unstable();
+        let wanted = [r#"brotr_store_retries_total{call="busy"} 2"#, r#"brotr_store_retries_total{call="known"} 1"#];
+        assert_eq!(counted, wanted);
     }
 }

@@ -16,8 +16,7 @@ use super::lock::lock;
 use super::{PostgresArchive, bind, scan, sightings, store};
 use crate::archive::SightingStore;
 use crate::backoff::{Backoff, Repeat, retry};
-use crate::batch::PreparedBatch;
-use crate::batch::{Batch, Stored};
+use crate::batch::{Batch, PreparedBatch, Stored};
 use crate::decode::{event_id, public_key};
 use crate::error::of_commit;
 use crate::options::{Options, Profile};
@@ -167,7 +166,7 @@ impl PostgresArchive {
 #[async_trait]
 impl EventStore for PostgresArchive {
     async fn known(&self, ids: &[EventId]) -> Result<HashSet<EventId>, StorageError> {
-        let mut backoff = Backoff::new("look for known events");
+        let mut backoff = Backoff::new("known", "look for known events");
         let rows: Vec<Vec<u8>> = loop {
             let found = async {
                 let mut reader = self.server.reader().await?;
@@ -185,7 +184,7 @@ impl EventStore for PostgresArchive {
 
     async fn store(&self, batch: Batch) -> Result<Stored, StorageError> {
         let batch = Arc::new(PreparedBatch::new(batch, &self.preparer()).await?);
-        let mut backoff = Backoff::new("store events");
+        let mut backoff = Backoff::new("store", "store events");
         loop {
             match self.store_in_turn(batch.clone()).await {
                 Err(error) => backoff.wait(error).await?,

@@ -18,8 +18,7 @@ use super::memory::Memory;
 use super::runs::{Merges, PACE, Runs};
 use crate::StorageError;
 use crate::backoff::Backoff;
-use crate::batch::PreparedBatch;
-use crate::batch::{Batch, Stored};
+use crate::batch::{Batch, PreparedBatch, Stored};
 use crate::options::Options;
 use crate::payload::{self, Codec};
 use crate::prepare::Preparer;
@@ -102,7 +101,7 @@ impl Queue {
         let sender = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let sender = sender.ok_or(StorageError::Closed)?;
         let prepared = Arc::new(PreparedBatch::new(batch, preparer).await?);
-        let mut backoff = Backoff::new("store events");
+        let mut backoff = Backoff::new("store", "store events");
         loop {
             let (answer, answered) = oneshot::channel();
             sender.send((prepared.clone(), answer)).await.map_err(|_| StorageError::Closed)?;
