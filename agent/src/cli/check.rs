@@ -153,11 +153,11 @@ fn notes(health: &Health) -> Vec<String> {
     let mut notes = Vec::new();
     match (&health.info, health.checks.get("nip11")) {
         (Some(info), outcome) => {
-            let detail = [info.text_field("name"), info.text_field("software"), info.text_field("version")];
-            let detail: Vec<String> = detail.into_iter().flatten().map(|s| s.escape_debug().to_string()).collect();
+            let fields = [info.text_field("name"), info.text_field("software"), info.text_field("version")];
+            let fields: Vec<String> = fields.into_iter().flatten().map(|s| s.escape_debug().to_string()).collect();
             let nips = info.nips().iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
             let took = outcome.and_then(|outcome| outcome.ms).map(|ms| format!("{ms} ms")).unwrap_or_default();
-            notes.push(format!("nip11   {took:>8}  {} (NIPs {nips})", detail.join(", ")));
+            notes.push(format!("nip11   {took:>8}  {} (NIPs {nips})", fields.join(", ")));
         }
         (None, Some(outcome)) => {
             notes.push(format!("nip11             none: {}", outcome.reason.clone().unwrap_or_default()));

@@ -66,8 +66,8 @@ impl Wallet {
         if !NOTICES.contains(&notice.kind) || notice.pubkey != self.uri.public_key {
             return None;
         }
-        let response: Value = serde_json::from_str(&self.open(&notice.content).ok()?).ok()?;
-        let payment = (response["notification_type"] == "payment_received").then(|| &response["notification"])?;
+        let content: Value = serde_json::from_str(&self.open(&notice.content).ok()?).ok()?;
+        let payment = (content["notification_type"] == "payment_received").then(|| &content["notification"])?;
         Some((payment["payment_hash"].as_str()?.to_owned(), payment["amount"].as_u64()?))
     }
 
