@@ -9,7 +9,8 @@
 //! windows cover the same dates, newest first or shuffled. For each window it prints the rate, its ratio to one-by-one
 //! verification on all cores (measured again for each window), the bytes written per event until the next window began (by this
 //! process, including merges while the window is generated; by PostgreSQL 15 or 16 to its log and to its pages), the bytes per
-//! event on disk, the size of SQLite's write-ahead log, and the resident memory of this process without the window itself.
+//! event on disk, the size of SQLite's write-ahead log, and by how much the resident memory of this process has grown
+//! since the archive was opened.
 //!
 //! The PostgreSQL server is as durable as by default; settings of its configuration can be given, such as
 //! `wal_compression=lz4`.
@@ -23,10 +24,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use brotr_core::{Event, Identified, Network, Verified};
-use brotr_storage::{Archive, Batch, Options, open};
+use brotr_core::{Event, Identified, Network};
+use brotr_storage::{Archive, Batch, Options, Prepared, open};
 use brotr_tests::lifelike::{Dice, authors, lifelike};
 use futures::StreamExt;
+use tokio::sync::Semaphore;
+
+/// As in the agent.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const WINDOW: usize = 100_000;
 const PAGE: usize = 500;
@@ -50,8 +56,9 @@ async fn main() {
         Some(server) => server.database("growth").expect("a database"),
         None => format!("sqlite://{}", file.display()),
     };
-    let archive = open(&url, Options::default()).await.expect("opened");
     let keys = authors(events / 10, 1);
+    let memory_before = status("VmRSS:");
+    let archive = open(&url, Options::default()).await.expect("opened");
     println!(
         "{:>11}{:>10}{:>7}{:>12}{:>9}{:>9}{:>9}",
         "events", "events/s", "ratio", "B written", "B disk", "MB log", "MB"
@@ -78,7 +85,7 @@ async fn main() {
             (written - before) / count as u64,
             stats.disk_bytes / stats.events,
             size(&file.with_extension("db-wal")) >> 20,
-            status("VmRSS:") >> 10,
+            status("VmRSS:").saturating_sub(memory_before) >> 10,
         );
         let Some(mut lines) = again else { continue };
         filters::ask(archive.as_ref(), &keys).await.expect("answered");
@@ -120,25 +127,34 @@ fn identified(line: &str) -> Identified {
     Event::from_json(line).expect("an event").identify().expect("its id")
 }
 
-/// Stores events as one relay returns them: known ones are neither verified nor stored again.
+/// Stores events as one relay returns them: known ones are neither verified nor stored again. As in the agent, one thread per
+/// core verifies and prepares.
 async fn take(archive: &Arc<dyn Archive>, relay: &str, lines: Vec<String>) {
+    let cores = Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from));
     let pages: Vec<Vec<String>> = lines.chunks(PAGE).map(<[String]>::to_vec).collect();
     drop(lines);
+    let cores = &cores;
     let pages = pages.into_iter().map(|page| async move {
         let identify = move || page.iter().map(|line| identified(line)).collect::<Vec<_>>();
-        let events = tokio::task::spawn_blocking(identify).await.expect("identified");
+        let events = on_core(cores, identify).await;
         let ids: Vec<_> = events.iter().map(|event| event.event().id).collect();
         let known = archive.known(&ids).await.expect("looked up");
-        let verify = move || -> (Vec<Verified>, Vec<_>) {
+        let preparer = archive.preparer();
+        let verify = move || -> (Vec<Prepared>, Vec<_>) {
             let (old, new): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| known.contains(&event.event().id));
-            let new = Identified::verify_all(new).into_iter().collect::<Result<_, _>>().expect("signed");
-            (new, old.iter().map(|event| event.event().id).collect())
+            let new = Identified::verify_all(new).into_iter().map(|event| preparer.prepare(event.expect("signed")));
+            (new.collect(), old.iter().map(|event| event.event().id).collect())
         };
-        let (events, known) = tokio::task::spawn_blocking(verify).await.expect("verified");
+        let (prepared, known) = on_core(cores, verify).await;
         let relay = Some((relay.to_owned(), Network::Clearnet));
-        archive.store(Batch { relay, events, known, ..Batch::default() }).await.expect("stored");
+        archive.store(Batch { relay, prepared, known, ..Batch::default() }).await.expect("stored");
     });
     futures::stream::iter(pages).buffer_unordered(BESIDE).for_each(|()| std::future::ready(())).await;
+}
+
+async fn on_core<T: Send + 'static>(cores: &Semaphore, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let _core = cores.acquire().await.expect("not closed");
+    tokio::task::spawn_blocking(work).await.expect("it does not panic")
 }
 
 /// Returns the bytes that this process wrote to disk, or that PostgreSQL wrote.
