@@ -30,6 +30,11 @@ fn key(parts: &[&[u8]]) -> i64 {
     i64::from_be_bytes(hash[..8].try_into().expect("a hash has 32 bytes"))
 }
 
+/// Returns the slot that holds the only event of an author and kind that clients may see, if the kind is replaceable.
+pub(crate) fn replaceable_slot(author: &PublicKey, kind: u16) -> Option<i64> {
+    is_replaceable(kind).then(|| slot_key(author, kind, ""))
+}
+
 fn slot_key(author: &PublicKey, kind: u16, d: &str) -> i64 {
     key(&[author.as_bytes(), &kind.to_be_bytes(), d.as_bytes()])
 }

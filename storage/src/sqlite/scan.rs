@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, BinaryHeap, HashSet};
 use std::sync::Arc;
 
-use nostr::{EventId, Filter};
+use nostr::{EventId, Filter, PublicKey};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::authors;
@@ -16,6 +16,7 @@ use crate::query::sqlite;
 use crate::search::{SEARCHED, search_terms};
 use crate::select::fts5;
 use crate::tag_key::tag_key;
+use crate::view::replaceable_slot;
 use crate::{Cursor, StorageError, View};
 
 /// The most rows of a tag that are counted to learn whether it is rarer than the authors.
@@ -61,6 +62,14 @@ struct Hit {
     age: std::cmp::Reverse<i64>,
     id: EventId,
     k: i64,
+}
+
+/// An author of a filter.
+struct Author {
+    key: PublicKey,
+    number: i64,
+    /// How many events the archive has.
+    events: i64,
 }
 
 /// Conditions that are left to be checked for each event of a range.
@@ -112,16 +121,7 @@ fn newest_gathering(
                 |list| list.into_iter().filter(is_searched).collect(),
             ));
     }
-    let authors = match &filter.authors {
-        Some(keys) => {
-            let mut find = connection.prepare_cached(authors::TOTAL)?;
-            let found = keys
-                .iter()
-                .map(|key| find.query_row([key.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?))).optional());
-            Some(found.filter_map(Result::transpose).collect::<rusqlite::Result<Vec<(i64, i64)>>>()?)
-        }
-        None => None,
-    };
+    let authors = filter.authors.as_ref().map(|keys| found_authors(connection, keys)).transpose()?;
     let tags: Vec<Vec<i64>> = filter
         .generic_tags
         .iter()
@@ -139,10 +139,9 @@ fn newest_gathering(
     }
     let indexes = Indexes::new(connection, set)?;
     let rarest = rarest(&indexes, since, until, &tags, authors.as_deref())?;
-    let numbers: Option<Vec<i64>> = authors.map(|authors| authors.into_iter().map(|(k, _)| k).collect());
     let rest = Rest {
         ids: None,
-        authors: numbers.as_ref().map(|list| list.iter().copied().collect()),
+        authors: authors.as_ref().map(|list| list.iter().map(|author| author.number).collect()),
         kinds: kinds.as_ref().map(|list| list.iter().copied().collect()),
         tags,
         after,
@@ -152,7 +151,7 @@ fn newest_gathering(
     let mut scan = Scan::new(connection, indexes, rest, since, until, limit)?;
     if let Some(terms) = terms {
         scan.rest.ids.clone_from(&filter.ids);
-        let narrow = filter.ids.is_some() || numbers.is_some() || !filter.generic_tags.is_empty();
+        let narrow = filter.ids.is_some() || authors.is_some() || !filter.generic_tags.is_empty();
         let terms = fts5(&terms);
         if scan.search(&terms, kinds.as_deref().unwrap_or_default(), narrow, gathered)? {
             return Ok(scan.numbers());
@@ -169,10 +168,14 @@ fn newest_gathering(
         for key in std::mem::take(&mut scan.rest.tags[place]) {
             scan.range(|indexes, since, until| indexes.tagged(key, since, until))?;
         }
-    } else if let Some(authors) = numbers {
+    } else if let Some(authors) = authors {
         for author in authors {
-            for kind in kinds.clone().map_or_else(|| scan.indexes.kinds_of(author), Ok)? {
-                scan.range(|indexes, since, until| indexes.authored(author, kind, since, until))?;
+            for kind in kinds.clone().map_or_else(|| scan.indexes.kinds_of(author.number), Ok)? {
+                let slot = u16::try_from(kind).ok().and_then(|kind| replaceable_slot(&author.key, kind));
+                match slot.filter(|_| view != View::All) {
+                    Some(slot) => scan.slot(slot)?,
+                    None => scan.range(|indexes, since, until| indexes.authored(author.number, kind, since, until))?,
+                }
             }
         }
     } else if let Some(kinds) = kinds {
@@ -185,18 +188,31 @@ fn newest_gathering(
     Ok(scan.numbers())
 }
 
+/// Finds the authors of a filter that have events.
+fn found_authors(connection: &Connection, keys: &BTreeSet<PublicKey>) -> rusqlite::Result<Vec<Author>> {
+    let mut find = connection.prepare_cached(authors::TOTAL)?;
+    let mut found = Vec::new();
+    for key in keys {
+        let author = |row: &Row<'_>| Ok(Author { key: *key, number: row.get(0)?, events: row.get(1)? });
+        found.extend(find.query_row([key.as_bytes()], author).optional()?);
+    }
+    // The most active first: their events soon leave nothing older to look for.
+    found.sort_unstable_by_key(|author| std::cmp::Reverse(author.events));
+    Ok(found)
+}
+
 /// Returns the tag to read, if any: the one with the fewest events in this range of dates, unless the authors have fewer.
 fn rarest(
     indexes: &Indexes<'_>,
     since: i64,
     until: i64,
     tags: &[Vec<i64>],
-    authors: Option<&[(i64, i64)]>,
+    authors: Option<&[Author]>,
 ) -> Result<Option<usize>, StorageError> {
     if tags.len() + usize::from(authors.is_some()) < 2 {
         return Ok((!tags.is_empty()).then_some(0));
     }
-    let of_authors = authors.map_or(i64::MAX, |list| list.iter().map(|(_, events)| events).sum());
+    let of_authors = authors.map_or(i64::MAX, |list| list.iter().map(|author| author.events).sum());
     let mut best = (usize::try_from(of_authors).unwrap_or(usize::MAX), None);
     for (place, keys) in tags.iter().enumerate() {
         let mut events = 0;
@@ -270,6 +286,15 @@ impl<'c> Scan<'c> {
             self.event(entry.event())?;
         }
         Ok(())
+    }
+
+    /// Reads the newest version of a replaceable event. Clients do not see older ones.
+    fn slot(&mut self, key: i64) -> Result<(), StorageError> {
+        let mut find = self.connection.prepare_cached(sqlite!("slot_event"))?;
+        match find.query_row([key], |row| row.get(0)).optional()?.flatten() {
+            Some(k) => self.event(k),
+            None => Ok(()),
+        }
     }
 
     /// Adds an event to the hits if it is one, and is among the newest.

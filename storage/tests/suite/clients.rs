@@ -235,8 +235,19 @@ pub(super) async fn clients_see_what_a_good_relay_would_give(archive: Arc<dyn Ar
                 check_statistics(&archive, &all, first, second).await?;
                 let view = View::Client { now };
                 let wanted: BTreeSet<_> = all.iter().filter(|e| is_shown(e, &all, now)).map(|e| e.id).collect();
-                let page = archive.page(&Filter::new(), view, None, 100).await.expect("a page");
-                prop_assert_eq!(page.iter().map(|e| e.id).collect::<BTreeSet<_>>(), wanted.clone());
+                let of_kinds = |kinds: &[u16]| Filter::new().kinds(kinds.iter().copied().map(Kind::from));
+                let authors = || keys.iter().take(2).map(Keys::public_key);
+                for filter in [
+                    Filter::new(),
+                    of_kinds(&[0, 1, 10_002, 30_023]).authors(authors()),
+                    of_kinds(&[0, 10_002]).authors(authors()).until(Timestamp::from(6)).since(Timestamp::from(2)),
+                    of_kinds(&[0, 10_002, 30_023]).authors(authors()).identifier("x"),
+                ] {
+                    let page = archive.page(&filter, view, None, 100).await.expect("a page");
+                    let shown = all.iter().filter(|e| naive(&filter, e) && wanted.contains(&e.id));
+                    let shown: BTreeSet<_> = shown.map(|e| e.id).collect();
+                    prop_assert_eq!(page.iter().map(|e| e.id).collect::<BTreeSet<_>>(), shown, "{:?}", filter);
+                }
                 prop_assert_eq!(archive.ids(&Filter::new(), view).await.expect("ids").len(), wanted.len());
                 for filter in [
                     Filter::new(),
