@@ -22,6 +22,8 @@ use crate::time_limit::time_limit;
 const READERS: usize = 8;
 /// Connections that client queries may use at a time; those have a time limit.
 const GUESTS: usize = 5;
+/// The page cache of a connection, in KiB: the inner pages of an index of a few gigabytes.
+const CACHE_KIB: u32 = 8 << 10;
 /// Prepared statements cached per connection.
 const STATEMENTS: usize = 64;
 /// Steps of SQLite's virtual machine between two checks of the time limit: some 50 us.
@@ -33,6 +35,7 @@ const BUSY: Duration = Duration::from_secs(30);
 pub(super) fn open(path: &Path, flags: OpenFlags, codec: &Arc<Codec>) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "cache_size", -i64::from(CACHE_KIB))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     functions::register(&connection, codec)?;
     Ok(connection)

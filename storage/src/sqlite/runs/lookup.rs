@@ -79,7 +79,7 @@ impl<'c> Indexes<'c> {
         until: i64,
     ) -> Result<Merge<'c, TagEntry>, StorageError> {
         let entry = |created_at, event| TagEntry { key, created_at, event };
-        self.between(entry(until, i64::MIN), entry(since, i64::MAX))
+        self.since(since, entry(until, i64::MIN), entry(since, i64::MAX))
     }
 
     /// Returns an author's events of a kind whose dates lie in a range, newest first.
@@ -105,7 +105,7 @@ impl<'c> Indexes<'c> {
 
     fn headed(&self, key: i64, since: i64, until: i64) -> Result<Merge<'c, HeadEntry>, StorageError> {
         let entry = |created_at, event| HeadEntry { key, created_at, event };
-        self.between(entry(until, i64::MIN), entry(since, i64::MAX))
+        self.since(since, entry(until, i64::MIN), entry(since, i64::MAX))
     }
 
     /// Returns all events whose dates lie in a range, newest first; those of one second by id.
@@ -177,6 +177,11 @@ impl<'c> Indexes<'c> {
 
     /// Merges the entries of all runs, and of the table of recent entries, from one entry to another.
     fn between<R: Dated>(&self, first: R, last: R) -> Result<Merge<'c, R>, StorageError> {
+        self.since(i64::MIN, first, last)
+    }
+
+    /// Does the same where no entry that is wanted is older than `since`: runs of older events are left out.
+    fn since<R: Dated>(&self, since: i64, first: R, last: R) -> Result<Merge<'c, R>, StorageError> {
         let mut merge = Merge::new(self.connection, Some(last));
         let (from, to) = R::span(&first, &last);
         let mut recent = self.connection.prepare_cached(R::BETWEEN)?;
@@ -190,7 +195,7 @@ impl<'c> Indexes<'c> {
         }
         read.sort_unstable_by(|a, b| b.cmp(a));
         merge.add_read(read);
-        for run in self.set.of(R::INDEX).rev() {
+        for run in self.set.of(R::INDEX).rev().filter(|run| since <= self.set.newest(run)) {
             if let Some(place) = places(run, &first, &last).next() {
                 merge.add_from(run.clone(), place, first)?;
             }
@@ -205,5 +210,5 @@ fn places<R: Record>(run: &Run, first: &R, last: &R) -> impl Iterator<Item = usi
     let (mark, end) = (first.mark().filter(|mark| last.mark() == Some(*mark)), last.fence());
     let start = run.start(first.fence());
     let within = (start..).take_while(move |place| run.fence(*place).is_some_and(|fence| *fence <= end));
-    within.filter(move |place| mark.is_none_or(|mark| run.segments[place / SEGMENT].bloom.may_hold(mark)))
+    within.filter(move |place| mark.is_none_or(|mark| run.segments.list[place / SEGMENT].bloom.may_hold(mark)))
 }

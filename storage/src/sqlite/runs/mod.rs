@@ -67,6 +67,21 @@ impl Segment {
     }
 }
 
+/// The segments of a run. All but the last have [`SEGMENT`] blocks.
+#[derive(Debug, Clone, Default)]
+struct Segments {
+    list: Vec<Arc<Segment>>,
+    /// The first fence of each, side by side: a search reads few cache lines.
+    starts: Vec<Fence>,
+}
+
+impl Segments {
+    fn push(&mut self, segment: Segment) {
+        self.starts.push(segment.fences.first().copied().unwrap_or_default());
+        self.list.push(Arc::new(segment));
+    }
+}
+
 /// A run of one index.
 #[derive(Debug, Clone)]
 struct Run {
@@ -76,24 +91,23 @@ struct Run {
     /// The event numbers that it covers.
     first: i64,
     last: i64,
-    /// All but the last have [`SEGMENT`] blocks.
-    segments: Vec<Arc<Segment>>,
+    segments: Segments,
 }
 
 impl Run {
     fn blocks(&self) -> usize {
-        self.segments.last().map_or(0, |last| (self.segments.len() - 1) * SEGMENT + last.fences.len())
+        let last = self.segments.list.last();
+        last.map_or(0, |last| (self.segments.list.len() - 1) * SEGMENT + last.fences.len())
     }
 
     fn fence(&self, place: usize) -> Option<&Fence> {
-        self.segments.get(place / SEGMENT)?.fences.get(place % SEGMENT)
+        self.segments.list.get(place / SEGMENT)?.fences.get(place % SEGMENT)
     }
 
     /// Returns the first block that may hold entries from this fence on.
     fn start(&self, from: Fence) -> usize {
-        let segment = self.segments.partition_point(|segment| segment.fences.first().is_some_and(|f| *f < from));
-        let segment = segment.saturating_sub(1);
-        let within = self.segments.get(segment).map_or(0, |s| s.fences.partition_point(|f| *f < from));
+        let segment = self.segments.starts.partition_point(|start| *start < from).saturating_sub(1);
+        let within = self.segments.list.get(segment).map_or(0, |s| s.fences.partition_point(|f| *f < from));
         segment * SEGMENT + within.saturating_sub(1)
     }
 
@@ -111,13 +125,30 @@ impl Run {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Set {
     version: i64,
-    runs: Vec<Arc<Run>>,
+    /// By index.
+    runs: [Vec<Arc<Run>>; Index::ALL.len()],
 }
 
 impl Set {
     /// Returns the runs of an index, oldest first.
     fn of(&self, index: Index) -> impl DoubleEndedIterator<Item = &Arc<Run>> {
-        self.runs.iter().filter(move |run| run.index == index as i64)
+        self.runs[index as usize].iter()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Run>> {
+        self.runs.iter().flatten()
+    }
+
+    /// Returns the runs of the index that a run belongs to.
+    fn beside(&mut self, run: &Run) -> Result<&mut Vec<Arc<Run>>, StorageError> {
+        let index = usize::try_from(run.index).ok().and_then(|index| self.runs.get_mut(index));
+        index.ok_or_else(|| damaged("it belongs to no index"))
+    }
+
+    /// Returns a date that no event of a run exceeds: that of the newest event in the runs by time that cover the same events.
+    fn newest(&self, run: &Run) -> i64 {
+        let times = self.of(Index::Times).filter(|times| times.first <= run.last && run.first <= times.last);
+        times.filter_map(|times| times.fence(0)).map(|fence| TimeEntry::date(*fence)).max().unwrap_or(i64::MAX)
     }
 
     /// Returns the last event whose entries are in runs; those of later ones are in the recent tables.
@@ -159,16 +190,19 @@ impl Runs {
 
 /// Loads the runs of a state; loaded ones are not read again.
 fn load(connection: &Connection, version: i64, known: &Set) -> Result<Set, StorageError> {
-    let known = |n| known.runs.iter().find(|run| run.n == n).map(|run| run.segments.clone());
-    let runs = load_runs(connection, "live", known)?.into_iter().map(Arc::new).collect();
-    Ok(Set { version, runs })
+    let known = |n| known.all().find(|run| run.n == n).map(|run| run.segments.clone());
+    let mut set = Set { version, ..Set::default() };
+    for run in load_runs(connection, "live", known)? {
+        set.beside(&run)?.push(Arc::new(run));
+    }
+    Ok(set)
 }
 
 /// Loads the runs in a state, oldest first. `known` returns the segments of a run if they are in memory.
 fn load_runs(
     connection: &Connection,
     state: &str,
-    known: impl Fn(i64) -> Option<Vec<Arc<Segment>>>,
+    known: impl Fn(i64) -> Option<Segments>,
 ) -> Result<Vec<Run>, StorageError> {
     let mut statement = connection.prepare_cached(sqlite!("run_list"))?;
     let mut fences = connection.prepare_cached(sqlite!("fence_list"))?;
@@ -183,7 +217,7 @@ fn load_runs(
             while let Some(row) = segments.next()? {
                 let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
                 let segment = Segment::from_bytes(bytes).ok_or_else(|| damaged("fences that cannot be read"))?;
-                run.segments.push(Arc::new(segment));
+                run.segments.push(segment);
             }
         }
         if run.blocks() != blocks {
@@ -201,7 +235,7 @@ fn read_run(row: &Row<'_>) -> rusqlite::Result<(Run, usize)> {
         level: row.get(2)?,
         first: row.get(3)?,
         last: row.get(4)?,
-        segments: Vec::new(),
+        segments: Segments::default(),
     };
     Ok((run, row.get(5)?))
 }

@@ -297,6 +297,13 @@ pub(in crate::sqlite) struct TimeEntry {
     pub(in crate::sqlite) event: i64,
 }
 
+impl TimeEntry {
+    /// Returns the date of an entry with this fence.
+    pub(super) fn date((date, _): Fence) -> i64 {
+        (!date ^ (1 << 63)).cast_signed()
+    }
+}
+
 impl Ord for TimeEntry {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         other.created_at.cmp(&self.created_at).then_with(|| self.id.cmp(&other.id)).then(self.event.cmp(&other.event))
@@ -464,6 +471,7 @@ mod tests {
             let mut entries: Vec<_> = times.iter().map(entry).collect();
             entries.sort_unstable();
             prop_assert!(entries.is_sorted_by_key(Record::fence));
+            prop_assert!(entries.iter().all(|entry| TimeEntry::date(entry.fence()) == entry.created_at));
             prop_assert_eq!(read_back(&entries, 7), entries);
         }
 

@@ -216,7 +216,7 @@ fn what_is_merged_removed_and_killed_is_found_as_in_a_map() {
                 Step::Reopen => (runs, merges) = (Runs::default(), Merges::default()),
             }
             let runs = runs.at(&connection).expect("runs");
-            most.set(most.get().max(runs.runs.iter().map(|run| run.level).max().unwrap_or(0)));
+            most.set(most.get().max(runs.all().map(|run| run.level).max().unwrap_or(0)));
             let of_ids: Vec<_> = runs.of(Index::Ids).collect();
             prop_assert!(of_ids.windows(2).all(|pair| pair[0].last < pair[1].first), "{:?}", of_ids);
         }

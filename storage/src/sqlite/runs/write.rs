@@ -8,8 +8,8 @@ use super::bloom::Mark;
 use super::merge::Merge;
 use super::record::{Fence, Record, pack};
 use super::{
-    BLOCKS, Bloom, HeadEntry, IdEntry, Index, Run, SEGMENT, Segment, Set, TagEntry, TimeEntry, damaged, entries,
-    load_runs,
+    BLOCKS, Bloom, HeadEntry, IdEntry, Index, Run, SEGMENT, Segment, Segments, Set, TagEntry, TimeEntry, damaged,
+    entries, load_runs,
 };
 use crate::StorageError;
 use crate::query::sqlite;
@@ -136,8 +136,9 @@ impl Change<'_> {
     /// Makes a written run readable.
     fn publish(&mut self, run: Run) -> Result<(), StorageError> {
         self.connection.prepare_cached(sqlite!("run_publish"))?.execute([run.n])?;
-        let place = self.set.runs.partition_point(|other| (other.first, other.n) < (run.first, run.n));
-        self.set.runs.insert(place, Arc::new(run));
+        let runs = self.set.beside(&run)?;
+        let place = runs.partition_point(|other| (other.first, other.n) < (run.first, run.n));
+        runs.insert(place, Arc::new(run));
         self.changed = true;
         Ok(())
     }
@@ -146,7 +147,7 @@ impl Change<'_> {
     /// Returns true if work is left.
     pub(in crate::sqlite) fn advance(&mut self, most: usize) -> Result<bool, StorageError> {
         let mut left = most;
-        let highest = self.set.runs.iter().map(|run| run.level).max().unwrap_or(0);
+        let highest = self.set.all().map(|run| run.level).max().unwrap_or(0);
         // A run that is written here may be the fourth of its level.
         for level in 0..=highest + 1 {
             for index in Index::ALL {
@@ -210,7 +211,7 @@ impl Change<'_> {
         let mut retire = self.connection.prepare_cached(sqlite!("run_retire"))?;
         for source in sources {
             retire.execute([source.n])?;
-            self.set.runs.retain(|run| run.n != source.n);
+            self.set.beside(&source)?.retain(|run| run.n != source.n);
         }
         self.publish(run)?;
         Ok(written)
@@ -236,7 +237,7 @@ pub(super) fn begin(
 ) -> Result<Run, StorageError> {
     let index = index as i64;
     let n = connection.prepare_cached(sqlite!("run_add"))?.query_row([index, level, first, last], |row| row.get(0))?;
-    Ok(Run { n, index, level, first, last, segments: Vec::new() })
+    Ok(Run { n, index, level, first, last, segments: Segments::default() })
 }
 
 /// Returns the last entry of a run that is being written.
@@ -325,7 +326,7 @@ impl<'c, R: Record> RunWriter<'c, R> {
     /// Writes the block, and the segment if it is complete.
     fn end_block(&mut self) -> Result<(), StorageError> {
         let Some(first) = self.first.take() else { return Ok(()) };
-        let place = self.run.segments.len() * SEGMENT + self.fences.len();
+        let place = self.run.segments.list.len() * SEGMENT + self.fences.len();
         self.connection.prepare_cached(sqlite!("block_add"))?.execute(params![self.run.row(place), self.block])?;
         self.block.clear();
         self.previous = None;
@@ -336,9 +337,9 @@ impl<'c, R: Record> RunWriter<'c, R> {
     fn end_segment(&mut self) -> Result<(), StorageError> {
         let segment = Segment { fences: std::mem::take(&mut self.fences), bloom: Bloom::of(&self.marks) };
         self.marks.clear();
-        let row = self.run.row(self.run.segments.len() * SEGMENT);
+        let row = self.run.row(self.run.segments.list.len() * SEGMENT);
         self.connection.prepare_cached(sqlite!("fence_add"))?.execute(params![row, segment.to_bytes()])?;
-        self.run.segments.push(Arc::new(segment));
+        self.run.segments.push(segment);
         Ok(())
     }
 
@@ -385,7 +386,7 @@ fn free(connection: &Connection, entries: usize) -> Result<bool, StorageError> {
 pub(in crate::sqlite) fn remove(connection: &Connection, set: &Set, entries: Entries) -> Result<(), StorageError> {
     // A run that is being written may have them already.
     let building = load_runs(connection, "building", |_| None)?;
-    let runs: Vec<&Run> = set.runs.iter().map(Arc::as_ref).chain(&building).collect();
+    let runs: Vec<&Run> = set.all().map(Arc::as_ref).chain(&building).collect();
     let last = set.last_event();
     remove_from(connection, last, &runs, entries.ids)?;
     remove_from(connection, last, &runs, entries.tags)?;
