@@ -62,25 +62,33 @@ fn payload(profile: Profile, event: &Event) -> Vec<u8> {
 }
 
 impl PostgresArchive {
-    /// Queues a batch and waits for the turn to write. The task whose turn it is writes everything queued in one transaction;
-    /// the others find their batches written when their turn comes.
+    /// Queues a batch and waits until it is written. The task whose turn it is writes everything queued in one transaction, for the
+    /// others too.
     async fn store_in_turn(&self, batch: Arc<PreparedBatch>) -> Result<Stored, StorageError> {
         loop {
             let (answer, mut answered) = oneshot::channel();
             self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back((batch.clone(), answer));
-            let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
-            loop {
-                match answered.try_recv() {
-                    Ok(stored) => return stored,
-                    // The task that took it was cancelled. If the batch was written already, writing it again does no harm.
-                    Err(oneshot::error::TryRecvError::Closed) => break,
-                    Err(oneshot::error::TryRecvError::Empty) => self.store_group().await,
+            let stored = tokio::select! {
+                biased;
+                stored = &mut answered => stored,
+                turn = self.turns.acquire() => {
+                    let turn = turn.map_err(|_| StorageError::Closed)?;
+                    // Until it is written here, or the other writer has it.
+                    while answered.is_empty() && self.store_group().await {}
+                    drop(turn);
+                    answered.await
                 }
+            };
+            // Without an answer, the task that took the batch was cancelled. If the batch was written already, writing it again does
+            // no harm.
+            if let Ok(stored) = stored {
+                return stored;
             }
         }
     }
 
-    async fn store_group(&self) {
+    /// Writes what is queued, in one transaction; returns false if nothing is.
+    async fn store_group(&self) -> bool {
         let (mut batches, mut answers, mut total) = (Vec::new(), Vec::new(), 0);
         {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,6 +99,9 @@ impl PostgresArchive {
                 batches.push(batch);
                 answers.push(answer);
             }
+        }
+        if batches.is_empty() {
+            return false;
         }
         match self.write(&batches).await {
             Ok(stored) => {
@@ -110,6 +121,7 @@ impl PostgresArchive {
                 }
             }
         }
+        true
     }
 
     /// Updates the planner's statistics whenever this process has stored four times as many events as at the last time:
@@ -122,7 +134,9 @@ impl PostgresArchive {
         }
         let Ok(mut reader) = self.server.reader().await else { return };
         let analyzed =
-            sqlx::raw_sql("analyze event, author, hidden, sighting, relay").execute(reader.connection()).await;
+            sqlx::raw_sql("analyze event (k, created_at, author, kind, id, tagkeys), author, hidden, sighting, relay")
+                .execute(reader.connection())
+                .await;
         if let Err(error) = reader.ended(analyzed).await {
             tracing::warn!(%error, "failed to analyze the tables: queries may be slow until autovacuum does");
         }
@@ -159,7 +173,8 @@ impl PostgresArchive {
     }
 
     async fn write(&self, batches: &[Arc<PreparedBatch>]) -> Result<Vec<Stored>, StorageError> {
-        store::store(self.server.begin().await?, batches, self.options.profile, self.distributed).await
+        let authors = store::authors(self.server.begin().await?, batches).await?;
+        store::store(self.server.begin().await?, batches, &authors, self.options.profile, self.distributed).await
     }
 }
 
@@ -338,7 +353,7 @@ impl EventStore for PostgresArchive {
         while removed < most {
             let portion = REMOVED.min(most - removed);
             let n = retry("remove", Repeat::RolledBack, async || {
-                let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
+                let _turn = self.turns.acquire().await.map_err(|_| StorageError::Closed)?;
                 let mut tx = self.server.begin().await?;
                 lock(&mut tx).await?;
                 let n = remove(&mut tx, filter, portion, self.distributed).await?;
@@ -355,7 +370,7 @@ impl EventStore for PostgresArchive {
     }
 
     async fn clear(&self) -> Result<(), StorageError> {
-        let _turn = self.turn.acquire().await.map_err(|_| StorageError::Closed)?;
+        let _turn = self.turns.acquire().await.map_err(|_| StorageError::Closed)?;
         let mut tx = self.server.begin().await?;
         lock(&mut tx).await?;
         sqlx::raw_sql(postgres!("event_clear")).execute(&mut *tx).await?;

@@ -64,6 +64,8 @@ static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
     migrator
 });
 
+/// Transactions that write events at a time: while one has the writers' lock, the next writes its rows of events.
+const WRITERS: usize = 2;
 /// How long a caller waits for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -78,8 +80,8 @@ pub struct PostgresArchive {
     /// A replica that answers client queries.
     replica: Option<Replica>,
     options: Options,
-    /// Writers take turns before they take a connection: waiting writers would keep connections from readers.
-    turn: tokio::sync::Semaphore,
+    /// Writers take one of [`WRITERS`] turns before they take a connection: waiting writers would keep connections from readers.
+    turns: tokio::sync::Semaphore,
     /// The number of events that this process has stored,
     fresh: AtomicI64,
     /// and what it was when statistics were last collected.
@@ -141,7 +143,7 @@ impl PostgresArchive {
             distributed,
             replica: None,
             options: Options { search, ..archive },
-            turn: tokio::sync::Semaphore::new(1),
+            turns: tokio::sync::Semaphore::new(WRITERS),
             fresh: AtomicI64::new(0),
             analyzed: AtomicI64::new(0),
             queue: Default::default(),

@@ -29,15 +29,22 @@ fn without_nul(text: &str) -> String {
 }
 
 /// Writes batches in one transaction, all or none; returns the result of each.
+///
+/// Rows of events, which cost the most, are written before the writers' lock is taken, so that two transactions can do so at the
+/// same time. They may wait for each other's events, in the order in which all write them; whoever has the lock waits for nobody.
+/// What depends on other events (totals, sightings, what is hidden) is written with the lock.
 pub(super) async fn store(
     tx: sqlx::Transaction<'static, Postgres>,
     batches: &[Arc<PreparedBatch>],
+    authors: &HashMap<PublicKey, i32>,
     profile: Profile,
     distributed: bool,
 ) -> Result<Vec<Stored>> {
     let mut tx = PostgresTransaction(tx);
-    let now = lock(&mut tx.0).await?;
-    let relays = relays(&mut tx, batches).await?;
+    // Locks of distributed tables have an order of their own.
+    if distributed {
+        lock(&mut tx.0).await?;
+    }
     // One statement must not meet an id twice; the first one counts.
     let mut firsts = HashMap::new();
     let mut events = Vec::new();
@@ -49,8 +56,9 @@ pub(super) async fn store(
             });
         }
     }
-    let authors = authors(&mut tx.0, &events).await?;
-    let new = insert(&mut tx.0, &events, &authors, profile).await?;
+    let new = insert(&mut tx.0, &events, authors, profile).await?;
+    let now = lock(&mut tx.0).await?;
+    let relays = relays(&mut tx, batches).await?;
     let mut stored: Vec<Stored> =
         batches.iter().map(|batch| Stored { stored: 0, known: batch.events.len() + batch.rest.known.len() }).collect();
     for prepared in &new {
@@ -73,8 +81,8 @@ pub(super) async fn store(
         }
     }
     if !new.is_empty() {
-        totals(&mut tx.0, &new, &authors, distributed).await?;
-        hide(&mut tx.0, &new, &authors, distributed).await?;
+        totals(&mut tx.0, &new, authors, distributed).await?;
+        hide(&mut tx.0, &new, authors, distributed).await?;
         let texts = new.iter().filter_map(|p| Some((event_key(&p.event.id), p.text.as_deref()?)));
         write_text(&mut tx.0, texts).await?;
         let ks: Vec<i64> = new.iter().map(|p| event_key(&p.event.id)).collect();
@@ -114,23 +122,29 @@ pub(super) async fn write_text<T: Into<String>>(
     Ok(())
 }
 
-/// Returns the numbers of the authors, adding unknown ones.
-async fn authors(connection: &mut PgConnection, events: &[&Prepared]) -> Result<HashMap<PublicKey, i32>> {
-    let keys: BTreeSet<&[u8]> = events.iter().map(|p| p.event.pubkey.as_bytes().as_slice()).collect();
+/// Returns the numbers of the batches' authors. Unknown ones are added in a transaction of its own: a writer that added the same
+/// authors would wait until this one has stored its events.
+pub(super) async fn authors(
+    mut tx: sqlx::Transaction<'static, Postgres>,
+    batches: &[Arc<PreparedBatch>],
+) -> Result<HashMap<PublicKey, i32>> {
+    let events = batches.iter().flat_map(|batch| &batch.events);
+    let keys: BTreeSet<&[u8]> = events.map(|p| p.event.pubkey.as_bytes().as_slice()).collect();
     let keys: Vec<&[u8]> = keys.into_iter().collect();
-    let rows: Vec<(Vec<u8>, i32)> =
-        sqlx::query_as(postgres!("author_find")).bind(&keys).fetch_all(&mut *connection).await?;
     let mut known = HashMap::with_capacity(keys.len());
-    for (key, k) in rows {
-        known.insert(public_key(&key)?, k);
-    }
-    if known.len() < keys.len() {
-        let rows: Vec<(Vec<u8>, i32)> =
-            sqlx::query_as(postgres!("author_add")).bind(&keys).fetch_all(&mut *connection).await?;
+    // An author that another transaction adds meanwhile is neither found nor added at first, but found when it has committed.
+    for sql in [postgres!("author_find"), postgres!("author_add")].into_iter().cycle() {
+        let rows: Vec<(Vec<u8>, i32)> = sqlx::query_as(sql).bind(&keys).fetch_all(&mut *tx).await?;
         for (key, k) in rows {
             known.insert(public_key(&key)?, k);
         }
+        if known.len() == keys.len() {
+            break;
+        }
+        // The commit of their events makes them durable.
+        sqlx::query(postgres!("commit_later")).execute(&mut *tx).await?;
     }
+    tx.commit().await?;
     Ok(known)
 }
 
@@ -144,9 +158,9 @@ async fn insert<'a>(
     if events.is_empty() {
         return Ok(Vec::new());
     }
-    // Newest first, as the indexes are ordered.
+    // Newest first, as the indexes are ordered; all writers have the same order.
     let mut events = events.to_vec();
-    events.sort_by_key(|p| std::cmp::Reverse(p.event.created_at));
+    events.sort_unstable_by_key(|p| (std::cmp::Reverse(p.event.created_at), p.event.id));
     let n = events.len();
     let (mut ks, mut times, mut numbers, mut kinds) =
         (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));

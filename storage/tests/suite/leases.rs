@@ -78,6 +78,48 @@ pub(super) async fn a_holder_gives_up_what_it_left_claimed(archive: Arc<dyn Arch
     assert!(archive.try_acquire_leader("finder", lease(2)).await.expect("asked"));
 }
 
+/// Writers of two processes store the same events of the same new authors at the same time, in opposite orders.
+pub(super) async fn writers_of_the_same_events_do_not_deadlock(archive: Arc<dyn Archive>, url: String) {
+    let keys: Vec<Keys> = (0..150).map(|_| Keys::generate()).collect();
+    let events: Vec<Verified> = (0..600)
+        .map(|n| {
+            // Many of one date, and replaceable ones among them.
+            let builder = EventBuilder::new(Kind::from([0, 1, 3][n % 3]), n.to_string());
+            let builder = builder.custom_created_at(Timestamp::from(n as u64 % 7));
+            Event::from(&builder.sign_with_keys(&keys[n % 150]).expect("signed")).verify().expect("verified")
+        })
+        .collect();
+    let second = match archive.backend() {
+        "SQLite" => archive.clone(),
+        _ => open(&url, Options::default()).await.expect("opened twice"),
+    };
+    let store = |archive: Arc<dyn Archive>, relay: &str, events: Vec<Verified>| {
+        let relay = Some((relay.to_owned(), Network::Clearnet));
+        async move {
+            let stores =
+                events.chunks(50).map(|part| archive.store(Batch { relay: relay.clone(), ..batch(part.to_vec()) }));
+            let stored = futures::future::join_all(stores).await.into_iter();
+            stored.map(|stored| stored.map(|stored| stored.stored)).sum::<Result<usize, _>>().expect("stored")
+        }
+    };
+    let reversed = events.iter().rev().cloned().collect();
+    let (first, other) = tokio::join!(
+        store(archive.clone(), "wss://a.example/", events.clone()),
+        store(second, "wss://b.example/", reversed)
+    );
+    assert_eq!(first + other, events.len(), "each event is new to one of them");
+    let stats = archive.stats().await.expect("stats");
+    assert_eq!((stats.events, stats.sightings), (600, 1_200));
+    let arrived = archive.stored_after(0, 1_000).await.expect("read");
+    assert_eq!(arrived.len(), 600);
+    if archive.backend() != "SQLite" {
+        let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
+        tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+        assert_eq!(shell(&url, deadlocks), "0");
+    }
+    exact::exact(&archive).await;
+}
+
 /// Claims, groups of batches, removals and shutdowns lock many relays each.
 pub(super) async fn writers_of_the_same_relays_do_not_deadlock(archive: Arc<dyn Archive>, url: String) {
     // Due in another order than they were added, and added in another order than they sort.

@@ -143,7 +143,7 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-const CASES: [(&str, Case); 40] = cases!(
+const CASES: [(&str, Case); 41] = cases!(
     events_come_back_exactly,
     a_batch_is_stored_once,
     what_a_relay_no_longer_holds_is_taken_back,
@@ -169,6 +169,7 @@ const CASES: [(&str, Case); 40] = cases!(
     what_one_agent_is_at_others_leave_alone,
     a_holder_gives_up_what_it_left_claimed,
     writers_of_the_same_relays_do_not_deadlock,
+    writers_of_the_same_events_do_not_deadlock,
     a_result_is_held_back_until_it_is_paid_for,
     the_outbox_keeps_what_is_not_delivered,
     text_is_found_where_it_is_indexed,
