@@ -86,7 +86,7 @@ retrying! {
 
 retrying! {
     impl CheckStore {
-        RolledBack record_check(relay: (&str, Network), check: &CheckRecord) -> ();
+        RolledBack record_check(url: &str, network: Network, check: &CheckRecord) -> ();
         Always set_check_due(url: &str, due_at: i64) -> ();
         Always visits(url: &str, since: i64, limit: i64) -> Vec<Visit>;
         Always forget_visits(before: i64) -> u64;

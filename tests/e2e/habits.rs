@@ -53,7 +53,7 @@ async fn a_dense_second_is_asked_for_at_once_where_the_relay_offers_that() {
         let (info, _) = brotr_net::info::fetch(&place.agent.dialer, &place.address(&relay)).await.expect("fetched");
         let record = brotr_storage::CheckRecord { nip11: Some(info.text), nip66: "{}".into(), ..Default::default() };
         let address = place.address(&relay);
-        place.agent.archive.record_check((address.as_str(), address.network()), &record).await.expect("kept");
+        place.agent.archive.record_check(address.as_str(), address.network(), &record).await.expect("kept");
         let documents = place.agent.archive.documents(address.as_str()).await.expect("read");
         assert!(documents.iter().any(|document| document.kind == DocumentType::Nip11));
         let (pass, _) = place.pass(&relay).await;

@@ -18,7 +18,7 @@ type Result<T> = std::result::Result<T, StorageError>;
 #[async_trait]
 pub trait CheckStore: std::fmt::Debug + Send + Sync {
     /// Records a check with its aftermath, in one transaction. An unknown relay is added.
-    async fn record_check(&self, relay: (&str, Network), check: &CheckRecord) -> Result<()>;
+    async fn record_check(&self, url: &str, network: Network, check: &CheckRecord) -> Result<()>;
 
     /// Sets when a relay is checked next.
     async fn set_check_due(&self, url: &str, due_at: i64) -> Result<()>;
@@ -56,7 +56,7 @@ async fn document_key(tx: &mut dyn Transaction, kind: DocumentType, data: &str) 
 
 #[async_trait]
 impl<D: Database> CheckStore for D {
-    async fn record_check(&self, (url, network): (&str, Network), check: &CheckRecord) -> Result<()> {
+    async fn record_check(&self, url: &str, network: Network, check: &CheckRecord) -> Result<()> {
         let mut tx = self.begin().await?;
         let relay = relay_key(tx.as_mut(), url, network, check.at).await?;
         tx.execute(common!("check_update"), args![relay, check.state.as_str(), check.at, check.due_at]).await?;

@@ -151,7 +151,7 @@ pub(super) async fn a_clock_that_was_ahead_is_forgiven(archive: Arc<dyn Archive>
     let claim = |since, until, proven_at| Covered { interval: span(since, until), method: Method::Paged, proven_at };
     let visit = |at, due_at| CheckRecord { at, due_at, state: RelayState::Up, ..CheckRecord::default() };
     for relay in [past, future] {
-        archive.record_check((relay, Network::Clearnet), &visit(now - day, now + 3_600)).await.expect("kept");
+        archive.record_check(relay, Network::Clearnet, &visit(now - day, now + 3_600)).await.expect("kept");
         let covered = vec![claim(now - 10 * day, now - day, now - day)];
         let relay = Some((relay.to_owned(), Network::Clearnet));
         archive.store(Batch { relay, covered, ..batch(vec![]) }).await.expect("stored");
@@ -159,7 +159,7 @@ pub(super) async fn a_clock_that_was_ahead_is_forgiven(archive: Arc<dyn Archive>
     }
     archive.set_sync_due(past, now + 3_600).await.expect("set");
     for at in [ahead, ahead + 60] {
-        archive.record_check((future, Network::Clearnet), &visit(at, at + 3_600)).await.expect("kept");
+        archive.record_check(future, Network::Clearnet, &visit(at, at + 3_600)).await.expect("kept");
     }
     archive.set_sync_due(future, ahead + 3_600).await.expect("set");
     shell(
@@ -170,7 +170,7 @@ pub(super) async fn a_clock_that_was_ahead_is_forgiven(archive: Arc<dyn Archive>
     );
     // A clock that is a few minutes ahead is another machine's, and what it proved is trusted.
     let skewed = "wss://skewed.example/";
-    archive.record_check((skewed, Network::Clearnet), &visit(now - day, now + 3_600)).await.expect("kept");
+    archive.record_check(skewed, Network::Clearnet, &visit(now - day, now + 3_600)).await.expect("kept");
     archive.set_sync_due(skewed, now + 3_600).await.expect("set");
     let covered = vec![claim(now - 10 * day, now - 60, now - 60)];
     let relay = Some((skewed.to_owned(), Network::Clearnet));

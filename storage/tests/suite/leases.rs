@@ -44,7 +44,7 @@ pub(super) async fn what_one_agent_is_at_others_leave_alone(archive: Arc<dyn Arc
     archive.release(Task::Sync, None, 1).await.expect("given up");
     assert_eq!(archive.claim(Task::Sync, &of(1), lease(2, 60)).await.expect("claimed").len(), 1);
     let done = CheckRecord { at: 200, due_at: 300, state: RelayState::Up, ..CheckRecord::default() };
-    archive.record_check((&urls[0].0, Network::Clearnet), &done).await.expect("kept");
+    archive.record_check(&urls[0].0, Network::Clearnet, &done).await.expect("kept");
     let query = RelayQuery { contains: "r00".into(), ..query };
     assert_eq!(archive.claim(Task::Check, &query, lease(9, 60)).await.expect("claimed").len(), 1, "due again");
     // One leads.

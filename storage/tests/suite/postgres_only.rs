@@ -15,13 +15,13 @@ pub(crate) async fn known_relays_take_no_numbers() {
     let relays = [(RELAY.to_owned(), Network::Clearnet)];
     let check = |at| CheckRecord { at, nip11: Some("{}".into()), ..CheckRecord::default() };
     archive.store(batch(vec![])).await.expect("stored");
-    archive.record_check((RELAY, Network::Clearnet), &check(0)).await.expect("kept");
+    archive.record_check(RELAY, Network::Clearnet, &check(0)).await.expect("kept");
     let taken = "select string_agg(sequencename || '=' || coalesce(last_value, 0), ' ' order by sequencename) from pg_sequences \
                  where sequencename in ('relay_k_seq', 'document_k_seq', 'author_k_seq')";
     let before = shell(&url, taken);
     for n in 1..=334 {
         archive.store(batch(vec![])).await.expect("stored");
-        archive.record_check((RELAY, Network::Clearnet), &check(n)).await.expect("kept");
+        archive.record_check(RELAY, Network::Clearnet, &check(n)).await.expect("kept");
         assert_eq!(archive.add_relays(&relays, n).await.expect("added"), 0);
     }
     assert_eq!(shell(&url, taken), before);
@@ -32,7 +32,7 @@ pub(crate) async fn known_relays_take_no_numbers() {
     );
     let late = "wss://late.example/";
     let other = CheckRecord { nip11: Some("{\"name\":\"late\"}".into()), nip66: "{\"late\":1}".into(), ..check(5) };
-    archive.record_check((late, Network::Clearnet), &other).await.expect("kept");
+    archive.record_check(late, Network::Clearnet, &other).await.expect("kept");
     archive
         .store(Batch { relay: Some((late.into(), Network::Clearnet)), ..batch(vec![event("late", vec![], 1)]) })
         .await
@@ -106,7 +106,7 @@ pub(crate) async fn calls_are_made_again_when_connections_are_lost() {
             archive.add_relays(&relays, n).await?;
             archive.claim(Task::Check, &query, Lease { holder: 1, seconds: 60 }).await?;
             let check = CheckRecord { at: n, nip11: Some(format!("{{\"n\":{n}}}")), ..CheckRecord::default() };
-            archive.record_check((RELAY, Network::Clearnet), &check).await?;
+            archive.record_check(RELAY, Network::Clearnet, &check).await?;
             archive.set_state("a", "b", "c", &n.to_string()).await?;
             archive.store(batch(vec![event(&n.to_string(), vec![], n)])).await?;
             archive.page(&Filter::new(), View::All, None, 10).await?;
@@ -186,14 +186,14 @@ pub(crate) async fn a_document_in_use_is_not_forgotten() {
     let (archive, url) = opened(&server, "documents").await;
     let (first, second) = ("wss://first.example/", "wss://second.example/");
     let check = |at, nip66: &str| CheckRecord { at, nip66: nip66.into(), ..CheckRecord::default() };
-    archive.record_check((first, Network::Clearnet), &check(1, "{\"old\":1}")).await.expect("kept");
-    archive.record_check((first, Network::Clearnet), &check(2, "{}")).await.expect("kept");
-    archive.record_check((second, Network::Clearnet), &check(2, "{}")).await.expect("kept");
+    archive.record_check(first, Network::Clearnet, &check(1, "{\"old\":1}")).await.expect("kept");
+    archive.record_check(first, Network::Clearnet, &check(2, "{}")).await.expect("kept");
+    archive.record_check(second, Network::Clearnet, &check(2, "{}")).await.expect("kept");
     // A check that has found the old document waits before it refers to it; meanwhile the last visit that did is forgotten.
     let insert = "insert into visit (relay, at, up) select k, 9, true from relay where url like '%second%'";
     let held = Held::begin(&url, &format!("begin; {insert}"));
     let again = check(9, "{\"old\":1}");
-    let checked = archive.record_check((second, Network::Clearnet), &again);
+    let checked = archive.record_check(second, Network::Clearnet, &again);
     let forgotten = async {
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         archive.forget_visits(i64::MAX).await

@@ -43,7 +43,7 @@ pub(super) async fn checks_are_kept_by_content(archive: Arc<dyn Archive>, _: Str
             dns_ttl: Some(300),
             aftermath: Aftermath::default(),
         };
-        archive.record_check((RELAY, Network::Clearnet), &check).await.expect("kept");
+        archive.record_check(RELAY, Network::Clearnet, &check).await.expect("kept");
         let relay = archive.relay(RELAY).await.expect("read").expect("there");
         let state = if up { (RelayState::Up, 0) } else { (RelayState::Down, at / 10) };
         assert_eq!((relay.state, relay.failures), state);
@@ -86,13 +86,15 @@ pub(super) async fn a_check_and_its_aftermath_are_kept_together(archive: Arc<dyn
         let waiting = archive.due_outgoing("wss://own.example/", Lane::Versions, 1_000, 9).await.expect("asked");
         (checked, visits, state, waiting.iter().map(|one| one.event.as_bytes()[0]).collect::<Vec<_>>())
     };
-    let relay = (RELAY, Network::Clearnet);
-    archive.record_check(relay, &check(10, RelayState::Up, 1)).await.expect("kept");
+    archive.record_check(RELAY, Network::Clearnet, &check(10, RelayState::Up, 1)).await.expect("kept");
     let first = (Some(10), 1, Some("10".to_owned()), vec![1]);
     assert_eq!(seen(&archive).await, first);
     // What cannot be written whole is not written in part.
     shell(&url, "alter table outbox rename to away");
-    archive.record_check(relay, &check(20, RelayState::Down, 2)).await.expect_err("there is no outbox");
+    archive
+        .record_check(RELAY, Network::Clearnet, &check(20, RelayState::Down, 2))
+        .await
+        .expect_err("there is no outbox");
     archive.enqueue_with_state(&aftermath(3, "0"), 20).await.expect_err("there is no outbox");
     shell(&url, "alter table away rename to outbox");
     assert_eq!(seen(&archive).await, first);
@@ -114,7 +116,7 @@ pub(super) async fn a_history_is_kept_and_forgotten(archive: Arc<dyn Archive>, u
             ..CheckRecord::default()
         };
         for relay in [RELAY, other] {
-            archive.record_check((relay, Network::Clearnet), &check).await.expect("kept");
+            archive.record_check(relay, Network::Clearnet, &check).await.expect("kept");
         }
     }
     let visits = archive.visits(RELAY, 10 * 3_600, 100).await.expect("visits");
@@ -155,7 +157,7 @@ pub(super) async fn uptime_is_a_share_of_time(archive: Arc<dyn Archive>, url: St
         for (age, up) in checks {
             let state = if *up { RelayState::Up } else { RelayState::Down };
             let check = CheckRecord { at: now - age, state, ..CheckRecord::default() };
-            archive.record_check((&relay, Network::Clearnet), &check).await.expect("kept");
+            archive.record_check(&relay, Network::Clearnet, &check).await.expect("kept");
         }
     }
     for (name, checks, wanted) in table {

@@ -40,7 +40,7 @@ async fn fill(archive: &Arc<dyn Archive>) {
             ),
             ..CheckRecord::default()
         };
-        archive.record_check((&relay(n), Network::Clearnet), &check).await.expect("kept");
+        archive.record_check(&relay(n), Network::Clearnet, &check).await.expect("kept");
         let events = (0..=n as i64).map(known).collect();
         let covered =
             vec![Covered { interval: Interval { since: 0, until: 86_399 }, method: Method::Paged, proven_at: 7 }];

@@ -386,7 +386,7 @@ pub(super) async fn the_first_second_counts(archive: Arc<dyn Archive>, _: String
     let report = archive.coverage(Some(RELAY)).await.expect("a report").remove(0);
     assert_eq!(report.covered, [claim]);
     let check = CheckRecord { at: 0, state: RelayState::Up, ..CheckRecord::default() };
-    archive.record_check((RELAY, Network::Clearnet), &check).await.expect("kept");
+    archive.record_check(RELAY, Network::Clearnet, &check).await.expect("kept");
     assert_eq!(archive.progress(5).await.expect("read").lag, Some(5));
     assert_eq!(archive.visits(RELAY, 0, 9).await.expect("visits").len(), 1);
     assert_eq!(archive.remove(&until, 9).await.expect("removed"), 1);

@@ -97,7 +97,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
         let Ok(address) = RelayUrl::parse(&relay.url, agent.dialer.guard()) else {
             // It was added under another network.allow.
             let record = CheckRecord { at: now(), due_at: now() + schedule::LONGEST_WAIT, ..CheckRecord::default() };
-            agent.archive.record_check((&relay.url, relay.network), &record).await?;
+            agent.archive.record_check(&relay.url, relay.network, &record).await?;
             return Ok(None);
         };
         let at = now();
@@ -153,7 +153,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
                 },
             },
         };
-        agent.archive.record_check((&relay.url, relay.network), &record).await?;
+        agent.archive.record_check(&relay.url, relay.network, &record).await?;
         self.publisher.wake();
         Ok(Some(health))
     }
