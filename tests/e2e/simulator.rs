@@ -130,15 +130,15 @@ fn run(seed: u64, failing: usize, sums: &mut Sums) {
                 // As the archive does it: what is proven takes its span out of the gaps, and so does a gap.
                 let claimed = proof.covered.and_then(|i| Interval::new(i.since, i.until.min(settled)));
                 covered.extend(claimed);
-                for span in claimed.into_iter().chain(proof.gap.as_ref().map(|(interval, _, _)| *interval)) {
+                for span in claimed.into_iter().chain(proof.gap.map(|gap| gap.interval)) {
                     let cut = |(old, reason): (Interval, GapReason)| {
                         old.minus(span).into_iter().map(move |rest| (rest, reason)).collect::<Vec<_>>()
                     };
                     gaps = std::mem::take(&mut gaps).into_iter().flat_map(cut).collect();
                 }
                 let named = |reason| !matches!(reason, GapReason::DenseSecond | GapReason::Disorder);
-                let ended = proof.gap.as_ref().is_some_and(|(_, reason, _)| named(*reason));
-                gaps.extend(proof.gap.map(|(interval, reason, _)| (interval, reason)));
+                let ended = proof.gap.is_some_and(|gap| named(gap.reason));
+                gaps.extend(proof.gap.map(|gap| (gap.interval, gap.reason)));
                 if ended {
                     break 'pass;
                 }

@@ -104,19 +104,30 @@ pub enum Cap {
     Guessed(usize),
 }
 
+/// A span that a page leaves unproven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unproven {
+    /// The span.
+    pub interval: Interval,
+    /// Why.
+    pub reason: GapReason,
+    /// How many events were seen in it, if that is known.
+    pub count: Option<i64>,
+}
+
 /// What a page proves.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Proof {
     /// Complete with the events taken so far.
     pub covered: Option<Interval>,
-    /// Not proven, with the reason and the number of events seen in it.
-    pub gap: Option<(Interval, GapReason, Option<i64>)>,
+    /// Not proven.
+    pub gap: Option<Unproven>,
     /// The number of consecutive failures of the page, if it is to be requested again.
     pub retry: Option<u32>,
 }
 
 impl Proof {
-    fn of(covered: Option<Interval>, gap: Option<(Interval, GapReason, Option<i64>)>) -> Self {
+    fn of(covered: Option<Interval>, gap: Option<Unproven>) -> Self {
         Self { covered, gap, retry: None }
     }
 }
@@ -165,10 +176,10 @@ impl Pager {
     }
 
     /// Ends the walk after a request that broke off; returns what was not covered.
-    pub fn give_up(&mut self, end: &End) -> Option<(Interval, GapReason, Option<i64>)> {
+    pub fn give_up(&mut self, end: &End) -> Option<Unproven> {
         let until = self.until.take()?;
         let until = self.pending.take().map_or(until, |pending| pending.second);
-        Some((Interval::new(self.since, until)?, reason(end)?, None))
+        Some(Unproven { interval: Interval::new(self.since, until)?, reason: reason(end)?, count: None })
     }
 
     /// Returns true if a page that failed is to be requested again, and counts it.
@@ -210,7 +221,7 @@ impl Pager {
         self.short = None;
         self.until = (first > self.since).then(|| first - 1);
         let count = i64::try_from(transferred).ok();
-        Proof::of(None, Interval::new(first, last).map(|i| (i, GapReason::Disorder, count)))
+        Proof::of(None, unproven(first, last, GapReason::Disorder, count))
     }
 
     /// Takes a page: how it ended, and ids and timestamps of its valid events.
@@ -258,7 +269,7 @@ impl Pager {
         self.until = None;
         let count = i64::try_from(page.transferred).ok();
         let until = self.pending.take().map_or(until, |pending| pending.second);
-        Proof::of(None, Interval::new(self.since, until).map(|i| (i, reason, count)))
+        Proof::of(None, unproven(self.since, until, reason, count))
     }
 
     /// Takes the answer to whether anything lies above a second that filled a page.
@@ -271,7 +282,7 @@ impl Pager {
         }
         let last = last.map_or(until, |pending| pending.second);
         let count = i64::try_from(page.transferred).ok();
-        Proof::of(None, Interval::new(second + 1, last).map(|i| (i, GapReason::Disorder, count)))
+        Proof::of(None, unproven(second + 1, last, GapReason::Disorder, count))
     }
 
     /// Continues at a page's oldest event: everything above it is covered.
@@ -362,207 +373,19 @@ struct Pending {
 }
 
 impl Pending {
-    fn gap(self) -> (Interval, GapReason, Option<i64>) {
+    fn gap(self) -> Unproven {
         dense(Interval { since: self.second, until: self.second }, self.seen)
     }
 }
 
-fn dense(interval: Interval, seen: usize) -> (Interval, GapReason, Option<i64>) {
-    (interval, GapReason::DenseSecond, i64::try_from(seen).ok())
+fn dense(interval: Interval, seen: usize) -> Unproven {
+    Unproven { interval, reason: GapReason::DenseSecond, count: i64::try_from(seen).ok() }
+}
+
+/// Returns an unproven span, unless it is empty.
+fn unproven(since: i64, until: i64, reason: GapReason, count: Option<i64>) -> Option<Unproven> {
+    Interval::new(since, until).map(|interval| Unproven { interval, reason, count })
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use brotr_core::{IntervalSet, RawEvent};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A relay with a cap and random failures, as seen through a session.
-    struct Model {
-        events: Vec<(EventId, i64)>,
-        cap: usize,
-        exclusive: bool,
-        uneven: bool,
-        failures: Vec<u8>,
-        asked: usize,
-        transferred: usize,
-    }
-
-    impl Model {
-        fn answer(&mut self, filter: &Filter) -> Page {
-            let (since, until) = (filter.since.map(|t| t.as_secs()), filter.until.expect("asked").as_secs());
-            let within = |at: i64| {
-                let at = at.cast_unsigned();
-                let (after, before) = (since.is_none_or(|s| s < at), at < until);
-                let ends = !self.exclusive && (since == Some(at) || until == at);
-                (after && before) || (ends && since.is_none_or(|s| s <= at) && at <= until)
-            };
-            let mut found: Vec<_> = self.events.iter().filter(|(_, at)| within(*at)).copied().collect();
-            found.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-            // A relay that counts bytes returns fewer events at one time than at another.
-            let cap =
-                if self.uneven && self.asked % 2 == 1 { self.cap.div_ceil(2).max(SMALLEST_CAP) } else { self.cap };
-            let mut all = found.clone();
-            found.truncate(cap.min(filter.limit.expect("always asked")));
-            let failure = self.failures.get(self.asked).copied().unwrap_or(0);
-            self.asked += 1;
-            let end = match failure {
-                1 => End::Timeout,
-                2 => End::Closed("rate-limited: slow down".into()),
-                3 => End::Disconnect("gone".into()),
-                4 => End::Notice("no".into()),
-                _ => End::Eose,
-            };
-            if failure == 5 {
-                // Oldest first: the newest are left out.
-                all.reverse();
-                all.truncate(cap.min(filter.limit.expect("always asked")));
-                found = all;
-            }
-            let in_order = found.windows(2).all(|pair| pair[0].1 >= pair[1].1);
-            if end != End::Eose {
-                found.truncate(found.len() / 2);
-            }
-            self.transferred += found.len();
-            let events: Vec<_> = found.into_iter().map(event).collect();
-            Page { transferred: events.len(), events, outside: 0, in_order, late: vec![], took: None, end, room: None }
-        }
-    }
-
-    fn event((id, at): (EventId, i64)) -> RawEvent {
-        let zeros = "0".repeat(64);
-        let value = serde_json::json!({"id": id, "pubkey": zeros, "created_at": at, "kind": 1, "tags": [],
-            "content": "", "sig": zeros.repeat(2)});
-        RawEvent::from_json(&value.to_string()).expect("an event")
-    }
-
-    fn id(n: usize) -> EventId {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&n.to_be_bytes());
-        EventId::from_byte_array(bytes)
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1_000))]
-        #[test]
-        fn every_event_is_taken_or_lies_in_a_gap(
-            seconds in prop::collection::vec(0_i64..40, 0..120),
-            cap in SMALLEST_CAP..30,
-            limit in SMALLEST_CAP..40,
-            failures in prop::collection::vec(prop_oneof![12 => Just(0_u8), 1 => 1_u8..6], 0..60),
-            since in 0_i64..10,
-            exclusive: bool,
-            uneven: bool,
-            bounds in prop_oneof![Just(Bounds::Inside), Just(Bounds::Outside)],
-        ) {
-            // A relay that excludes the bounds is never taken for one that includes them.
-            let bounds = if exclusive { Bounds::Outside } else { bounds };
-            let events: Vec<_> = seconds.iter().enumerate().map(|(n, at)| (id(n), *at)).collect();
-            let mut model = Model { events: events.clone(), cap, exclusive, uneven, failures, asked: 0, transferred: 0 };
-            let mut taken = BTreeMap::new();
-            let (mut covered, mut gaps) = (IntervalSet::default(), Vec::new());
-            let window = Interval::new(since, 50).expect("in order");
-            // Three passes over what is missing, as the synchronizer makes them.
-            for _ in 0..3 {
-                gaps.clear();
-                for missing in covered.missing(window).into_iter().rev() {
-                    let mut pager = Pager::new(missing, bounds, limit);
-                    let mut steps = 0;
-                    while let Some(filter) = pager.next(&Filter::new()) {
-                        let page = model.answer(&filter);
-                        let sound: Vec<_> = page.events.iter().map(|e| (e.id, e.created_at)).collect();
-                        taken.extend(sound.iter().copied());
-                        let proof = pager.take(&page, &sound);
-                        if let Some(interval) = proof.covered {
-                            covered.insert(interval);
-                        }
-                        gaps.extend(proof.gap);
-                        steps += 1;
-                        prop_assert!(steps < 500, "the walk ends");
-                    }
-                }
-            }
-            for (id, at) in &events {
-                let inside = |i: &Interval| i.since <= *at && *at <= i.until;
-                if *at >= since && !taken.contains_key(id) {
-                    prop_assert!(!covered.intervals().iter().any(inside), "lost in {at}: coverage lies");
-                    prop_assert!(gaps.iter().any(|(i, _, _)| inside(i)), "lost in {at} without a gap");
-                }
-            }
-            // Every second of the window is covered or in a gap.
-            for at in since..=50 {
-                let inside = |i: &Interval| i.since <= at && at <= i.until;
-                prop_assert!(covered.intervals().iter().any(inside) || gaps.iter().any(|(i, _, _)| inside(i)));
-            }
-        }
-    }
-
-    #[test]
-    fn a_long_history_costs_two_requests_a_thousand_and_hardly_an_event_twice() {
-        let events: Vec<_> = (0..100_000).map(|n| (id(n), 1_000 + (n as i64) * 7 / 3)).collect();
-        let mut model =
-            Model { events, cap: 500, exclusive: false, uneven: false, failures: vec![], asked: 0, transferred: 0 };
-        let mut pager = Pager::new(Interval::new(0, 10_000_000).expect("in order"), Bounds::Inside, 500);
-        let mut taken = HashSet::new();
-        while let Some(filter) = pager.next(&Filter::new()) {
-            let page = model.answer(&filter);
-            let sound: Vec<_> = page.events.iter().map(|e| (e.id, e.created_at)).collect();
-            taken.extend(sound.iter().map(|(id, _)| *id));
-            assert_eq!(pager.take(&page, &sound).gap, None);
-        }
-        assert_eq!(taken.len(), 100_000);
-        assert!(model.asked <= 210, "{} requests", model.asked);
-        assert!(model.transferred <= 102_000, "{} events", model.transferred);
-    }
-
-    #[test]
-    fn a_page_that_cannot_be_trusted_proves_nothing() {
-        let page = |change: fn(&mut Page)| {
-            let mut page = Page {
-                events: vec![],
-                transferred: 0,
-                outside: 0,
-                in_order: true,
-                late: vec![],
-                took: None,
-                end: End::Eose,
-                room: None,
-            };
-            change(&mut page);
-            let mut pager = Pager::new(Interval::new(0, 9).expect("in order"), Bounds::Inside, 500);
-            let proof = pager.take(&page, &[]);
-            assert_eq!(pager.next(&Filter::new()), None);
-            assert_eq!(proof.covered, None);
-            proof.gap.expect("a gap").1
-        };
-        assert_eq!(page(|p| p.late = vec![event((id(1), 1))]), GapReason::LateEvents);
-        assert_eq!(page(|p| p.outside = 1), GapReason::FilterIgnored);
-        assert_eq!(page(|p| p.in_order = false), GapReason::Disorder);
-        assert_eq!(page(|p| p.transferred = 1), GapReason::InvalidEvents);
-    }
-
-    #[test]
-    fn a_page_that_overflows_is_asked_for_again_in_smaller_pieces() {
-        let page = || Page {
-            events: vec![],
-            transferred: 2_000,
-            outside: 0,
-            in_order: true,
-            late: vec![],
-            took: None,
-            end: End::Overflow,
-            room: None,
-        };
-        let mut pager = Pager::new(Interval::new(0, 9).expect("in order"), Bounds::Inside, 500);
-        let mut limits = Vec::new();
-        while let Some(filter) = pager.next(&Filter::new()) {
-            limits.push(filter.limit.expect("asked"));
-            let proof = pager.take(&page(), &[]);
-            assert_eq!(proof.gap.map(|(_, reason, _)| reason), (limits.len() == 3).then_some(GapReason::Overflow));
-        }
-        assert_eq!(limits, [500, 62, SMALLEST_CAP]);
-    }
-}
+mod tests;

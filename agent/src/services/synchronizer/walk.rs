@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::reconcile::{self, WORTH};
 use super::visit::{Manner, Sample, Subject, Visit};
-use super::{Pager, Proof, SMALLEST_CAP, Stores, Trouble, failure, habits, room};
+use super::{Pager, Proof, SMALLEST_CAP, Stores, Trouble, Unproven, failure, habits, room};
 use crate::agent::now;
 use crate::config::Profile;
 use crate::error::Result;
@@ -189,7 +189,7 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
 
     /// Records what a pager has not covered as a gap, after a request that failed repeatedly.
     async fn give_up(&mut self, subject: &Subject, pager: &mut Pager, end: &End) -> Result<()> {
-        let Some((interval, reason, count)) = pager.give_up(end) else { return Ok(()) };
+        let Some(Unproven { interval, reason, count }) = pager.give_up(end) else { return Ok(()) };
         self.pass.gaps += 1;
         let gap = Gap { interval, reason, count, tried_at: now() };
         self.agent.archive.store(Batch { gaps: vec![gap], ..self.batch(subject) }).await?;
@@ -255,8 +255,8 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
         let settled = at - self.agent.config.synchronizer.settle.as_secs();
         let within = |interval: Interval| Interval::new(interval.since, interval.until.min(settled));
         let claim = |interval| Covered { interval, method: Method::Paged, proven_at: at };
-        let gap = proof.gap.as_ref().and_then(|(interval, reason, count)| {
-            Some(Gap { interval: within(*interval)?, reason: *reason, count: *count, tried_at: at })
+        let gap = proof.gap.and_then(|Unproven { interval, reason, count }| {
+            Some(Gap { interval: within(interval)?, reason, count, tried_at: at })
         });
         (proof.covered.and_then(within).map(claim).into_iter().collect(), gap.into_iter().collect())
     }
