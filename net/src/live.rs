@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::message::{RelayMessage, parse};
-use crate::session::{End, SMALL, Session, Verdict};
+use crate::page::{End, Verdict};
+use crate::session::{SMALL, Session};
 
 /// Events that arrive within this time of the first are returned together,
 const GATHERED: Duration = Duration::from_millis(100);

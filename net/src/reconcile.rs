@@ -9,7 +9,8 @@ use nostr::{EventId, Filter};
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::message::{RelayMessage, parse};
-use crate::session::{End, NOTICE_TIMEOUT, STEADY, Session};
+use crate::page::End;
+use crate::session::{NOTICE_TIMEOUT, STEADY, Session};
 
 /// Bytes per message to the relay, before hexadecimal encoding: many relays accept 128 KiB.
 const FRAME: u64 = 60_000;

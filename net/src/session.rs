@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::dial::Connection;
 use crate::message::{RelayMessage, parse};
+use crate::page::{End, Page, Verdict};
 use crate::{DialError, Dialer, Purpose, Trace};
 
 /// A page is cut off at this many times the requested number of events,
@@ -38,76 +39,6 @@ const CLOSING: Duration = Duration::from_secs(1);
 pub(crate) const STEADY: u32 = 10;
 /// The same for a large answer, for which others wait.
 const LARGE_STEADY: u32 = 2;
-
-/// How a request ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
-    /// EOSE: there are no more events.
-    Eose,
-    /// CLOSED, with the relay's reason.
-    Closed(String),
-    /// A NOTICE, and then nothing.
-    Notice(String),
-    /// Nothing more within the time limit; or EOSE without an event, and no pong after it to show that none follows.
-    Timeout,
-    /// The connection ended.
-    Disconnect(String),
-    /// Far more than was requested, in events or bytes.
-    Overflow,
-}
-
-/// The answer to one REQ.
-#[derive(Debug)]
-pub struct Page {
-    /// Events that match the filter; not yet verified.
-    pub events: Vec<RawEvent>,
-    /// EVENT messages, including invalid ones.
-    pub transferred: usize,
-    /// Events that the filter excludes.
-    pub outside: usize,
-    /// Whether `created_at` never rises from one event to the next.
-    pub in_order: bool,
-    /// Well-formed events that came after EOSE, for this or the previous request: new ones of a live subscription, or a sign of
-    /// a relay that sends EOSE first.
-    pub late: Vec<RawEvent>,
-    /// From the request to EOSE, if it came.
-    pub took: Option<Duration>,
-    /// How it ended.
-    pub end: End,
-    /// The permit to be large, released when the page is dropped.
-    pub room: Option<OwnedSemaphorePermit>,
-}
-
-impl Page {
-    /// Takes an event of the answer. Returns true if it matches the filter.
-    fn take(&mut self, json: &RawValue, filter: &Filter) -> bool {
-        self.transferred += 1;
-        let event = RawEvent::from_json(json.get());
-        match event.and_then(|event| Ok((event.matches(filter)?, event))) {
-            Ok((true, event)) => {
-                self.in_order &= self.events.last().is_none_or(|last| last.created_at >= event.created_at);
-                self.events.push(event);
-                true
-            }
-            Ok((false, _)) => {
-                self.outside += 1;
-                false
-            }
-            Err(_) => false,
-        }
-    }
-}
-
-/// A relay's answer to an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// OK true.
-    Accepted,
-    /// OK false, with its reason.
-    Refused(String),
-    /// No OK.
-    Unanswered(End),
-}
 
 /// An open session. Dropping it disconnects.
 pub struct Session {
