@@ -41,16 +41,7 @@ pub struct Agent<A: ?Sized = dyn Archive> {
 
 impl<A: ?Sized> Clone for Agent<A> {
     fn clone(&self) -> Self {
-        Self {
-            config: self.config.clone(),
-            archive: self.archive.clone(),
-            signer: self.signer.clone(),
-            dialer: self.dialer.clone(),
-            ingest: self.ingest.clone(),
-            archived: self.archived.clone(),
-            holder: self.holder,
-            outage: self.outage.clone(),
-        }
+        self.with(self.archive.clone())
     }
 }
 
@@ -120,6 +111,21 @@ impl Agent {
 }
 
 impl<A: ?Sized> Agent<A> {
+    /// Returns this agent with other stores: those of its archive that a service needs.
+    #[must_use]
+    pub fn with<B: ?Sized>(&self, archive: Arc<B>) -> Agent<B> {
+        Agent {
+            config: self.config.clone(),
+            archive,
+            signer: self.signer.clone(),
+            dialer: self.dialer.clone(),
+            ingest: self.ingest.clone(),
+            archived: self.archived.clone(),
+            holder: self.holder,
+            outage: self.outage.clone(),
+        }
+    }
+
     /// Returns a new lease of this process, which ends after `storage.lease` if the process dies.
     #[must_use]
     pub fn lease(&self) -> Lease {

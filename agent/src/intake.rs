@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Result;
 use brotr_dvm::{Acceptance, Dvm, PreparedJob};
-use brotr_storage::{Outgoing, Payment, StorageError};
+use brotr_storage::{JobStore, Outgoing, Payment, PaymentStore, StorageError};
 use nostr::{Event, PublicKey};
 use tokio::sync::{Notify, broadcast};
 
@@ -23,8 +23,10 @@ const REGULARS: i64 = 100_000;
 /// Accepts job requests from every source.
 #[derive(Clone)]
 pub struct JobIntake {
-    /// The agent.
-    pub agent: Agent,
+    /// The agent, with the jobs.
+    pub agent: Agent<dyn JobStore>,
+    /// Payments of jobs.
+    pub payments: Arc<dyn PaymentStore>,
     /// Publishes feedback and results.
     pub publisher: Publisher,
     /// Validates and runs jobs.
@@ -41,11 +43,11 @@ impl JobIntake {
     /// Returns the intake of an agent.
     #[must_use]
     pub fn new(agent: &Agent, publisher: &Publisher, dvm: &Arc<Dvm>) -> Self {
-        let (agent, publisher, dvm) = (agent.clone(), publisher.clone(), dvm.clone());
         Self {
-            agent,
-            publisher,
-            dvm,
+            agent: agent.with::<dyn JobStore>(agent.archive.clone()),
+            payments: agent.archive.clone(),
+            publisher: publisher.clone(),
+            dvm: dvm.clone(),
             work: Arc::default(),
             regulars: Arc::default(),
             zaps: broadcast::Sender::new(ZAPS),
@@ -109,7 +111,7 @@ impl JobIntake {
 }
 
 /// Returns the relays to which every answer is sent.
-fn answering_relays(agent: &Agent) -> Vec<String> {
+fn answering_relays(agent: &Agent<impl ?Sized>) -> Vec<String> {
     let mut relays = spelled(&agent.own_relays());
     relays.extend(spelled(&agent.job_relays()));
     if agent.config.relay.enabled {

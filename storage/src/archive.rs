@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use brotr_core::Event;
 use nostr::{EventId, Filter};
 
-use crate::backup::Counts;
 use crate::batch::{Batch, Stored};
 use crate::prepare::Preparer;
 use crate::rows::{Cursor, Stats};
@@ -58,6 +57,9 @@ pub trait EventStore: std::fmt::Debug + Send + Sync {
 
     /// Returns statistics of the archive.
     async fn stats(&self) -> Result<Stats>;
+
+    /// Fails if the database does not answer.
+    async fn ping(&self) -> Result<()>;
 }
 
 /// Queries which relays hold which events.
@@ -104,9 +106,6 @@ pub trait Archive:
 
     /// Returns the server's settings that slow down ingest, with recommended values.
     async fn costly_settings(&self) -> Result<Vec<Setting>>;
-
-    /// Fails if the database does not answer.
-    async fn ping(&self) -> Result<()>;
 
     /// Waits for open transactions and closes the connections.
     async fn close(&self);

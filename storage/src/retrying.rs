@@ -12,7 +12,6 @@ use nostr::{EventId, Filter, PublicKey};
 
 use crate::archive::{Archive, EventStore, Setting, SightingStore, SqlRow};
 use crate::backoff::{Repeat, retry};
-use crate::backup::Counts;
 use crate::batch::{Batch, Stored};
 use crate::prepare::Preparer;
 use crate::rows::*;
@@ -66,6 +65,10 @@ retrying! {
 
     async fn remove(&self, filter: &Filter, most: u64) -> Result<u64> {
         self.0.remove(filter, most).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.0.ping().await
     }
 }
 
@@ -177,10 +180,6 @@ impl<A: Archive> Archive for Retrying<A> {
 
     async fn costly_settings(&self) -> Result<Vec<Setting>> {
         self.0.costly_settings().await
-    }
-
-    async fn ping(&self) -> Result<()> {
-        self.0.ping().await
     }
 
     async fn close(&self) {

@@ -183,7 +183,7 @@ async fn live(subscribers: usize, rate: usize) -> Result<()> {
     let listener = brotr::services::relay_server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let to = listener.local_addr()?;
     let mut tasks = JoinSet::new();
-    let service = brotr::services::relay_server::serve(agent.clone(), None, listener.into_std()?);
+    let service = brotr::services::relay_server::serve(agent.with(agent.archive.clone()), None, listener.into_std()?);
     tasks.spawn(async move {
         service.await?;
         anyhow::Ok(Vec::new())

@@ -35,7 +35,7 @@ async fn serve(agent: &Agent) -> Served {
     let listener = brotr::services::relay_server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("bound");
     let url = format!("ws://{}", listener.local_addr().expect("an address"));
     let listener = listener.into_std().expect("a listener");
-    let service = tokio::spawn(brotr::services::relay_server::serve(agent.clone(), None, listener));
+    let service = tokio::spawn(brotr::services::relay_server::serve(agent.with(agent.archive.clone()), None, listener));
     Served { url, service }
 }
 

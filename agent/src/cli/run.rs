@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use brotr_dvm::Dvm;
+use brotr_storage::EventStore;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -121,7 +122,7 @@ impl Daemon {
         }
         if let Some(listener) = servers.relay {
             let jobs = self.takes_jobs.then(|| self.intake.clone());
-            let agent = self.agent.clone();
+            let agent = self.agent.with::<dyn EventStore>(self.agent.archive.clone());
             supervisor.start("relay", move || {
                 let (agent, jobs, listener) = (agent.clone(), jobs.clone(), listener.try_clone());
                 async move { relay_server::serve(agent, jobs, listener?).await }

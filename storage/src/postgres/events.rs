@@ -17,12 +17,13 @@ use super::{PostgresArchive, bind, scan, sightings, store};
 use crate::archive::SightingStore;
 use crate::backoff::{Backoff, Repeat, retry};
 use crate::batch::{Batch, PreparedBatch, Stored};
+use crate::database::Database;
 use crate::decode::{event_id, public_key};
 use crate::error::of_commit;
 use crate::options::{Options, Profile};
 use crate::payload::{pack_tags, unpack_tags};
 use crate::prepare::{Preparer, tagvalues};
-use crate::query::postgres;
+use crate::query::{common, postgres};
 use crate::rows::{Cursor, Stats};
 use crate::search::{self, searchable};
 use crate::select::Condition;
@@ -378,6 +379,11 @@ impl EventStore for PostgresArchive {
             sqlx::query("delete from pair").execute(&mut *tx).await?;
         }
         Ok(tx.commit().await?)
+    }
+
+    async fn ping(&self) -> Result<(), StorageError> {
+        self.rows(common!("ping"), vec![]).await?;
+        Ok(())
     }
 
     async fn stats(&self) -> Result<Stats, StorageError> {

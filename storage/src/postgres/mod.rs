@@ -26,7 +26,6 @@ use tokio::sync::mpsc;
 
 use self::server::{Reader, Replica, Server};
 use crate::archive::{Setting, SqlRow};
-use crate::backup::Counts;
 use crate::batch::{PreparedBatch, Stored};
 use crate::database::{Database, Row, Transaction, Value};
 use crate::error::of_commit;
@@ -367,11 +366,6 @@ impl Archive for PostgresArchive {
         let rows = self.rows(postgres_only!("server_settings"), vec![]).await?;
         let setting = |row: &Row| Ok(Setting { name: row.text(0)?, value: row.text(1)?, recommended: row.text(2)? });
         rows.iter().map(setting).collect()
-    }
-
-    async fn ping(&self) -> Result<(), StorageError> {
-        self.rows(common!("ping"), vec![]).await?;
-        Ok(())
     }
 
     async fn close(&self) {

@@ -14,11 +14,12 @@ use super::{SqliteArchive, count, load_dictionaries, scan};
 use crate::archive::SightingStore;
 use crate::backoff::{Repeat, retry};
 use crate::batch::{Batch, Stored};
+use crate::database::Database;
 use crate::decode::{event_id, public_key};
 use crate::options::{Options, Profile};
 use crate::payload::Codec;
 use crate::prepare::{Preparer, tagvalues};
-use crate::query::sqlite;
+use crate::query::{common, sqlite};
 use crate::rows::{Cursor, Stats};
 use crate::search::{VERSION, searchable};
 use crate::{EventStore, StorageError, View};
@@ -257,6 +258,11 @@ impl EventStore for SqliteArchive {
             Ok(connection.execute_batch(sqlite!("event_clear"))?)
         };
         self.change(clear).await
+    }
+
+    async fn ping(&self) -> Result<(), StorageError> {
+        self.rows(common!("ping"), vec![]).await?;
+        Ok(())
     }
 
     async fn stats(&self) -> Result<Stats, StorageError> {

@@ -21,7 +21,6 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::archive::{Setting, SqlRow};
-use crate::backup::Counts;
 use crate::database::{Database, Row, Transaction, Value};
 use crate::files::{create_private_dir, open_private, tighten};
 use crate::options::Options;
@@ -267,11 +266,6 @@ impl Archive for SqliteArchive {
 
     async fn costly_settings(&self) -> Result<Vec<Setting>, StorageError> {
         Ok(vec![])
-    }
-
-    async fn ping(&self) -> Result<(), StorageError> {
-        self.rows(common!("ping"), vec![]).await?;
-        Ok(())
     }
 
     async fn close(&self) {

@@ -29,7 +29,6 @@ const A_DAY: i64 = 86_400;
 /// # Errors
 /// Fails if the archive cannot be used.
 pub async fn run(intake: JobIntake, wallet: Arc<Wallet>) -> Result<()> {
-    let agent = &intake.agent;
     let mut zaps = intake.zaps.subscribe();
     let mut heard = wallet.connect().await?;
     let mut look = tokio::time::interval(LOOK);
@@ -40,7 +39,7 @@ pub async fn run(intake: JobIntake, wallet: Arc<Wallet>) -> Result<()> {
                 Ok(RelayPoolNotification::Event { event, .. }) => {
                     let Some((hash, msat)) = wallet.paid(&event) else { continue };
                     // The wallet receives other payments as well.
-                    if let Some(job) = agent.archive.billed_job(&hash, None).await? {
+                    if let Some(job) = intake.payments.billed_job(&hash, None).await? {
                         paid(&intake, &Payment { source: hash, job, msat }).await?;
                     }
                 }
@@ -55,7 +54,7 @@ pub async fn run(intake: JobIntake, wallet: Arc<Wallet>) -> Result<()> {
                 Err(RecvError::Closed) => return Err(Error::Ended("the channel of zaps")),
             },
             _ = look.tick() => {
-                let invoices = agent.archive.open_invoices(&after, LOOKED_UP).await?;
+                let invoices = intake.payments.open_invoices(&after, LOOKED_UP).await?;
                 // From the start again, once all were looked up.
                 after = invoices.last().map(|invoice| invoice.hash.clone()).unwrap_or_default();
                 for invoice in invoices {
@@ -97,13 +96,13 @@ async fn look_up(intake: &JobIntake, wallet: &Wallet, invoice: Invoice) -> Resul
 
 /// Ends a job that was not paid in time.
 async fn lapse(intake: &JobIntake, invoice: &Invoice) -> Result<()> {
-    let JobIntake { agent, dvm, publisher, .. } = intake;
+    let JobIntake { agent, payments, dvm, publisher, .. } = intake;
     let Some(job) = agent.archive.job(invoice.job).await? else { return Ok(()) };
     let prepared = dvm.prepare(job).await;
     let answer = dvm.failed(&prepared, "the invoice expired before it was paid: ask again").await?;
     let relays = intake.reply_relays(&prepared).await?;
     let job = &prepared.job;
-    if agent.archive.lapse_job(job.id, now(), &outgoing(&answer.event, &relays)).await? {
+    if payments.lapse_job(job.id, now(), &outgoing(&answer.event, &relays)).await? {
         publisher.wake();
         ended(job, "unpaid");
     }
@@ -116,14 +115,14 @@ fn ended(job: &Job, status: &'static str) {
 
 /// Stores a payment, and releases the result if it is fully paid. The rest of a partial payment is requested again.
 async fn paid(intake: &JobIntake, payment: &Payment) -> Result<()> {
-    let JobIntake { agent, dvm, publisher, .. } = intake;
+    let JobIntake { agent, payments, dvm, publisher, .. } = intake;
     let Some(job) = agent.archive.job(payment.job).await? else { return Ok(()) };
     let prepared = dvm.prepare(job).await;
     let relays = intake.reply_relays(&prepared).await?;
     let job = &prepared.job;
-    let held = agent.archive.held_result(job.id).await?.and_then(|json| Event::from_json(json).ok());
+    let held = payments.held_result(job.id).await?.and_then(|json| Event::from_json(json).ok());
     let release = held.map(|result| outgoing(&result, &relays)).unwrap_or_default();
-    let paid = agent.archive.pay(payment, &release, now()).await?;
+    let paid = payments.pay(payment, &release, now()).await?;
     let (expected, missing, excess) = match paid {
         Paid::Known => return Ok(()),
         Paid::InVain => (false, 0, 0),
@@ -138,7 +137,7 @@ async fn paid(intake: &JobIntake, payment: &Payment) -> Result<()> {
         }
         Paid::Missing(missing) => match dvm.bill_rest(&prepared, payment.msat, missing).await {
             Ok(PaymentRequest { invoice, feedback }) => {
-                agent.archive.bill_again(&invoice, &outgoing(&feedback, &relays), now()).await?;
+                payments.bill_again(&invoice, &outgoing(&feedback, &relays), now()).await?;
                 publisher.wake();
             }
             // The payer can still zap the rest.

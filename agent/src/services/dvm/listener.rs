@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use brotr_core::sanitize;
 use brotr_dvm::{Acceptance, PING, job_kinds};
+use brotr_storage::JobStore;
 use nostr::{Alphabet, Event, Filter, Kind, PublicKey, RelayMessage, SingleLetterTag, SubscriptionId, Timestamp};
 use nostr_sdk::{Client, Relay, RelayPoolNotification, SubscribeAutoCloseOptions, SubscribeOptions};
 use tokio::sync::broadcast::error::RecvError;
@@ -155,7 +156,7 @@ async fn ask_again(intake: &JobIntake, relay: &Relay) {
 }
 
 /// Subscribes where we are not subscribed: a relay was away, or it closed the subscription.
-async fn subscribe(agent: &Agent, relay: &Relay) {
+async fn subscribe(agent: &Agent<dyn JobStore>, relay: &Relay) {
     if relay.subscription(&subscription()).await.is_some() {
         return;
     }

@@ -61,7 +61,7 @@ fn answers(job: &Job, event: &Event, relays: &[String]) -> Vec<Outgoing> {
 
 /// Runs one job. Its status and its answer, or its invoice, are written in one transaction.
 async fn answer(intake: &JobIntake, prepared: PreparedJob) -> Result<()> {
-    let JobIntake { agent, publisher, dvm, .. } = intake;
+    let JobIntake { agent, payments, publisher, dvm, .. } = intake;
     let job = &prepared.job;
     let relays = intake.reply_relays(&prepared).await?;
     // Once per job, however often it is started: it may wait for another one.
@@ -110,7 +110,7 @@ async fn answer(intake: &JobIntake, prepared: PreparedJob) -> Result<()> {
         }
         Outcome::Billed(billed) => {
             let (result, feedback) = (billed.result.as_json(), answers(job, &billed.feedback, &relays));
-            (JobStatus::Unpaid, agent.archive.bill_job(&billed.bill, &result, &feedback, now()).await?)
+            (JobStatus::Unpaid, payments.bill_job(&billed.bill, &result, &feedback, now()).await?)
         }
     };
     if written {

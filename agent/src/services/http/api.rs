@@ -1,12 +1,13 @@
 //! `/api/v1`: REST. The description at `/api/v1/openapi.json` is generated from this code.
 
+mod write;
+
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, State};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use brotr_core::{Event, Network, RelayState, RelayUrl};
@@ -15,7 +16,7 @@ use brotr_storage::{
 };
 use nostr::{EventId, Filter};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::AppState;
@@ -23,7 +24,6 @@ use super::access::MAX_BODY;
 use super::access::Problem;
 use crate::agent::now;
 use crate::history::History;
-use crate::initializer;
 use crate::state::OBSERVED_CAP;
 
 /// The time limit of a query.
@@ -44,22 +44,34 @@ const A_WEEK: i64 = 7 * 86_400;
         title = "Brotr",
         description = "Relays, events, coverage and jobs, as one agent knows them. Times are unix seconds."
     ),
-    paths(relays, relay, coverage, events, count, stats, jobs, history, add_relays, check_relay, service)
+    paths(
+        relays,
+        relay,
+        coverage,
+        events,
+        count,
+        stats,
+        jobs,
+        history,
+        write::add_relays,
+        write::check_relay,
+        write::service
+    )
 )]
 struct Description;
 
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
-        .route("/api/v1/relays", get(relays).post(add_relays))
+        .route("/api/v1/relays", get(relays).post(write::add_relays))
         .route("/api/v1/relays/{url}", get(relay))
-        .route("/api/v1/relays/{url}/check", post(check_relay))
+        .route("/api/v1/relays/{url}/check", post(write::check_relay))
         .route("/api/v1/coverage", get(coverage))
         .route("/api/v1/events", get(events))
         .route("/api/v1/count", get(count))
         .route("/api/v1/stats", get(stats))
         .route("/api/v1/history", get(history))
         .route("/api/v1/jobs", get(jobs))
-        .route("/api/v1/services/{name}/{what}", post(service))
+        .route("/api/v1/services/{name}/{what}", post(write::service))
         .route("/api/v1/openapi.json", get(description))
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }
@@ -186,7 +198,7 @@ async fn relays(State(state): State<AppState>, Asked(asked): Asked<RelaysAsked>)
         limit: limit + 1,
         ..RelayQuery::default()
     };
-    let mut found = looked(state.agent.archive.overview(&query)).await?;
+    let mut found = looked(state.relays.overview(&query)).await?;
     let more = found.len() > usize::from(asked.limit.unwrap_or(USUAL));
     if more {
         found.pop();
@@ -231,13 +243,12 @@ struct RelayDetail {
 #[utoipa::path(get, path = "/api/v1/relays/{url}", params(("url" = String, Path, description = "Its address")),
     responses((status = 200, body = RelayDetail), (status = 404, description = "It is not known here")))]
 async fn relay(State(state): State<AppState>, Path(url): Path<String>) -> Answer<RelayDetail> {
-    let archive = &state.agent.archive;
     let address = address(&state, &url)?;
     let url = address.as_str();
-    let Some(relay) = looked(archive.relay(url)).await? else { return Err(unknown(url)) };
-    let documents = looked(archive.documents(url)).await?;
-    let visits = looked(archive.visits(url, 0, History::VISITS)).await?;
-    let cap = looked(OBSERVED_CAP.get(archive.as_ref(), url)).await?;
+    let Some(relay) = looked(state.relays.relay(url)).await? else { return Err(unknown(url)) };
+    let documents = looked(state.checks.documents(url)).await?;
+    let visits = looked(state.checks.visits(url, 0, History::VISITS)).await?;
+    let cap = looked(OBSERVED_CAP.get(state.states.as_ref(), url)).await?;
     let document = |kind: DocumentType| documents.iter().find(|document| document.kind == kind);
     let parsed = |kind| document(kind).and_then(|document| serde_json::from_str(&document.data).ok());
     let rtt_ms = document(DocumentType::Nip66).map(|document| document.rtt_ms).unwrap_or_default();
@@ -298,7 +309,7 @@ struct Missing {
 }
 
 async fn covered(state: &AppState, relay: Option<&str>) -> Result<Vec<Coverage>, Problem> {
-    let reports = looked(state.agent.archive.coverage(relay)).await?;
+    let reports = looked(state.coverage.coverage(relay)).await?;
     let shown = reports.into_iter().map(|report| {
         let span = |c: brotr_core::Covered| Span {
             since: c.interval.since,
@@ -474,7 +485,7 @@ struct JobRow {
 async fn jobs(State(state): State<AppState>, Asked(asked): Asked<JobsAsked>) -> Answer<Vec<JobRow>> {
     let all: Vec<_> = JobStatus::ALL.iter().map(|status| status.as_str()).collect();
     let status = words::<JobStatus>(asked.status.as_deref(), "status", &all)?;
-    let found = looked(state.agent.archive.jobs(status.first().copied(), rows(asked.limit)?)).await?;
+    let found = looked(state.jobs.jobs(status.first().copied(), rows(asked.limit)?)).await?;
     let row = |job: brotr_storage::Job| JobRow {
         id: job.id.to_hex(),
         kind: job.kind,
@@ -483,82 +494,4 @@ async fn jobs(State(state): State<AppState>, Asked(asked): Asked<JobsAsked>) -> 
         status: job.status,
     };
     Ok(Json(found.into_iter().map(row).collect()))
-}
-
-/// Authorizes a write request.
-fn admit(state: &AppState, method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    state.access.may_write(method, path, headers, body)
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct NewRelays {
-    /// URLs
-    relays: Vec<String>,
-}
-
-/// Add relays; needs `http.token`, or a signature (NIP-98)
-#[utoipa::path(post, path = "/api/v1/relays", request_body = NewRelays,
-    responses((status = 200, body = Object), (status = 401, description = "Neither the token nor a signature that counts")))]
-async fn add_relays(
-    State(state): State<AppState>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer<Value> {
-    admit(&state, &method, &uri, &headers, &body)?;
-    let new: NewRelays = serde_json::from_slice(&body)
-        .map_err(|error| Problem::wrong(format!("the body is not as described: {error}")))?;
-    let sorted = initializer::sort(&new.relays.join("\n"), state.agent.dialer.guard());
-    let added = initializer::add(state.agent.archive.as_ref(), sorted).await.map_err(|error| {
-        tracing::warn!(%error, "failed to add relays");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the archive could not be written: try again later")
-    })?;
-    Ok(Json(serde_json::to_value(added).unwrap_or_default()))
-}
-
-/// Schedule an immediate check of a relay; needs `http.token`, or a signature (NIP-98)
-#[utoipa::path(post, path = "/api/v1/relays/{url}/check", params(("url" = String, Path, description = "Its address")),
-    responses((status = 202, body = Object), (status = 401, description = "Neither the token nor a signature that counts")))]
-async fn check_relay(
-    State(state): State<AppState>,
-    Path(url): Path<String>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<(StatusCode, Json<Value>), Problem> {
-    admit(&state, &method, &uri, &headers, &[])?;
-    let address = address(&state, &url)?;
-    let url = address.as_str();
-    if looked(state.agent.archive.relay(url)).await?.is_none() {
-        return Err(unknown(url));
-    }
-    looked(state.agent.archive.set_check_due(url, 0)).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({"relay": url, "due": true}))))
-}
-
-/// Pause or resume a service until the agent exits; needs `http.token`, or a signature (NIP-98)
-#[utoipa::path(post, path = "/api/v1/services/{name}/{what}",
-    params(("name" = String, Path, description = "As /healthz names it"), ("what" = String, Path, description = "pause or resume")),
-    responses((status = 200, body = Object), (status = 401, description = "Neither the token nor a signature that counts")))]
-async fn service(
-    State(state): State<AppState>,
-    Path((name, what)): Path<(String, String)>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Answer<Value> {
-    admit(&state, &method, &uri, &headers, &[])?;
-    let paused = match what.as_str() {
-        "pause" if name == "http" => return Err(Problem::wrong("who pauses http cannot resume it")),
-        "pause" => true,
-        "resume" => false,
-        _ => return Err(Problem::wrong(format!("{what:?} is neither pause nor resume"))),
-    };
-    if !state.vitals.pause(&name, paused) {
-        return Err(Problem::new(StatusCode::NOT_FOUND, format!("no service is called {name:?}: see /healthz")));
-    }
-    Ok(Json(json!({"service": name, "paused": paused})))
 }

@@ -112,8 +112,7 @@ impl Live {
 /// # Errors
 /// Never; a failed query is repeated with the next sample.
 pub(super) async fn sample(state: &AppState) -> Result<()> {
-    let archive = &state.agent.archive;
-    if let Ok(Some(Json(kept))) = SAMPLES.get(archive.as_ref(), "all").await {
+    if let Ok(Some(Json(kept))) = SAMPLES.get(state.states.as_ref(), "all").await {
         *state.live.samples.lock().unwrap_or_else(PoisonError::into_inner) = kept;
     }
     loop {
@@ -128,9 +127,8 @@ pub(super) async fn sample(state: &AppState) -> Result<()> {
 }
 
 async fn look(state: &AppState) -> Result<()> {
-    let archive = &state.agent.archive;
-    let stats = archive.stats().await?;
-    let progress = archive.progress(now()).await?;
+    let stats = state.agent.archive.stats().await?;
+    let progress = state.coverage.progress(now()).await?;
     let in_state = |state: &str| stats.relays.get(state).copied().unwrap_or_default();
     let sample = Sample {
         at: now(),
@@ -162,7 +160,7 @@ async fn look(state: &AppState) -> Result<()> {
         }
         Json(samples.clone())
     };
-    SAMPLES.set(archive.as_ref(), "all", &kept).await?;
+    SAMPLES.set(state.states.as_ref(), "all", &kept).await?;
     Ok(())
 }
 

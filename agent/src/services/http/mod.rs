@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use axum::Router;
 use axum::middleware;
 use axum::routing::get;
+use brotr_storage::{CheckStore, CoverageStore, EventStore, JobStore, RelayStore, StateStore};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 
@@ -27,7 +28,12 @@ const BUCKETS: [f64; 7] = [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 600.0];
 /// The state that every handler shares.
 #[derive(Clone)]
 pub(crate) struct AppState {
-    agent: Agent,
+    agent: Agent<dyn EventStore>,
+    relays: Arc<dyn RelayStore>,
+    checks: Arc<dyn CheckStore>,
+    coverage: Arc<dyn CoverageStore>,
+    jobs: Arc<dyn JobStore>,
+    states: Arc<dyn StateStore>,
     vitals: Vitals,
     metrics: PrometheusHandle,
     access: Arc<access::Access>,
@@ -71,7 +77,18 @@ pub async fn serve(
         proxies: config.trusted_proxies.clone(),
     };
     let access = Arc::new(access::Access::new(&agent, listener.local_addr()?)?);
-    let state = AppState { agent, vitals, metrics, access, live: Live::default() };
+    let state = AppState {
+        agent: agent.with::<dyn EventStore>(agent.archive.clone()),
+        relays: agent.archive.clone(),
+        checks: agent.archive.clone(),
+        coverage: agent.archive.clone(),
+        jobs: agent.archive.clone(),
+        states: agent.archive.clone(),
+        vitals,
+        metrics,
+        access,
+        live: Live::default(),
+    };
     let limit = || middleware::from_fn_with_state(state.clone(), access::limit);
     // Without an ETag: it never ends.
     let live = Router::new().route("/api/v1/live", get(live::stream)).route_layer(limit());

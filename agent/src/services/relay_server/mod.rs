@@ -22,7 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
 use brotr_core::parse_filter;
-use brotr_storage::{StorageError, View, with_time_limit};
+use brotr_storage::{EventStore, StorageError, View, with_time_limit};
 use budget::Budget;
 use feed::Feed;
 use line::Line;
@@ -51,7 +51,7 @@ const FEED: usize = 4;
 
 #[derive(Clone)]
 struct Server {
-    agent: Agent,
+    agent: Agent<dyn EventStore>,
     jobs: Option<JobIntake>,
     /// New events.
     feed: Arc<Feed>,
@@ -71,7 +71,11 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
 ///
 /// # Errors
 /// Fails if the socket fails.
-pub async fn serve(agent: Agent, jobs: Option<JobIntake>, listener: std::net::TcpListener) -> Result<()> {
+pub async fn serve(
+    agent: Agent<dyn EventStore>,
+    jobs: Option<JobIntake>,
+    listener: std::net::TcpListener,
+) -> Result<()> {
     let config = &agent.config.relay;
     let limits = Limits {
         connections: inbound::affordable(config.max_connections, &agent.config),
@@ -135,7 +139,7 @@ fn describe(server: &Server, method: &Method, headers: &HeaderMap) -> Response {
 }
 
 /// Returns the information document (NIP-11).
-fn document(agent: &Agent) -> Value {
+fn document(agent: &Agent<dyn EventStore>) -> Value {
     let identity = &agent.config.identity;
     let mut nips = vec![1, 9, 11, 40, 45, 62, 70, 77, 90];
     if agent.config.storage.search {
