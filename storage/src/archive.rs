@@ -9,6 +9,7 @@ use nostr::{EventId, Filter};
 
 use crate::batch::{Batch, Stored};
 use crate::prepare::Preparer;
+use crate::rows::Counts;
 use crate::rows::{Cursor, Stats};
 use crate::stores::{
     CheckStore, CoverageStore, JobStore, LeaseStore, OutboxStore, PaymentStore, RelayStore, StateStore,

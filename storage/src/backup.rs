@@ -5,17 +5,6 @@ use std::path::{Path, PathBuf};
 use crate::StorageError;
 use crate::files::open_private;
 
-/// The contents of a backup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Counts {
-    /// Distinct events.
-    pub events: i64,
-    /// Pairs of event and relay.
-    pub sightings: i64,
-    /// Relays.
-    pub relays: i64,
-}
-
 fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StorageError {
     let place = path.display().to_string();
     move |source| StorageError::Io { doing, place, source }

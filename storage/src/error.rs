@@ -95,12 +95,15 @@ pub enum StorageError {
     )]
     Older(i64),
     /// A statement failed.
+    #[cfg(feature = "backends")]
     #[error("the database refused a statement: {0}")]
     Statement(#[from] sqlx::Error),
     /// A statement failed.
+    #[cfg(feature = "backends")]
     #[error("the database refused a statement: {0}")]
     Sqlite(#[from] rusqlite::Error),
     /// The connection was lost during a commit: the transaction may be committed or not.
+    #[cfg(feature = "backends")]
     #[error("the connection to the database was lost during a commit: {0}")]
     Uncertain(sqlx::Error),
     /// A stored row is not in the expected form.
@@ -128,6 +131,7 @@ pub enum StorageError {
     Unfit(String),
 }
 
+#[cfg(feature = "backends")]
 impl StorageError {
     /// Returns true if the database cancelled a statement because it took too long.
     pub(crate) fn is_interrupted(&self) -> bool {
@@ -139,8 +143,7 @@ impl StorageError {
     }
 
     /// Returns true for transient errors: the server is away or starting, the disk is full, a lock is held.
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub(crate) fn is_passing(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
         match self {
             Self::Uncertain(_) => true,
@@ -158,6 +161,7 @@ impl StorageError {
 }
 
 /// Converts the error of a commit.
+#[cfg(feature = "backends")]
 pub(crate) fn of_commit(error: sqlx::Error) -> StorageError {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => StorageError::Uncertain(error),
@@ -169,6 +173,7 @@ pub(crate) fn of_commit(error: sqlx::Error) -> StorageError {
     }
 }
 
+#[cfg(feature = "backends")]
 impl From<sqlx::migrate::MigrateError> for StorageError {
     fn from(error: sqlx::migrate::MigrateError) -> Self {
         match error {

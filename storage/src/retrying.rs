@@ -14,6 +14,7 @@ use crate::archive::{Archive, EventStore, Setting, SightingStore, SqlRow};
 use crate::backoff::{Repeat, retry};
 use crate::batch::{Batch, Stored};
 use crate::prepare::Preparer;
+use crate::rows::Counts;
 use crate::rows::*;
 use crate::stores::*;
 use crate::{StorageError, View};

@@ -441,3 +441,14 @@ pub struct Stats {
     /// Free space within it that will be reused, if the database reports it (SQLite).
     pub free_bytes: Option<i64>,
 }
+
+/// The contents of a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Distinct events.
+    pub events: i64,
+    /// Pairs of event and relay.
+    pub sightings: i64,
+    /// Relays.
+    pub relays: i64,
+}

@@ -199,3 +199,22 @@ fn a_cycle_is_found() {
     let found = cycle(&siblings(&modules, &[])).expect("a cycle");
     assert_eq!(found, ["a", "b", "c"]);
 }
+
+/// What answers jobs and what dials does not compile a database.
+#[test]
+fn only_the_archive_compiles_a_database() {
+    for (name, is_archive) in [("core", false), ("net", false), ("keys", false), ("dvm", false), ("storage", true)] {
+        let cargo = std::process::Command::new(env!("CARGO"))
+            .args(["tree", "--locked", "--offline", "--edges=normal", "--prefix=none", "--package"])
+            .arg(format!("brotr-{name}"))
+            .current_dir(root())
+            .output()
+            .expect("cargo runs");
+        assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
+        let tree = String::from_utf8(cargo.stdout).expect("text");
+        let compiles = |package: &str| tree.lines().any(|line| line.starts_with(&format!("{package} v")));
+        for package in ["sqlx", "rusqlite", "libsqlite3-sys"] {
+            assert_eq!(compiles(package), is_archive, "brotr-{name} and {package}");
+        }
+    }
+}

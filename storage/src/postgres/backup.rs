@@ -9,8 +9,9 @@ use tokio::process::Command;
 use super::PostgresArchive;
 use crate::StorageError;
 use crate::archive::EventStore;
-use crate::backup::{Counts, place, unfinished};
+use crate::backup::{place, unfinished};
 use crate::query::postgres;
+use crate::rows::Counts;
 
 /// Runs one of PostgreSQL's programs.
 async fn run(program: &'static str, url: Option<&str>, args: &[&OsStr]) -> Result<(), StorageError> {

@@ -30,7 +30,8 @@ use crate::batch::{PreparedBatch, Stored};
 use crate::database::{Database, Row, Transaction, Value};
 use crate::error::of_commit;
 use crate::options::{Options, Profile};
-use crate::query::{Query, common, postgres, postgres_only};
+use crate::query::{Query, postgres, postgres_only};
+use crate::rows::Counts;
 use crate::time_limit::time_limit;
 use crate::{Archive, StorageError, search};
 

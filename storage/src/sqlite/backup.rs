@@ -6,9 +6,10 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{MIGRATIONS, connection, file, lock, runs, schema_version};
 use crate::StorageError;
-use crate::backup::{Counts, place, unfinished};
+use crate::backup::{place, unfinished};
 use crate::files::{create_private_dir, open_private};
 use crate::query::sqlite;
+use crate::rows::Counts;
 
 /// The first version of the schema with ids in runs.
 const RUNS_SINCE: i64 = 8;
