@@ -15,16 +15,27 @@ use crate::{Archive, View};
 /// Events read per query.
 const PAGE: usize = 1_000;
 
-/// An archive behind rust-nostr's database trait.
+/// An archive behind rust-nostr's database trait. Queries return the events of one view.
 ///
 /// The few events that `nostr::Event` cannot hold (those with an empty inner tag) are in the archive and in
 /// `count`, and left out of `query`.
 #[derive(Debug, Clone)]
-pub struct NostrArchive(pub Arc<dyn Archive>);
+pub struct NostrArchive {
+    archive: Arc<dyn Archive>,
+    view: View,
+}
+
+impl NostrArchive {
+    /// Returns this view of the archive.
+    #[must_use]
+    pub fn new(archive: Arc<dyn Archive>, view: View) -> Self {
+        Self { archive, view }
+    }
+}
 
 impl NostrDatabase for NostrArchive {
     fn backend(&self) -> Backend {
-        match self.0.backend() {
+        match self.archive.backend() {
             "SQLite" => Backend::SQLite,
             other => Backend::Custom(other.to_owned()),
         }
@@ -40,7 +51,7 @@ impl NostrDatabase for NostrArchive {
                 return Ok(SaveEventStatus::Rejected(RejectedReason::Ephemeral));
             }
             let batch = Batch { events: vec![verified], ..Batch::default() };
-            match self.0.store(batch).await.map_err(DatabaseError::backend)?.stored {
+            match self.archive.store(batch).await.map_err(DatabaseError::backend)?.stored {
                 0 => Ok(SaveEventStatus::Rejected(RejectedReason::Duplicate)),
                 _ => Ok(SaveEventStatus::Success),
             }
@@ -49,7 +60,7 @@ impl NostrDatabase for NostrArchive {
 
     fn check_id<'a>(&'a self, id: &'a EventId) -> BoxedFuture<'a, Result<DatabaseEventStatus, DatabaseError>> {
         Box::pin(async move {
-            let known = self.0.known(&[*id]).await.map_err(DatabaseError::backend)?;
+            let known = self.archive.known(&[*id]).await.map_err(DatabaseError::backend)?;
             Ok(if known.is_empty() { DatabaseEventStatus::NotExistent } else { DatabaseEventStatus::Saved })
         })
     }
@@ -61,7 +72,7 @@ impl NostrDatabase for NostrArchive {
     fn count(&self, filter: Filter) -> BoxedFuture<'_, Result<usize, DatabaseError>> {
         Box::pin(async move {
             let limit = filter.limit.unwrap_or(usize::MAX);
-            let count = self.0.count(&[filter], View::All, &[]).await.map_err(DatabaseError::backend)?;
+            let count = self.archive.count(&[filter], self.view, &[]).await.map_err(DatabaseError::backend)?;
             Ok(usize::try_from(count).unwrap_or(usize::MAX).min(limit))
         })
     }
@@ -73,7 +84,7 @@ impl NostrDatabase for NostrArchive {
             let mut after = None;
             while left > 0 {
                 let asked = left.min(PAGE);
-                let page = self.0.page(&filter, View::All, after, asked).await.map_err(DatabaseError::backend)?;
+                let page = self.archive.page(&filter, self.view, after, asked).await.map_err(DatabaseError::backend)?;
                 let Some(last) = page.last() else { break };
                 after = Some(Cursor { created_at: last.created_at, id: last.id });
                 left -= page.len();
@@ -89,19 +100,19 @@ impl NostrDatabase for NostrArchive {
 
     fn negentropy_items(&self, filter: Filter) -> BoxedFuture<'_, Result<Vec<(EventId, Timestamp)>, DatabaseError>> {
         Box::pin(async move {
-            let ids = self.0.ids(&filter, View::All).await.map_err(DatabaseError::backend)?;
+            let ids = self.archive.ids(&filter, self.view).await.map_err(DatabaseError::backend)?;
             Ok(ids.into_iter().map(|(id, at)| (id, Timestamp::from(at.cast_unsigned()))).collect())
         })
     }
 
     fn delete(&self, filter: Filter) -> BoxedFuture<'_, Result<(), DatabaseError>> {
         Box::pin(async move {
-            self.0.remove(&filter, u64::MAX).await.map_err(DatabaseError::backend)?;
+            self.archive.remove(&filter, u64::MAX).await.map_err(DatabaseError::backend)?;
             Ok(())
         })
     }
 
     fn wipe(&self) -> BoxedFuture<'_, Result<(), DatabaseError>> {
-        Box::pin(async move { self.0.clear().await.map_err(DatabaseError::backend) })
+        Box::pin(async move { self.archive.clear().await.map_err(DatabaseError::backend) })
     }
 }

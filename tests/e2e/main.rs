@@ -22,6 +22,7 @@ mod passes;
 mod payment;
 mod presence;
 mod program;
+mod push;
 mod relay_limits;
 mod relay_server;
 mod scheduler;

@@ -15,6 +15,7 @@ mod job;
 mod keys;
 mod monitor;
 mod output;
+mod push;
 mod query;
 mod relays;
 mod run;
@@ -82,6 +83,8 @@ enum Command {
     Import(import::Args),
     /// Write archived events as JSON lines, newest first
     Export(export::Args),
+    /// Send a relay the archived events that it lacks (NIP-77)
+    Push(push::Args),
     /// Send a job request (NIP-90) and print the answers
     Job(job::Args),
     /// Write the whole archive, except the key, to a file; works beside a running daemon
@@ -174,6 +177,7 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Query(args) => query::main(shared, args).await,
         Command::Import(args) => import::main(shared, args).await,
         Command::Export(args) => export::main(shared, args).await,
+        Command::Push(args) => push::main(shared, args).await,
         Command::Job(args) => job::main(shared, args).await,
         Command::Backup(args) => backup::backup(shared, args).await,
         Command::Restore(args) => backup::restore(shared, args).await,

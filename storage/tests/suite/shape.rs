@@ -214,7 +214,7 @@ pub(super) async fn lilbrotr_keeps_what_can_be_counted(archive: Arc<dyn Archive>
 
 pub(super) async fn rust_nostr_can_stand_on_it(archive: Arc<dyn Archive>, _: String) {
     use nostr_database::{NostrDatabase, SaveEventStatus};
-    let db = NostrArchive(archive.clone());
+    let db = NostrArchive::new(archive.clone(), View::All);
     let keys = Keys::generate();
     let events: Vec<_> = (0..5_u64)
         .map(|i| {
