@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_history_tells_how_a_relay_did() {
+    fn a_history_summarizes_visits() {
         let now = 100 * A_DAY;
         let visit = |hours_ago: i64, up: bool, ms: i64| Visit {
             at: now - hours_ago * 3_600,

@@ -192,7 +192,7 @@ mod tests {
 
     /// More events than one thread takes, so that indices span several threads.
     #[tokio::test]
-    async fn each_event_is_judged_where_it_stands() {
+    async fn verdicts_keep_the_order_of_the_events() {
         let dir = tempfile::tempdir().expect("a directory");
         let ingest = ingest(&dir).await;
         let mut list = events(3 * CHUNK + 100);

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn another_host_is_a_witness_and_the_same_is_none() {
+    fn only_another_host_confirms_an_outage() {
         let outage = Outage::default();
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
@@ -196,7 +196,7 @@ mod tests {
         /// Checks of many hosts while the network comes and goes: a failure during an outage is never recorded, and a relay
         /// that is down while others answer always is.
         #[test]
-        fn nothing_of_an_outage_is_recorded(
+        fn an_outage_is_not_recorded(
             // Alternating seconds up and down, longer than a check takes.
             spans in prop::collection::vec(12..60_u64, 1..8),
             dead in prop::collection::btree_set(0..8_usize, 0..5),

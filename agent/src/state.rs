@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn values_are_kept_and_what_cannot_be_read_is_none() {
+    async fn state_is_stored_and_unreadable_state_is_absent() {
         const LISTS: State<Json<Vec<u8>>> = State::new("test", "lists");
         let dir = tempfile::tempdir().expect("a directory");
         let url = format!("sqlite://{}", dir.path().join("archive.db").display());

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_dies_is_started_again_and_reported() {
+    async fn a_service_that_dies_is_restarted_and_reported() {
         let mut supervisor = Supervisor::default();
         let vitals = supervisor.vitals();
         let starts = Arc::new(AtomicUsize::new(0));

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_judged_together_as_each_by_itself() {
+    fn batches_have_the_verdicts_of_single_events() {
         let keys: Vec<_> = (0..5).map(|_| nostr::Keys::generate()).collect();
         for (n, bad) in [(0, vec![]), (3, vec![1]), (40, vec![]), (40, vec![0, 17, 39]), (200, vec![63])] {
             let events: Vec<Identified> = (0..n)
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_said_to_be_none() {
+    fn invalid_events_get_a_specific_error() {
         let good = serde_json::json!({"id": "0".repeat(64), "pubkey": "a".repeat(64), "created_at": 1, "kind": 1, "tags": [],
             "content": "", "sig": "0".repeat(128)});
         assert!(Event::from_json(&good.to_string()).is_ok());

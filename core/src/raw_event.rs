@@ -134,7 +134,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_event_is_read_as_a_whole_is(
+        fn an_event_is_parsed_as_in_whole_messages(
             content: String,
             tags in prop::collection::vec(prop::collection::vec("[a-z\\PC]{0,5}", 1..4), 0..4),
             created_at in 0..=u64::MAX / 2,
@@ -167,7 +167,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_taken_says_what_the_text_says(
+        fn a_raw_event_agrees_with_its_text(
             text: String,
             tags in prop_oneof![any::<String>(), r#"\[(\["[a-z\\]{0,4}"\])?\]"#],
             content in prop_oneof![any::<String>(), r#""[a-z\\"nu0-9]{0,6}""#],

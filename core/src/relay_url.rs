@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_clients_make_up_is_told_from_paths_of_relays() {
+    fn invented_paths_are_distinguished_from_relays() {
         let key = "a".repeat(64);
         for (text, made_up) in [
             ("wss://a.example".to_owned(), false),
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_relay_address_is_malformed() {
+    fn invalid_relay_urls_are_refused() {
         let long = format!("wss://{}.example", "a".repeat(2_000));
         let label = format!("wss://{}.example", "a".repeat(64));
         let table = [
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn an_allowed_range_is_let_through_and_no_other() {
+    fn only_allowed_ranges_are_dialed() {
         let guard = Guard::new(vec!["127.0.0.0/8".parse().expect("a range")]);
         assert_eq!(RelayUrl::parse("ws://127.0.0.1:7777", &guard).expect("allowed").as_str(), "ws://127.0.0.1:7777/");
         assert_eq!(RelayUrl::parse("ws://localhost:7777", &guard).expect("resolved later").host(), "localhost");

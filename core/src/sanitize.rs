@@ -24,7 +24,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_control_character_and_no_more_than_the_limit(text in "\\PC{0,20}|[a-z\\x00\\u{9b}é]{280,320}") {
+        fn text_is_sanitized_and_bounded(text in "\\PC{0,20}|[a-z\\x00\\u{9b}é]{280,320}") {
             let sanitized = sanitize(&text);
             prop_assert!(!sanitized.contains(char::is_control));
             prop_assert!(sanitized.chars().count() <= MAX_CHARS + 1);

@@ -163,7 +163,7 @@ mod tests {
     const MOST: usize = 40_000;
 
     #[test]
-    fn a_list_is_shortened_to_what_fits_and_nothing_else_is() {
+    fn only_lists_are_shortened_to_the_size_limit() {
         let list = serde_json::to_string(&vec![["a", &"x".repeat(300)]; 200]).expect("JSON");
         let Content { text: short, left_out } = Content::shorten(list.clone(), MOST);
         assert!((MOST - 400..=MOST).contains(&short.len()), "{}", short.len());

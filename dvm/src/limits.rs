@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_asks_too_much_takes_nothing_from_others() {
+    fn a_greedy_client_takes_nothing_from_others() {
         let gate = Gate::new(Limits { per_minute: 3, all_per_minute: 8, newcomers: 5, ..Limits::default() });
         let keys = || nostr::Keys::generate().public_key();
         let (loud, quiet) = (keys(), keys());

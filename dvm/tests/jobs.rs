@@ -138,7 +138,7 @@ async fn counts_are_right() {
 }
 
 #[tokio::test]
-async fn a_wrong_request_is_told_what_is_wrong() {
+async fn an_invalid_request_gets_a_specific_error() {
     let desk = desk().await;
     let many = format!("[{}]", vec!["{}"; 21].join(","));
     let four = [&["param", "group", "pubkey"][..]; 4];
@@ -165,7 +165,7 @@ async fn a_wrong_request_is_told_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn what_is_not_for_us_is_left_alone() {
+async fn requests_for_others_are_ignored() {
     let desk = desk().await;
     let other = Signer::throwaway().public_key().to_hex();
     let ours = desk.agent.public_key().to_hex();
@@ -185,7 +185,7 @@ async fn what_is_not_for_us_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_request_is_kept_once() {
+async fn a_request_is_stored_once() {
     let desk = desk().await;
     let request = desk.request("", &[&["relays", "wss://r.example", "http://no", "wss://s.example/"]], NOW);
     assert_eq!(desk.dvm.accept(&request, NOW).await.expect("kept"), Acceptance::New);
@@ -245,7 +245,7 @@ async fn numbers_are_given_by_group() {
 }
 
 #[tokio::test]
-async fn words_find_events_and_people() {
+async fn search_finds_events_and_profiles() {
     let desk = desk_with(Options { search: true, ..Options::default() }, Limits::default()).await;
     let (alice, bob) = (Signer::throwaway(), Signer::throwaway());
     desk.archive(&alice, 0, r#"{"name":"Alice of the relays"}"#, &[], 10).await;
@@ -284,7 +284,7 @@ async fn words_find_events_and_people() {
 }
 
 #[tokio::test]
-async fn what_is_popular_is_found_with_friends_first() {
+async fn popular_events_rank_those_of_follows_first() {
     let desk = desk().await;
     let people: Vec<Signer> = (0..6).map(|_| Signer::throwaway()).collect();
     let (author, friend) = (&people[0], &people[1]);
@@ -325,7 +325,7 @@ async fn what_is_popular_is_found_with_friends_first() {
 }
 
 #[tokio::test]
-async fn what_is_gone_or_disliked_is_not_popular() {
+async fn hidden_and_disliked_events_are_not_popular() {
     let desk = desk().await;
     let people: Vec<Signer> = (0..5).map(|_| Signer::throwaway()).collect();
     let author = &people[0];
@@ -376,7 +376,7 @@ async fn what_is_gone_or_disliked_is_not_popular() {
 }
 
 #[tokio::test]
-async fn what_is_asked_in_secret_is_answered_in_secret() {
+async fn an_encrypted_request_gets_an_encrypted_answer() {
     let desk = desk().await;
     let ours = desk.agent.public_key();
     let plain = json!([["i", r#"{"kinds":[1]}"#, "text"], ["relays", "wss://secret.example"]]).to_string();
@@ -472,7 +472,7 @@ async fn jobs_are_chained_cancelled_and_answered_where_the_customer_reads() {
 }
 
 #[tokio::test]
-async fn junk_keeps_no_honest_customer_waiting() {
+async fn invalid_requests_do_not_delay_honest_customers() {
     let limits = Limits { per_minute: 5, open: 3, ..Limits::default() };
     let desk = desk_with(Options::default(), limits).await;
     let loud = Signer::throwaway();
@@ -509,7 +509,7 @@ async fn junk_keeps_no_honest_customer_waiting() {
 }
 
 #[tokio::test]
-async fn those_are_trusted_whom_friends_of_friends_follow() {
+async fn follows_of_follows_are_trusted() {
     let [root, friend, third, stranger] = [(); 4].map(|()| Signer::throwaway());
     let limits = Limits { trust: vec![root.public_key()], ..Limits::default() };
     let desk = desk_with(Options::default(), limits).await;
@@ -552,7 +552,7 @@ async fn a_ping_is_answered_once() {
 }
 
 #[tokio::test]
-async fn what_is_known_before_all_is_can_be_told() {
+async fn partial_results_are_reported() {
     let desk = desk().await;
     let request = desk.request("", &[&["param", "group", "content"]], NOW);
     assert_eq!(desk.dvm.accept(&request, NOW).await.expect("kept"), Acceptance::New);
@@ -567,7 +567,7 @@ async fn what_is_known_before_all_is_can_be_told() {
 }
 
 #[tokio::test]
-async fn a_job_waits_for_the_end_of_another_and_holds_nobody_up() {
+async fn a_job_that_depends_on_another_blocks_no_worker() {
     let desk = desk().await;
     let now = i64::try_from(Timestamp::now().as_secs()).expect("a time");
     let first = desk.request(r#"{"kinds":[1]}"#, &[], now);

@@ -21,7 +21,7 @@ fn examples() -> Vec<(Value, Value)> {
 }
 
 #[tokio::test]
-async fn the_examples_do_what_they_say() {
+async fn the_examples_of_the_api_work() {
     let dir = tempfile::tempdir().expect("a directory");
     let url = format!("sqlite://{}/db", dir.path().display());
     let archive = brotr_storage::open(&url, Options { search: true, ..Options::default() }).await.expect("opened");

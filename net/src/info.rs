@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_of_the_wrong_type_are_not_there() {
+    fn fields_of_the_wrong_type_are_absent() {
         let body =
             br#"{"name": 7, "supported_nips": [1, "11", 42, 42, -1, 1.5, "7D", null, 99999], "limitation": null}"#;
         let info = Info::parse(body.to_vec()).expect("an object");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nip_11_once_had_is_read_where_it_is_sound() {
+    fn former_fields_of_nip_11_are_read() {
         let body = br#"{"tags": ["Bitcoin", "free speech", "7", 9], "language_tags": ["en-US", "en", "*", "deu", "DE"],
             "retention": [{"kinds": [4, [40, 43], [42, 45], [9, 8], [1], [7, 70000], "x", 70000], "time": 0},
             {"kinds": [[60000, 65535]], "time": 0}, {"kinds": [1], "time": 3600}, {"time": 0, "kinds": [7], "count": 9}, 3]}"#;
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_no_document() {
+    fn only_objects_are_documents() {
         for body in [&b"[]"[..], b"\"x\"", b"<html>", b"\xff", b"", "[".repeat(100_000).as_bytes()] {
             assert!(Info::parse(body.to_vec()).is_err());
         }

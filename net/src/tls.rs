@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_certificate_is_not_read() {
+    fn invalid_certificates_are_refused() {
         for bytes in [&b""[..], b"\x30\x82", &[0x30; 4_096]] {
             assert_eq!(read(&CertificateDer::from(bytes)), None);
         }

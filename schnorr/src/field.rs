@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_element_is_not_read() {
+    fn invalid_field_elements_are_refused() {
         let bytes = |n: &BigUint| -> [u8; 32] { n.to_bytes_be().try_into().expect("256 bits") };
         assert!(Field::from_bytes(&bytes(&p())).is_none());
         assert!(Field::from_bytes(&bytes(&(p() + 1_u8))).is_none());

@@ -227,7 +227,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn a_factor_is_its_size_with_its_sign(size: u128, is_negative: bool) {
+        fn a_factor_is_its_magnitude_with_its_sign(size: u128, is_negative: bool) {
             let scalar = Scalar::from(Factor { size, is_negative });
             let wanted = if is_negative { modulo(&(n() - size), &n()) } else { BigUint::from(size) };
             prop_assert_eq!(value(&scalar), wanted);
@@ -235,7 +235,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_no_scalar_is_not_read() {
+    fn invalid_scalars_are_refused() {
         let bytes = |n: &BigUint| -> [u8; 32] { n.to_bytes_be().try_into().expect("256 bits") };
         assert_eq!(Scalar::from_bytes(&bytes(&n())), None);
         assert_eq!(Scalar::from_bytes_reduced(&bytes(&n())), Scalar::ZERO);

@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_packed_is_unpacked() {
+    fn packing_round_trips() {
         let codecs = codecs();
         let packed = |tags: Vec<Vec<String>>, content: String| {
             for codec in &codecs {
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dictionary_pays() {
+    fn a_dictionary_improves_compression() {
         let [without, with] = codecs();
         let tags = vec![vec!["t".to_owned(), "topic3".to_owned()]];
         let content = "what people write is seldom random 5000 \0 and wss://relay4.example/ repeats";

@@ -122,7 +122,7 @@ async fn a_killed_process_loses_nothing_in_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_goes_away_is_waited_for() {
+async fn storing_waits_while_the_server_is_away() {
     let mut server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let archive = open(&server.database("away").expect("a database"), Options::default()).await.expect("opened");
     let lines = lifelike(4_000, 8, &authors(50, 9));
@@ -188,7 +188,7 @@ const DISK: &str = r#"
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_waited_for() {
+async fn storing_waits_while_the_disk_is_full() {
     let (dir, disk) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a place"));
     let file = dir.path().join("events.jsonl");
     let lines = lifelike(6_000, 5, &authors(300, 6));

@@ -41,7 +41,7 @@ fn now() -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_ahead_for_a_moment_proves_nothing_and_puts_nothing_off() {
+async fn a_short_clock_jump_proves_nothing_and_delays_nothing() {
     let (relay, url) = relay(&events::signed(40, 1_600_000_000)).await;
     let place = Place::with(
         "monitor: {interval: 3s, warm_up: false}\nsynchronizer: {interval: 1s, settle: 1s, live: false}\n\
@@ -80,7 +80,7 @@ async fn a_clock_that_is_ahead_for_a_moment_proves_nothing_and_puts_nothing_off(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_process_with_a_wrong_clock_proved_is_pulled_back() {
+async fn claims_of_a_process_with_a_wrong_clock_are_clamped() {
     let (relay, url) = relay(&events::signed(40, 1_600_000_000)).await;
     let place = Place::with("finder: {enabled: false}");
     let file = place.write("clock", THREE_DAYS);

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::program::Place;
 
 #[test]
-fn init_makes_a_place_to_run_in_and_leaves_it_alone_afterwards() {
+fn init_creates_a_directory_once() {
     let place = Place::empty();
     // The template seeds from the built-in list, which needs no network.
     let first = place.run(&["init", "--json"]).ok().json();
@@ -31,7 +31,7 @@ fn init_makes_a_place_to_run_in_and_leaves_it_alone_afterwards() {
 }
 
 #[test]
-fn a_wrong_configuration_ends_with_status_2_and_names_what_is_wrong() {
+fn an_invalid_configuration_exits_with_2_and_names_the_error() {
     for (text, wanted) in [
         ("version: 1\nmonitr: {}\n", "brotr.yaml:2: unknown key monitr: did you mean monitor?"),
         ("version: 1\nhttp:\n  listen: here\n", "brotr.yaml:3: http.listen"),
@@ -102,7 +102,7 @@ async fn the_doctor_names_what_is_missing_and_what_to_do() {
 }
 
 #[test]
-fn a_reader_of_completions_may_leave() {
+fn a_closed_pipe_is_not_an_error_of_completions() {
     let whole = Place::empty().run(&["completions", "bash"]).ok().stdout;
     assert!(whole.starts_with("_brotr()") && whole.contains("complete -F _brotr"), "{whole}");
     let program = env!("CARGO_BIN_EXE_brotr");
@@ -122,7 +122,7 @@ fn a_key_that_cannot_be_read_is_named_and_not_replaced() {
 }
 
 #[test]
-fn keys_come_from_wherever_they_are_and_are_shown_only_when_asked() {
+fn keys_are_loaded_from_every_source_and_shown_on_request_only() {
     let hex = "3501454135014541350145413501453fefb02227e449e57cf4d3a3ce05378683";
     let place = Place::with("");
     let none = place.run(&["keys", "show"]);
@@ -161,7 +161,7 @@ fn a_database_that_cannot_be_reached_is_named() {
 }
 
 #[test]
-fn what_is_imported_comes_out_again_and_bad_lines_are_named() {
+fn import_stores_events_and_names_bad_lines() {
     let place = Place::with("");
     let list = events::signed(40, 1_000);
     let mut lines: Vec<String> = list.iter().map(JsonUtil::as_json).collect();
@@ -229,7 +229,7 @@ fn relays_are_added_from_anywhere_with_a_report_of_what_was_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_check_reads_like_a_report() {
+async fn check_prints_a_report() {
     let relay = ScriptedRelay::start(Script {
         nip11: Some(r#"{"name":"x\u001b[31m","supported_nips":[1]}"#.into()),
         ..Script::honest(vec![])
@@ -259,7 +259,7 @@ async fn a_check_reads_like_a_report() {
 }
 
 #[test]
-fn a_reader_who_leaves_is_no_failure() {
+fn a_closed_pipe_is_not_an_error() {
     let place = Place::with("");
     let list: Vec<String> = events::signed(2_000, 1_000).iter().map(JsonUtil::as_json).collect();
     place.run_with(&["import"], &list.join("\n"), &[]).ok();
@@ -318,7 +318,7 @@ fn an_archive_is_backed_up_beside_the_daemon_and_restored_elsewhere() {
 }
 
 #[test]
-fn a_query_gives_what_a_good_relay_would_and_all_when_asked() {
+fn query_hides_what_clients_do_not_see_unless_all_is_given() {
     use nostr::{EventBuilder, Keys, Kind, Tag, Timestamp};
     let place = Place::with("");
     let keys = Keys::generate();
@@ -368,7 +368,7 @@ async fn a_new_configuration_is_taken_up_and_a_wrong_one_is_not() {
 }
 
 #[test]
-fn shells_and_readers_of_manuals_are_served() {
+fn completions_and_manuals_are_written() {
     let place = Place::empty();
     for shell in ["bash", "zsh", "fish"] {
         let completions = place.run(&["completions", shell]).ok().stdout;

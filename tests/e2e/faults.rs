@@ -210,7 +210,7 @@ async fn a_window_that_is_ignored_proves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_leaves_the_bounds_out_loses_nothing() {
+async fn nothing_is_lost_if_a_relay_excludes_the_bounds() {
     let place = place().await;
     let author = nostr::Keys::generate();
     // Seven events a second: a page of 500 ends in the middle of one.
@@ -244,7 +244,7 @@ async fn a_ban_for_reconnecting_is_waited_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_denser_than_a_page_is_named_as_a_gap() {
+async fn a_second_with_more_events_than_a_page_is_a_gap() {
     let place = place().await;
     let author = nostr::Keys::generate();
     let mut list = events::signed(30, 1_600_000_100);
@@ -260,7 +260,7 @@ async fn a_second_denser_than_a_page_is_named_as_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_bad_relay_holds_up_no_other() {
+async fn one_bad_relay_delays_no_other() {
     let place = place().await;
     let mut bad = Vec::new();
     for fault in [Fault::TarPit, Fault::Trickle, Fault::Fragments, Fault::Mute] {
@@ -281,7 +281,7 @@ async fn one_bad_relay_holds_up_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_document_that_does_not_end_is_cut_off() {
+async fn an_endless_document_is_cut_off() {
     let place = place().await;
     let relay = ScriptedRelay::start(Script::wrong(vec![], Fault::Nip11Bomb)).await.expect("started");
     let error = info::fetch(&place.agent.dialer, &place.address(&relay)).await.expect_err("too large");
@@ -307,7 +307,7 @@ async fn a_name_that_resolves_to_a_private_address_is_not_dialed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_we_are_is_said_to_those_who_ask_where_that_is_allowed() {
+async fn auth_is_answered_where_configured() {
     let script = Script { auth: true, ..Script::honest(events::signed(700, 1_600_000_000)) };
     let relay = ScriptedRelay::start(script).await.expect("started");
     let place = place().await;
@@ -322,7 +322,7 @@ async fn who_we_are_is_said_to_those_who_ask_where_that_is_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_fails_is_left_alone_longer_each_time() {
+async fn the_backoff_of_a_failing_relay_grows() {
     let place = place().await;
     let refusal = Fault::Closed("restricted: members only".into());
     for (fault, first) in [(Fault::Mute, 900), (refusal, 3_600)] {

@@ -34,7 +34,7 @@ async fn relays_named_in_events_are_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_with_any_path_becomes_few_relays() {
+async fn paths_of_one_host_add_few_relays() {
     let key = Keys::generate().public_key();
     let paths = (0..30).map(|n| format!("wss://any.example/{n}"));
     let made_up = [format!("wss://users.example/{key}"), "wss://users.example/x/npub1abc".to_owned()];

@@ -130,7 +130,7 @@ async fn ask(client: &mut Client, customer: &Keys, daemon: &Daemon<'_>) -> Durat
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_keeps_no_customer_waiting() {
+async fn a_flood_of_requests_does_not_delay_regular_customers() {
     let stored = events::signed(2_000, 1_600_000_000);
     let (relay, url) = relay(&[]).await;
     let place = Place::with(&format!("storage: {{search: true, min_free: 1 MiB}}\ndvm: {{relays: [\"{url}\"]}}"));

@@ -55,7 +55,7 @@ async fn guarded(dns: &Dns) -> Place {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_name_stands_for_is_checked_once_and_connected_to() {
+async fn the_checked_address_is_the_one_that_is_dialed() {
     let (good, trap, port) = relays().await;
     let dns = Dns::start(zone).await.expect("started");
     let place = guarded(&dns).await;
@@ -157,7 +157,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_never_answers_does_not_hide_one_of_the_other_family() {
+async fn a_silent_address_does_not_block_the_other_family() {
     let alive = tokio::net::TcpListener::bind("[::1]:0").await.expect("a port");
     let port = alive.local_addr().expect("bound").port();
     // Linux drops what asks for a connection while nobody takes those that wait.

@@ -25,7 +25,7 @@ async fn a_silent_cap_is_learned() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_hangs_up_after_so_many_bytes_is_asked_for_less_until_all_is_here() {
+async fn a_relay_that_disconnects_after_some_bytes_is_read_in_smaller_pages() {
     let place = place().await;
     let list = events::signed(300, FIRST);
     let one = serde_json::to_string(&list[0]).expect("JSON").len();
@@ -40,7 +40,7 @@ async fn a_relay_that_hangs_up_after_so_many_bytes_is_asked_for_less_until_all_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dense_second_is_asked_for_at_once_where_the_relay_offers_that() {
+async fn a_dense_second_is_requested_with_the_limit_the_relay_announces() {
     let author = nostr::Keys::generate();
     let mut list = events::signed(30, FIRST + 100);
     list.extend((0..900).map(|i| events::at(&author, nostr::Kind::TextNote, FIRST + 50, &i.to_string())));
@@ -66,7 +66,7 @@ async fn a_dense_second_is_asked_for_at_once_where_the_relay_offers_that() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_relay_forgot_and_what_came_late_is_seen_when_it_is_compared_again() {
+async fn reconciliation_finds_lost_and_late_events() {
     let place = place_with("synchronizer: {recheck: 1s}").await;
     let list = events::signed(800, FIRST);
     let script = Script { negentropy: Negentropy::Speaks { withholds: 0 }, ..Script::honest(list[..700].to_vec()) };

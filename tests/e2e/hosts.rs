@@ -25,7 +25,7 @@ fn about<'a>(published: &'a [Event], url: &str) -> Option<&'a Event> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forty_relays_of_one_host_hold_nobody_up() {
+async fn forty_relays_of_one_host_delay_no_other_relay() {
     let mut relays = Vec::new();
     for _ in 0..ON_ONE_HOST {
         relays.push(relay(Ipv4Addr::LOCALHOST).await);

@@ -66,7 +66,7 @@ async fn watched(document: &Value) -> (ScriptedRelay, Place) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_known_is_told_over_rest() {
+async fn the_rest_api_returns_the_archive() {
     let (relay, place) = watched(&json!({"name": "one relay", "supported_nips": [1, 11]})).await;
     let house = House::start(&place);
     let url = format!("{}/", relay.url.trim_end_matches('/'));
@@ -188,7 +188,7 @@ async fn post_to(address: &str, host: &str, path: &str, authorization: &str) -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_who_may_write_writes() {
+async fn only_authorized_clients_write() {
     let (relay, place) = watched(&json!({})).await;
     let house = House::start(&place);
     let check = format!("/api/v1/relays/{}/check", encoded(&relay.url));
@@ -247,7 +247,7 @@ async fn only_who_may_write_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_too_much_is_told_to_wait() {
+async fn rate_limited_clients_are_told_to_wait() {
     let place = Place::with("");
     let text = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");
     place.write(

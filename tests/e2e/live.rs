@@ -36,7 +36,7 @@ async fn archived(archive: &Arc<dyn Archive>, event: &Event) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_relay_takes_in_is_archived_within_a_second() {
+async fn live_events_are_archived_within_a_second() {
     let old = events::signed(20, 1_600_000_000);
     let (first, url) = relay(&old).await;
     let place = place(&url);
@@ -81,7 +81,7 @@ async fn what_a_relay_takes_in_is_archived_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_wants_to_know_who_reads_is_followed_where_that_is_allowed() {
+async fn live_subscriptions_authenticate_where_configured() {
     let auth = RelayBuilderNip42 { mode: RelayBuilderNip42Mode::Read };
     let relay = LocalRelay::new(house().nip42(auth));
     relay.run().await.expect("the relay runs");

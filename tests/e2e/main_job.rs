@@ -285,7 +285,7 @@ async fn main_job_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_daemon_answers_what_it_had_begun_and_nothing_twice() {
+async fn a_killed_daemon_answers_each_started_job_once() {
     let (relay, url) = relay(&events::signed(50, 1_600_000_000)).await;
     let place = place(&url, "");
     let mut client = Client::connect(&url).await;
@@ -393,7 +393,7 @@ async fn a_document_is_published_as_received_and_a_relay_that_is_down_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_comes_back_is_heard_again() {
+async fn jobs_of_a_relay_that_comes_back_are_received() {
     let (first, url) = relay(&[]).await;
     let place = Place::with(&format!("identity: {{relays: [\"{url}\"]}}\ndvm: {{relays: [\"{url}\"]}}"));
     let daemon = place.daemon();
@@ -441,7 +441,7 @@ async fn a_dead_relay_of_our_own_holds_up_no_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_relays_of_our_own_nothing_is_sent() {
+async fn without_own_relays_nothing_is_sent() {
     let relay = ScriptedRelay::start(Script::honest(events::signed(30, 1_600_000_000))).await.expect("started");
     let place = Place::with("synchronizer: {interval: 1s}");
     place.run(&["relays", "add", &relay.url]).ok();

@@ -12,7 +12,7 @@ const EVENTS: usize = 200;
 const MOST: u64 = 250 << 10;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_relays_at_once_fit_into_little_memory() {
+async fn two_hundred_concurrent_relays_take_little_memory() {
     // Large events: all that the relays hold would not fit.
     let author = nostr::Keys::generate();
     let content = "x".repeat(16_000);

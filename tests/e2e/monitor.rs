@@ -198,7 +198,7 @@ async fn refusals_are_findings_by_their_first_word() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_test_without_an_ok_is_judged_by_the_return_of_its_event() {
+async fn a_write_test_without_ok_succeeds_if_its_event_is_returned() {
     // With a timeout of a minute, what ends sooner was not waited for that long.
     let network = r#"{allow: [127.0.0.0/8], clearnet: {request_timeout: 1m}}"#;
     let place = place_on(network, "").await;
@@ -290,7 +290,7 @@ async fn published(place: &Place, publisher: &Publisher, own: &ScriptedRelay, ki
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_published_before_every_relay_was_checked_and_the_dark_are_withdrawn() {
+async fn events_of_dead_relays_are_withdrawn_and_none_is_published_unmeasured() {
     let own = ScriptedRelay::start(Script::honest(vec![])).await.expect("started");
     let relay = ScriptedRelay::start(Script::honest(vec![])).await.expect("started");
     let place =
@@ -331,7 +331,7 @@ async fn nothing_is_published_before_every_relay_was_checked_and_the_dark_are_wi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_names_of_a_relay_are_told_from_relays_on_paths() {
+async fn aliases_are_distinguished_from_relays_on_paths() {
     let nip11 = |name: &str| Some(format!(r#"{{"name":"{name}"}}"#));
     let any =
         ScriptedRelay::start(Script { nip11: nip11("any path"), ..Script::honest(vec![]) }).await.expect("started");
@@ -351,7 +351,7 @@ async fn other_names_of_a_relay_are_told_from_relays_on_paths() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_we_say_of_ourselves_is_sound() {
+async fn our_own_announcements_are_valid() {
     let own = ScriptedRelay::start(Script::honest(vec![])).await.expect("started");
     let place = program::Place::with(&format!(
         "identity: {{name: \"a monitor\", relays: [\"{url}\"]}}\ndvm: {{relays: [\"{url}\"]}}\nmonitor: {{geohash: u33d, interval: 1h}}",
@@ -376,7 +376,7 @@ async fn what_we_say_of_ourselves_is_sound() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_burst_is_spread_and_what_a_relay_limits_is_sent_later() {
+async fn bursts_are_paced_and_rate_limited_events_are_sent_later() {
     let own = ScriptedRelay::start(Script::wrong(vec![], Fault::TakesASecond(12))).await.expect("started");
     let place = place_with(&format!("identity: {{relays: [\"{}\"]}}", own.url)).await;
     let publisher = Publisher::new(&place.agent);
@@ -393,7 +393,7 @@ async fn a_burst_is_spread_and_what_a_relay_limits_is_sent_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_relay_does_not_take_holds_up_nothing_else() {
+async fn a_refused_event_delays_no_other() {
     for fault in [Fault::SilentAbout("too much"), Fault::RefusesOnly("too much")] {
         let own = ScriptedRelay::start(Script::wrong(vec![], fault.clone())).await.expect("started");
         let place = place_with(&format!("identity: {{relays: [\"{}\"]}}", own.url)).await;

@@ -24,7 +24,7 @@ async fn seen(place: &Place, url: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_both_have_is_not_sent_again() {
+async fn reconciliation_transfers_missing_events_only() {
     let list = events::signed(3_000, FIRST);
     for (held, withholds) in [(3_000, 0), (2_400, 0), (2_400, 4)] {
         let place = place().await;
@@ -58,7 +58,7 @@ async fn what_both_have_is_not_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_of_somebody_elses_is_compared_with() {
+async fn an_independent_relay_is_reconciled() {
     let list = events::signed(1_500, FIRST);
     let place = place().await;
     archive(&place, &list[300..]).await;
@@ -71,7 +71,7 @@ async fn a_relay_of_somebody_elses_is_compared_with() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_will_not_be_compared_with_is_paged() {
+async fn a_relay_without_reconciliation_is_paged() {
     let list = events::signed(600, FIRST);
     for says in [
         r#"["NEG-ERR","$","blocked: negentropy is disabled"]"#,
@@ -98,7 +98,7 @@ async fn a_relay_that_will_not_be_compared_with_is_paged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_hangs_up_on_a_comparison_is_paged_the_next_time() {
+async fn a_relay_that_disconnects_during_reconciliation_is_paged_next_time() {
     let list = events::signed(600, FIRST);
     let place = place().await;
     archive(&place, &list).await;
@@ -111,7 +111,7 @@ async fn a_relay_that_hangs_up_on_a_comparison_is_paged_the_next_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dense_second_is_compared_or_asked_for_by_kind() {
+async fn a_dense_second_is_reconciled_or_requested_by_kind() {
     let author = nostr::Keys::generate();
     let mut list = events::signed(30, FIRST + 100);
     // Three kinds, none of which fills a page.

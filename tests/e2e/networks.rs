@@ -102,7 +102,7 @@ async fn onion_services_are_checked_synchronized_and_published_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tor_that_cannot_start_is_said_to_have_failed_and_holds_up_nobody() {
+async fn a_failed_start_of_tor_is_reported_and_delays_nothing() {
     let place = place_on(r#"{allow: [127.0.0.0/8], tor: {connect_timeout: 20s}}"#, "").await;
     let state = place.agent.config.data_dir.join("tor");
     std::fs::write(&state, "in the way").expect("written");

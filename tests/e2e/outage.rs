@@ -67,7 +67,7 @@ fn named(own: &ScriptedRelay, kind: u16, tag: &'static str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_ours_is_recorded_of_no_relay() {
+async fn our_own_outage_is_not_recorded_as_downtime() {
     let mut world = World { reachable: Arc::default(), ports: vec![], running: vec![] };
     for n in 0..RELAYS {
         let relay = World::relay(n, 0).await;
@@ -162,7 +162,7 @@ fn limit_files(id: u32, files: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lack_of_descriptors_is_recorded_of_no_relay() {
+async fn exhausted_descriptors_are_not_recorded_as_downtime() {
     let mut relays = Vec::new();
     for n in 1..=40 {
         relays

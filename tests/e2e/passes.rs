@@ -34,7 +34,7 @@ async fn a_pass_goes_on_after_requests_that_fail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_out_of_order_costs_its_own_span_and_no_more() {
+async fn a_page_out_of_order_leaves_its_own_span_unproven_only() {
     let place = place().await;
     let list = events::signed(3_000, FIRST);
     let relay = start(Script::wrong(list.clone(), Fault::Jitter(50))).await;
@@ -116,7 +116,7 @@ async fn an_event_that_is_sent_twice_does_not_stand_for_one_that_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_compares_and_gives_nothing_by_id_is_paged() {
+async fn a_relay_that_reconciles_but_returns_no_event_by_id_is_paged() {
     let list = events::signed(1_000, FIRST);
     for script in [
         Script { negentropy: Negentropy::Speaks { withholds: 0 }, ..Script::wrong(list.clone(), Fault::RefusesIds) },
@@ -142,7 +142,7 @@ async fn a_relay_that_compares_and_gives_nothing_by_id_is_paged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_wants_to_know_us_is_compared_with_once_it_does() {
+async fn a_relay_that_requires_auth_is_reconciled_after_auth() {
     let list = events::signed(900, FIRST);
     let place = place_with("synchronizer: {overrides: [{relay: \"127.*\", auth: true}]}").await;
     let known = list[..700].iter().map(|event| Event::from(event).verify().expect("signed")).collect();
@@ -171,7 +171,7 @@ async fn an_event_of_the_first_second_is_read_like_any_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_kind_that_is_refused_keeps_no_other_kind_of_a_dense_second_out() {
+async fn a_refused_kind_of_a_dense_second_excludes_no_other() {
     let place = place().await;
     let author = Keys::generate();
     let mut list = events::signed(30, FIRST + 100);
@@ -193,7 +193,7 @@ async fn one_kind_that_is_refused_keeps_no_other_kind_of_a_dense_second_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dense_second_at_the_beginning_hides_nothing_of_a_relay_that_starts_there() {
+async fn a_dense_first_second_of_a_relay_hides_nothing() {
     let author = Keys::generate();
     // Its oldest second alone fills a page, which is in order whatever way one looks at it.
     let mut list: Vec<_> = (0..600).map(|i| events::at(&author, Kind::TextNote, FIRST, &i.to_string())).collect();

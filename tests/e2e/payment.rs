@@ -107,7 +107,7 @@ async fn an_invoice_is_paid(manners: Manners) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invoice_is_paid_and_told_of() {
+async fn a_paid_invoice_releases_the_result() {
     an_invoice_is_paid(Manners { nip44: true, tells: true }).await;
 }
 

@@ -15,7 +15,7 @@ use super::program::{Place, soon};
 use super::schema::assert_sound;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_says_that_it_is_there_and_that_it_leaves() {
+async fn announcements_are_published_and_withdrawn() {
     let (relay, url) = relay(&[]).await;
     let place = Place::with(&format!("dvm: {{relays: [\"{url}\"], withdraw_on_stop: true, heartbeat: 1m}}"));
     place.run(&["keys", "generate"]).ok();
@@ -58,7 +58,7 @@ async fn it_says_that_it_is_there_and_that_it_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hearts_beat_only_while_jobs_are_served() {
+async fn heartbeats_are_sent_only_while_jobs_are_served() {
     let place = place_with("dvm: {relays: [\"ws://127.0.0.1:9\"]}").await;
     let (agent, publisher) = (place.agent.clone(), Publisher::new(&place.agent));
     let dvm = Arc::new(brotr::services::dvm::dvm(&agent, None));
@@ -84,7 +84,7 @@ async fn hearts_beat_only_while_jobs_are_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn systemd_is_told_that_it_is_ready_that_it_lives_and_that_it_stops() {
+async fn systemd_is_notified_of_start_watchdog_and_stop() {
     let place = Place::with("");
     let path = place.path().join("notify");
     let socket = tokio::net::UnixDatagram::bind(&path).expect("bound");

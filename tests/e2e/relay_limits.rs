@@ -122,7 +122,7 @@ async fn every_live_subscriber_gets_everything_that_comes_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscription_that_searches_is_told_what_comes_in() {
+async fn a_search_subscription_receives_new_events() {
     let place = place().await;
     let relay = serve(&place.agent).await;
     let author = Keys::generate();

@@ -122,7 +122,7 @@ pub(crate) fn import(place: &Place, list: &[nostr::Event]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_archive_is_read_as_a_good_relay_is() {
+async fn the_relay_server_hides_what_clients_do_not_see() {
     let place = house("identity: {name: \"an archive\"}");
     let list = events::signed(1_200, FIRST);
     let author = Keys::generate();
@@ -235,7 +235,7 @@ async fn another_agent_synchronizes_it_by_comparison() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_are_asked_for_and_answered_in_one_place() {
+async fn jobs_are_answered_on_the_own_relay() {
     let place = house("");
     import(&place, &events::signed(40, FIRST));
     let daemon = place.daemon();

@@ -18,7 +18,7 @@ use super::faults::place;
 use super::program::soon;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_service_left_claimed_is_taken_back_when_it_starts_again() {
+async fn a_restarted_service_reclaims_its_relays() {
     let place = place().await;
     let relay = ScriptedRelay::start(Script::honest(vec![])).await.expect("started");
     let (agent, address) = (&place.agent, place.address(&relay));

@@ -27,7 +27,7 @@ pub(crate) fn assert_sound(event: &Event) {
 }
 
 #[test]
-fn the_schemas_tell_right_from_wrong() {
+fn the_schemas_accept_valid_and_refuse_invalid_events() {
     let keys = nostr::Keys::generate();
     let event = |tags: &[&[&str]]| {
         let tags = tags.iter().map(|tag| nostr::Tag::parse(tag.iter().copied()).expect("a tag"));

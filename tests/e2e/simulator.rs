@@ -169,7 +169,7 @@ fn run(seed: u64, failing: usize, sums: &mut Sums) {
 }
 
 #[test]
-fn nothing_is_lost_without_a_name() {
+fn every_missing_event_lies_in_a_gap() {
     println!(
         "{RUNS} runs a row, {HISTORY} events each and 200 that arrive meanwhile, caps of 100 to 500, {PASSES} passes"
     );

@@ -25,7 +25,7 @@ fn sample(daemon: &Daemon<'_>) -> Sample {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_grows_but_the_archive() {
+async fn only_the_archive_grows() {
     let seconds = std::env::var("TEST_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(40);
     let fault = |n: usize| match n % 7 {
         3 => Fault::Huge,

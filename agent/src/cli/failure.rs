@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_told_once() {
+    fn an_error_is_printed_once() {
         let inner = io::Error::other("no space");
         let open = StorageError::Io { doing: "open", place: "x.db".into(), source: inner };
         let error = Err::<(), _>(open).context("failed to start").expect_err("an error");

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_goes_over_the_file() {
+    fn the_environment_overrides_the_file() {
         let dir = tempfile::tempdir().expect("a directory");
         let secret = dir.path().join("secret");
         std::fs::write(&secret, "from a file\n").expect("written");

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_override_sets_holds_for_its_relays_only() {
+    fn an_override_applies_to_its_relays_only() {
         let value = serde_json::json!({"page_size": 400, "overrides": [
             {"relay": "*.slow.example", "page_size": 50, "request_timeout": "2m"},
             {"relay": "wss://a.slow.example", "page_size": 20, "enabled": false},

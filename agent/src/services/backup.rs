@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_whole_backups_of_ours_count() {
+    fn only_complete_backups_of_ours_are_rotated() {
         let dir = tempfile::tempdir().expect("a directory");
         for name in ["brotr-20.db", "brotr-3.dump", "brotr-30.db.part", "brotr-x.db", "other-1.db", "brotr-4"] {
             std::fs::write(dir.path().join(name), "").expect("written");

@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_public_or_no_address_is_not_found() {
+    fn private_and_invalid_urls_are_not_added() {
         let tags =
             serde_json::json!([["r", "wss://10.0.0.1"], ["r", "https://a.example"], ["r", "wss://"], ["t", "wss"]]);
         assert!(named(10_002, tags, "wss://in.the.text").is_empty());

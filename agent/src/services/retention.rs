@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_too_old_is_removed_by_kind() {
+    async fn old_events_are_removed_by_kind() {
         let dir = tempfile::tempdir().expect("a directory");
         let archive = archive(&dir).await;
         store(archive.as_ref(), [(1, 1_000), (1, 999_000), (7, 999_000), (7, 999_950), (0, 1)].into_iter(), "").await;
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_archive_that_is_too_large_loses_its_oldest_events_and_then_no_more() {
+    async fn an_archive_above_max_size_loses_its_oldest_events() {
         let dir = tempfile::tempdir().expect("a directory");
         let archive = archive(&dir).await;
         // Content that does not compress.

@@ -289,7 +289,7 @@ fn related_keys_and_nonces_have_their_verdicts() {
 }
 
 #[test]
-fn what_has_not_the_form_of_a_signature_spoils_no_sum() {
+fn malformed_signatures_are_left_out_of_the_sum() {
     let mut dice = dice(10);
     let keypairs = keypairs(5, &mut dice);
     let mut batch = signed(&keypairs, 60, &mut dice);
@@ -321,7 +321,7 @@ fn invalid_ones_are_found_in_large_batches() {
 
 /// By what is left of the budget: which sums failed.
 #[test]
-fn halving_sums_no_more_than_it_must() {
+fn bisection_sums_no_more_than_necessary() {
     let mut dice = dice(12);
     let keypairs = keypairs(20, &mut dice);
     let good = signed(&keypairs, 512, &mut dice);

@@ -283,7 +283,7 @@ mod tests {
     use super::lock;
 
     #[test]
-    fn a_lock_ends_though_a_child_has_the_file_open() {
+    fn the_lock_is_released_although_a_child_has_the_file_open() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("brotr.db");
         let taken = lock(&path).expect("locked");

@@ -404,7 +404,7 @@ mod tests {
     use crate::{Archive, Batch, EventStore, SqliteArchive};
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn words_that_too_many_have_to_gather_are_found_the_same() {
+    async fn frequent_terms_have_the_results_of_rare_ones() {
         let dir = tempfile::tempdir().expect("a directory");
         let url = format!("sqlite://{}", dir.path().join("brotr.db").display());
         let archive = SqliteArchive::open(&url, Options { search: true, ..Options::default() }).await.expect("opened");

@@ -53,7 +53,7 @@ fn worlds() -> impl Strategy<Value = (Vec<Verified>, Vec<Filter>)> {
     })
 }
 
-pub(super) async fn any_filter_finds_what_a_naive_one_finds(archive: Arc<dyn Archive>, _: String) {
+pub(super) async fn filters_agree_with_a_naive_implementation(archive: Arc<dyn Archive>, _: String) {
     let handle = tokio::runtime::Handle::current();
     let run = move || {
         let mut runner =
@@ -199,7 +199,7 @@ fn is_shown(event: &Event, all: &[Event], now: i64) -> bool {
         && !matches!(event.kind, 20_000..=29_999)
 }
 
-pub(super) async fn clients_see_what_a_good_relay_would_give(archive: Arc<dyn Archive>, _: String) {
+pub(super) async fn hidden_events_agree_with_a_naive_implementation(archive: Arc<dyn Archive>, _: String) {
     let handle = tokio::runtime::Handle::current();
     let keys: Vec<Keys> = (0..3).map(|_| Keys::generate()).collect();
     let run = move || {

@@ -143,7 +143,7 @@ pub(super) async fn the_future_is_not_proven(archive: Arc<dyn Archive>, _: Strin
     assert!((began..=now()).contains(&last.interval.until) && last.proven_at <= now(), "{last:?}");
 }
 
-pub(super) async fn a_clock_that_was_ahead_is_forgiven(archive: Arc<dyn Archive>, url: String) {
+pub(super) async fn timestamps_of_a_clock_that_was_ahead_are_clamped(archive: Arc<dyn Archive>, url: String) {
     // A little later than any clock says: PostgreSQL goes by its own, if that is later.
     let (now, day) = (now() + 60, 86_400);
     let ahead = now + 3 * day;

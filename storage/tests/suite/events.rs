@@ -66,7 +66,7 @@ pub(super) async fn a_batch_is_stored_once(archive: Arc<dyn Archive>, _: String)
     assert_eq!(contents, ["c", "d"]);
 }
 
-pub(super) async fn what_a_relay_no_longer_holds_is_taken_back(archive: Arc<dyn Archive>, url: String) {
+pub(super) async fn sightings_of_lost_events_are_removed(archive: Arc<dyn Archive>, url: String) {
     let events: Vec<_> = (0..5).map(|i| event(&i.to_string(), vec![], i)).collect();
     let ids: Vec<_> = events.iter().map(|one| one.event().id).collect();
     let other = Batch { relay: Some(("wss://other.example/".into(), Network::Clearnet)), ..batch(events.clone()) };
@@ -109,7 +109,7 @@ pub(super) async fn pages_follow_each_other(archive: Arc<dyn Archive>, _: String
     assert_eq!(got.len(), 50);
 }
 
-pub(super) async fn a_tag_that_many_have_is_answered_as_any(archive: Arc<dyn Archive>, _: String) {
+pub(super) async fn a_frequent_tag_has_the_results_of_a_rare_one(archive: Arc<dyn Archive>, _: String) {
     // More than are read before another way is tried (PostgreSQL): one tag that most have, one that most have whom clients
     // do not see, and one that only the oldest have.
     const NOW: i64 = 1_000_000;
@@ -174,7 +174,7 @@ pub(super) async fn a_tag_that_many_have_is_answered_as_any(archive: Arc<dyn Arc
     }
 }
 
-pub(super) async fn a_look_ends_when_it_takes_too_long(archive: Arc<dyn Archive>, _: String) {
+pub(super) async fn a_query_is_cancelled_at_its_time_limit(archive: Arc<dyn Archive>, _: String) {
     let events = (0..2_000).map(|i| event(&format!("{i}"), vec![vec!["t", "x"]], 1_000 + i)).collect();
     archive.store(batch(events)).await.expect("stored");
     let tagged = || Filter::new().hashtag("x");

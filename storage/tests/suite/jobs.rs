@@ -184,7 +184,7 @@ pub(super) async fn a_result_is_held_back_until_it_is_paid_for(archive: Arc<dyn 
     assert_eq!(archive.revenue().await.expect("summed")[0].msat, 810);
 }
 
-pub(super) async fn who_was_answered_before_comes_first(archive: Arc<dyn Archive>, _: String) {
+pub(super) async fn answered_customers_come_first(archive: Arc<dyn Archive>, _: String) {
     let asks = |by: &Keys, at: i64| {
         let request = event(&format!("{at}"), vec![], at).into_event();
         let (id, request) = (request.id, request.to_json());
@@ -222,7 +222,7 @@ pub(super) async fn who_was_answered_before_comes_first(archive: Arc<dyn Archive
     assert_eq!(archive.take_job(31).await.expect("asked").expect("there").received_at, 10, "and then in turn");
 }
 
-pub(super) async fn takers_of_jobs_get_one_each(archive: Arc<dyn Archive>, url: String) {
+pub(super) async fn a_job_is_taken_by_one_worker(archive: Arc<dyn Archive>, url: String) {
     let second = match archive.backend() {
         "SQLite" => archive.clone(),
         _ => open(&url, Options::default()).await.expect("opened twice"),

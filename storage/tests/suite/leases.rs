@@ -7,7 +7,7 @@ use super::*;
 const SHORT: i64 = 3;
 const SHORT_IS_OVER: u64 = 3_100;
 
-pub(super) async fn what_one_agent_is_at_others_leave_alone(archive: Arc<dyn Archive>, _: String) {
+pub(super) async fn a_claimed_relay_is_claimed_by_nobody_else(archive: Arc<dyn Archive>, _: String) {
     let urls: Vec<(String, Network)> =
         (0..40).map(|n| (format!("wss://r{n:02}.example/"), Network::Clearnet)).collect();
     archive.add_relays(&urls, 100).await.expect("added");
@@ -56,7 +56,7 @@ pub(super) async fn what_one_agent_is_at_others_leave_alone(archive: Arc<dyn Arc
     assert!(!archive.try_acquire_leader("finder", lease(1, 60)).await.expect("asked"));
 }
 
-pub(super) async fn a_holder_gives_up_what_it_left_claimed(archive: Arc<dyn Archive>, _: String) {
+pub(super) async fn a_holder_releases_its_own_claims_only(archive: Arc<dyn Archive>, _: String) {
     archive.add_relays(&[(RELAY.to_owned(), Network::Clearnet)], 1).await.expect("added");
     let query = RelayQuery { limit: 10, ..RelayQuery::default() };
     for task in [Task::Check, Task::Sync] {

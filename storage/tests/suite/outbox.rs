@@ -6,7 +6,7 @@ pub(super) fn outgoing(id: nostr::EventId, relay: &str) -> Outgoing {
     Outgoing { event: id, relay: relay.into(), body: "{}".into(), slot: None, attempts: 0, rank: 0 }
 }
 
-pub(super) async fn the_outbox_keeps_what_is_not_delivered(archive: Arc<dyn Archive>, _: String) {
+pub(super) async fn the_outbox_keeps_undelivered_events(archive: Arc<dyn Archive>, _: String) {
     let ids: Vec<_> = (0..3).map(|i| event(&i.to_string(), vec![], 1).event().id).collect();
     let list: Vec<_> = ids.iter().map(|id| outgoing(*id, RELAY)).collect();
     archive.enqueue(&list, 10).await.expect("queued");

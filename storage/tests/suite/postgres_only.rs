@@ -9,7 +9,7 @@ async fn opened(server: &brotr_tests::Postgres, name: &str) -> (Arc<dyn Archive>
     (open(&url, Options::default()).await.expect("opened"), url)
 }
 
-pub(crate) async fn known_relays_take_no_numbers() {
+pub(crate) async fn known_relays_consume_no_sequence_numbers() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let (archive, url) = opened(&server, "numbers").await;
     let relays = [(RELAY.to_owned(), Network::Clearnet)];
@@ -42,7 +42,7 @@ pub(crate) async fn known_relays_take_no_numbers() {
     archive.close().await;
 }
 
-pub(crate) async fn settings_that_cost_are_named() {
+pub(crate) async fn costly_settings_are_reported() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let (archive, url) = opened(&server, "settings").await;
     let named = async || {
@@ -65,7 +65,7 @@ pub(crate) async fn settings_that_cost_are_named() {
     archive.close().await;
 }
 
-pub(crate) async fn addresses_sort_by_their_bytes() {
+pub(crate) async fn urls_sort_by_bytes() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let maintenance = server.url("postgres");
     shell(
@@ -86,7 +86,7 @@ pub(crate) async fn addresses_sort_by_their_bytes() {
     archive.close().await;
 }
 
-pub(crate) async fn calls_are_made_again_when_connections_are_lost() {
+pub(crate) async fn calls_are_retried_when_connections_are_lost() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let (archive, url) = opened(&server, "lost").await;
     let relays: Vec<_> = (0..30).map(|n| (format!("wss://r{n}.example/"), Network::Clearnet)).collect();
@@ -145,7 +145,7 @@ async fn arrivals_read(url: &str, settled: impl Fn(i64) -> bool) -> i64 {
     panic!("the server's statistics do not settle");
 }
 
-pub(crate) async fn only_arrivals_that_are_given_are_read() {
+pub(crate) async fn only_the_requested_arrivals_are_read() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let (archive, url) = opened(&server, "arrivals").await;
     archive.store(batch((0..20).map(|i| event(&i.to_string(), vec![], i)).collect())).await.expect("stored");
@@ -181,7 +181,7 @@ pub(crate) async fn only_arrivals_that_are_given_are_read() {
     archive.close().await;
 }
 
-pub(crate) async fn a_document_in_use_is_not_forgotten() {
+pub(crate) async fn a_document_in_use_is_kept() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let (archive, url) = opened(&server, "documents").await;
     let (first, second) = ("wss://first.example/", "wss://second.example/");
@@ -210,7 +210,7 @@ pub(crate) async fn a_document_in_use_is_not_forgotten() {
     archive.close().await;
 }
 
-pub(crate) async fn opening_to_read_makes_nothing() {
+pub(crate) async fn opening_read_only_creates_nothing() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let url = server.database("empty").expect("a database");
     let error = open_to_read(&url, Options::default()).await.expect_err("nothing is there");

@@ -102,7 +102,7 @@ pub(super) async fn a_check_and_its_aftermath_are_kept_together(archive: Arc<dyn
     assert_eq!(seen(&archive).await, (Some(10), 1, Some("0".to_owned()), vec![3]), "the newer version alone is sent");
 }
 
-pub(super) async fn a_history_is_kept_and_forgotten(archive: Arc<dyn Archive>, url: String) {
+pub(super) async fn visits_are_stored_and_forgotten(archive: Arc<dyn Archive>, url: String) {
     let other = "wss://other.example/";
     for hour in 0..20 {
         let up = hour % 5 != 0;
@@ -169,7 +169,7 @@ pub(super) async fn uptime_is_a_share_of_time(archive: Arc<dyn Archive>, url: St
     }
 }
 
-pub(super) async fn what_holds_nul_is_not_found(archive: Arc<dyn Archive>, _: String) {
+pub(super) async fn values_with_nul_match_nothing(archive: Arc<dyn Archive>, _: String) {
     let relays: Vec<_> = ["a", "b", "c"].map(|name| (format!("wss://{name}.example/"), Network::Clearnet)).into();
     archive.add_relays(&relays, 1).await.expect("added");
     let listed = async |query: RelayQuery| {

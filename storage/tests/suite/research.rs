@@ -64,7 +64,7 @@ fn known(n: i64) -> Verified {
     EVENTS.get_or_init(made)[n as usize].clone()
 }
 
-pub(super) async fn questions_of_researchers_are_answered(archive: Arc<dyn Archive>, url: String) {
+pub(super) async fn the_statements_of_research_md_run(archive: Arc<dyn Archive>, url: String) {
     fill(&archive).await;
     let backend = if url.starts_with("sqlite:") { "sqlite" } else { "postgres" };
     let mut asked = questions(backend);

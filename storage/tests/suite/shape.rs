@@ -3,7 +3,7 @@
 use super::*;
 
 /// Frequent words are searched in another way than rare ones.
-pub(super) async fn words_that_many_have_are_found_newest_first(archive: Arc<dyn Archive>, url: String) {
+pub(super) async fn frequent_terms_are_found_newest_first(archive: Arc<dyn Archive>, url: String) {
     archive.close().await;
     drop(archive);
     let archive = open(&url, Options { search: true, ..Options::default() }).await.expect("opened again");
@@ -150,7 +150,7 @@ fn phrase() -> impl Strategy<Value = String> {
 }
 
 /// Both backends find what [`search_matches`] says.
-pub(super) async fn a_search_finds_the_same_everywhere(archive: Arc<dyn Archive>, url: String) {
+pub(super) async fn both_backends_search_alike(archive: Arc<dyn Archive>, url: String) {
     archive.close().await;
     drop(archive);
     let archive = open(&url, Options { search: true, ..Options::default() }).await.expect("opened again");
@@ -181,7 +181,7 @@ pub(super) async fn a_search_finds_the_same_everywhere(archive: Arc<dyn Archive>
     tokio::task::spawn_blocking(run).await.expect("no panic").expect("holds for every case");
 }
 
-pub(super) async fn lilbrotr_keeps_what_can_be_counted(archive: Arc<dyn Archive>, url: String) {
+pub(super) async fn lilbrotr_answers_counts(archive: Arc<dyn Archive>, url: String) {
     archive.close().await;
     let lil = Options { profile: Profile::Lilbrotr, search: true };
     let error = open(&url, lil).await.expect_err("another profile").to_string();
@@ -212,7 +212,7 @@ pub(super) async fn lilbrotr_keeps_what_can_be_counted(archive: Arc<dyn Archive>
     assert_eq!(archive.stats().await.expect("stats").events, 0);
 }
 
-pub(super) async fn rust_nostr_can_stand_on_it(archive: Arc<dyn Archive>, _: String) {
+pub(super) async fn it_serves_as_the_database_of_rust_nostr(archive: Arc<dyn Archive>, _: String) {
     use nostr_database::{NostrDatabase, SaveEventStatus};
     let db = NostrArchive::new(archive.clone(), View::All);
     let keys = Keys::generate();
@@ -243,7 +243,7 @@ pub(super) async fn rust_nostr_can_stand_on_it(archive: Arc<dyn Archive>, _: Str
     assert_eq!(db.count(Filter::new()).await.expect("counted"), 0);
 }
 
-pub(super) async fn statistics_count_what_is_there(archive: Arc<dyn Archive>, _: String) {
+pub(super) async fn statistics_equal_a_count(archive: Arc<dyn Archive>, _: String) {
     assert_eq!(archive.stats().await.expect("stats").events, 0, "an empty archive has statistics too");
     archive.store(batch((0..4).map(|i| event("x", vec![], i)).collect())).await.expect("stored");
     let stats = archive.stats().await.expect("stats");
@@ -253,7 +253,7 @@ pub(super) async fn statistics_count_what_is_there(archive: Arc<dyn Archive>, _:
     assert!(stats.disk_bytes > 0);
 }
 
-pub(super) async fn the_public_shape_is_there(archive: Arc<dyn Archive>, url: String) {
+pub(super) async fn the_public_views_exist(archive: Arc<dyn Archive>, url: String) {
     let one = event("seen", vec![vec!["t", "x"], vec!["long", "y"], vec!["p"]], 3);
     archive.store(batch(vec![one])).await.expect("stored");
     let statements = [
@@ -356,7 +356,7 @@ pub(super) async fn statements_only_read(archive: Arc<dyn Archive>, url: String)
 }
 
 /// Events, spans and times of 0 are valid.
-pub(super) async fn the_first_second_counts(archive: Arc<dyn Archive>, _: String) {
+pub(super) async fn events_of_second_zero_are_stored(archive: Arc<dyn Archive>, _: String) {
     let first = event("first", vec![vec!["t", "x"]], 0);
     let claim = Covered { interval: Interval::new(0, 0).expect("in order"), method: Method::Paged, proven_at: 0 };
     archive
@@ -393,7 +393,7 @@ pub(super) async fn the_first_second_counts(archive: Arc<dyn Archive>, _: String
     assert_eq!(all(&archive).await.len(), 1);
 }
 
-pub(super) async fn opening_again_keeps_everything(archive: Arc<dyn Archive>, url: String) {
+pub(super) async fn reopening_keeps_everything(archive: Arc<dyn Archive>, url: String) {
     archive.store(batch(vec![event("kept", vec![], 1)])).await.expect("stored");
     archive.set_state("finder", "cursor", "events", "41").await.expect("set");
     archive.set_state("finder", "cursor", "events", "42").await.expect("set");
@@ -405,7 +405,7 @@ pub(super) async fn opening_again_keeps_everything(archive: Arc<dyn Archive>, ur
     again.ping().await.expect("answers");
 }
 
-pub(super) async fn a_backup_holds_what_the_archive_holds(archive: Arc<dyn Archive>, url: String) {
+pub(super) async fn a_backup_is_complete(archive: Arc<dyn Archive>, url: String) {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("backup");
     let events: Vec<_> = (0..300).map(|i| event(&format!("{i} \0"), vec![vec!["t", "x"]], i)).collect();
@@ -424,7 +424,7 @@ pub(super) async fn a_backup_holds_what_the_archive_holds(archive: Arc<dyn Archi
         format!("sqlite://{}", dir.path().join("restored/brotr.db").display())
     } else {
         shell(&url, "create database restored");
-        url.replace("a_backup_holds_what_the_archive_holds", "restored")
+        url.replace("a_backup_is_complete", "restored")
     };
     let broken = dir.path().join("broken");
     let bytes = std::fs::read(&second).expect("read");
@@ -451,7 +451,7 @@ pub(super) async fn a_newer_database_is_refused(archive: Arc<dyn Archive>, url: 
     assert!(error.contains("9999") && error.contains("upgrade brotr"), "{error}");
 }
 
-pub(crate) async fn no_backup_is_made_by_way_of_a_pooler() {
+pub(crate) async fn a_backup_through_a_pooler_is_refused() {
     // pg_dump would set what a connection keeps, and the next client would have it.
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let bouncer = brotr_tests::Bouncer::start(&server).expect("pgbouncer started");
@@ -469,7 +469,7 @@ pub(crate) async fn no_backup_is_made_by_way_of_a_pooler() {
     restore(&server.url("restored"), &file).await.expect("restored");
 }
 
-pub(crate) async fn what_others_ask_is_looked_up_on_the_server_that_follows() {
+pub(crate) async fn client_queries_use_the_replica() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let url = server.database("archive").expect("a database");
     open(&url, Options::default()).await.expect("opened").close().await;
@@ -500,7 +500,7 @@ pub(crate) async fn what_others_ask_is_looked_up_on_the_server_that_follows() {
     assert_eq!(with_time_limit(soon, archive.count(&[Filter::new()], View::All, &[])).await.expect("counted"), 60);
 }
 
-pub(crate) async fn what_cannot_be_opened_is_named() {
+pub(crate) async fn an_archive_that_cannot_be_opened_is_named() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("not-a-database");
     std::fs::write(

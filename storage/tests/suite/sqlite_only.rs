@@ -20,7 +20,7 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}{suffix}", file.display()))
 }
 
-pub(crate) async fn files_are_their_owners() {
+pub(crate) async fn files_are_private() {
     let dir = tempfile::tempdir().expect("a directory");
     let (file, url) = place(&dir);
     let archive = open(&url, Options::default()).await.expect("opened");
@@ -56,7 +56,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-pub(crate) async fn the_log_is_emptied_when_nothing_is_stored() {
+pub(crate) async fn the_log_is_truncated_when_idle() {
     let dir = tempfile::tempdir().expect("a directory");
     let (file, url) = place(&dir);
     let archive = open(&url, Options::default()).await.expect("opened");
@@ -86,7 +86,7 @@ pub(crate) async fn the_log_is_emptied_when_nothing_is_stored() {
     archive.close().await;
 }
 
-pub(crate) async fn a_panic_fails_one_batch_and_not_the_writer() {
+pub(crate) async fn a_panic_fails_one_batch_only() {
     let dir = tempfile::tempdir().expect("a directory");
     let (_, url) = place(&dir);
     let archive = open(&url, Options::default()).await.expect("opened");
@@ -103,7 +103,7 @@ pub(crate) async fn a_panic_fails_one_batch_and_not_the_writer() {
     archive.close().await;
 }
 
-pub(crate) async fn a_lock_of_another_process_keeps_no_worker() {
+pub(crate) async fn a_lock_of_another_process_blocks_no_worker_thread() {
     // With one worker, one that is blocked is noticed.
     let on_one_worker = || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_dead_are_asked_less_and_less() {
+    fn dead_relays_are_checked_less_and_less() {
         let waits: Vec<i64> = (0..20).map(|failures| wait(3_600, failures, 0.0)).collect();
         assert_eq!(waits[..6], [3_600, 600, 3_600, 7_200, 14_400, 28_800]);
         assert_eq!(waits.last(), Some(&LONGEST_WAIT));
@@ -54,7 +54,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_announced_is_kept(interval in 1..100_000_i64, failures in 0..40_i64, dice in 0.0..1.0) {
+        fn announced_limits_are_honoured(interval in 1..100_000_i64, failures in 0..40_i64, dice in 0.0..1.0) {
             let well = wait(interval, 0, dice);
             prop_assert!(well <= interval && well * 100 >= interval * 84 - 100, "{well} of {interval}");
             prop_assert!((1..=LONGEST_WAIT.max(interval)).contains(&wait(interval, failures, dice)));

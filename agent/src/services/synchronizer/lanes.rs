@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_has_so_many_places() {
+    fn the_size_of_a_pattern_is_counted() {
         let one = |relay: &str, concurrency| Override { relay: relay.into(), concurrency, ..Override::default() };
         let lanes = Lanes::new(&[one("*.example", Some(2)), one("b.example", Some(1)), one("*", None)]);
         let address = |host: &str| RelayUrl::parse(&format!("wss://{host}"), &Guard::default()).expect("an address");

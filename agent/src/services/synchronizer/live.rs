@@ -332,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_go_to_those_that_bring_most_that_is_new() {
+    fn live_slots_go_to_the_relays_with_most_novelty() {
         let urls = |list: &[&str]| list.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>();
         let novelty = |list: &[(&str, u64, u64)]| {
             list.iter().map(|(url, new, all)| ((*url).to_owned(), Novelty { new: *new, all: *all })).collect()
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_with_very_many_relays_takes_two_places() {
+    fn a_host_with_many_relays_takes_two_permits() {
         let list = |hosts: &[(&str, usize)]| -> Vec<String> {
             hosts.iter().flat_map(|(host, n)| (0..*n).map(move |n| format!("{host}/{n}"))).collect()
         };
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn novelty_forgets_what_is_long_past() {
+    fn novelty_decays() {
         let mut novelty = Novelty::default();
         novelty.add(2_000, 2_000);
         (0..40).for_each(|_| novelty.add(0, 200));

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rests_grow_from_minutes_to_days() {
+    fn pauses_grow_from_minutes_to_days() {
         let rests = |trouble: Trouble| (0..30).map(|n| trouble.rest(n)).collect::<Vec<_>>();
         let passing = rests(Trouble::Passing);
         assert_eq!(passing[..4], [900, 1_800, 3_600, 7_200]);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_by_its_first_word() {
+    fn a_refusal_is_classified_by_its_prefix() {
         let closed = |reason: &str| Trouble::of(&End::Closed(reason.into()));
         assert_eq!(closed("auth-required: who are you?"), Trouble::Refused);
         assert_eq!(closed("restricted: members only"), Trouble::Refused);

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_is_bounded_however_the_relay_goes_on() {
+    fn a_turn_is_bounded_whatever_the_relay_does() {
         let idle = Duration::from_secs(20);
         let mut turn = Turn::new(Some(200), idle);
         let at = |seconds| turn.began + Duration::from_secs(seconds);

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_passes_and_little_else_does() {
+    fn the_filter_passes_its_keys_and_few_others() {
         for n in [0, 1, 40, 3_584] {
             let marks: Vec<_> = (0..n).map(mark).collect();
             let bloom = Bloom::of(&marks);

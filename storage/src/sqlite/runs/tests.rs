@@ -166,7 +166,7 @@ fn check(connection: &Connection, runs: &Runs, model: &Model) {
 }
 
 #[test]
-fn what_is_merged_removed_and_killed_is_found_as_in_a_map() {
+fn runs_behave_as_a_map_through_merges_removals_and_kills() {
     let step = prop_oneof![
         4 => (1..200_usize).prop_map(Step::Add),
         6 => (2_000..6_000_usize).prop_map(Step::Add),
@@ -339,7 +339,7 @@ fn older(events: i64) -> Connection {
 }
 
 #[test]
-fn an_older_archive_is_read_into_runs_however_often_that_is_broken_off() {
+fn an_older_archive_is_migrated_into_runs_despite_interruptions() {
     let events = 20_000;
     let mut connection = older(events);
     migrate(&mut connection, "memory".as_ref()).expect("migrated");
