@@ -31,7 +31,7 @@ fn without_nul(text: &str) -> String {
 /// Writes batches in one transaction, all or none; returns the result of each.
 ///
 /// Rows of events, which cost the most, are written before the writers' lock is taken, so that two transactions can do so at the
-/// same time. They may wait for each other's events, in the order in which all write them; whoever has the lock waits for nobody.
+/// same time. They may wait for each other's events, which all write in one order; a transaction that holds the lock waits for no other.
 /// What depends on other events (totals, sightings, what is hidden) is written with the lock.
 pub(super) async fn store(
     tx: sqlx::Transaction<'static, Postgres>,

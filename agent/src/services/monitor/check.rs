@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -159,7 +160,7 @@ pub struct Health {
     /// When its host last answered.
     pub answered_at: Option<Instant>,
     /// When waiting for an answer began and ended, if none came.
-    pub silent: Option<(Instant, Instant)>,
+    pub silent: Option<Range<Instant>>,
 }
 
 /// The parts of a check in order.
@@ -313,7 +314,7 @@ async fn open(
                     // Time before this was spent waiting for a permit.
                     let limit = dialer.limits(address.network()).connect_timeout;
                     let began = ended.checked_sub(limit).map_or(began, |earliest| began.max(earliest));
-                    health.silent = Some((began, ended));
+                    health.silent = Some(began..ended);
                 }
             }
             health.failure = Some(error.code());
@@ -349,7 +350,7 @@ async fn open(
         false => {
             health.failure =
                 Some(Cow::Borrowed(if matches!(page.end, End::Timeout) { "no-answer" } else { "disconnected" }));
-            health.silent = Some((began, Instant::now()));
+            health.silent = Some(began..Instant::now());
         }
     }
     health.checks.insert("read", outcome);

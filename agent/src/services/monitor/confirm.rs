@@ -1,6 +1,7 @@
 //! Asks other relays whether our own network works, before a relay that was up is recorded as down.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
@@ -24,11 +25,10 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 impl<A: Stores + ?Sized> Monitor<A> {
     /// Returns true if a failed check says nothing about the relay because our own network is down.
-    pub(super) async fn is_ours(&self, relay: &Relay, address: &RelayUrl, silent: (Instant, Instant)) -> Result<bool> {
+    pub(super) async fn is_ours(&self, relay: &Relay, address: &RelayUrl, silent: Range<Instant>) -> Result<bool> {
         let outage = &self.agent.outage;
         let network = relay.network;
-        let (began, ended) = silent;
-        let failure = Failure { network, host: address.host(), began, ended };
+        let failure = Failure { network, host: address.host(), began: silent.start, ended: silent.end };
         // A relay that was down stays down, unless nothing can be decided at all.
         if relay.state == RelayState::Down {
             return Ok(outage.judge(&failure) == Verdict::Ours);

@@ -107,7 +107,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
         if let Some(at) = health.answered_at {
             agent.outage.answered(relay.network, address.host(), at);
         }
-        if let Some(silent) = health.silent
+        if let Some(silent) = health.silent.clone()
             && self.is_ours(relay, &address, silent).await?
         {
             (health.is_ours, wait) = (true, schedule::at_once(interval));
