@@ -6,7 +6,10 @@
 //!
 //! Without the feature `backends` it has the interfaces alone, and compiles neither SQLite nor a PostgreSQL client.
 
-#![cfg_attr(not(feature = "backends"), expect(dead_code, reason = "the backends share it"))]
+#![cfg_attr(
+    not(feature = "backends"),
+    expect(dead_code, unused_imports, unused_macros, reason = "the backends share it")
+)]
 
 mod archive;
 #[cfg(feature = "backends")]
