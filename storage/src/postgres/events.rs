@@ -174,7 +174,7 @@ impl PostgresArchive {
     }
 
     async fn write(&self, batches: &[Arc<PreparedBatch>]) -> Result<Vec<Stored>, StorageError> {
-        let authors = store::authors(self.server.begin().await?, batches).await?;
+        let authors = store::authors(&self.server, batches).await?;
         store::store(self.server.begin().await?, batches, &authors, self.options.profile, self.distributed).await
     }
 }

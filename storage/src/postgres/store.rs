@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Postgres};
 
 use super::key::{event_key, event_of, id_bytes};
 use super::lock::{lock, lock_relays};
+use super::server::Server;
 use super::{PostgresTransaction, sightings};
 use crate::StorageError;
 use crate::batch::{PreparedBatch, Stored};
@@ -124,14 +125,15 @@ pub(super) async fn write_text<T: Into<String>>(
 
 /// Returns the numbers of the batches' authors. Unknown ones are added in a transaction of its own: a writer that added the same
 /// authors would wait until this one has stored its events.
-pub(super) async fn authors(
-    mut tx: sqlx::Transaction<'static, Postgres>,
-    batches: &[Arc<PreparedBatch>],
-) -> Result<HashMap<PublicKey, i32>> {
+pub(super) async fn authors(server: &Server, batches: &[Arc<PreparedBatch>]) -> Result<HashMap<PublicKey, i32>> {
     let events = batches.iter().flat_map(|batch| &batch.events);
     let keys: BTreeSet<&[u8]> = events.map(|p| p.event.pubkey.as_bytes().as_slice()).collect();
     let keys: Vec<&[u8]> = keys.into_iter().collect();
     let mut known = HashMap::with_capacity(keys.len());
+    if keys.is_empty() {
+        return Ok(known);
+    }
+    let mut tx = server.begin().await?;
     // An author that another transaction adds meanwhile is neither found nor added at first, but found when it has committed.
     for sql in [postgres!("author_find"), postgres!("author_add")].into_iter().cycle() {
         let rows: Vec<(Vec<u8>, i32)> = sqlx::query_as(sql).bind(&keys).fetch_all(&mut *tx).await?;
