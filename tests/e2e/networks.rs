@@ -1,6 +1,8 @@
 //! Networks other than the clearnet: onion services on a Tor network of the test's own, proxies, and that no name is looked up
 //! that must not be.
 
+use std::time::{Duration, Instant};
+
 use brotr::config::Check;
 use brotr::services::monitor::{Plan, WriteTest, check};
 use brotr::services::publisher::RelayClient;
@@ -22,6 +24,17 @@ fn port_of(url: &str) -> u16 {
 
 async fn pass(place: &Place, address: &RelayUrl) -> synchronizer::Pass {
     synchronizer::pass(&place.agent, address, None, |_| ()).await.expect("the archive works")
+}
+
+/// Waits until the descriptor of this onion service can be downloaded. Tor's log tells that descriptors were uploaded, not of
+/// which service.
+async fn until_published(place: &Place, onion: &RelayUrl) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = place.agent.dialer.dial(onion, Purpose::Visit).await {
+        let error = error.to_string();
+        assert!(error.contains("Unable to download hidden service descriptor") && Instant::now() < end, "{error}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,6 +63,9 @@ async fn onion_services_are_checked_synchronized_and_published_to() {
         RelayUrl::parse(&format!("ws://{}", network.onions[n]), place.agent.dialer.guard()).expect("an onion address")
     };
 
+    for n in 0..network.onions.len() {
+        until_published(&place, &onion(n)).await;
+    }
     let wanted = [Check::Open, Check::Read, Check::Write, Check::Nip11];
     let plan = Plan::new(&wanted, WriteTest::As(place.agent.signer.clone()));
     let health = check(&place.agent.dialer, &onion(1), &plan).await;
