@@ -34,20 +34,19 @@ pub(super) async fn sight(
     let mut ks: BTreeSet<i64> = BTreeSet::new();
     let mut known: BTreeMap<i64, i64> = BTreeMap::new();
     let (mut since, mut until) = (i64::MAX, i64::MIN);
+    let mut ids = batch.rest.known.clone();
     for Prepared { event, .. } in &batch.events {
-        let k = event_key(&event.id);
-        (since, until) = (since.min(event.created_at), until.max(event.created_at));
-        ks.insert(k);
-        if !new(&event.id) {
-            known.insert(k, event.created_at);
+        if new(&event.id) {
+            (since, until) = (since.min(event.created_at), until.max(event.created_at));
+            ks.insert(event_key(&event.id));
+        } else {
+            ids.push(event.id);
         }
     }
-    if !batch.rest.known.is_empty() {
-        // An event that was removed since it was known has no sightings.
-        let rows: Vec<(i64, i64)> = sqlx::query_as(postgres!("event_dates"))
-            .bind(id_bytes(&batch.rest.known))
-            .fetch_all(&mut *connection)
-            .await?;
+    if !ids.is_empty() {
+        // An event that was removed since it was found to be known has no sightings.
+        let rows: Vec<(i64, i64)> =
+            sqlx::query_as(postgres!("event_dates")).bind(id_bytes(&ids)).fetch_all(&mut *connection).await?;
         for (k, created_at) in rows {
             (since, until) = (since.min(created_at), until.max(created_at));
             ks.insert(k);

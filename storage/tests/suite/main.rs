@@ -187,7 +187,7 @@ const CASES: [(&str, Case); 41] = cases!(
     a_newer_database_is_refused,
 );
 
-const TESTS: [(&str, Alone); 17] = tests!(
+const TESTS: [(&str, Alone); 18] = tests!(
     plans::views_are_read_by_their_indexes,
     plans::storing_reads_no_more_than_what_it_stores,
     plans::clients_are_answered_by_their_indexes,
@@ -197,6 +197,7 @@ const TESTS: [(&str, Alone); 17] = tests!(
     postgres_only::calls_are_retried_when_connections_are_lost,
     postgres_only::only_the_requested_arrivals_are_read,
     postgres_only::a_document_in_use_is_kept,
+    postgres_only::an_event_removed_while_a_writer_waits_is_not_seen,
     postgres_only::opening_read_only_creates_nothing,
     shape::a_backup_through_a_pooler_is_refused,
     shape::an_archive_that_cannot_be_opened_is_named,

@@ -226,3 +226,46 @@ pub(crate) async fn opening_read_only_creates_nothing() {
     let error = open_to_read(&url, Options::default()).await.expect_err("newer");
     assert!(matches!(error, StorageError::Newer(_)), "{error}");
 }
+
+/// A writer inserts its events before it has the writers' lock. One that was there then, and is removed before the lock is
+/// acquired, has no sighting.
+pub(crate) async fn an_event_removed_while_a_writer_waits_is_not_seen() {
+    let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
+    let (archive, url) = opened(&server, "removed").await;
+    let other = open(&url, Options::default()).await.expect("opened twice");
+    let (gone, kept) = (event("gone", vec![], 1), event("kept", vec![], 2));
+    archive.store(batch(vec![gone.clone(), kept.clone()])).await.expect("stored");
+    let waiting = async |wanted: usize| {
+        let count = "select count(*) from pg_locks where locktype = 'advisory' and not granted";
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while shell(&url, count) != wanted.to_string() {
+            assert!(Instant::now() < deadline, "{wanted} transactions do not wait");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let writers_lock = "begin; select pg_advisory_xact_lock(422826701938)";
+    let held = Held::begin(&url, writers_lock);
+    let second = Some(("wss://second.example/".to_owned(), Network::Clearnet));
+    let seen = Batch { relay: second.clone(), ..batch(vec![gone.clone(), kept.clone()]) };
+    let earliest = Filter::new().until(Timestamp::from(1));
+    let store = async {
+        waiting(1).await;
+        archive.store(seen).await
+    };
+    let release = async {
+        waiting(2).await;
+        drop(held);
+    };
+    let (removed, stored, ()) = tokio::join!(other.remove(&earliest, u64::MAX), store, release);
+    assert_eq!((removed.expect("removed"), stored.expect("stored").stored), (1, 0));
+    let seen = "select count(*), coalesce(sum(cardinality(s.events)), 0) from sighting s join relay r on r.k = s.relay";
+    assert_eq!(shell(&url, &format!("{seen} where url = 'wss://second.example/'")), "1|1");
+    assert_eq!(shell(&url, "select events from relay where url = 'wss://second.example/'"), "1");
+    let stats = archive.stats().await.expect("stats");
+    assert_eq!((stats.events, stats.sightings), (1, 2));
+    // When the relay gives it again, it is stored and seen, once.
+    let again = Batch { relay: second, ..batch(vec![gone]) };
+    assert_eq!(archive.store(again).await.expect("stored").stored, 1);
+    assert_eq!(archive.stats().await.expect("stats").sightings, 3);
+    archive.close().await;
+}
