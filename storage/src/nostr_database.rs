@@ -1,4 +1,4 @@
-//! The archive as a `nostr_database::NostrDatabase`, so that rust-nostr's clients and relays can use it.
+//! The archive as a `nostr_database::NostrDatabase`, so that rust-nostr's clients can send what it holds.
 
 use std::sync::Arc;
 
@@ -8,14 +8,13 @@ use nostr_database::{
     Backend, DatabaseError, DatabaseEventStatus, Events, NostrDatabase, RejectedReason, SaveEventStatus,
 };
 
-use crate::batch::Batch;
 use crate::rows::Cursor;
 use crate::{Archive, View};
 
 /// Events read per query.
 const PAGE: usize = 1_000;
 
-/// An archive behind rust-nostr's database trait. Queries return the events of one view.
+/// An archive behind rust-nostr's database trait, read-only. Queries return the events of one view.
 ///
 /// The few events that `nostr::Event` cannot hold (those with an empty inner tag) are in the archive and in
 /// `count`, and left out of `query`.
@@ -41,21 +40,9 @@ impl NostrDatabase for NostrArchive {
         }
     }
 
-    fn save_event<'a>(&'a self, event: &'a Event) -> BoxedFuture<'a, Result<SaveEventStatus, DatabaseError>> {
-        Box::pin(async move {
-            // The trait says that events are verified already; the archive verifies them itself.
-            let Ok(verified) = brotr_core::Event::from(event).verify() else {
-                return Ok(SaveEventStatus::Rejected(RejectedReason::Other));
-            };
-            if event.kind.is_ephemeral() {
-                return Ok(SaveEventStatus::Rejected(RejectedReason::Ephemeral));
-            }
-            let batch = Batch { events: vec![verified], ..Batch::default() };
-            match self.archive.store(batch).await.map_err(DatabaseError::backend)?.stored {
-                0 => Ok(SaveEventStatus::Rejected(RejectedReason::Duplicate)),
-                _ => Ok(SaveEventStatus::Success),
-            }
-        })
+    /// Rejects the event. A client saves whatever its relays send, asked for or not.
+    fn save_event<'a>(&'a self, _: &'a Event) -> BoxedFuture<'a, Result<SaveEventStatus, DatabaseError>> {
+        Box::pin(async { Ok(SaveEventStatus::Rejected(RejectedReason::Other)) })
     }
 
     fn check_id<'a>(&'a self, id: &'a EventId) -> BoxedFuture<'a, Result<DatabaseEventStatus, DatabaseError>> {
@@ -105,14 +92,11 @@ impl NostrDatabase for NostrArchive {
         })
     }
 
-    fn delete(&self, filter: Filter) -> BoxedFuture<'_, Result<(), DatabaseError>> {
-        Box::pin(async move {
-            self.archive.remove(&filter, u64::MAX).await.map_err(DatabaseError::backend)?;
-            Ok(())
-        })
+    fn delete(&self, _: Filter) -> BoxedFuture<'_, Result<(), DatabaseError>> {
+        Box::pin(async { Err(DatabaseError::NotSupported) })
     }
 
     fn wipe(&self) -> BoxedFuture<'_, Result<(), DatabaseError>> {
-        Box::pin(async move { self.archive.clear().await.map_err(DatabaseError::backend) })
+        Box::pin(async { Err(DatabaseError::NotSupported) })
     }
 }

@@ -1,6 +1,6 @@
 //! `brotr push`, against a relay of rust-nostr's and relays that misbehave.
 
-use brotr_tests::{Script, ScriptedRelay, events};
+use brotr_tests::{Negentropy, Postgres, Script, ScriptedRelay, events};
 use nostr::nips::nip09::EventDeletionRequest;
 use nostr::{Event, EventBuilder, JsonUtil, Keys, Tag, Timestamp};
 use serde_json::json;
@@ -64,4 +64,23 @@ async fn push_says_why_a_relay_cannot_be_pushed_to() {
         assert_eq!(ran.status, status, "{args:?}: {ran:?}");
         assert!(ran.stderr.contains(wanted), "{args:?}: {ran:?}");
     }
+}
+
+/// The client's database is the archive, and a relay can send events that nobody asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn push_stores_nothing_that_the_relay_sends() {
+    let server = Postgres::start().expect("PostgreSQL started");
+    let place = Place::with(&format!("#storage {}", server.database("brotr").expect("a database")));
+    let list = events::signed(3, 1_700_000_000);
+    let file = place.write("events.jsonl", &list[..2].iter().map(JsonUtil::as_json).collect::<Vec<_>>().join("\n"));
+    place.run(&["import", file.to_str().expect("text")]).ok();
+    // In reply to each message about ids.
+    let unasked = json!(["EVENT", "nobody asked", list[2]]).to_string();
+    let negentropy = Negentropy::Says(Box::leak(unasked.into_boxed_str()));
+    let relay = ScriptedRelay::start(Script { negentropy, ..Script::honest(vec![]) }).await.expect("started");
+    for args in [vec!["push", relay.url.as_str(), "--dry-run"], vec!["push", relay.url.as_str()]] {
+        assert_eq!(place.run(&args).status, 1);
+    }
+    assert!(relay.counts.comparisons.load(std::sync::atomic::Ordering::Relaxed) >= 2, "it was asked each time");
+    assert_eq!(place.run(&["query", "--count", "--all"]).ok().stdout.trim(), "2");
 }
