@@ -1,6 +1,6 @@
 //! `brotr push`, against a relay of rust-nostr's and relays that misbehave.
 
-use brotr_tests::{Negentropy, Postgres, Script, ScriptedRelay, events};
+use brotr_tests::{Fault, Negentropy, Postgres, Script, ScriptedRelay, events};
 use nostr::nips::nip09::EventDeletionRequest;
 use nostr::{Event, EventBuilder, JsonUtil, Keys, Tag, Timestamp};
 use serde_json::json;
@@ -83,4 +83,48 @@ async fn push_stores_nothing_that_the_relay_sends() {
     }
     assert!(relay.counts.comparisons.load(std::sync::atomic::Ordering::Relaxed) >= 2, "it was asked each time");
     assert_eq!(place.run(&["query", "--count", "--all"]).ok().stdout.trim(), "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn push_waits_for_a_slow_relay() {
+    let place = Place::with("");
+    let list = events::signed(34, 1_700_000_000);
+    let file = place.write("events.jsonl", &list.iter().map(JsonUtil::as_json).collect::<Vec<_>>().join("\n"));
+    place.run(&["import", file.to_str().expect("text")]).ok();
+    // All are sent at once; their answers take longer than the time limit of a silent relay.
+    let script =
+        Script { negentropy: Negentropy::Speaks { withholds: 0 }, ..Script::wrong(vec![], Fault::SlowOks(1_000)) };
+    let relay = ScriptedRelay::start(script).await.expect("started");
+    let pushed = place.run(&["push", &relay.url, "--json"]).ok().json();
+    assert_eq!((&pushed[0]["missing"], &pushed[0]["sent"]), (&json!(34), &json!(34)));
+    assert_eq!(relay.events().len(), 34);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn push_says_what_it_cannot_send() {
+    let relay =
+        || ScriptedRelay::start(Script { negentropy: Negentropy::Speaks { withholds: 0 }, ..Script::honest(vec![]) });
+    let place = Place::with("profile: lilbrotr");
+    let file = place.write("events.jsonl", &events::signed(1, 1_700_000_000)[0].as_json());
+    place.run(&["import", file.to_str().expect("text")]).ok();
+    let without_contents = relay().await.expect("started");
+    let ran = place.run(&["push", &without_contents.url]);
+    assert!(ran.status == 1 && ran.stderr.contains("lilbrotr"), "{ran:?}");
+    assert_eq!(without_contents.counts.comparisons.load(std::sync::atomic::Ordering::Relaxed), 0);
+
+    // rust-nostr has no such events.
+    let place = Place::with("");
+    let id = "5724bb6265d36fc1026aca9e5aa727b719342038ce18ff9d08d62ec4a9496df4";
+    let pubkey = "079264c4b4bfcd7fe3a7b7b92b6c439f3a5b3abcd29189bf7b54d781ff03d722";
+    let sig = "9d7e2ccfc88bb8750406d19a533005e32a6c270d18926d4e1a117aad792a2fae1286612b952c3ad4a4c5810019dc0c6af66249b4af5c1608fa92720edc2a6f91";
+    let odd = json!({"id": id, "pubkey": pubkey, "created_at": 1700000000, "kind": 1, "tags": [[], ["t", "x"]],
+        "content": "an empty tag", "sig": sig});
+    let sendable = events::signed(1, 1_700_000_000).remove(0);
+    let file = place.write("events.jsonl", &format!("{odd}\n{}", sendable.as_json()));
+    place.run(&["import", file.to_str().expect("text")]).ok();
+    let relay = relay().await.expect("started");
+    let ran = place.run(&["push", &relay.url]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert!(ran.stdout.contains("lacks 2 of 2 events, 1 sent") && ran.stdout.contains("1 event not sent"), "{ran:?}");
+    assert_eq!(relay.events(), [sendable]);
 }

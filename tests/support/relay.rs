@@ -200,6 +200,9 @@ impl House {
                     if self.script.fault == Fault::NoOk {
                         continue;
                     }
+                    if let Fault::SlowOks(ms) = self.script.fault {
+                        tokio::time::sleep(Duration::from_millis(ms)).await;
+                    }
                     if self.script.fault == Fault::PassesOn {
                         let asks = |filter: &Filter| filter.match_event(&event, MatchEventOptions::new());
                         for (id, _) in subscriptions.iter().filter(|(_, filters)| filters.iter().any(asks)) {

@@ -73,6 +73,8 @@ pub enum Fault {
     NotText,
     /// Events are never answered.
     NoOk,
+    /// Each event is answered after this many milliseconds.
+    SlowOks(u64),
     /// Events with this content are never answered, others are.
     SilentAbout(&'static str),
     /// Events with this content are refused without a prefix, others are accepted.

@@ -7,9 +7,11 @@ use anyhow::{Context, Result, bail};
 use brotr_core::{RelayUrl, sanitize};
 use brotr_keys::Signer;
 use brotr_storage::{NostrArchive, View};
-use nostr_sdk::pool::relay::SyncProgress;
+use nostr::{EventId, Filter, RelayMessage, Timestamp};
+use nostr_sdk::pool::relay::{RelayNotification, SyncProgress};
 use nostr_sdk::{Relay, SyncDirection, SyncOptions};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::query::parse;
@@ -56,12 +58,15 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
             "the filter matches {held} events, and at most {MAX_COMPARED} are compared: narrow it, by since and until"
         );
     }
+    // An archive without contents says so now, not at each event.
+    archive.page(&filter, view, None, 1).await?;
     let client = client_of(NostrArchive::new(archive, view), signer, &dialer);
+    let items = client.database().negentropy_items(filter.clone()).await?;
     client.add_relay(address.as_str()).await?;
     let relay = client.relay(address.as_str()).await?;
     let connected = relay.try_connect(dialer.limits(address.network()).connect_timeout).await;
     connected.map_err(|error| anyhow::anyhow!("{}", sanitize(&error.to_string()))).context("failed to connect")?;
-    let pushed = push(&relay, filter, args.dry_run).await;
+    let pushed = push(&relay, filter, items, args.dry_run).await;
     client.shutdown().await;
     let pushed = pushed?;
     let done = args.dry_run || pushed.sent == pushed.missing;
@@ -75,6 +80,13 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     for (reason, count) in &pushed.refused {
         output::line(&format!("  {} refused: {reason}", output::counted(*count, "event")))?;
     }
+    let tried = pushed.sent + pushed.refused.values().sum::<u64>();
+    if !args.dry_run && tried < pushed.missing {
+        let left = output::counted(pushed.missing - tried, "event");
+        output::line(&format!(
+            "  {left} not sent: removed meanwhile, or with an empty tag, which this command cannot send"
+        ))?;
+    }
     Ok(Done::of(done))
 }
 
@@ -86,28 +98,42 @@ struct Pushed {
     refused: BTreeMap<String, u64>,
 }
 
-/// Compares the events of a filter with the relay's (NIP-77), and sends those that it lacks.
-async fn push(relay: &Relay, filter: nostr::Filter, is_dry: bool) -> Result<Pushed> {
+/// Compares the events of a filter, given by id and date, with the relay's (NIP-77), and sends those that it lacks.
+async fn push(relay: &Relay, filter: Filter, items: Vec<(EventId, Timestamp)>, is_dry: bool) -> Result<Pushed> {
     let (progress, mut steps) = SyncProgress::channel();
     let mut options = SyncOptions::new().direction(SyncDirection::Up).initial_timeout(FIRST).progress(progress);
     if is_dry {
         options = options.dry_run();
     }
     let bar = output::progress(0, "sending");
-    let mut synced = std::pin::pin!(relay.sync(filter, &options));
-    // The library waits for each answer without a limit.
+    let mut answers = relay.notifications();
+    // Each event is accepted or refused once: a relay cannot delay the end by answering for ever.
+    let mut unanswered = items.len();
+    let mut synced = std::pin::pin!(relay.sync_with_items(filter, items, &options));
+    // The library waits for each answer without a limit, and reports no progress between the events that it sends at once.
+    let mut deadline = Instant::now() + STALLED;
     let done = loop {
         tokio::select! {
             done = &mut synced => break done,
-            step = tokio::time::timeout(STALLED, steps.changed()) => match step {
-                Ok(Ok(())) => {
+            step = steps.changed() => match step {
+                Ok(()) => {
                     let SyncProgress { total, current } = *steps.borrow_and_update();
                     bar.set_length(total);
                     bar.set_position(current);
+                    deadline = Instant::now() + STALLED;
                 }
-                Ok(Err(_)) => break synced.await,
-                Err(_) => bail!("the relay did not answer for {} s; what it took so far it has", STALLED.as_secs()),
+                Err(_) => break synced.await,
             },
+            answer = answers.recv() => {
+                let is_ok = matches!(answer, Ok(RelayNotification::Message { message: RelayMessage::Ok { .. } }));
+                if is_ok && unanswered > 0 {
+                    unanswered -= 1;
+                    deadline = Instant::now() + STALLED;
+                }
+            }
+            () = tokio::time::sleep_until(deadline) => {
+                bail!("the relay did not answer for {} s; what it took so far it has", STALLED.as_secs())
+            }
         }
     };
     bar.finish_and_clear();
