@@ -5,6 +5,7 @@ use brotr_tests::{Fault, Negentropy, Script, ScriptedRelay, events};
 use nostr::Filter;
 
 use super::faults::{Place, place, place_with};
+use super::program::next_second;
 
 const FIRST: u64 = 1_600_000_000;
 
@@ -75,7 +76,7 @@ async fn reconciliation_finds_lost_and_late_events() {
     assert_eq!((pass.stored, pass.gaps, &pass.error), (700, 0, &None), "{pass:?}");
     // It forgets fifty, and takes in a hundred long after their date.
     relay.replace(list[50..].to_vec());
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    next_second().await;
     let (pass, _) = place.pass(&relay).await;
     assert_eq!((pass.transferred, pass.stored, &pass.error), (100, 100, &None), "{pass:?}");
     let address = place.address(&relay).as_str().to_owned();

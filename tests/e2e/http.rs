@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::program::{Place, soon};
+use super::program::{Place, next_second, soon};
 
 /// A percent-encoded text, every byte of it.
 fn encoded(text: &str) -> String {
@@ -216,7 +216,7 @@ async fn only_authorized_clients_write() {
     let path = format!("/api/v1/relays/{}", encoded(&relay.url));
     let checks = async || house.get(&path).await.json()["checks"].as_array().map_or(0, Vec::len);
     soon(20, "first check that is kept", async || (checks().await > 0).then_some(())).await;
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    next_second().await;
     assert_eq!(house.ask("POST", &check, &[("Authorization", &right)], "").await.status, 202);
     soon(30, "second check", async || (checks().await > 1).then_some(())).await;
 

@@ -12,7 +12,7 @@ use nostr_relay_builder::prelude::{LocalRelay, RelayBuilder};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::program::{Place, soon};
+use super::program::{Place, next_second, soon};
 
 pub(crate) fn house() -> RelayBuilder {
     let limits = RateLimit { max_reqs: 1_000, notes_per_minute: 1_000_000 };
@@ -240,9 +240,9 @@ async fn main_job(storage: &str) {
     assert!(took < Duration::from_secs(10), "{took:?}");
 
     // What is proven is never asked for again. The agent's own events of a moment ago are new to it, once.
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    next_second().await;
     place.run(&["sync", &url, "--json"]).ok();
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    next_second().await;
     let again = place.run(&["sync", &url, "--json"]).ok().json();
     let total = &again.last().expect("a total")["total"];
     assert_eq!((&total["transferred"], &total["gaps"]), (&json!(0), &json!(0)), "{again:?}");

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::faults::place_with;
 use super::main_job::{Client, relay};
-use super::program::{Place, soon};
+use super::program::{Place, next_second, soon};
 use super::schema::assert_sound;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,10 +49,10 @@ async fn announcements_are_published_and_withdrawn() {
         assert!(pong.await.tags.iter().any(|tag| tag.as_slice() == ["status", "pong"]));
 
         // A deletion takes back what is older, to the second.
-        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+        next_second().await;
         assert_eq!(daemon.end(Signal::TERM).0, Some(0));
         assert!(client.fetch(json!({"kinds": [31_990], "authors": [agent]})).await.is_empty(), "taken back");
-        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+        next_second().await;
     }
     relay.shutdown();
 }

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use brotr_tests::Signal;
+use nostr::Timestamp;
 use serde_json::Value;
 
 /// A directory with a `brotr.yaml`.
@@ -232,5 +233,13 @@ pub(crate) async fn soon<T>(seconds: u64, what: &str, mut ask: impl AsyncFnMut()
         }
         assert!(Instant::now() < end, "no {what} within {seconds} s");
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits until the clock shows another second: events and coverage count whole seconds.
+pub(crate) async fn next_second() {
+    let now = Timestamp::now();
+    while Timestamp::now() == now {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

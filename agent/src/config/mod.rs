@@ -3,6 +3,7 @@
 mod document;
 mod dvm;
 mod error;
+mod network;
 mod overrides;
 mod sections;
 mod units;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use dvm::{Dvm, DvmLimits, Payment, Price};
 pub use error::ConfigError;
+pub use network::{Clearnet, Network, Proxied, Tor};
 pub use overrides::Override;
 pub use sections::*;
 pub use units::{Size, Span};

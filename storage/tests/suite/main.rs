@@ -13,6 +13,7 @@ mod plans;
 mod postgres_only;
 mod relays;
 mod research;
+mod search;
 mod shape;
 mod sqlite_only;
 
@@ -36,6 +37,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use relays::*;
 use research::*;
+use search::*;
 use shape::*;
 
 /// A case: what holds on every backend, for an archive of its own and its URL.

@@ -9,6 +9,15 @@ async fn opened(server: &brotr_tests::Postgres, name: &str) -> (Arc<dyn Archive>
     (open(&url, Options::default()).await.expect("opened"), url)
 }
 
+/// Waits until so many transactions wait for a lock.
+async fn waiting(url: &str, wanted: usize) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while shell(url, "select count(distinct pid) from pg_locks where not granted") != wanted.to_string() {
+        assert!(Instant::now() < deadline, "{wanted} transactions do not wait");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 pub(crate) async fn known_relays_consume_no_sequence_numbers() {
     let server = brotr_tests::Postgres::start().expect("PostgreSQL started");
     let (archive, url) = opened(&server, "numbers").await;
@@ -195,11 +204,11 @@ pub(crate) async fn a_document_in_use_is_kept() {
     let again = check(9, "{\"old\":1}");
     let checked = archive.record_check(second, Network::Clearnet, &again);
     let forgotten = async {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        waiting(&url, 1).await;
         archive.forget_visits(i64::MAX).await
     };
     let release = async {
-        tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+        waiting(&url, 2).await;
         drop(held);
     };
     let (checked, forgotten, ()) = tokio::join!(checked, forgotten, release);
@@ -235,25 +244,17 @@ pub(crate) async fn an_event_removed_while_a_writer_waits_is_not_seen() {
     let other = open(&url, Options::default()).await.expect("opened twice");
     let (gone, kept) = (event("gone", vec![], 1), event("kept", vec![], 2));
     archive.store(batch(vec![gone.clone(), kept.clone()])).await.expect("stored");
-    let waiting = async |wanted: usize| {
-        let count = "select count(*) from pg_locks where locktype = 'advisory' and not granted";
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while shell(&url, count) != wanted.to_string() {
-            assert!(Instant::now() < deadline, "{wanted} transactions do not wait");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
     let writers_lock = "begin; select pg_advisory_xact_lock(422826701938)";
     let held = Held::begin(&url, writers_lock);
     let second = Some(("wss://second.example/".to_owned(), Network::Clearnet));
     let seen = Batch { relay: second.clone(), ..batch(vec![gone.clone(), kept.clone()]) };
     let earliest = Filter::new().until(Timestamp::from(1));
     let store = async {
-        waiting(1).await;
+        waiting(&url, 1).await;
         archive.store(seen).await
     };
     let release = async {
-        waiting(2).await;
+        waiting(&url, 2).await;
         drop(held);
     };
     let (removed, stored, ()) = tokio::join!(other.remove(&earliest, u64::MAX), store, release);
