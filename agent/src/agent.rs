@@ -1,12 +1,13 @@
 //! What every service is given: configuration, archive, key and dialer.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::Result;
 use brotr_core::{Guard, RelayUrl};
 use brotr_keys::{KeySource, Signer};
-use brotr_net::Dialer;
+use brotr_net::{Dialer, Internet, Settings};
 use brotr_storage::{Archive, Lease, Task};
 use tokio::sync::Notify;
 
@@ -51,6 +52,28 @@ impl Agent {
     /// # Errors
     /// Fails if either cannot be opened.
     pub async fn open(config: Config) -> Result<Self> {
+        let options = config.archive_options();
+        Self::open_with(config, options, dialer).await
+    }
+
+    /// Opens an agent in a simulation: with another internet, and a clock that is paused.
+    ///
+    /// # Errors
+    /// As [`Agent::open`].
+    pub async fn open_simulated(config: Config, internet: Arc<dyn Internet>) -> Result<Self> {
+        let options = brotr_storage::Options { paused_clock: true, ..config.archive_options() };
+        Self::open_with(config, options, |config, signer| {
+            let (settings, contact, own) = dialer_parts(config, signer);
+            Ok(Arc::new(Dialer::over(internet, settings, &contact, own)?))
+        })
+        .await
+    }
+
+    async fn open_with(
+        config: Config,
+        options: brotr_storage::Options,
+        dialer: impl FnOnce(&Config, &Signer) -> Result<Arc<Dialer>>,
+    ) -> Result<Self> {
         let signer = match load_key(&config)? {
             Some(signer) => signer,
             None => {
@@ -60,7 +83,7 @@ impl Agent {
             }
         };
         let dialer = dialer(&config, &signer)?;
-        let (url, options) = (config.storage_url(), config.archive_options());
+        let url = config.storage_url();
         let archive = match &config.storage.read_url {
             Some(read_url) => brotr_storage::open_with_replica(url, read_url, options).await?,
             None => brotr_storage::open(url, options).await?,
@@ -89,7 +112,7 @@ impl Agent {
         let synchronizer = &self.config.synchronizer;
         let intervals = synchronizer.overrides.iter().filter_map(|one| one.interval).chain([synchronizer.interval]);
         let longest = intervals.map(|interval| interval.as_secs()).fold(longest, i64::max);
-        // Intervals between checks vary by up to a quarter.
+        // A margin for the jitter of intervals.
         let longest = longest.saturating_add(longest / 4);
         let rows = self.archive.clamp_future(now, longest).await?;
         if rows > 0 {
@@ -158,11 +181,17 @@ impl<A: ?Sized> Agent<A> {
 /// # Errors
 /// Fails if the contact cannot be sent in a header, or if the settings of TLS or Tor are invalid.
 pub fn dialer(config: &Config, signer: &Signer) -> Result<Arc<Dialer>> {
+    let (settings, contact, own) = dialer_parts(config, signer);
+    Ok(Arc::new(Dialer::new(settings, &contact, own)?))
+}
+
+/// Returns the settings of the dialer, the contact that it sends, and the URLs of the operator's own relays.
+fn dialer_parts(config: &Config, signer: &Signer) -> (Settings, String, HashSet<String>) {
     let contact = config.network.contact.clone().unwrap_or_else(|| format!("nostr:{}", signer.npub()));
     let guard = Guard::new(config.network.allow.clone());
     let own = config.identity.relays.iter().chain(&config.dvm.relays);
     let own = own.filter_map(|text| Some(RelayUrl::parse(text, &guard).ok()?.as_str().to_owned())).collect();
-    Ok(Arc::new(Dialer::new(config.network_settings(), &contact, own)?))
+    (config.network_settings(), contact, own)
 }
 
 /// Returns the key that the configuration names, if it exists.

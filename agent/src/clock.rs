@@ -4,7 +4,10 @@
 //! not repeat work. Trusted time advances by the monotonic clock until a jump of the system's clock has lasted.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use brotr_core::clock::{system_ms, uptime_ms};
+use nostr::Timestamp;
 
 use crate::error::Result;
 
@@ -26,6 +29,12 @@ static CLOCK: Mutex<Clock> = Mutex::new(Clock { anchor: None, suspected: None, f
 pub fn now() -> i64 {
     let mut clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
     clock.read(system_ms(), uptime_ms()).div_euclid(1_000)
+}
+
+/// Returns the trusted time, to date an event with.
+#[must_use]
+pub fn timestamp() -> Timestamp {
+    Timestamp::from(now().max(0).cast_unsigned())
 }
 
 /// Follows the system's clock. After a clock that was ahead, calls `pull_back_to` with the current time until it succeeds:
@@ -62,17 +71,6 @@ pub async fn watch<F: Future<Output = Result<()>>>(pull_back_to: impl Fn(i64) ->
         }
         tokio::time::sleep(TICK).await;
     }
-}
-
-fn system_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// Returns milliseconds since boot, including suspended time.
-fn uptime_ms() -> i64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    time.tv_sec.saturating_mul(1_000).saturating_add(time.tv_nsec / 1_000_000)
 }
 
 /// The trusted time as a function of two clocks, all in milliseconds.

@@ -1,9 +1,10 @@
-//! Verifies events from relays, and prepares new ones for the archive, on all cores. A known event is recognised by the hash of its text: it is not parsed, and its
-//! signature is not verified again.
+//! Verifies events from relays, and prepares new ones for the archive, on all cores. A known event is recognised by the hash of
+//! its text: it is not parsed, and its signature is not verified again.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use brotr_core::{Event, Identified, InvalidEvent, RawEvent};
 use brotr_storage::{EventStore, Prepared, Preparer, StorageError};

@@ -6,13 +6,14 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::Result;
 use brotr_core::RelayUrl;
 use brotr_net::Purpose;
 use brotr_storage::{CheckStore, CoverageStore, LeaseStore, Relay, StorageError, Task};
 use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
 
 use crate::agent::{Agent, now};
 use crate::pulse::Pulse;

@@ -1,6 +1,7 @@
 //! The vocabulary of Brotr, without I/O: relays and their URLs, the addresses that may be dialed, events and the proof that
 //! they were verified, filters, and coverage.
 
+pub mod clock;
 mod coverage;
 mod event;
 mod filter;

@@ -40,9 +40,10 @@ pub(crate) async fn feedback(
     signer: &Signer,
     PreparedJob { job, seal, .. }: &PreparedJob,
     Feedback { status, text, owed }: Feedback<'_>,
+    at: Timestamp,
 ) -> Result<Event, SignerError> {
     let status = if text.is_empty() { tag("status", [status]) } else { tag("status", [status, text]) };
-    let ends = Timestamp::now() + FEEDBACK_LASTS;
+    let ends = at + FEEDBACK_LASTS;
     let builder = match seal {
         None => EventBuilder::new(Kind::from(FEEDBACK), text).tag(status),
         Some(seal) => {
@@ -53,7 +54,9 @@ pub(crate) async fn feedback(
     };
     let owed = owed.map(amount);
     // The customer may be ourselves.
-    signer.sign(builder.tags(common(job)).tags(owed).tag(Tag::expiration(ends)).allow_self_tagging())
+    signer.sign(
+        builder.tags(common(job)).tags(owed).tag(Tag::expiration(ends)).allow_self_tagging().custom_created_at(at),
+    )
 }
 
 fn amount(owed: Owed<'_>) -> Tag {
@@ -67,6 +70,7 @@ pub(crate) async fn result(
     request: &JobRequest,
     Content { text: content, left_out }: &Content,
     owed: Option<Owed<'_>>,
+    at: Timestamp,
 ) -> Result<Event, SignerError> {
     let kind = result_kind(job.kind);
     let builder = match request.seal {
@@ -82,7 +86,7 @@ pub(crate) async fn result(
         // Clients that follow the published schemas expect the tag even if nothing is to be paid.
         .tag(owed.map_or_else(|| tag("amount", ["0"]), amount))
         .tags((*left_out > 0).then(|| tag("left_out", [&left_out.to_string()])));
-    signer.sign(builder.allow_self_tagging())
+    signer.sign(builder.allow_self_tagging().custom_created_at(at))
 }
 
 /// The content of a result.
@@ -114,7 +118,7 @@ impl Content {
 }
 
 /// Returns the announcement: the kinds of jobs and their parameters.
-pub(crate) fn announcement(profile: &serde_json::Value, costs: bool) -> EventBuilder {
+pub(crate) fn announcement(profile: &serde_json::Value, costs: bool, at: Timestamp) -> EventBuilder {
     let mut profile = profile.clone();
     let params = JOBS.iter().flat_map(|work| work.params()).map(|param| {
         let values: Vec<&str> = param.values.to_vec();
@@ -126,13 +130,15 @@ pub(crate) fn announcement(profile: &serde_json::Value, costs: bool) -> EventBui
     EventBuilder::new(Kind::Custom(HANDLER_KIND), profile.to_string())
         .tag(Tag::identifier(HANDLER))
         .tags(JOBS.iter().map(|work| tag("k", [&work.kind().to_string()])))
+        .custom_created_at(at)
 }
 
 /// Returns the withdrawal of the announcement.
-pub(crate) fn withdrawal(signer: &Signer) -> Result<Event, SignerError> {
+pub(crate) fn withdrawal(signer: &Signer, at: Timestamp) -> Result<Event, SignerError> {
     let address = format!("{HANDLER_KIND}:{}:{HANDLER}", signer.public_key().to_hex());
     let kind = tag("k", [&HANDLER_KIND.to_string()]);
-    signer.sign(EventBuilder::new(Kind::EventDeletion, "").tag(tag("a", [&address])).tag(kind))
+    let builder = EventBuilder::new(Kind::EventDeletion, "").tag(tag("a", [&address])).tag(kind);
+    signer.sign(builder.custom_created_at(at))
 }
 
 /// Answers a ping. It has the timestamp of the ping, so that one ping is answered once, however often it is received.
@@ -146,8 +152,7 @@ pub(crate) fn pong(signer: &Signer, ping: &Event) -> Result<Event, SignerError> 
 
 /// Returns a heartbeat: the announced handler is available, for `lasts` seconds (nostr-protocol/nips#2465). Clients find the
 /// handler by its `d`.
-pub(crate) fn heartbeat(signer: &Signer, lasts: u64) -> Result<Event, SignerError> {
-    let at = Timestamp::now();
+pub(crate) fn heartbeat(signer: &Signer, lasts: u64, at: Timestamp) -> Result<Event, SignerError> {
     let builder = EventBuilder::new(Kind::Custom(11_998), "").tags([
         Tag::identifier(HANDLER),
         tag("status", ["online"]),

@@ -20,7 +20,7 @@ use brotr_storage::{
     Archive, Bill, EventStore, Invoice, Job, JobStatus, JobStore, Payment, PaymentStore, StorageError, View,
     with_time_limit,
 };
-use nostr::{Event, EventId, Filter, Kind, PublicKey, SignerError};
+use nostr::{Event, EventId, Filter, Kind, PublicKey, SignerError, Timestamp};
 
 pub use admission::PING;
 pub use limits::Limits;
@@ -141,11 +141,19 @@ pub struct Terms {
     pub prices: Prices,
     /// Makes invoices. Without it every job is free.
     pub till: Option<Arc<dyn Till>>,
+    /// Returns the time, in unix seconds, that answers are dated with.
+    pub now: fn() -> i64,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { max_age: 3_600, limits: Limits::default(), prices: Prices::default(), till: None }
+        Self {
+            max_age: 3_600,
+            limits: Limits::default(),
+            prices: Prices::default(),
+            till: None,
+            now: brotr_core::clock::unix_now,
+        }
     }
 }
 
@@ -159,6 +167,7 @@ pub struct Dvm {
     max_age: i64,
     prices: Prices,
     till: Option<Arc<dyn Till>>,
+    now: fn() -> i64,
     gate: Gate,
 }
 
@@ -172,9 +181,9 @@ impl Dvm {
     /// Returns a DVM on this archive that signs with this key.
     #[must_use]
     pub fn new(archive: Arc<dyn Archive>, signer: Signer, canonical: Canonical, terms: Terms) -> Self {
-        let Terms { max_age, limits, prices, till } = terms;
+        let Terms { max_age, limits, prices, till, now } = terms;
         let (events, jobs, payments) = (archive.clone(), archive.clone(), archive);
-        Self { events, jobs, payments, signer, canonical, max_age, prices, till, gate: Gate::new(limits) }
+        Self { events, jobs, payments, signer, canonical, max_age, prices, till, now, gate: Gate::new(limits) }
     }
 
     /// Answers a ping.
@@ -190,7 +199,7 @@ impl Dvm {
     /// # Errors
     /// Fails if it cannot be signed.
     pub fn heartbeat(&self, lasts: u64) -> Result<Event, SignerError> {
-        answer::heartbeat(&self.signer, lasts)
+        answer::heartbeat(&self.signer, lasts, self.timestamp())
     }
 
     /// Parses the request of a stored job, and decrypts it if necessary.
@@ -223,7 +232,7 @@ impl Dvm {
     }
 
     async fn feedback(&self, job: &PreparedJob, status: &str, text: &str) -> Result<Event, SignerError> {
-        answer::feedback(&self.signer, job, Feedback { status, text, owed: None }).await
+        answer::feedback(&self.signer, job, Feedback { status, text, owed: None }, self.timestamp()).await
     }
 
     /// Runs a job. Partial results go to `partial`.
@@ -251,12 +260,12 @@ impl Dvm {
         }
         let price = self.price(job, request, &content.text).await?;
         if price == 0 {
-            let event = answer::result(&self.signer, job, request, &content, None).await?;
+            let event = answer::result(&self.signer, job, request, &content, None, self.timestamp()).await?;
             return Ok(Outcome::Answer(Answer { status: JobStatus::Answered, event }));
         }
         let PaymentRequest { invoice, feedback } = self.bill(prepared, price, "").await?;
         let owed = Owed { msat: price, bolt11: &invoice.bolt11 };
-        let result = answer::result(&self.signer, job, request, &content, Some(owed)).await?;
+        let result = answer::result(&self.signer, job, request, &content, Some(owed), self.timestamp()).await?;
         let bill = Bill { price, invoice };
         Ok(Outcome::Billed(Box::new(Billed { bill, result, feedback })))
     }
@@ -294,7 +303,7 @@ impl Dvm {
         let text = format!("{before}pay {msat} msat to get the result, by the invoice{zap}");
         let owed = Some(Owed { msat, bolt11: &made.bolt11 });
         let request = Feedback { status: "payment-required", text: &text, owed };
-        let feedback = answer::feedback(&self.signer, prepared, request).await.map_err(|error| {
+        let feedback = answer::feedback(&self.signer, prepared, request, self.timestamp()).await.map_err(|error| {
             tracing::error!(%error, "failed to sign");
             JobError::Internal
         })?;
@@ -325,7 +334,7 @@ impl Dvm {
             canonical: &self.canonical,
             customer: request.customer,
             signer: &self.signer,
-            now: now(),
+            now: (self.now)(),
             received_at: job.received_at,
             // Paid results are not given away in parts.
             partial: (!self.prices.kinds.contains_key(&job.kind)).then_some(partial),
@@ -350,7 +359,7 @@ impl Dvm {
     /// Returns the relays on which a customer reads.
     async fn reads(&self, customer: PublicKey) -> Result<Vec<String>, StorageError> {
         let filter = Filter::new().author(customer).kind(Kind::RelayList);
-        let list = match self.events.page(&filter, View::Client { now: now() }, None, 1).await {
+        let list = match self.events.page(&filter, View::Client { now: (self.now)() }, None, 1).await {
             Err(StorageError::NoContents) => None,
             found => found?.pop(),
         };
@@ -371,7 +380,8 @@ impl Dvm {
     /// # Errors
     /// Fails if it cannot be signed.
     pub fn announcement(&self, profile: &serde_json::Value) -> Result<Event, nostr::SignerError> {
-        self.signer.sign(answer::announcement(profile, !self.prices.kinds.is_empty() && self.till.is_some()))
+        let costs = !self.prices.kinds.is_empty() && self.till.is_some();
+        self.signer.sign(answer::announcement(profile, costs, self.timestamp()))
     }
 
     /// Returns the withdrawal of the announcement (NIP-09).
@@ -379,7 +389,11 @@ impl Dvm {
     /// # Errors
     /// Fails if it cannot be signed.
     pub fn withdrawal(&self) -> Result<Event, nostr::SignerError> {
-        answer::withdrawal(&self.signer)
+        answer::withdrawal(&self.signer, self.timestamp())
+    }
+
+    fn timestamp(&self) -> Timestamp {
+        Timestamp::from((self.now)().max(0).cast_unsigned())
     }
 }
 
@@ -387,8 +401,4 @@ impl Dvm {
 #[must_use]
 pub fn result_kind(kind: u16) -> Kind {
     Kind::from(kind.saturating_add(1_000))
-}
-
-fn now() -> i64 {
-    i64::try_from(nostr::Timestamp::now().as_secs()).unwrap_or(i64::MAX)
 }

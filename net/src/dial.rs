@@ -5,12 +5,11 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brotr_core::{Guard, Network, RelayUrl, sanitize};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_socks::tcp::Socks5Stream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -18,6 +17,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self};
 
+use crate::internet::{Internet, System};
 use crate::lookup::{Lookup, Resolver};
 use crate::permits::{Busy, Gate, Permits, Purpose};
 use crate::settings::{Limits, Settings, SettingsError};
@@ -164,7 +164,7 @@ impl DialError {
 pub struct Dialer {
     guard: Guard,
     settings: Settings,
-    resolver: Resolver,
+    internet: Arc<dyn Internet>,
     connector: Connector,
     tor: Option<Tor>,
     user_agent: HeaderValue,
@@ -196,12 +196,26 @@ impl Dialer {
     /// # Errors
     /// See [`SettingsError`].
     pub fn new(settings: Settings, contact: &str, own: HashSet<String>) -> Result<Self, SettingsError> {
+        let internet = Arc::new(System(Resolver::new(&settings.nameservers)?));
+        Self::over(internet, settings, contact, own)
+    }
+
+    /// Returns such a dialer over another internet than that of this machine.
+    ///
+    /// # Errors
+    /// See [`SettingsError`].
+    pub fn over(
+        internet: Arc<dyn Internet>,
+        settings: Settings,
+        contact: &str,
+        own: HashSet<String>,
+    ) -> Result<Self, SettingsError> {
         let agent = format!("brotr/{} ({contact})", env!("CARGO_PKG_VERSION"));
         let user_agent = HeaderValue::from_str(&agent).map_err(|_| SettingsError::Contact(contact.to_owned()))?;
         let tor = settings.tor.directory.as_deref();
         Ok(Self {
             guard: Guard::new(settings.allow.clone()),
-            resolver: Resolver::new(&settings.nameservers)?,
+            internet,
             connector: Connector::new(settings.ca_file.as_deref())?,
             tor: tor.map(|directory| Tor::new(directory, &settings.tor.arti)).transpose()?,
             user_agent,
@@ -245,7 +259,7 @@ impl Dialer {
     /// # Errors
     /// The resolver's error.
     pub async fn lookup(&self, host: &str) -> Result<Lookup, String> {
-        self.resolver.lookup(host).await
+        self.internet.lookup(host).await
     }
 
     pub(crate) fn user_agent(&self) -> &HeaderValue {
@@ -367,7 +381,7 @@ impl Dialer {
                 trace.connect = Some(began.elapsed());
                 stream
             }
-            (Network::Clearnet, _) => Box::new(self.connect(host, port, trace).await?),
+            (Network::Clearnet, _) => self.connect(host, port, trace).await?,
             (network, _) => {
                 let proxy = match network {
                     Network::I2p => self.settings.i2p.socks,
@@ -393,8 +407,7 @@ impl Dialer {
         Ok(Box::new(tls.map_err(|error| DialError::Tls(sanitize(&error)))?))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the place that dials; the address was checked above")]
-    async fn connect(&self, host: &str, port: u16, trace: &mut Trace) -> Result<TcpStream, DialError> {
+    async fn connect(&self, host: &str, port: u16, trace: &mut Trace) -> Result<Box<dyn Stream>, DialError> {
         let tried = alternating(self.resolve(host, trace).await?);
         // An address that never answers leaves time for the others, and for the upgrade.
         let each = self.limits(Network::Clearnet).connect_timeout / u32::try_from(tried.len() + 1).unwrap_or(1);
@@ -403,13 +416,11 @@ impl Dialer {
         for ip in tried {
             let one = SocketAddr::new(ip, port);
             let began = Instant::now();
-            let connecting = TcpStream::connect(one);
+            let connecting = self.internet.connect(one);
             let connected = if alone { Ok(connecting.await) } else { timeout(each, connecting).await };
             match connected {
                 Ok(Ok(stream)) => {
                     (trace.connect, trace.peer) = (Some(began.elapsed()), Some(one));
-                    // A request is one small packet; waiting to fill it would be counted as the relay's round trip.
-                    let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
                 Ok(Err(error)) => last = DialError::of_connect(one, &error),
@@ -425,7 +436,7 @@ impl Dialer {
         let addresses = match host.parse::<IpAddr>() {
             Ok(ip) => vec![ip],
             Err(_) => {
-                let lookup = self.resolver.lookup(host).await;
+                let lookup = self.internet.lookup(host).await;
                 let lookup = lookup.map_err(|error| DialError::Resolve(host.to_owned(), sanitize(&error)))?;
                 trace.lookup.insert(lookup).addresses.clone()
             }

@@ -1,7 +1,7 @@
 //! Bounded HTTP GETs: relay information documents, seed lists and relay lists, over the same dialer.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brotr_core::RelayUrl;
 use http_body_util::{BodyExt, Empty};
@@ -12,7 +12,7 @@ use hyper::header::{
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use crate::dial::Trace;

@@ -3,6 +3,7 @@
 mod dial;
 pub mod http;
 pub mod info;
+mod internet;
 mod live;
 mod lookup;
 mod message;
@@ -17,6 +18,7 @@ mod tor;
 mod transport;
 
 pub use dial::{Connection, DialError, Dialer, Trace};
+pub use internet::Internet;
 pub use live::{Live, Received};
 pub use lookup::Lookup;
 #[cfg(fuzzing)]

@@ -1,7 +1,7 @@
 //! Name lookups: one for each connection, with the properties of the answer.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts};
@@ -10,6 +10,7 @@ use hickory_resolver::proto::rr::RData;
 use hickory_resolver::system_conf::read_system_conf;
 
 use crate::settings::SettingsError;
+use tokio::time::Instant;
 
 /// Timeout of one query to a name server; it is tried twice.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(4);

@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use brotr_core::{Network, RelayUrl};
 use dashmap::DashMap;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -53,10 +56,22 @@ pub(crate) struct Gate {
     all: Arc<Semaphore>,
     networks: [Lane; 4],
     hosts: Arc<Hosts>,
-    rate: DefaultDirectRateLimiter,
+    rate: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<std::time::Instant>>,
     /// URLs of the relays that the operator names: those published to, and those on which jobs are taken.
     own: HashSet<String>,
     longest_wait: Duration,
+}
+
+/// Tokio's clock, for the limiter.
+#[derive(Debug, Clone, Copy)]
+struct TokioClock;
+
+impl Clock for TokioClock {
+    type Instant = std::time::Instant;
+
+    fn now(&self) -> Self::Instant {
+        tokio::time::Instant::now().into_std()
+    }
 }
 
 struct Lane {
@@ -97,7 +112,7 @@ impl Gate {
             all: Arc::new(Semaphore::new(settings.max_connections)),
             networks: [Network::Clearnet, Network::Tor, Network::I2p, Network::Loki].map(lane),
             hosts: Arc::default(),
-            rate: RateLimiter::direct(quota),
+            rate: RateLimiter::direct_with_clock(quota, TokioClock),
             own,
             longest_wait: LONGEST_WAIT,
         }
@@ -110,7 +125,10 @@ impl Gate {
 
     /// Waits until the dial rate allows another connection.
     pub(crate) async fn until_ready(&self) {
-        self.rate.until_ready().await;
+        // The limiter's own wait is on the system's clock.
+        while let Err(early) = self.rate.check() {
+            tokio::time::sleep(early.wait_time_from(TokioClock.now())).await;
+        }
     }
 
     /// Acquires a permit to connect to a relay, waiting at most half a minute for other connections to end, and then for the
@@ -146,7 +164,7 @@ impl Gate {
         };
         permits.held = held?;
         // This wait is bounded by the operator's rate.
-        self.rate.until_ready().await;
+        self.until_ready().await;
         Ok(permits)
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brotr_core::sanitize;
 use data_encoding::HEXLOWER;
@@ -20,6 +20,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::settings::SettingsError;
 use crate::stream::Stream;
+use tokio::time::Instant;
 
 /// The most alternative names of a certificate that are kept.
 const MOST_NAMES: usize = 50;

@@ -60,6 +60,9 @@ pub struct Options {
     pub profile: Profile,
     /// Whether the text of kinds 0, 1 and 30023 is indexed (NIP-50). Turning it on indexes the stored events.
     pub search: bool,
+    /// Whether the runtime's clock is paused, as in a simulation. Tokio advances a paused clock as soon as no task can run and
+    /// nothing runs on its blocking pool: with this, SQLite has no thread of its own, and short work is done by the caller.
+    pub paused_clock: bool,
 }
 
 impl Options {

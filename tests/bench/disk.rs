@@ -50,7 +50,7 @@ fn verify(lines: &[String]) -> Vec<Verified> {
 async fn weigh(url: &str, profile: Profile, events: &[Verified]) -> anyhow::Result<()> {
     // An archive that keeps no contents indexes no text either, though it be switched on: it would show here.
     let search = profile == Profile::Lilbrotr;
-    let archive = brotr_storage::open(url, Options { profile, search }).await?;
+    let archive = brotr_storage::open(url, Options { profile, search, ..Options::default() }).await?;
     let mut dice = Dice::new(3);
     let mut held: Vec<Vec<usize>> = vec![Vec::new(); RELAYS];
     for i in 0..events.len() {

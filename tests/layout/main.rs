@@ -188,6 +188,26 @@ fn no_service_imports_another() {
     assert!(services.iter().all(|name| modules.contains_key(&vec!["services".to_owned(), (*name).to_owned()])));
 }
 
+/// What the simulation runs reads no clock but Tokio's and `core::clock`.
+#[test]
+fn the_agent_reads_the_clocks_that_a_simulation_replaces() {
+    let real = ["time::Instant::now()", "use std::time::Instant", "Timestamp::now()", "SystemTime::now()"];
+    // Files have real dates, and command line tools run in real time.
+    let is_real = |module: &[String]| {
+        let module = module.join("::");
+        module.starts_with("cli") || ["services::backup", "services::monitor::place"].contains(&&*module)
+    };
+    for name in ["net", "dvm", "agent"] {
+        for (module, code) in modules(&root().join(name).join("src")) {
+            let code = code.replace("tokio::time::Instant::now()", "");
+            let imports = code.lines().filter(|line| line.starts_with("use std::time::{"));
+            let imports = imports.filter(|line| line.contains("Instant")).count();
+            let found: Vec<_> = real.iter().filter(|what| code.contains(**what)).collect();
+            assert!(is_real(&module) || (imports == 0 && found.is_empty()), "{name}::{}: {found:?}", module.join("::"));
+        }
+    }
+}
+
 #[test]
 fn a_cycle_is_found() {
     let modules = BTreeMap::from([

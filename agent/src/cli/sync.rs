@@ -1,6 +1,6 @@
 //! `brotr sync`
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use brotr_core::{RelayState, RelayUrl};
@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::{Done, Shared, output};
 use crate::agent::{Agent, now};
 use crate::services::synchronizer::{self, Pass};
+use tokio::time::Instant;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -102,7 +102,11 @@ impl Config {
     /// Returns the options that the archive is opened with.
     #[must_use]
     pub fn archive_options(&self) -> brotr_storage::Options {
-        brotr_storage::Options { profile: self.profile.into(), search: self.storage.search }
+        brotr_storage::Options {
+            profile: self.profile.into(),
+            search: self.storage.search,
+            ..brotr_storage::Options::default()
+        }
     }
 
     /// Returns the directory of backups.

@@ -35,7 +35,7 @@ pub async fn run(agent: Agent) -> Result<()> {
             now(),
             if agent.archive.backend() == "SQLite" { "db" } else { "dump" }
         ));
-        let began = std::time::Instant::now();
+        let began = tokio::time::Instant::now();
         let counts = agent.archive.backup(&file).await?;
         tracing::info!(file = %file.display(), events = counts.events, took = ?began.elapsed(), "backed up");
         for old in ours(&directory)?.into_iter().rev().skip(config.keep) {

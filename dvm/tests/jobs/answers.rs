@@ -233,3 +233,14 @@ async fn partial_results_are_reported() {
     let event = desk.dvm.partial(&prepared, "{}").await.expect("signed");
     assert!(event.tags.iter().any(|tag| tag.as_slice() == ["status", "partial", "{}"]), "{event:?}");
 }
+
+#[tokio::test]
+async fn answers_are_dated_by_the_clock_that_was_given() {
+    let mut desk = desk().await;
+    let terms = Terms { now: || NOW, ..Terms::default() };
+    desk.dvm = Dvm::new(desk.archive.clone(), desk.agent.clone(), Arc::new(|url: &str| Ok(url.to_owned())), terms);
+    let now = Timestamp::from(NOW.cast_unsigned());
+    assert_eq!(desk.ask("", &[]).await.event.created_at, now);
+    assert_eq!(desk.dvm.heartbeat(60).expect("signed").created_at, now);
+    assert_eq!(desk.dvm.withdrawal().expect("signed").created_at, now);
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arti_client::config::{CfgPath, TorClientConfigBuilder};
 use arti_client::isolation::IsolationHelper;
@@ -15,6 +15,7 @@ use tor_rtcompat::PreferredRuntime;
 use super::TorStatus;
 use crate::settings::SettingsError;
 use crate::stream::Stream;
+use tokio::time::Instant;
 
 /// Time between two attempts to start arti.
 const REST: Duration = Duration::from_secs(60);

@@ -101,6 +101,8 @@ pub(super) fn rows(connection: &Connection, sql: &str, args: &[Value]) -> rusqli
 /// The connections that read.
 #[derive(Debug)]
 pub(super) struct Readers {
+    /// See [`Options::paused_clock`](crate::options::Options::paused_clock).
+    inline: bool,
     path: PathBuf,
     codec: Arc<Codec>,
     idle: Mutex<Vec<Connection>>,
@@ -109,8 +111,9 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, codec: Arc<Codec>) -> Self {
+    pub(super) fn new(path: PathBuf, codec: Arc<Codec>, inline: bool) -> Self {
         Self {
+            inline,
             path,
             codec,
             idle: Mutex::default(),
@@ -119,9 +122,25 @@ impl Readers {
         }
     }
 
-    /// Runs a read on the blocking pool.
+    /// Runs a read.
     pub(super) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
+        read: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        self.read_at(self.inline, read).await
+    }
+
+    /// Runs a read that may block while others read its results.
+    pub(super) async fn stream<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        self.read_at(false, read).await
+    }
+
+    async fn read_at<T: Send + 'static>(
+        self: &Arc<Self>,
+        inline: bool,
         read: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let longest = time_limit();
@@ -154,7 +173,7 @@ impl Readers {
             }
             result
         };
-        tokio::task::spawn_blocking(run).await.map_err(|_| StorageError::Closed)?
+        blocking(inline, run).await
     }
 
     pub(super) fn close(&self) {
@@ -169,11 +188,13 @@ pub(super) struct WriterConnection {
     connection: Arc<AsyncMutex<Option<Connection>>>,
     /// Set when the writer's memory is no longer valid.
     forget: Arc<AtomicBool>,
+    /// See [`Options::paused_clock`](crate::options::Options::paused_clock).
+    inline: bool,
 }
 
 impl WriterConnection {
-    pub(super) fn new(connection: Connection) -> Self {
-        Self { connection: Arc::new(AsyncMutex::new(Some(connection))), forget: Arc::default() }
+    pub(super) fn new(connection: Connection, inline: bool) -> Self {
+        Self { connection: Arc::new(AsyncMutex::new(Some(connection))), forget: Arc::default(), inline }
     }
 
     /// Waits for writers, and closes.
@@ -204,14 +225,18 @@ impl WriterConnection {
 
     /// Waits for the connection and begins a transaction, blocking the thread.
     pub(super) fn begin_here(&self) -> Result<SqliteTransaction, StorageError> {
-        SqliteTransaction::on(self.connection.clone().blocking_lock_owned())
+        SqliteTransaction::on(self.connection.clone().blocking_lock_owned(), self.inline)
     }
 }
 
-/// Runs what may wait for the disk or for a lock of another process on the blocking pool.
+/// Runs what may wait for the disk or for a lock of another process on the blocking pool, or `inline`, here.
 async fn blocking<T: Send + 'static>(
+    inline: bool,
     run: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
+    if inline {
+        return run();
+    }
     tokio::task::spawn_blocking(run).await.map_err(|_| StorageError::Closed)?
 }
 
@@ -220,22 +245,26 @@ async fn blocking<T: Send + 'static>(
 /// Beginning waits for locks of other processes, and a commit may checkpoint the log: both run on the blocking pool. The
 /// statements in between are short and run on the caller's thread.
 #[derive(Debug)]
-pub(super) struct SqliteTransaction(OwnedMutexGuard<Option<Connection>>);
+pub(super) struct SqliteTransaction {
+    connection: OwnedMutexGuard<Option<Connection>>,
+    inline: bool,
+}
 
 impl SqliteTransaction {
-    fn on(guard: OwnedMutexGuard<Option<Connection>>) -> Result<Self, StorageError> {
-        let this = Self(guard);
+    fn on(connection: OwnedMutexGuard<Option<Connection>>, inline: bool) -> Result<Self, StorageError> {
+        let this = Self { connection, inline };
         this.connection()?.execute_batch("begin immediate")?;
         Ok(this)
     }
 
     pub(super) async fn begin(writer: &WriterConnection) -> Result<Self, StorageError> {
         let guard = writer.connection.clone().lock_owned().await;
-        blocking(|| Self::on(guard)).await
+        let inline = writer.inline;
+        blocking(inline, move || Self::on(guard, inline)).await
     }
 
     pub(super) fn connection(&self) -> Result<&Connection, StorageError> {
-        self.0.as_ref().ok_or(StorageError::Closed)
+        self.connection.as_ref().ok_or(StorageError::Closed)
     }
 
     pub(super) fn commit_here(self) -> Result<(), StorageError> {
@@ -245,7 +274,7 @@ impl SqliteTransaction {
 
 impl Drop for SqliteTransaction {
     fn drop(&mut self) {
-        if let Some(connection) = self.0.as_ref()
+        if let Some(connection) = self.connection.as_ref()
             && !connection.is_autocommit()
             && let Err(error) = connection.execute_batch("rollback")
         {
@@ -270,6 +299,6 @@ impl Transaction for SqliteTransaction {
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StorageError> {
-        blocking(|| self.commit_here()).await
+        blocking(self.inline, || self.commit_here()).await
     }
 }

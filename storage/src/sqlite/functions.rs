@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use brotr_core::clock::unix_now;
 use brotr_core::indexed_tags;
 use data_encoding::HEXLOWER;
 use rusqlite::fallible_iterator::FallibleIterator;
@@ -21,7 +22,10 @@ pub(super) fn register(connection: &Connection, codec: &Arc<Codec>) -> rusqlite:
     define(connection, codec, "event_tagvalues", |tags, _| {
         json(&indexed_tags(&tags).map(|(letter, value)| format!("{letter}:{value}")).collect::<Vec<_>>())
     })?;
-    define(connection, codec, "event_content", |_, content| content)
+    define(connection, codec, "event_content", |_, content| content)?;
+    // Leases end by the clock of the process, which a simulation replaces.
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_scalar_function("unixepoch", 0, flags, |_| Ok(unix_now()))
 }
 
 fn json<T: serde::Serialize>(value: &T) -> String {

@@ -127,8 +127,9 @@ impl SqliteArchive {
                 .query_row(sqlite!("archive_options"), [], |row| Ok((row.get(0)?, row.get(1)?)))
                 .map_err(failed(&path))?;
             let search = search == search::VERSION;
-            let options = Options { profile: profile.as_deref().unwrap_or_default().parse()?, search };
-            let readers = Arc::new(Readers::new(path, codec.clone()));
+            let options =
+                Options { profile: profile.as_deref().unwrap_or_default().parse()?, search, ..Options::default() };
+            let readers = Arc::new(Readers::new(path, codec.clone(), false));
             Ok(Self { codec, options, readers, runs: Arc::default(), writer: None })
         };
         tokio::task::spawn_blocking(open).await.expect("opening does not panic")
@@ -164,8 +165,8 @@ impl SqliteArchive {
         connection.execute_batch(free).map_err(failed(&path))?;
         load_dictionaries(&connection, &codec).map_err(failed(&path))?;
         events::settle_search(&mut connection, options, &codec)?;
-        let readers = Arc::new(Readers::new(path, codec.clone()));
-        let connection = WriterConnection::new(connection);
+        let readers = Arc::new(Readers::new(path, codec.clone(), options.paused_clock));
+        let connection = WriterConnection::new(connection, options.paused_clock);
         let runs = Arc::<Runs>::default();
         let queue = writer::Queue::start(connection.clone(), codec.clone(), runs.clone(), options, log);
         let writer = Writer { connection, queue, lock: std::sync::Mutex::new(Some(lock)) };
@@ -262,7 +263,7 @@ impl Archive for SqliteArchive {
 
     async fn sql(&self, statement: &str, rows: tokio::sync::mpsc::Sender<SqlRow>) -> Result<(), StorageError> {
         let statement = statement.to_owned();
-        self.readers.read(move |connection| functions::run(connection, &statement, &rows)).await
+        self.readers.stream(move |connection| functions::run(connection, &statement, &rows)).await
     }
 
     async fn costly_settings(&self) -> Result<Vec<Setting>, StorageError> {

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use brotr_core::clock::unix_now;
 use futures::executor::block_on;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -57,10 +58,24 @@ type Answer = Result<Stored, StorageError>;
 type Request = (Arc<PreparedBatch>, oneshot::Sender<Answer>);
 
 /// The queue of batches to be written.
-#[derive(Debug)]
 pub(super) struct Queue {
-    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    requests: Mutex<Option<Requests>>,
     ended: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
+    }
+}
+
+/// What writes the batches.
+#[derive(Clone)]
+enum Requests {
+    /// The thread.
+    Thread(mpsc::Sender<Request>),
+    /// Whoever sends them, on the blocking pool: see [`Options::paused_clock`].
+    Sender(Arc<Mutex<Writer>>),
 }
 
 impl Queue {
@@ -76,7 +91,7 @@ impl Queue {
     ) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         let (end, ended) = oneshot::channel();
-        let mut thread = Writer {
+        let mut writer = Writer {
             connection,
             codec,
             options,
@@ -88,24 +103,27 @@ impl Queue {
             log,
             folded_at: None,
         };
+        if options.paused_clock {
+            let requests = Requests::Sender(Arc::new(Mutex::new(writer)));
+            return Self { requests: Mutex::new(Some(requests)), ended: tokio::sync::Mutex::default() };
+        }
         let run = move || {
-            thread.run(receiver);
+            writer.run(receiver);
             let _ = end.send(());
         };
         std::thread::Builder::new().name("brotr-archive".into()).spawn(run).expect("a thread starts");
-        Self { requests: Mutex::new(Some(sender)), ended: tokio::sync::Mutex::new(Some(ended)) }
+        let requests = Mutex::new(Some(Requests::Thread(sender)));
+        Self { requests, ended: tokio::sync::Mutex::new(Some(ended)) }
     }
 
     /// Prepares what is not prepared of a batch, and waits until the batch is committed.
     pub(super) async fn store(&self, preparer: &Preparer, batch: Batch) -> Answer {
-        let sender = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let sender = sender.ok_or(StorageError::Closed)?;
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let requests = requests.ok_or(StorageError::Closed)?;
         let prepared = Arc::new(PreparedBatch::new(batch, preparer).await?);
         let mut backoff = Backoff::new("store", "store events");
         loop {
-            let (answer, answered) = oneshot::channel();
-            sender.send((prepared.clone(), answer)).await.map_err(|_| StorageError::Closed)?;
-            match answered.await.map_err(|_| StorageError::Closed)? {
+            match requests.write(prepared.clone()).await {
                 Ok(stored) => return Ok(stored),
                 Err(error) => backoff.wait(error).await?,
             }
@@ -117,6 +135,24 @@ impl Queue {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ended) = self.ended.lock().await.take() {
             let _ = ended.await;
+        }
+    }
+}
+
+impl Requests {
+    /// Writes a batch, and waits until it is committed.
+    async fn write(&self, batch: Arc<PreparedBatch>) -> Answer {
+        match self {
+            Self::Thread(sender) => {
+                let (answer, answered) = oneshot::channel();
+                sender.send((batch, answer)).await.map_err(|_| StorageError::Closed)?;
+                answered.await.map_err(|_| StorageError::Closed)?
+            }
+            Self::Sender(writer) => {
+                let writer = writer.clone();
+                let run = move || writer.lock().unwrap_or_else(PoisonError::into_inner).write_alone(&[batch]);
+                tokio::task::spawn_blocking(run).await.map_err(|_| StorageError::Closed)?
+            }
         }
     }
 }
@@ -193,6 +229,16 @@ impl Writer {
             }
             self.fold_long_log();
         }
+    }
+
+    /// Writes a batch, and then does all that the thread would do while idle.
+    fn write_alone(&mut self, batch: &[Arc<PreparedBatch>]) -> Answer {
+        let stored = self.write(batch);
+        while self.must_merge {
+            self.merge_when_idle();
+        }
+        self.fold_long_log();
+        Ok(stored?[0])
     }
 
     /// Checkpoints the write-ahead log if it is too long, and was not found so a moment ago.
@@ -341,10 +387,4 @@ fn recv_timeout<T>(values: &mut mpsc::Receiver<T>, longest: Duration) -> Receive
             },
         }
     }
-}
-
-/// Returns the system's clock, in unix seconds.
-fn unix_now() -> i64 {
-    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }

@@ -4,7 +4,7 @@ use super::*;
 
 pub(super) async fn lilbrotr_answers_counts(archive: Arc<dyn Archive>, url: String) {
     archive.close().await;
-    let lil = Options { profile: Profile::Lilbrotr, search: true };
+    let lil = Options { profile: Profile::Lilbrotr, search: true, ..Options::default() };
     let error = open(&url, lil).await.expect_err("another profile").to_string();
     assert!(error.contains("bigbrotr") && error.contains("lilbrotr"), "{error}");
     // As it would be made.
@@ -96,7 +96,7 @@ pub(super) async fn the_public_views_exist(archive: Arc<dyn Archive>, url: Strin
     ];
     for sql in statements {
         let found = sql_rows(&archive, sql).await;
-        // SQLite's own shell has not the functions that `events` is made of, and `event_heads` in its stead.
+        // SQLite's own shell lacks the functions that `events` uses; it has `event_heads` instead.
         if !(url.starts_with("sqlite:") && sql.contains("from events")) || sql.contains("events_") {
             shell(&url, sql);
             // Counted by the shell: it prints keys as bytes, and a byte may be a line's end.

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::agent::{Agent, now};
 use crate::client::client;
+use crate::clock::timestamp;
 use crate::intake::JobIntake;
 
 /// Requests queued for storing, of regular customers and of others each.
@@ -60,6 +61,8 @@ async fn receive(intake: &JobIntake, client: &Client, [regulars, others]: [mpsc:
         relays.push(relay);
     }
     let mut look = tokio::time::interval(SUBSCRIBED);
+    // After a pause of the process, once is enough.
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut missed = false;
     loop {
         let (url, message) = tokio::select! {
@@ -148,7 +151,7 @@ async fn ask_again(intake: &JobIntake, relay: &Relay) {
         return;
     }
     let kinds = job_kinds().into_iter().map(Kind::from);
-    let filter = Filter::new().kinds(kinds).authors(authors).since(Timestamp::now() - LATELY).limit(REPLAY);
+    let filter = Filter::new().kinds(kinds).authors(authors).since(timestamp() - LATELY).limit(REPLAY);
     let once = SubscribeOptions::default().close_on(Some(SubscribeAutoCloseOptions::default()));
     if let Err(error) = relay.subscribe_with_id(regulars_subscription(), filter, once).await {
         tracing::debug!(relay = %relay.url(), %error, "failed to ask again");
@@ -169,14 +172,14 @@ async fn subscribe(agent: &Agent<dyn JobStore>, relay: &Relay) {
     let by_kind = deletions().custom_tags(SingleLetterTag::lowercase(Alphabet::K), kinds);
     let to_us = deletions().pubkey(agent.signer.public_key());
     // Pings are only of interest now.
-    let pings = Filter::new().kind(PING).pubkey(agent.signer.public_key()).since(Timestamp::now()).limit(REPLAY);
+    let pings = Filter::new().kind(PING).pubkey(agent.signer.public_key()).since(timestamp()).limit(REPLAY);
     let mut filters = vec![requests, by_kind, to_us, pings];
     let zappers = &agent.config.dvm.payment.zappers;
     if !zappers.is_empty() {
         // From the zappers alone, and as far back as jobs are kept, so that no payment is missed.
         let authors = zappers.iter().filter_map(|text| PublicKey::parse(text).ok());
         let zaps = Filter::new().kind(Kind::ZapReceipt).authors(authors).pubkey(agent.signer.public_key());
-        filters.push(zaps.since(Timestamp::now() - REMEMBERED).limit(REPLAY));
+        filters.push(zaps.since(timestamp() - REMEMBERED).limit(REPLAY));
     }
     if let Err(error) = relay.subscribe_with_id(subscription(), filters, SubscribeOptions::default()).await {
         tracing::warn!(relay = %relay.url(), %error, "failed to subscribe to jobs, trying again");

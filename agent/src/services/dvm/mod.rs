@@ -17,7 +17,7 @@ use nostr::PublicKey;
 pub use listener::listen;
 pub use worker::work;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, now};
 use crate::config;
 use wallet::Wallet;
 
@@ -62,6 +62,6 @@ pub fn dvm(agent: &Agent, wallet: Option<Arc<Wallet>>) -> Dvm {
         zappers: keys(&config.payment.zappers),
     };
     let till = wallet.map(|wallet| wallet as Arc<dyn Till>);
-    let terms = Terms { max_age: config.max_age.as_secs(), limits, prices, till };
+    let terms = Terms { max_age: config.max_age.as_secs(), limits, prices, till, now };
     Dvm::new(agent.archive.clone(), agent.signer.clone(), canonical, terms)
 }

@@ -8,12 +8,13 @@ use brotr_dvm::{Invoiced, Till};
 use brotr_net::Dialer;
 use nostr::nips::nip47::{LookupInvoiceRequest, MakeInvoiceRequest, NostrWalletConnectURI, Request};
 use nostr::nips::{nip04, nip44};
-use nostr::{Event, EventBuilder, Filter, JsonUtil, Keys, Kind, Tag, TagKind, Timestamp};
+use nostr::{Event, EventBuilder, Filter, JsonUtil, Keys, Kind, Tag, TagKind};
 use nostr_sdk::{Client, RelayPoolNotification};
 use serde_json::Value;
 use tokio::sync::{OnceCell, broadcast};
 
 use crate::client::client;
+use crate::clock::timestamp;
 
 /// Time limit of a request to the wallet.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -50,7 +51,7 @@ impl Wallet {
         }
         self.client.connect().await;
         let us = Keys::new(self.uri.secret.clone()).public_key();
-        let notices = Filter::new().kinds(NOTICES).author(self.uri.public_key).pubkey(us).since(Timestamp::now());
+        let notices = Filter::new().kinds(NOTICES).author(self.uri.public_key).pubkey(us).since(timestamp());
         self.client.subscribe(notices, None).await?;
         Ok(notifications)
     }

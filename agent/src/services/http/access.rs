@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::Result;
 use axum::Json;
@@ -18,15 +18,16 @@ use data_encoding::{BASE64, HEXLOWER};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use ipnet::IpNet;
 use nostr::nips::nip98::{self, HttpMethod, verify_auth_header};
-use nostr::{EventId, JsonUtil, PublicKey, Timestamp, Url};
+use nostr::{EventId, JsonUtil, PublicKey, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::AppState;
 use crate::agent::Agent;
+use crate::clock::timestamp;
 use crate::inbound::Client;
 
 /// Larger responses have no ETag.
@@ -128,7 +129,7 @@ impl Access {
         };
         let body = (!body.is_empty()).then_some(body);
         let urls = self.bases.iter().filter_map(|base| Url::parse(&format!("{base}{path}")).ok());
-        let mut checked = urls.map(|url| verify_auth_header(given, &url, method, Timestamp::now(), body));
+        let mut checked = urls.map(|url| verify_auth_header(given, &url, method, timestamp(), body));
         // A wrong URL is a different error from what is wrong for every URL.
         let mut failed = None;
         let verified = checked.find_map(|result| match result {

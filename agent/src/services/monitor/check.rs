@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brotr_core::{Network, RelayUrl, sanitize};
 use brotr_keys::Signer;
@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 
 use super::place::{Place, Places};
 use super::probe::{self, Probes};
+use crate::clock::timestamp;
 use crate::config::Check;
+use tokio::time::Instant;
 
 /// The event of the write test: ephemeral, so that relays forward and do not store it (NIP-01), and of a kind that relay
 /// monitors use.
@@ -162,9 +164,6 @@ pub struct Health {
     /// When waiting for an answer began and ended, if none came.
     pub silent: Option<Range<Instant>>,
 }
-
-/// The parts of a check in order.
-pub const ORDER: [&str; 8] = ["dns", "net", "geo", "ssl", "open", "read", "write", "nip11"];
 
 impl Health {
     /// Returns round trips: open, read, write.
@@ -437,7 +436,8 @@ async fn write(session: &mut Session, time_limit: Duration, plan: &Plan, health:
     }
     // Unique: two checks in one second would send the same event.
     let nonce = fastrand::u64(..).to_string();
-    let mut test = EventBuilder::new(WRITE_TEST, nonce).tag(Tag::identifier(health.url.as_str()));
+    let mut test =
+        EventBuilder::new(WRITE_TEST, nonce).tag(Tag::identifier(health.url.as_str())).custom_created_at(timestamp());
     if bits > 0 {
         test = test.pow(u8::try_from(bits).unwrap_or(u8::MAX));
     }

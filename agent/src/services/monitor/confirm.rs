@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::Result;
 use brotr_core::{Network, RelayState, RelayUrl};
@@ -10,6 +10,7 @@ use brotr_net::{DialError, Purpose};
 use brotr_storage::{Relay, RelayQuery};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use tokio::time::Instant;
 
 use super::{Monitor, Stores};
 use crate::outage::{ENOUGH, Failure, Verdict};

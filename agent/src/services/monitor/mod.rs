@@ -20,7 +20,7 @@ use brotr_storage::{
 use nostr::EventBuilder;
 use tokio::sync::Mutex;
 
-pub use check::{Health, ORDER, Outcome, Plan, Requirement, WriteTest, check};
+pub use check::{Health, Outcome, Plan, Requirement, WriteTest, check};
 pub use nip66::announcement;
 pub use place::{Place, Places};
 pub use probe::{Probe, Probes};

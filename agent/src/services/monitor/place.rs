@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use maxminddb::{Reader, geoip2};
 use serde::Serialize;
 
 use crate::config;
+use tokio::time::Instant;
 
 /// How often files are checked for replacement.
 const LOOK: Duration = Duration::from_secs(2);

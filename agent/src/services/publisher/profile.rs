@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::{RelayClient, Stores};
 use crate::agent::{Agent, now};
+use crate::clock::timestamp;
 use crate::outbox::{Publisher, outgoing, spelled};
 use crate::state::{Json, State};
 
@@ -133,7 +134,10 @@ fn about_us<A: Stores + ?Sized>(agent: &Agent<A>, monitor: fn(&Agent<A>) -> Even
     if !relays.is_empty() && agent.config.monitor.enabled && agent.config.monitor.publish {
         events.push(monitor(agent));
     }
-    Ok(events.into_iter().map(|builder| agent.signer.sign(builder)).collect::<Result<_, _>>()?)
+    Ok(events
+        .into_iter()
+        .map(|builder| agent.signer.sign(builder.custom_created_at(timestamp())))
+        .collect::<Result<_, _>>()?)
 }
 
 /// Publishes an event, unless the same one was published to the same relays within a day.

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brotr_core::{RelayUrl, sanitize};
 use brotr_net::Dialer;
@@ -14,6 +14,7 @@ use nostr_sdk::{Client, RelayStatus};
 use super::Stores;
 use crate::agent::{Agent, now};
 use crate::client::client;
+use tokio::time::Instant;
 
 /// Tries after which an event is given up: to a relay that cannot be reached,
 const TRIES: i64 = 12;

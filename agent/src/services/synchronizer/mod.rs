@@ -29,6 +29,7 @@ use turn::Turn;
 use visit::Visit;
 
 use crate::agent::{Agent, now};
+use crate::clock::timestamp;
 use crate::error::Result;
 use crate::pulse::Pulse;
 use crate::scheduler::Scheduler;
@@ -214,7 +215,7 @@ fn auth_event(
     challenge: Option<&str>,
 ) -> Result<Option<Event>> {
     let Some(challenge) = challenge else { return Ok(None) };
-    let event = EventBuilder::auth(challenge, nostr::RelayUrl::parse(address.as_str())?);
+    let event = EventBuilder::auth(challenge, nostr::RelayUrl::parse(address.as_str())?).custom_created_at(timestamp());
     Ok(Some(agent.signer.sign(event)?))
 }
 
