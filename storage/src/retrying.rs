@@ -109,7 +109,7 @@ retrying! {
 
 retrying! {
     impl LeaseStore {
-        RolledBack claim(task: Task, query: &RelayQuery, lease: Lease) -> Vec<Relay>;
+        RolledBack claim(task: Task, query: &RelayQuery, now: i64, lease: Lease) -> Vec<Relay>;
         Always renew(task: Task, url: &str, lease: Lease) -> bool;
         Always release(task: Task, url: Option<&str>, holder: i64) -> ();
         Always release_leaders(holder: i64) -> ();

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use brotr::agent::now;
 use brotr::outbox::Publisher;
@@ -25,7 +24,7 @@ async fn a_restarted_service_reclaims_its_relays() {
     agent.archive.add_relays(&[(address.as_str().to_owned(), address.network())], now()).await.expect("added");
     // A service that was paused, failed or panicked in the middle of a check.
     let all = RelayQuery { networks: vec![Network::Clearnet], limit: 10, ..RelayQuery::default() };
-    assert_eq!(agent.archive.claim(Task::Check, &all, agent.lease()).await.expect("claimed").len(), 1);
+    assert_eq!(agent.archive.claim(Task::Check, &all, now(), agent.lease()).await.expect("claimed").len(), 1);
     let service = monitor::run(agent.clone(), Publisher::new(agent), Pulse::default());
     let checked = soon(20, "check", async || {
         let relay = agent.archive.relay(address.as_str()).await.expect("read").expect("there");
@@ -52,7 +51,7 @@ async fn failures_of_claims_and_of_work_on_one_relay_stop_nothing() {
             if first {
                 Err(StorageError::Closed)
             } else {
-                agent.archive.claim(Task::Check, &query, agent.lease()).await
+                agent.archive.claim(Task::Check, &query, now(), agent.lease()).await
             }
         }
     };

@@ -1,4 +1,5 @@
--- Claims relays whose synchronization is due and that nobody has leased, those due longest first, by the clock of the database.
+-- Claims relays whose synchronization is due and that nobody has leased, those due longest first.
+-- Leases end by the clock of the database; what is due is decided by the caller, who set the times.
 -- Arguments: 1 the URL after which the page begins, 2 networks (empty for all), 3 and 4 the times at which a check and a
 -- synchronization must be due, 5 the most rows, 6 states (empty for all), 7 a part of the URL, with ! before ! % and _,
 -- 8 the holder, 9 the length of the lease in seconds. Claims of others are skipped, not waited for.
@@ -14,7 +15,6 @@ where k in (
     and check_due_at <= $3
     and sync_due_at <= $4
     and url like '%' || $7 || '%' escape '!'
-    and sync_due_at <= unixepoch()
     and sync_lease <= unixepoch()
   order by sync_due_at, url
   limit $5

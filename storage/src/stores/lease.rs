@@ -13,9 +13,10 @@ type Result<T> = std::result::Result<T, StorageError>;
 /// Leases of relays and of named roles, by the clock of the database.
 #[async_trait]
 pub trait LeaseStore: std::fmt::Debug + Send + Sync {
-    /// Claims relays that are due and not leased, those due longest first, by the clock of the database. A service that starts
-    /// again releases what it had claimed, see [`LeaseStore::release`].
-    async fn claim(&self, task: Task, query: &RelayQuery, lease: Lease) -> Result<Vec<Relay>>;
+    /// Claims relays that are due at `now` and not leased, those due longest first. `now` is the caller's time: a database whose
+    /// clock is ahead would claim every relay again and again. Leases end by the clock of the database, which all agents share.
+    /// A service that starts again releases what it had claimed, see [`LeaseStore::release`].
+    async fn claim(&self, task: Task, query: &RelayQuery, now: i64, lease: Lease) -> Result<Vec<Relay>>;
 
     /// Extends the lease of a relay from now on; returns false if this holder has lost it.
     async fn renew(&self, task: Task, url: &str, lease: Lease) -> Result<bool>;
@@ -39,12 +40,12 @@ pub(crate) async fn lock_relays(tx: &mut dyn Transaction, holder: Option<i64>) -
 
 #[async_trait]
 impl<D: Database> LeaseStore for D {
-    async fn claim(&self, task: Task, query: &RelayQuery, lease: Lease) -> Result<Vec<Relay>> {
-        let sql = match task {
-            Task::Check => each_backend!("lease_claim_check"),
-            Task::Sync => each_backend!("lease_claim_sync"),
+    async fn claim(&self, task: Task, query: &RelayQuery, now: i64, lease: Lease) -> Result<Vec<Relay>> {
+        let (sql, query) = match task {
+            Task::Check => (each_backend!("lease_claim_check"), RelayQuery { check_due: Some(now), ..query.clone() }),
+            Task::Sync => (each_backend!("lease_claim_sync"), RelayQuery { sync_due: Some(now), ..query.clone() }),
         };
-        let mut args = relay_args(query);
+        let mut args = relay_args(&query);
         args.extend(args![lease.holder, lease.seconds]);
         let mut tx = self.begin().await?;
         let claimed = tx.rows(sql, args).await?;

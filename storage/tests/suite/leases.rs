@@ -14,39 +14,43 @@ pub(super) async fn a_claimed_relay_is_claimed_by_nobody_else(archive: Arc<dyn A
     let query = RelayQuery { limit: 10, ..RelayQuery::default() };
     let lease = |holder: i64, seconds: i64| Lease { holder, seconds };
     // Eight at once get different ones, and all that there are.
-    let claims = (0..8).map(|holder| archive.claim(Task::Check, &query, lease(holder, 60)));
+    let claims = (0..8).map(|holder| archive.claim(Task::Check, &query, now(), lease(holder, 60)));
     let claims = futures::future::join_all(claims).await;
     let mut taken: Vec<String> =
         claims.into_iter().flat_map(|claim| claim.expect("claimed")).map(|relay| relay.url).collect();
-    taken.extend(archive.claim(Task::Check, &query, lease(8, 60)).await.expect("claimed").into_iter().map(|r| r.url));
+    taken.extend(
+        archive.claim(Task::Check, &query, now(), lease(8, 60)).await.expect("claimed").into_iter().map(|r| r.url),
+    );
     let n = taken.len();
     taken.sort_unstable();
     taken.dedup();
     assert_eq!((n, taken.len()), (40, 40), "each once");
     // Another task is another matter; and what is over, given up or done is free.
-    let sync = archive.claim(Task::Sync, &query, lease(1, SHORT)).await.expect("claimed");
+    let sync = archive.claim(Task::Sync, &query, now(), lease(1, SHORT)).await.expect("claimed");
     assert_eq!(sync.len(), 10);
     let again = |wanted: &[Relay]| RelayQuery { limit: 100, contains: wanted[0].url.clone(), ..RelayQuery::default() };
     let of = |n: usize| again(&sync[n..]);
-    assert!(archive.claim(Task::Sync, &of(0), lease(2, 60)).await.expect("claimed").is_empty());
+    assert!(archive.claim(Task::Sync, &of(0), now(), lease(2, 60)).await.expect("claimed").is_empty());
     archive.release(Task::Sync, Some(&sync[0].url), 2).await.expect("asked");
     assert!(
-        archive.claim(Task::Sync, &of(0), lease(2, 60)).await.expect("claimed").is_empty(),
+        archive.claim(Task::Sync, &of(0), now(), lease(2, 60)).await.expect("claimed").is_empty(),
         "not theirs to give up"
     );
     archive.release(Task::Sync, Some(&sync[0].url), 1).await.expect("given up");
-    assert_eq!(archive.claim(Task::Sync, &of(0), lease(2, 60)).await.expect("claimed").len(), 1);
+    assert_eq!(archive.claim(Task::Sync, &of(0), now(), lease(2, 60)).await.expect("claimed").len(), 1);
     assert!(archive.renew(Task::Sync, &sync[1].url, lease(1, 60)).await.expect("renewed"));
     assert!(!archive.renew(Task::Sync, &sync[1].url, lease(2, 60)).await.expect("asked"), "not theirs");
     tokio::time::sleep(std::time::Duration::from_millis(SHORT_IS_OVER)).await;
-    assert!(archive.claim(Task::Sync, &of(1), lease(2, 60)).await.expect("claimed").is_empty(), "renewed");
-    assert_eq!(archive.claim(Task::Sync, &of(2), lease(2, 60)).await.expect("claimed").len(), 1, "over");
+    assert!(archive.claim(Task::Sync, &of(1), now(), lease(2, 60)).await.expect("claimed").is_empty(), "renewed");
+    assert_eq!(archive.claim(Task::Sync, &of(2), now(), lease(2, 60)).await.expect("claimed").len(), 1, "over");
     archive.release(Task::Sync, None, 1).await.expect("given up");
-    assert_eq!(archive.claim(Task::Sync, &of(1), lease(2, 60)).await.expect("claimed").len(), 1);
+    assert_eq!(archive.claim(Task::Sync, &of(1), now(), lease(2, 60)).await.expect("claimed").len(), 1);
     let done = CheckRecord { at: 200, due_at: 300, state: RelayState::Up, ..CheckRecord::default() };
     archive.record_check(&urls[0].0, Network::Clearnet, &done).await.expect("kept");
     let query = RelayQuery { contains: "r00".into(), ..query };
-    assert_eq!(archive.claim(Task::Check, &query, lease(9, 60)).await.expect("claimed").len(), 1, "due again");
+    // By the caller's clock, whatever that of the database says.
+    assert!(archive.claim(Task::Check, &query, 299, lease(9, 60)).await.expect("claimed").is_empty(), "not due yet");
+    assert_eq!(archive.claim(Task::Check, &query, now(), lease(9, 60)).await.expect("claimed").len(), 1, "due again");
     // One leads.
     assert!(archive.try_acquire_leader("finder", lease(1, SHORT)).await.expect("asked"));
     assert!(archive.try_acquire_leader("finder", lease(1, SHORT)).await.expect("asked"), "still");
@@ -60,8 +64,9 @@ pub(super) async fn a_holder_releases_its_own_claims_only(archive: Arc<dyn Archi
     archive.add_relays(&[(RELAY.to_owned(), Network::Clearnet)], 1).await.expect("added");
     let query = RelayQuery { limit: 10, ..RelayQuery::default() };
     for task in [Task::Check, Task::Sync] {
-        let claim =
-            async |holder| archive.claim(task, &query, Lease { holder, seconds: 60 }).await.expect("asked").len();
+        let claim = async |holder| {
+            archive.claim(task, &query, now(), Lease { holder, seconds: 60 }).await.expect("asked").len()
+        };
         assert_eq!((claim(1).await, claim(2).await), (1, 0));
         // As a service does when it starts again after it was dropped in the middle of its work.
         archive.release(task, None, 2).await.expect("released");
@@ -138,7 +143,7 @@ pub(super) async fn writers_of_the_same_relays_do_not_deadlock(archive: Arc<dyn 
     });
     let claims = async |archive: &Arc<dyn Archive>, holder| {
         for _ in 0..40 {
-            archive.claim(Task::Check, &query, Lease { holder, seconds: 60 }).await?;
+            archive.claim(Task::Check, &query, now(), Lease { holder, seconds: 60 }).await?;
             archive.release(Task::Check, None, holder).await?;
             archive.add_relays(&urls, 1).await?;
         }

@@ -113,7 +113,7 @@ pub(crate) async fn calls_are_retried_when_connections_are_lost() {
         let query = RelayQuery { limit: 30, ..RelayQuery::default() };
         for n in 0..150_i64 {
             archive.add_relays(&relays, n).await?;
-            archive.claim(Task::Check, &query, Lease { holder: 1, seconds: 60 }).await?;
+            archive.claim(Task::Check, &query, now(), Lease { holder: 1, seconds: 60 }).await?;
             let check = CheckRecord { at: n, nip11: Some(format!("{{\"n\":{n}}}")), ..CheckRecord::default() };
             archive.record_check(RELAY, Network::Clearnet, &check).await?;
             archive.set_state("a", "b", "c", &n.to_string()).await?;

@@ -258,7 +258,7 @@ pub async fn run(agent: Agent<impl Stores + ?Sized>, publisher: Publisher, pulse
         let (archive, lease) = (agent.archive.clone(), agent.lease());
         async move {
             // During an outage nothing is checked; an empty list would stand for every network.
-            if query.networks.is_empty() { Ok(vec![]) } else { archive.claim(Task::Check, &query, lease).await }
+            if query.networks.is_empty() { Ok(vec![]) } else { archive.claim(Task::Check, &query, now(), lease).await }
         }
     };
     let work = |relay: Relay| {

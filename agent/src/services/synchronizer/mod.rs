@@ -102,7 +102,7 @@ pub async fn run(agent: &Agent<impl Stores + ?Sized>, pulse: &Pulse) -> Infallib
                 tokio::time::sleep(DISK_WAIT).await;
                 return Ok(Vec::new());
             }
-            agent.archive.claim(Task::Sync, &query, agent.lease()).await
+            agent.archive.claim(Task::Sync, &query, now(), agent.lease()).await
         }
     };
     let work = |relay: Relay| {
