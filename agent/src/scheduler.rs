@@ -19,8 +19,10 @@ use crate::agent::{Agent, now};
 use crate::pulse::Pulse;
 use crate::telemetry::{ClaimFailed, Telemetry, WorkFailed};
 
-/// How often relays are claimed while there is room for more.
+/// How often relays are claimed while there is room for more,
 const TICK: Duration = Duration::from_secs(1);
+/// and how seldom at most, if none are due: a claim is a transaction that writes.
+const IDLE_TICK: Duration = Duration::from_secs(4);
 /// Relays claimed per relay in work: each claim sorts all relays that are due, and other agents cannot work on claimed ones.
 const AHEAD: usize = 2;
 /// Relays of one host in work at a time.
@@ -72,7 +74,7 @@ impl<A: Stores + ?Sized> Scheduler<'_, A> {
         // URL and host of each relay in work.
         let mut busy: HashMap<Id, (String, String)> = HashMap::new();
         let mut waiting: VecDeque<Claimed> = VecDeque::new();
-        let (mut claim_at, mut wait) = (Instant::now(), FIRST_WAIT);
+        let (mut claim_at, mut wait, mut idle) = (Instant::now(), FIRST_WAIT, TICK);
         loop {
             if waiting.len() < self.concurrency && busy.len() < self.concurrency && claim_at <= Instant::now() {
                 let asked = self.concurrency * AHEAD;
@@ -80,7 +82,8 @@ impl<A: Stores + ?Sized> Scheduler<'_, A> {
                     Ok(relays) => {
                         wait = FIRST_WAIT;
                         // If fewer were returned than requested, no more are due.
-                        claim_at = Instant::now() + if relays.len() < asked { TICK } else { Duration::ZERO };
+                        claim_at = Instant::now() + if relays.len() < asked { idle } else { Duration::ZERO };
+                        idle = if relays.is_empty() { (idle * 2).min(IDLE_TICK) } else { TICK };
                         let known: HashSet<&str> = waiting
                             .iter()
                             .map(|one| &*one.relay.url)

@@ -32,6 +32,8 @@ pub async fn run(intake: JobIntake, wallet: Arc<Wallet>) -> Result<()> {
     let mut zaps = intake.zaps.subscribe();
     let mut heard = wallet.connect().await?;
     let mut look = tokio::time::interval(LOOK);
+    // After a pause of the process, once is enough.
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut after = String::new();
     loop {
         tokio::select! {

@@ -17,6 +17,8 @@ use crate::telemetry::{JobEnded, Telemetry};
 
 /// How often jobs are looked for that another agent left in the table, or that wait for another job.
 const LOOK: Duration = Duration::from_secs(2);
+/// How often jobs are looked for whose agent is gone.
+const ABANDONED: Duration = Duration::from_secs(10);
 /// How long after its deadline a job is started again: the agent that had it is gone.
 const GRACE: Duration = Duration::from_secs(5);
 /// Interval of partial feedback on a long job.
@@ -35,6 +37,10 @@ pub async fn work(intake: JobIntake) -> Result<()> {
     agent.archive.put_back_jobs(now()).await?;
     let longest = agent.config.dvm.deadline.get().as_secs().saturating_add(GRACE.as_secs()).cast_signed();
     let mut look = tokio::time::interval(LOOK);
+    // After a pause of the process, once is enough.
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut abandoned = tokio::time::interval(ABANDONED);
+    abandoned.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut working: JoinSet<Result<()>> = JoinSet::new();
     loop {
         while working.len() < agent.config.dvm.concurrency.max(1) {
@@ -45,7 +51,8 @@ pub async fn work(intake: JobIntake) -> Result<()> {
         tokio::select! {
             Some(ended) = working.join_next() => ended??,
             () = intake.work.notified() => {}
-            _ = look.tick() => {
+            _ = look.tick() => {}
+            _ = abandoned.tick() => {
                 // Another agent had started them, and is gone.
                 agent.archive.put_back_jobs(now().saturating_sub(longest)).await?;
             }
