@@ -8,6 +8,7 @@ pub mod bouncer;
 pub mod browser;
 pub mod dns;
 pub mod events;
+pub mod house;
 pub mod lifelike;
 mod port;
 pub mod postgres;
@@ -20,6 +21,7 @@ pub mod wallet;
 
 pub use bouncer::Bouncer;
 pub use dns::Dns;
+pub use house::House;
 pub use postgres::{Cluster, Postgres};
 pub use relay::ScriptedRelay;
 pub use script::{Fault, Negentropy, Script};

@@ -1,36 +1,14 @@
 //! A relay that answers by script: honestly, or with one of the faults of real relays.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use data_encoding::HEXLOWER;
-use futures::{SinkExt, StreamExt};
-use nostr::filter::MatchEventOptions;
-use nostr::{ClientMessage, Event, Filter, JsonUtil};
-use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use nostr::Event;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 
-use crate::script::{Fault, Negentropy, Script};
-
-/// Counts of what a relay received and sent.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Accepted connections.
-    pub connections: AtomicUsize,
-    /// REQ messages.
-    pub requests: AtomicUsize,
-    /// NEG-OPEN and NEG-MSG messages.
-    pub comparisons: AtomicUsize,
-    /// EVENT messages sent.
-    pub sent: AtomicUsize,
-    /// EVENT messages received.
-    pub published: AtomicUsize,
-}
+use crate::house::{Counts, House};
+use crate::script::Script;
 
 /// A relay on a port of 127.0.0.1; it ends when this is dropped.
 pub struct ScriptedRelay {
@@ -38,7 +16,7 @@ pub struct ScriptedRelay {
     pub url: String,
     /// Its counts.
     pub counts: Arc<Counts>,
-    events: Arc<Mutex<Vec<Event>>>,
+    house: House,
     server: JoinHandle<()>,
 }
 
@@ -66,32 +44,31 @@ impl ScriptedRelay {
     pub async fn start_on(place: (std::net::Ipv4Addr, u16), script: Script) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(place).await?;
         let url = format!("ws://{}", listener.local_addr()?);
-        let counts = Arc::new(Counts::default());
-        let events = Arc::new(Mutex::new(script.events.clone()));
-        let house = House { script, events: events.clone(), counts: counts.clone(), banned: Arc::default() };
+        let house = House::new(script);
+        let doors = house.clone();
         let server = tokio::spawn(async move {
             let mut guests = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                house.counts.connections.fetch_add(1, Ordering::Relaxed);
-                let house = house.clone();
+                doors.counts.connections.fetch_add(1, Ordering::Relaxed);
+                let house = doors.clone();
                 guests.spawn(async move {
                     // A guest who leaves is no failure of the house.
-                    let _ = house.receive(stream).await;
+                    let _ = house.serve(stream).await;
                 });
             }
         });
-        Ok(Self { url, counts, events, server })
+        Ok(Self { url, counts: house.counts.clone(), house, server })
     }
 
     /// Replaces its events.
     pub fn replace(&self, events: Vec<Event>) {
-        *self.events.lock().expect("no holder panics") = events;
+        self.house.replace(events);
     }
 
     /// Returns its events.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
-        self.events.lock().expect("no holder panics").clone()
+        self.house.events()
     }
 }
 
@@ -99,409 +76,4 @@ impl Drop for ScriptedRelay {
     fn drop(&mut self) {
         self.server.abort();
     }
-}
-
-#[derive(Clone)]
-struct House {
-    script: Script,
-    events: Arc<Mutex<Vec<Event>>>,
-    counts: Arc<Counts>,
-    banned: Arc<Mutex<Option<std::time::Instant>>>,
-}
-
-type Socket = WebSocketStream<TcpStream>;
-type Side = negentropy::Negentropy<'static, negentropy::NegentropyStorageVector>;
-
-impl House {
-    async fn receive(&self, mut stream: TcpStream) -> anyhow::Result<()> {
-        if self.script.fault == Fault::TarPit {
-            tokio::time::sleep(Duration::from_secs(600)).await;
-        }
-        let banned =
-            self.banned.lock().expect("no holder panics").is_some_and(|until| until > std::time::Instant::now());
-        if banned {
-            return Ok(());
-        }
-        let head = peek(&stream).await?;
-        if !head.to_ascii_lowercase().contains("upgrade: websocket") {
-            return self.inform(stream).await;
-        }
-        if let Fault::WrongUpgrade(status) = self.script.fault {
-            let page = "<html>this is not a relay</html>";
-            let answer = format!(
-                "HTTP/1.1 {status} No\r\nRetry-After: 60\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{page}",
-                page.len()
-            );
-            stream.write_all(answer.as_bytes()).await?;
-            return Ok(());
-        }
-        let mut socket = tokio_tungstenite::accept_async(stream).await?;
-        if self.script.fault == Fault::Babble {
-            socket.send(Message::Binary(vec![0, 1, 2, 255].into())).await?;
-            socket.send(Message::text(r#"{"type":"hello"}"#)).await?;
-        }
-        let mut requests = 0;
-        let mut comparisons = std::collections::HashMap::new();
-        let mut taken = Vec::new();
-        let mut subscriptions = std::collections::HashMap::<String, Vec<Filter>>::new();
-        let mut locked = self.script.auth;
-        if locked {
-            socket.send(Message::text(json!(["AUTH", "say who you are"]).to_string())).await?;
-        }
-        while let Some(message) = socket.next().await {
-            let Message::Text(text) = message? else { continue };
-            match ClientMessage::from_json(text.as_str()) {
-                Ok(ClientMessage::Auth(event)) => {
-                    let says = |name: &str, value: &str| {
-                        event
-                            .tags
-                            .iter()
-                            .any(|tag| matches!(tag.as_slice(), [n, v, ..] if n == name && v.starts_with(value)))
-                    };
-                    let right = event.verify().is_ok()
-                        && event.kind == nostr::Kind::Authentication
-                        && says("challenge", "say who you are")
-                        && says("relay", "ws://127.0.0.1");
-                    locked &= !right;
-                    socket.send(Message::text(json!(["OK", event.id, right, ""]).to_string())).await?;
-                }
-                Ok(ClientMessage::Req { subscription_id, .. }) if locked => {
-                    self.counts.requests.fetch_add(1, Ordering::Relaxed);
-                    let id = subscription_id.to_string();
-                    let closed = json!(["CLOSED", id, "auth-required: we only serve friends"]);
-                    socket.send(Message::text(closed.to_string())).await?;
-                }
-                Ok(ClientMessage::Req { subscription_id, filters }) => {
-                    self.counts.requests.fetch_add(1, Ordering::Relaxed);
-                    requests += 1;
-                    if let Fault::ReconnectBan(after) = self.script.fault
-                        && requests > after
-                    {
-                        let until = std::time::Instant::now() + Duration::from_secs(2);
-                        *self.banned.lock().expect("no holder panics") = Some(until);
-                        return Ok(());
-                    }
-                    let filters: Vec<Filter> = filters.into_iter().map(|f| f.into_owned()).collect();
-                    let n = self.counts.requests.load(Ordering::Relaxed);
-                    if matches!(self.script.fault, Fault::FailsEach(each) if n.is_multiple_of(each)) {
-                        for event in self.page(&filters).iter().take(3) {
-                            let text = json!(["EVENT", subscription_id, event]).to_string();
-                            socket.send(Message::text(text)).await?;
-                        }
-                        return Ok(());
-                    }
-                    subscriptions.insert(subscription_id.to_string(), filters.clone());
-                    if !self.answer(&mut socket, &subscription_id.to_string(), &filters).await? {
-                        return Ok(());
-                    }
-                }
-                Ok(ClientMessage::Event(event)) => {
-                    self.counts.published.fetch_add(1, Ordering::Relaxed);
-                    if self.script.fault == Fault::NoOk {
-                        continue;
-                    }
-                    if let Fault::SlowOks(ms) = self.script.fault {
-                        tokio::time::sleep(Duration::from_millis(ms)).await;
-                    }
-                    if self.script.fault == Fault::PassesOn {
-                        let asks = |filter: &Filter| filter.match_event(&event, MatchEventOptions::new());
-                        for (id, _) in subscriptions.iter().filter(|(_, filters)| filters.iter().any(asks)) {
-                            socket.send(Message::text(json!(["EVENT", id, event]).to_string())).await?;
-                        }
-                        continue;
-                    }
-                    match self.script.fault {
-                        Fault::SilentAbout(what) if event.content == what => continue,
-                        Fault::RefusesOnly(what) if event.content == what => {
-                            let refusal = json!(["OK", event.id, false, "we do not like this one"]);
-                            socket.send(Message::text(refusal.to_string())).await?;
-                            continue;
-                        }
-                        _ => {}
-                    }
-                    if self.script.fault == Fault::OkOfAnother {
-                        let other = json!(["OK", "0".repeat(64), true, ""]);
-                        socket.send(Message::text(other.to_string())).await?;
-                        continue;
-                    }
-                    if let Fault::TakesASecond(most) = self.script.fault {
-                        taken.retain(|at: &std::time::Instant| at.elapsed() < Duration::from_secs(1));
-                        if taken.len() >= most {
-                            let refusal = json!(["OK", event.id, false, "rate-limited: slow down"]);
-                            socket.send(Message::text(refusal.to_string())).await?;
-                            continue;
-                        }
-                        taken.push(std::time::Instant::now());
-                    }
-                    let (accepted, message) = match &self.script.refuses {
-                        Some(reason) => (false, reason.clone()),
-                        None if event.verify().is_err() => (false, "invalid: not verified".to_owned()),
-                        None => (true, String::new()),
-                    };
-                    if accepted && !event.kind.is_ephemeral() {
-                        self.keep(event.clone().into_owned());
-                    }
-                    socket.send(Message::text(json!(["OK", event.id, accepted, message]).to_string())).await?;
-                }
-                Ok(ClientMessage::NegOpen { subscription_id, .. }) if locked => {
-                    let refusal = json!(["NEG-ERR", subscription_id, "auth-required: we only serve friends"]);
-                    socket.send(Message::text(refusal.to_string())).await?;
-                }
-                Ok(ClientMessage::Close(id)) => drop(subscriptions.remove(&id.to_string())),
-                Ok(ClientMessage::NegOpen { subscription_id, filter, initial_message, .. }) => {
-                    let id = subscription_id.to_string();
-                    comparisons.insert(id.clone(), self.side(&filter)?);
-                    self.compare(&mut socket, &mut comparisons, &id, &initial_message).await?;
-                }
-                Ok(ClientMessage::NegMsg { subscription_id, message }) => {
-                    self.compare(&mut socket, &mut comparisons, &subscription_id.to_string(), &message).await?;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns our side of a comparison.
-    fn side(&self, filter: &Filter) -> anyhow::Result<Side> {
-        let mut storage = negentropy::NegentropyStorageVector::new();
-        let events = self.events.lock().expect("no holder panics");
-        for event in events.iter().filter(|e| filter.match_event(e, MatchEventOptions::new())) {
-            storage.insert(event.created_at.as_secs(), negentropy::Id::from_byte_array(event.id.to_bytes()))?;
-        }
-        storage.seal()?;
-        Ok(negentropy::Negentropy::owned(storage, 60_000)?)
-    }
-
-    async fn compare(
-        &self,
-        socket: &mut Socket,
-        comparisons: &mut std::collections::HashMap<String, Side>,
-        id: &str,
-        message: &str,
-    ) -> anyhow::Result<()> {
-        self.counts.comparisons.fetch_add(1, Ordering::Relaxed);
-        let answer = match (&self.script.negentropy, comparisons.get_mut(id)) {
-            (Negentropy::Speaks { .. }, Some(side)) => {
-                let answer = side.reconcile(&HEXLOWER.decode(message.as_bytes())?)?;
-                json!(["NEG-MSG", id, HEXLOWER.encode(&answer)]).to_string()
-            }
-            (Negentropy::Says(text), _) => text.replace('$', id),
-            (Negentropy::HangsUp, _) => anyhow::bail!("no such command"),
-            _ => return Ok(()),
-        };
-        socket.send(Message::text(answer)).await?;
-        Ok(())
-    }
-
-    fn keep(&self, event: Event) {
-        let mut events = self.events.lock().expect("no holder panics");
-        if !events.iter().any(|e| e.id == event.id) {
-            events.push(event);
-        }
-    }
-
-    /// Answers one REQ; returns false to disconnect.
-    async fn answer(&self, socket: &mut Socket, id: &str, filters: &[Filter]) -> anyhow::Result<bool> {
-        let page = self.page(filters);
-        let eose = || Message::text(json!(["EOSE", id]).to_string());
-        match &self.script.fault {
-            Fault::Mute | Fault::Babble => return Ok(true),
-            Fault::Trickle => {
-                for _ in 0..600 {
-                    socket.send(Message::text(json!(["NOTICE", "patience"]).to_string())).await?;
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                return Ok(true);
-            }
-            Fault::Huge => {
-                // One text frame that says it has 64 MiB.
-                let raw = socket.get_mut();
-                raw.write_all(&[0x81, 127]).await?;
-                raw.write_all(&(64_u64 << 20).to_be_bytes()).await?;
-                for _ in 0..1_024 {
-                    raw.write_all(&[b'x'; 0x1_0000]).await?;
-                }
-            }
-            Fault::Fragments => {
-                let raw = socket.get_mut();
-                raw.write_all(&[0x01, 0x01, b'[']).await?;
-                loop {
-                    // A continuation frame of 16 KiB that is never the last.
-                    raw.write_all(&[0x00, 126, 0x40, 0x00]).await?;
-                    raw.write_all(&[b' '; 0x4000]).await?;
-                }
-            }
-            Fault::NoticeOnly => {
-                socket.send(Message::text(json!(["NOTICE", "ERROR: too many concurrent REQs"]).to_string())).await?;
-                return Ok(true);
-            }
-            Fault::EoseFirst => socket.send(eose()).await?,
-            Fault::Scrape(most) if filters.iter().any(|filter| filter.limit.is_none_or(|limit| limit > *most)) => {
-                let reason = format!("blocked: scraping is not allowed, limit must be {most} or less");
-                socket.send(Message::text(json!(["CLOSED", id, reason]).to_string())).await?;
-                return Ok(true);
-            }
-            Fault::RefusesKind(kind)
-                if filters.iter().flat_map(|filter| &filter.kinds).flatten().any(|one| one.as_u16() == *kind) =>
-            {
-                let reason = "restricted: we do not give these to strangers";
-                socket.send(Message::text(json!(["CLOSED", id, reason]).to_string())).await?;
-                return Ok(true);
-            }
-            Fault::RefusesIds if filters.iter().any(|filter| filter.ids.is_some()) => {
-                let reason = "invalid: ids are not served here";
-                socket.send(Message::text(json!(["CLOSED", id, reason]).to_string())).await?;
-                return Ok(true);
-            }
-            Fault::Drip => loop {
-                for event in &page {
-                    socket.send(Message::text(json!(["EVENT", id, event]).to_string())).await?;
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-            },
-            Fault::SlowPages(ms) => tokio::time::sleep(Duration::from_millis(*ms)).await,
-            Fault::Challenges(n) => {
-                for n in 0..*n {
-                    socket.send(Message::text(json!(["AUTH", format!("challenge {n}")]).to_string())).await?;
-                }
-            }
-            Fault::Endless => loop {
-                for event in &page {
-                    self.counts.sent.fetch_add(1, Ordering::Relaxed);
-                    socket.send(Message::text(json!(["EVENT", id, event]).to_string())).await?;
-                }
-            },
-            _ => {}
-        }
-        let stop = match &self.script.fault {
-            Fault::HalfOpen(n) | Fault::Drop(n) => *n,
-            Fault::Closed(_) => page.len() / 2,
-            _ => page.len(),
-        };
-        let (began, mut bytes) = (std::time::Instant::now(), 0);
-        for event in page.iter().take(stop) {
-            let mut value = serde_json::to_value(event)?;
-            bytes += value.to_string().len();
-            if let Fault::Throttle(most) = self.script.fault
-                && bytes > most
-                && began.elapsed() < Duration::from_secs(1)
-            {
-                return Ok(false);
-            }
-            if self.script.fault == Fault::BadSignatures {
-                value["sig"] = json!("00".repeat(64));
-            }
-            self.counts.sent.fetch_add(1, Ordering::Relaxed);
-            socket.send(Message::text(json!(["EVENT", id, value]).to_string())).await?;
-        }
-        match &self.script.fault {
-            Fault::HalfOpen(_) | Fault::NoEose | Fault::EoseFirst => Ok(true),
-            Fault::Drop(n) if page.len() > *n => Ok(false),
-            Fault::Also(texts) => {
-                // Not after an empty page: they would be outside what was asked for.
-                for text in texts.iter().filter(|_| !page.is_empty()) {
-                    socket.send(Message::text(format!(r#"["EVENT","{id}",{text}]"#))).await?;
-                }
-                socket.send(eose()).await?;
-                Ok(true)
-            }
-            Fault::NotText => {
-                socket.get_mut().write_all(&[0x81, 0x04, b'[', 0xFF, 0xFE, b']']).await?;
-                Ok(true)
-            }
-            Fault::Closed(reason) => {
-                socket.send(Message::text(json!(["CLOSED", id, reason]).to_string())).await?;
-                Ok(true)
-            }
-            _ => {
-                socket.send(eose()).await?;
-                Ok(true)
-            }
-        }
-    }
-
-    /// Returns one page: newest first, lowest id first within a second, up to the filter's limit and the relay's cap.
-    fn page(&self, filters: &[Filter]) -> Vec<Event> {
-        let events = self.events.lock().expect("no holder panics");
-        let mut page: Vec<Event> = Vec::new();
-        for filter in filters {
-            let mut asked = filter.clone();
-            if self.script.fault == Fault::IgnoresWindow {
-                (asked.since, asked.until) = (None, None);
-            }
-            if self.script.fault == Fault::ZeroIsNone && asked.until.is_some_and(|until| until.as_secs() == 0) {
-                asked.until = None;
-            }
-            if self.script.fault == Fault::ExclusiveWindow {
-                asked.since = asked.since.map(|t| t + 1);
-                asked.until = asked.until.map(|t| t - 1);
-            }
-            let mut found: Vec<&Event> =
-                events.iter().filter(|e| asked.match_event(e, MatchEventOptions::new().nip50(false))).collect();
-            found.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(a.id.cmp(&b.id)));
-            if self.script.fault == Fault::OldestFirst {
-                found.reverse();
-            }
-            if let (Negentropy::Speaks { withholds }, Some(_)) = (&self.script.negentropy, &filter.ids) {
-                found.drain(..(*withholds).min(found.len()));
-            }
-            if self.script.fault == Fault::Shuffled {
-                found.sort_by_key(|event| event.id);
-            }
-            let cap = if let Fault::SlowPages(_) = self.script.fault { 1 } else { self.script.cap };
-            found.truncate(filter.limit.unwrap_or(usize::MAX).min(cap));
-            if let Fault::Jitter(newest) = self.script.fault {
-                let mut all: Vec<&Event> = events.iter().collect();
-                all.sort_by_key(|event| std::cmp::Reverse(event.created_at));
-                let oldest = all.get(newest.saturating_sub(1)).map(|event| event.created_at);
-                let n = found.iter().take_while(|event| Some(event.created_at) >= oldest).count();
-                found[..n].reverse();
-            }
-            let times = if let Fault::Repeats(times) = self.script.fault { times } else { 1 };
-            page.extend(found.into_iter().flat_map(|event| std::iter::repeat_n(event, times)).cloned());
-        }
-        page
-    }
-
-    async fn inform(&self, mut stream: TcpStream) -> anyhow::Result<()> {
-        if self.script.fault == Fault::Nip11Bomb {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/nostr+json\r\n\r\n{\"name\":\"").await?;
-            for _ in 0..1_024 {
-                stream.write_all(&[b'x'; 65_536]).await?;
-            }
-            return Ok(());
-        }
-        let (status, body) = match &self.script.nip11 {
-            Some(body) => ("200 OK", body.as_str()),
-            None => ("404 Not Found", ""),
-        };
-        let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: application/nostr+json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            body.len()
-        );
-        // The request is read before the answer, or closing would reset the connection.
-        let mut request = [0; 4096];
-        let _ = stream.read(&mut request).await?;
-        stream.write_all(head.as_bytes()).await?;
-        stream.write_all(body.as_bytes()).await?;
-        Ok(())
-    }
-}
-
-/// The head of an HTTP request, left in the socket for whoever answers it.
-async fn peek(stream: &TcpStream) -> anyhow::Result<String> {
-    let mut buffer = [0; 4096];
-    for _ in 0..500 {
-        let n = stream.peek(&mut buffer).await?;
-        if n == 0 {
-            break;
-        }
-        let head = String::from_utf8_lossy(&buffer[..n]).into_owned();
-        if head.contains("\r\n\r\n") {
-            return Ok(head);
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    anyhow::bail!("no request came")
 }

@@ -124,6 +124,8 @@ pub struct Script {
     pub negentropy: Negentropy,
     /// Whether it serves authenticated clients only (NIP-42).
     pub auth: bool,
+    /// Whether it sends new events to those who subscribed.
+    pub live: bool,
 }
 
 impl Script {
@@ -138,6 +140,7 @@ impl Script {
             refuses: None,
             negentropy: Negentropy::Ignores,
             auth: false,
+            live: false,
         }
     }
 
