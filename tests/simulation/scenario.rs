@@ -1,0 +1,515 @@
+//! What happens in a simulation, drawn from its seed, and the life of the agent in it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use brotr::agent::Agent;
+use brotr::config::Config;
+use brotr::daemon::Daemon;
+use brotr::supervisor::Supervisor;
+use brotr_storage::Archive;
+use brotr_tests::lifelike::Dice;
+use brotr_tests::{Fault, House, Negentropy, Script};
+use nostr::{Event, EventBuilder, Keys, Kind, SecretKey, Tag, TagKind, Timestamp};
+
+use crate::checks;
+use crate::world::{self, BEGIN, Down, Relay, World, address, true_now};
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 3_600;
+const DAY: i64 = 86_400;
+
+/// Between two checks of a relay.
+pub(crate) const CHECKED_EVERY: i64 = HOUR;
+/// Between two passes over a relay.
+pub(crate) const SYNCHRONIZED_EVERY: i64 = 20 * MINUTE;
+/// How late an event may reach a relay and still be covered.
+pub(crate) const SETTLES: i64 = 100;
+/// The calm at the end, in which the agent catches up.
+const CALM: i64 = 4 * HOUR;
+
+/// Something that happens.
+#[derive(Debug, Clone)]
+enum Act {
+    Post(Event, Vec<usize>),
+    Ask(Event),
+    Up(usize),
+    Down(usize),
+    Forget(usize, i64),
+    /// The agent ends, orderly or not, and starts again after some seconds.
+    Restart {
+        orderly: bool,
+        after: i64,
+    },
+    /// It is killed and starts again several times, after so many seconds each.
+    CrashLoop(Vec<i64>),
+    /// An operator pauses a service, or resumes it.
+    Pause(&'static str, bool),
+    Disconnect,
+    Connect,
+    ClockWrongBy(i64),
+    /// The machine is suspended for some seconds.
+    Suspend(i64),
+    /// The process is stopped for some seconds (SIGSTOP): every timer that ran out fires at once.
+    Stop(i64),
+}
+
+/// A span in which the agent could not work, in unix seconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Away {
+    pub(crate) from: i64,
+    pub(crate) until: i64,
+}
+
+/// What was done, for the checks.
+pub(crate) struct Story {
+    pub(crate) world: Arc<World>,
+    pub(crate) requests: Vec<(Event, i64)>,
+    pub(crate) away: Vec<Away>,
+}
+
+struct Draw {
+    dice: Dice,
+    days: i64,
+    authors: Vec<Keys>,
+    acts: Vec<(i64, Act)>,
+    written: u64,
+}
+
+fn keys(seed: u64, number: u64) -> Keys {
+    let mut bytes = [1; 32];
+    bytes[8..16].copy_from_slice(&seed.to_be_bytes());
+    bytes[16..24].copy_from_slice(&number.to_be_bytes());
+    Keys::new(SecretKey::from_slice(&bytes).expect("a key"))
+}
+
+impl Draw {
+    fn below(&mut self, n: i64) -> i64 {
+        i64::try_from(self.dice.below(usize::try_from(n).expect("positive"))).expect("small")
+    }
+
+    fn one_in(&mut self, n: usize) -> bool {
+        self.dice.below(n) == 0
+    }
+
+    fn pick<T: Clone>(&mut self, all: &[T]) -> T {
+        all[self.dice.below(all.len())].clone()
+    }
+
+    fn length(&self) -> i64 {
+        self.days * DAY
+    }
+
+    /// Returns an event of some author at a time after the beginning.
+    fn event(&mut self, at: i64) -> Event {
+        self.written += 1;
+        let author = self.dice.low(self.authors.len());
+        let kind = self.pick(&[1, 1, 1, 1, 7, 6, 0, 3, 30_023, 1_984]);
+        let content = format!("{} {}", self.written, "nostr ".repeat(self.dice.low(40)));
+        let builder = EventBuilder::new(Kind::from(kind), content).tag(Tag::custom(TagKind::custom("d"), ["a"]));
+        let at = Timestamp::from(u64::try_from(BEGIN + at).expect("after 1970"));
+        builder.custom_created_at(at).sign_with_keys(&self.authors[author]).expect("signed")
+    }
+
+    /// Returns what a relay holds at the beginning: some weeks, now and then a second with many events.
+    fn history(&mut self, cap: usize) -> Vec<Event> {
+        let mut events = Vec::new();
+        for _ in 0..self.dice.low(300) {
+            let at = -self.below(40 * DAY);
+            events.push(self.event(at));
+        }
+        if self.one_in(4) {
+            let at = -self.below(40 * DAY);
+            events.extend((0..cap.min(150) + 20).map(|_| self.event(at)));
+        }
+        events
+    }
+
+    fn script(&mut self, is_home: bool) -> (Script, bool) {
+        let cap = self.pick(&[50, 100, 500, 500, 1_000]);
+        let mut script = Script::honest(if is_home { vec![] } else { self.history(cap) });
+        script.cap = cap;
+        script.live = is_home || !self.one_in(4);
+        if is_home {
+            return (script, true);
+        }
+        if !self.one_in(3) {
+            script.nip11 =
+                Some(format!("{{\"name\":\"relay {}\",\"limitation\":{{\"max_limit\":{cap}}}}}", self.written));
+        }
+        if self.one_in(2) {
+            script.negentropy = Negentropy::Speaks { withholds: 0 };
+        }
+        if !self.one_in(3) {
+            return (script, true);
+        }
+        script.fault = self.pick(&[
+            Fault::TarPit,
+            Fault::WrongUpgrade(404),
+            Fault::WrongUpgrade(429),
+            Fault::Mute,
+            Fault::Babble,
+            Fault::HalfOpen(5),
+            Fault::NoEose,
+            Fault::Closed("error: shutting down".into()),
+            Fault::NoticeOnly,
+            Fault::Drop(20),
+            Fault::IgnoresWindow,
+            Fault::ExclusiveWindow,
+            Fault::OldestFirst,
+            Fault::Jitter(10),
+            Fault::FailsEach(7),
+            Fault::RefusesIds,
+            Fault::ZeroIsNone,
+            Fault::Shuffled,
+            Fault::Repeats(3),
+            Fault::Scrape(100),
+            Fault::BadSignatures,
+            Fault::Challenges(3),
+            Fault::Throttle(20_000),
+            Fault::ReconnectBan(3),
+            Fault::SlowPages(500),
+        ]);
+        (script, false)
+    }
+
+    fn relays(&mut self, n: usize) -> Vec<Arc<Relay>> {
+        // Many relays on one host.
+        let farm = if self.one_in(2) { (3 + self.dice.below(8)).max(self.dice.below(n / 2)).min(n - 2) } else { 0 };
+        let relay = |draw: &mut Self, i: usize| {
+            let host = if i > 0 && i <= farm { 1 } else { i };
+            let name = if i == 0 { "home.example".to_owned() } else { format!("host{host}.example") };
+            let place = SocketAddr::new(address(host), 7_000 + u16::try_from(i).expect("few"));
+            let (script, honest) = draw.script(i == 0);
+            let manner = format!("{:?}, cap {}, {:?}", script.fault, script.cap, script.negentropy);
+            let down = if draw.one_in(2) { Down::Refuses } else { Down::Silent };
+            Arc::new(Relay::new(&name, place, House::new(script), manner, honest, down))
+        };
+        (0..n).map(|i| relay(self, i)).collect()
+    }
+
+    /// Relays come and go.
+    fn lives(&mut self, n: usize) {
+        self.acts.push((0, Act::Up(0)));
+        for i in 1..n {
+            match self.dice.below(10) {
+                0..6 => self.acts.push((0, Act::Up(i))),
+                6 | 7 => {
+                    let mut at = 0;
+                    while at < self.length() {
+                        self.acts.push((at, Act::Up(i)));
+                        at += 2 * HOUR + self.below(2 * DAY);
+                        self.acts.push((at, Act::Down(i)));
+                        at += 10 * MINUTE + self.below(DAY);
+                    }
+                }
+                8 => {
+                    let death = self.below(self.length());
+                    self.acts.extend([(0, Act::Up(i)), (death, Act::Down(i))]);
+                }
+                _ => {
+                    let birth = self.below(self.length());
+                    self.acts.push((birth, Act::Up(i)));
+                }
+            }
+        }
+    }
+
+    /// Authors write, most of them to several relays, most of the time at once.
+    fn posts(&mut self, n: usize) {
+        for _ in 0..self.length() / (10 * MINUTE) {
+            let at = self.below(self.length());
+            let late = match self.dice.below(20) {
+                0..14 => self.below(20),
+                14..18 => self.below(SETTLES),
+                18 => self.below(2 * DAY),
+                // A clock that is ahead.
+                _ => -self.below(20 * MINUTE),
+            };
+            let event = self.event(at);
+            let relays = (0..1 + self.dice.below(4)).map(|_| 1 + self.dice.below(n - 1)).collect();
+            self.acts.push(((at + late).clamp(0, self.length()), Act::Post(event, relays)));
+        }
+        for _ in 0..self.days {
+            let (at, relay) = (self.below(self.length()), 1 + self.dice.below(n - 1));
+            let older_than = self.below(20 * DAY);
+            self.acts.push((at, Act::Forget(relay, older_than)));
+        }
+    }
+
+    /// Some authors publish lists of relays (NIP-65), which name those that are in no other list.
+    fn lists(&mut self, world: &World) {
+        let all = &world.relays;
+        for relay in &all[known(all.len())..] {
+            let builder = EventBuilder::new(Kind::from(10_002), "");
+            let builder = builder.tag(Tag::custom(TagKind::custom("r"), [relay.url.trim_end_matches('/')]));
+            let at = Timestamp::from(u64::try_from(BEGIN + 10 * MINUTE).expect("after 1970"));
+            let author = self.pick(&self.authors.clone());
+            let list = builder.custom_created_at(at).sign_with_keys(&author).expect("signed");
+            self.acts.push((10 * MINUTE, Act::Post(list, vec![0, 1, 2])));
+        }
+    }
+
+    fn requests(&mut self, seed: u64) {
+        for i in 0..self.days * 6 {
+            let at = self.below(self.length());
+            let builder = EventBuilder::new(Kind::from(5_400), "").tag(Tag::hashtag(format!("job {i}")));
+            let date = Timestamp::from(u64::try_from(BEGIN + at).expect("after 1970"));
+            let customer = keys(seed, 1_000 + u64::try_from(i % 5).expect("small"));
+            let request = builder.custom_created_at(date).sign_with_keys(&customer).expect("signed");
+            self.acts.push((at, Act::Ask(request)));
+        }
+    }
+
+    /// Faults of our own. Each is over before the next begins.
+    fn troubles(&mut self) {
+        let mut at = 2 * HOUR + self.below(6 * HOUR);
+        while at < self.length() {
+            let lasts = match self.dice.below(9) {
+                0 => {
+                    let after = 5 + self.below(HOUR);
+                    self.acts.push((at, Act::Restart { orderly: true, after }));
+                    after
+                }
+                1 => {
+                    let after = 5 + self.below(6 * HOUR);
+                    self.acts.push((at, Act::Restart { orderly: false, after }));
+                    after
+                }
+                2 | 3 => {
+                    let most = if self.one_in(2) { HOUR } else { 10 * HOUR };
+                    let lasts = 2 * MINUTE + self.below(most);
+                    self.acts.extend([(at, Act::Disconnect), (at + lasts, Act::Connect)]);
+                    lasts
+                }
+                6 => {
+                    let lives: Vec<i64> = (0..5).map(|_| self.below(20)).collect();
+                    let lasts = lives.iter().sum();
+                    self.acts.push((at, Act::CrashLoop(lives)));
+                    lasts
+                }
+                7 => {
+                    let lasts = MINUTE + self.below(2 * HOUR);
+                    let service = self.pick(&["monitor", "synchronizer"]);
+                    self.acts.extend([(at, Act::Pause(service, true)), (at + lasts, Act::Pause(service, false))]);
+                    lasts
+                }
+                4 | 5 => {
+                    let wrong = (self.below(6 * DAY) - 3 * DAY) / if self.one_in(2) { 3_000 } else { 1 };
+                    // A clock that is wrong for longer is believed, unless it is wrong by little.
+                    let most = if wrong.abs() < 100 {
+                        2 * HOUR
+                    } else if wrong > 0 {
+                        9 * MINUTE
+                    } else {
+                        40
+                    };
+                    let lasts = 10 + self.below(most);
+                    self.acts.extend([(at, Act::ClockWrongBy(wrong)), (at + lasts, Act::ClockWrongBy(0))]);
+                    lasts
+                }
+                _ => {
+                    let lasts = MINUTE + self.below(8 * HOUR);
+                    let act = if self.one_in(2) { Act::Suspend(lasts) } else { Act::Stop(lasts) };
+                    self.acts.push((at, act));
+                    lasts
+                }
+            };
+            at += lasts + HOUR + self.below(DAY);
+        }
+    }
+}
+
+/// The agent while it runs.
+struct Life {
+    archive: Arc<dyn Archive>,
+    daemon: Daemon,
+    supervisor: Supervisor,
+}
+
+impl Life {
+    async fn begin(directory: &Path, world: &Arc<World>) -> Self {
+        let config = Config::load(Some(&directory.join("brotr.yaml")), None).expect("a configuration");
+        // A killed agent's writer thread may not have ended yet.
+        let mut tries = 0;
+        let agent = loop {
+            match Agent::open_simulated(config.clone(), world.clone()).await {
+                Ok(agent) => break agent,
+                Err(error) if tries == 100 => panic!("the agent does not start: {error}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+            tries += 1;
+        };
+        let archive = agent.archive.clone();
+        let daemon = Daemon::new(agent, false).expect("a daemon");
+        let mut supervisor = Supervisor::default();
+        daemon.start(&mut supervisor);
+        Self { archive, daemon, supervisor }
+    }
+
+    async fn end(self, orderly: bool) {
+        if orderly {
+            self.daemon.stop(self.supervisor).await;
+        }
+    }
+}
+
+/// Returns how many relays are in the list that the agent begins with. Events name the others.
+fn known(relays: usize) -> usize {
+    relays - relays / 4
+}
+
+fn write_config(directory: &Path, world: &World) {
+    let seeds: Vec<&str> = world.relays[..known(world.relays.len())].iter().map(|relay| relay.url.as_str()).collect();
+    std::fs::write(directory.join("seeds.txt"), seeds.join("\n")).expect("written");
+    let config = format!(
+        "version: 1\n\
+         data_dir: {0}\n\
+         storage: {{min_free: 1 MiB}}\n\
+         identity: {{relays: [\"{1}\"]}}\n\
+         network: {{tor: {{enabled: false}}}}\n\
+         initializer: {{seeds: [{0}/seeds.txt]}}\n\
+         finder: {{interval: 1h}}\n\
+         monitor: {{interval: {CHECKED_EVERY}s, checks: [open, read, write, nip11, dns], withdraw_after: 6h}}\n\
+         synchronizer: {{interval: {SYNCHRONIZED_EVERY}s, recheck: 1day, live_relays: 8}}\n\
+         http: {{enabled: false}}\n",
+        directory.display(),
+        world.relays[0].url,
+    );
+    std::fs::write(directory.join("brotr.yaml"), config).expect("written");
+}
+
+/// Runs a seed, and compares what was recorded with what is true.
+pub(crate) fn run(seed: u64, days: u64, relays: usize) -> ExitCode {
+    fastrand::seed(seed);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let broken = runtime.expect("a runtime").block_on(async {
+        world::start_clocks();
+        log();
+        simulate(seed, i64::try_from(days).expect("some days"), relays).await
+    });
+    if broken.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("seed {seed}: {} statements do not hold", broken.len());
+    broken.iter().take(20).for_each(|one| println!("  {one}"));
+    ExitCode::FAILURE
+}
+
+async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
+    let real = std::time::Instant::now();
+    let authors = (0..20).map(|n| keys(seed, n)).collect();
+    let mut draw = Draw { dice: Dice::new(seed), days, authors, acts: vec![], written: 0 };
+    let world = Arc::new(World::new(draw.relays(relays)));
+    draw.lives(relays);
+    draw.posts(relays);
+    draw.requests(seed);
+    draw.lists(&world);
+    draw.troubles();
+    draw.acts.sort_by_key(|(at, _)| *at);
+    let directory = tempfile::tempdir().expect("a directory");
+    write_config(directory.path(), &world);
+
+    let mut story = Story { world: world.clone(), requests: vec![], away: vec![] };
+    let mut broken = Vec::new();
+    let mut life = None;
+    let (mut disconnected_at, mut paused_at) = (None, None);
+    let acts = draw.acts.len();
+    for (at, act) in draw.acts {
+        while let Ok(wait @ 1..) = u64::try_from(BEGIN + at - true_now()) {
+            tokio::time::sleep(Duration::from_secs(wait)).await;
+        }
+        if life.is_none() && at > 0 {
+            life = Some(Life::begin(directory.path(), &world).await);
+        }
+        if !matches!(act, Act::Post(..) | Act::Ask(_)) {
+            tracing::info!(?act, "act");
+        }
+        let from = true_now();
+        match act {
+            Act::Post(event, relays) => relays.iter().for_each(|i| world.relays[*i].post(&event)),
+            Act::Ask(request) => {
+                world.relays[0].post(&request);
+                story.requests.push((request, from));
+            }
+            Act::Up(i) => world.relays[i].set_up(true),
+            Act::Down(i) => world.relays[i].set_up(false),
+            Act::Forget(i, older_than) => {
+                let before = u64::try_from(from - older_than).expect("after 1970");
+                world.relays[i].forget(|event| event.created_at.as_secs() < before);
+            }
+            Act::Restart { orderly, after } => {
+                life.take().expect("it runs").end(orderly).await;
+                tokio::time::sleep(Duration::from_secs(after.unsigned_abs())).await;
+                life = Some(Life::begin(directory.path(), &world).await);
+                story.away.push(Away { from, until: true_now() });
+            }
+            Act::CrashLoop(lives) => {
+                for seconds in lives {
+                    life.take().expect("it runs").end(false).await;
+                    life = Some(Life::begin(directory.path(), &world).await);
+                    tokio::time::sleep(Duration::from_millis(seconds.unsigned_abs() * 1_000 + fastrand::u64(..1_000)))
+                        .await;
+                }
+                story.away.push(Away { from, until: true_now() });
+            }
+            Act::Pause(service, paused) => {
+                let vitals = life.as_ref().expect("it runs").supervisor.vitals();
+                assert!(vitals.pause(service, paused), "{service} runs");
+                match paused {
+                    true => paused_at = Some(from),
+                    false => story.away.extend(paused_at.take().map(|from| Away { from, until: true_now() })),
+                }
+            }
+            Act::Disconnect => {
+                world.set_connected(false);
+                disconnected_at = Some(from);
+            }
+            Act::Connect => {
+                world.set_connected(true);
+                story.away.extend(disconnected_at.take().map(|from| Away { from, until: true_now() }));
+            }
+            Act::Stop(seconds) => {
+                tokio::time::advance(Duration::from_secs(seconds.unsigned_abs())).await;
+                world.relays.iter().for_each(|relay| relay.cut());
+                story.away.push(Away { from, until: true_now() });
+            }
+            Act::ClockWrongBy(seconds) => world::set_clock_wrong_by(seconds),
+            Act::Suspend(seconds) => {
+                world::suspend(seconds);
+                world.relays.iter().for_each(|relay| relay.cut());
+                story.away.push(Away { from, until: true_now() });
+            }
+        }
+    }
+    world.set_connected(true);
+    world::set_clock_wrong_by(0);
+    tokio::time::sleep(Duration::from_secs(CALM.unsigned_abs())).await;
+    let life = life.take().expect("it runs");
+    broken.extend(checks::all(&story, &life.archive).await);
+    life.end(true).await;
+    println!(
+        "seed {seed}: {days} days of {relays} relays, {acts} acts, {} spans away, in {:.1} s",
+        story.away.len(),
+        real.elapsed().as_secs_f64()
+    );
+    broken
+}
+
+/// Writes the daemon's log to stderr, dated by the simulation.
+fn log() {
+    struct VirtualTime;
+    impl tracing_subscriber::fmt::time::FormatTime for VirtualTime {
+        fn format_time(&self, w: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
+            let since = true_now() - BEGIN;
+            write!(w, "{}d {:02}:{:02}:{:02}", since / DAY, since / HOUR % 24, since / MINUTE % 60, since % MINUTE)
+        }
+    }
+    let level = std::env::var("SIMULATION_LOG").unwrap_or_else(|_| "info".to_owned());
+    let filter = tracing_subscriber::EnvFilter::new(format!("off,brotr={level},simulation={level}"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_timer(VirtualTime).with_ansi(false);
+    builder.with_writer(std::io::stderr).init();
+}

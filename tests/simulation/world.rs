@@ -1,0 +1,240 @@
+//! The simulated internet: hosts with relays that come and go, and what each of them truly held, and when it was up.
+
+use std::collections::HashMap;
+use std::io::{Error, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use brotr_net::{Internet, Lookup, Stream};
+use brotr_tests::House;
+use nostr::Event;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// The time at which every simulation begins, in unix seconds.
+pub(crate) const BEGIN: i64 = 1_750_000_000;
+
+/// Milliseconds that the system's clock is wrong by.
+static WRONG_BY: AtomicI64 = AtomicI64::new(0);
+
+/// Milliseconds for which the machine was suspended: all clocks count them but the one that timers use.
+static SUSPENDED: AtomicI64 = AtomicI64::new(0);
+
+/// The runtime's clock when the simulation began.
+static BEGAN: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Replaces the clocks of the process by the runtime's.
+pub(crate) fn start_clocks() {
+    *BEGAN.lock().expect("no holder panics") = Some(Instant::now());
+    assert!(brotr_core::clock::replace(brotr_core::clock::Clocks {
+        system_ms: || BEGIN * 1_000 + elapsed_ms() + WRONG_BY.load(Ordering::Relaxed),
+        uptime_ms: || 1_000_000 + elapsed_ms(),
+    }));
+}
+
+fn elapsed_ms() -> i64 {
+    let began = BEGAN.lock().expect("no holder panics").expect("started");
+    i64::try_from(began.elapsed().as_millis()).expect("some years") + SUSPENDED.load(Ordering::Relaxed)
+}
+
+/// Returns the true time, in unix seconds.
+pub(crate) fn true_now() -> i64 {
+    BEGIN + elapsed_ms() / 1_000
+}
+
+/// Suspends the machine for some seconds.
+pub(crate) fn suspend(seconds: i64) {
+    SUSPENDED.fetch_add(seconds * 1_000, Ordering::Relaxed);
+}
+
+/// Sets the system's clock ahead of the true time, or behind it.
+pub(crate) fn set_clock_wrong_by(seconds: i64) {
+    WRONG_BY.store(seconds * 1_000, Ordering::Relaxed);
+}
+
+/// An event that a relay holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) event: Event,
+    /// From when, in unix seconds.
+    pub(crate) from: i64,
+    /// Until when, if the relay has forgotten it.
+    pub(crate) until: Option<i64>,
+}
+
+/// How a relay fails to be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Down {
+    Refuses,
+    Silent,
+}
+
+/// A relay of the model.
+pub(crate) struct Relay {
+    pub(crate) url: String,
+    pub(crate) host: String,
+    pub(crate) place: SocketAddr,
+    pub(crate) house: House,
+    /// What it is, for messages.
+    pub(crate) manner: String,
+    /// Whether it gives all it has to whoever asks as NIP-01 says.
+    pub(crate) honest: bool,
+    pub(crate) down: Down,
+    up: AtomicBool,
+    /// When it came up or went down, oldest first.
+    pub(crate) changes: Mutex<Vec<(i64, bool)>>,
+    pub(crate) held: Mutex<Vec<Held>>,
+    /// When the agent connected.
+    pub(crate) visited: Mutex<Vec<i64>>,
+    guests: Mutex<Vec<AbortHandle>>,
+}
+
+impl Relay {
+    pub(crate) fn new(host: &str, place: SocketAddr, house: House, manner: String, honest: bool, down: Down) -> Self {
+        let held = house.events().into_iter().map(|event| Held { event, from: i64::MIN, until: None }).collect();
+        Self {
+            url: format!("ws://{host}:{}/", place.port()),
+            host: host.to_owned(),
+            place,
+            house,
+            manner,
+            honest,
+            down,
+            up: AtomicBool::new(false),
+            changes: Mutex::default(),
+            held: Mutex::new(held),
+            visited: Mutex::default(),
+            guests: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_up(&self, up: bool) {
+        if self.up.swap(up, Ordering::Relaxed) != up {
+            locked(&self.changes).push((true_now(), up));
+        }
+        if !up {
+            self.cut();
+        }
+    }
+
+    /// Whether it was up, or down, for the whole of a span.
+    pub(crate) fn was(&self, up: bool, from: i64, until: i64) -> bool {
+        let changes = locked(&self.changes);
+        let before = changes.iter().rev().find(|(at, _)| *at <= from).is_some_and(|(_, up)| *up);
+        before == up && !changes.iter().any(|(at, _)| (from..=until).contains(at))
+    }
+
+    /// Returns for how long it has been up without a break, less the time for which it was down before: a relay that was down
+    /// is checked less and less often.
+    pub(crate) fn settled_for(&self) -> i64 {
+        let changes = locked(&self.changes);
+        let Some((since, true)) = changes.last().copied() else { return -1 };
+        let down_since = changes.iter().rev().nth(1).map_or(BEGIN, |(at, _)| *at);
+        true_now() - since - (since - down_since).min(7 * 86_400)
+    }
+
+    /// Ends its connections.
+    pub(crate) fn cut(&self) {
+        locked(&self.guests).drain(..).for_each(|guest| guest.abort());
+    }
+
+    pub(crate) fn post(&self, event: &Event) {
+        let mut held = locked(&self.held);
+        if held.iter().all(|one| one.event.id != event.id) {
+            held.push(Held { event: event.clone(), from: true_now(), until: None });
+        }
+        self.house.add(event.clone());
+    }
+
+    /// Forgets what `gone` names.
+    pub(crate) fn forget(&self, gone: impl Fn(&Event) -> bool) {
+        let mut held = locked(&self.held);
+        for one in held.iter_mut().filter(|one| one.until.is_none() && gone(&one.event)) {
+            one.until = Some(true_now());
+        }
+        self.house.replace(held.iter().filter(|one| one.until.is_none()).map(|one| one.event.clone()).collect());
+    }
+}
+
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder panics")
+}
+
+/// All relays, and the way to them.
+pub(crate) struct World {
+    pub(crate) relays: Vec<Arc<Relay>>,
+    names: HashMap<String, IpAddr>,
+    places: HashMap<SocketAddr, Arc<Relay>>,
+    /// Whether the agent's machine has a network.
+    connected: AtomicBool,
+}
+
+impl World {
+    pub(crate) fn new(relays: Vec<Arc<Relay>>) -> Self {
+        let names = relays.iter().map(|relay| (relay.host.clone(), relay.place.ip())).collect();
+        let places = relays.iter().map(|relay| (relay.place, relay.clone())).collect();
+        Self { relays, names, places, connected: AtomicBool::new(true) }
+    }
+
+    pub(crate) fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Ordering::Relaxed);
+        if !connected {
+            self.relays.iter().for_each(|relay| relay.cut());
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+}
+
+/// Returns the address of the host with this number: a public one.
+pub(crate) fn address(host: usize) -> IpAddr {
+    let [_, _, high, low] = u32::try_from(host + 1).expect("few").to_be_bytes();
+    IpAddr::V4(Ipv4Addr::new(9, 20, high, low))
+}
+
+#[async_trait]
+impl Internet for World {
+    async fn lookup(&self, host: &str) -> Result<Lookup, String> {
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(1..40))).await;
+        if !self.is_connected() {
+            return Err("no name server answers".to_owned());
+        }
+        let address = self.names.get(host).ok_or_else(|| "no such name".to_owned())?;
+        Ok(Lookup { addresses: vec![*address], ttl: 300, ..Lookup::default() })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the handle is kept, and aborted when the relay goes down")]
+    async fn connect(&self, to: SocketAddr) -> std::io::Result<Box<dyn Stream>> {
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(5..300))).await;
+        if !self.is_connected() {
+            return Err(ErrorKind::NetworkUnreachable.into());
+        }
+        let relay = self.places.get(&to).ok_or_else(|| Error::from(ErrorKind::HostUnreachable))?;
+        if !relay.is_up() {
+            match relay.down {
+                Down::Refuses => return Err(Error::from_raw_os_error(111)),
+                Down::Silent => std::future::pending().await,
+            }
+        }
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        locked(&relay.visited).push(true_now());
+        let house = relay.house.clone();
+        let guest = tokio::spawn(async move {
+            // A guest who leaves is no failure of the house.
+            let _ = house.serve(theirs).await;
+        });
+        let mut guests = locked(&relay.guests);
+        guests.retain(|guest| !guest.is_finished());
+        guests.push(guest.abort_handle());
+        Ok(Box::new(ours))
+    }
+}
