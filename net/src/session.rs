@@ -167,7 +167,8 @@ impl Session {
     /// Requests stored events, and sends the request `next` before this answer ends, so that the relay is never idle. After the
     /// first call, each filter must be the one that was given as `next`.
     ///
-    /// Nothing is awaited after EOSE: this is for filters that list ids, which show by themselves what is missing.
+    /// If `next` is given, nothing is awaited after EOSE: that is for filters that list ids, which show by themselves what is
+    /// missing.
     pub async fn request_ahead(&mut self, filter: &Filter, next: Option<&Filter>) -> Page {
         let buffered = std::mem::take(&mut self.early);
         let (id, mut asked) = match self.ahead.take() {

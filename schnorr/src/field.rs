@@ -1,7 +1,5 @@
 //! Integers modulo p = 2^256 - 2^32 - 977, the field that the curve's coordinates are in.
 
-// Left to itself, the compiler calls some of these as functions, at a third of the speed of the whole.
-
 /// 2^256 modulo p.
 const FOLD: u64 = (1 << 32) + 977;
 const P: [u64; 4] = [FOLD.wrapping_neg(), u64::MAX, u64::MAX, u64::MAX];

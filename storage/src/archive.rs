@@ -70,7 +70,8 @@ pub trait SightingStore: std::fmt::Debug + Send + Sync {
     async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>>;
 }
 
-/// A row of an ad-hoc statement: column names first, then values. Binary values are hexadecimal text.
+/// One row of the result of an ad-hoc statement; the first row sent has the names of the columns. Binary values are
+/// hexadecimal text.
 pub type SqlRow = Vec<serde_json::Value>;
 
 /// A setting of a database server that slows down the archive.

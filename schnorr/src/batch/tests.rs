@@ -183,7 +183,7 @@ fn errors_do_not_cancel_out() {
             }
         }
     }
-    // Of weights that are a function of all but s, the ratio is known to the forger.
+    // If the weights did not depend on s, a forger could compute their ratio and make the errors cancel.
     let forged = |ratio_of: &dyn Fn(&[Signed]) -> Scalar| {
         let mut batch = signed(&keypairs, 16, &mut dice.clone());
         let ratio = ratio_of(&batch);

@@ -1,4 +1,4 @@
--- Returns claims of relay 1 under filter 2 that begin by 3 and end at or after 4.
+-- Returns claims of relay $1 under filter $2 that begin by $3 and end at or after $4.
 -- Index: the primary key of coverage.
 select since, until
 from coverage

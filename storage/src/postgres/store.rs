@@ -371,7 +371,7 @@ fn marking(rows: &str, distributed: bool) -> String {
     )
 }
 
-/// Hides all events of an author, and all gift wraps to them, up to a date (NIP-62).
+/// Hides all events of an author except requests to vanish, and all gift wraps to them, up to a date (NIP-62).
 async fn vanish(
     connection: &mut PgConnection,
     author: &PublicKey,
