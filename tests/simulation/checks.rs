@@ -7,8 +7,8 @@ use brotr::history::History;
 use brotr_storage::{Archive, RelayQuery, Visit};
 use nostr::{EventId, Kind};
 
-use crate::scenario::{Away, CHECKED_EVERY, SETTLES, SYNCHRONIZED_EVERY, Story};
-use crate::world::{BEGIN, Relay, locked, true_now};
+use crate::life::{CHECKED_EVERY, SYNCHRONIZED_EVERY};
+use crate::world::{Away, BEGIN, Relay, SETTLES, Story, locked, true_now};
 
 /// Around a moment, the time in which a relay's state may be seen either way: a check takes a while.
 const BLUR: i64 = 150;
@@ -89,7 +89,7 @@ async fn coverage(story: &Story, archive: &Arc<dyn Archive>) -> Vec<String> {
             {
                 broken.push(format!("{facts}: is missing, and {claim:?} covers it"));
             }
-            // The last hours are calm: whoever is up then was synchronized since.
+            // The last hours are calm: a relay that is up then was synchronized since.
             let was_there = relay.settled_for() > 3 * HOUR && one.from < now - 3 * SYNCHRONIZED_EVERY;
             // Of a relay whose newest events are out of order, those that are not the newest are expected too.
             let orderly = relay.honest || (relay.manner.starts_with("Jitter") && at < BEGIN);

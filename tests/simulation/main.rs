@@ -12,6 +12,7 @@
 mod checks;
 #[path = "../../storage/tests/exact/mod.rs"]
 mod exact;
+mod life;
 mod scenario;
 mod world;
 

@@ -1,33 +1,22 @@
 //! What happens in a simulation, drawn from its seed, and the life of the agent in it.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brotr::agent::Agent;
-use brotr::config::Config;
-use brotr::daemon::Daemon;
-use brotr::supervisor::Supervisor;
-use brotr_storage::Archive;
 use brotr_tests::lifelike::Dice;
 use brotr_tests::{Fault, House, Negentropy, Script};
 use nostr::{Event, EventBuilder, Keys, Kind, SecretKey, Tag, TagKind, Timestamp};
 
 use crate::checks;
-use crate::world::{self, BEGIN, Down, Relay, World, address, true_now};
+use crate::life::{Life, known, write_config};
+use crate::world::{self, Away, BEGIN, Down, Relay, SETTLES, Story, World, address, true_now};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
 
-/// Between two checks of a relay.
-pub(crate) const CHECKED_EVERY: i64 = HOUR;
-/// Between two passes over a relay.
-pub(crate) const SYNCHRONIZED_EVERY: i64 = 20 * MINUTE;
-/// How late an event may reach a relay and still be covered.
-pub(crate) const SETTLES: i64 = 100;
 /// The calm at the end, in which the agent catches up.
 const CALM: i64 = 4 * HOUR;
 
@@ -44,7 +33,7 @@ enum Act {
         orderly: bool,
         after: i64,
     },
-    /// It is killed and starts again several times, after so many seconds each.
+    /// It is killed and started again several times, after these numbers of seconds.
     CrashLoop(Vec<i64>),
     /// An operator pauses a service, or resumes it.
     Pause(&'static str, bool),
@@ -55,20 +44,6 @@ enum Act {
     Suspend(i64),
     /// The process is stopped for some seconds (SIGSTOP): every timer that ran out fires at once.
     Stop(i64),
-}
-
-/// A span in which the agent could not work, in unix seconds.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Away {
-    pub(crate) from: i64,
-    pub(crate) until: i64,
-}
-
-/// What was done, for the checks.
-pub(crate) struct Story {
-    pub(crate) world: Arc<World>,
-    pub(crate) requests: Vec<(Event, i64)>,
-    pub(crate) away: Vec<Away>,
 }
 
 struct Draw {
@@ -321,65 +296,6 @@ impl Draw {
             at += lasts + HOUR + self.below(DAY);
         }
     }
-}
-
-/// The agent while it runs.
-struct Life {
-    archive: Arc<dyn Archive>,
-    daemon: Daemon,
-    supervisor: Supervisor,
-}
-
-impl Life {
-    async fn begin(directory: &Path, world: &Arc<World>) -> Self {
-        let config = Config::load(Some(&directory.join("brotr.yaml")), None).expect("a configuration");
-        // A killed agent's writer thread may not have ended yet.
-        let mut tries = 0;
-        let agent = loop {
-            match Agent::open_simulated(config.clone(), world.clone()).await {
-                Ok(agent) => break agent,
-                Err(error) if tries == 100 => panic!("the agent does not start: {error}"),
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            }
-            tries += 1;
-        };
-        let archive = agent.archive.clone();
-        let daemon = Daemon::new(agent, false).expect("a daemon");
-        let mut supervisor = Supervisor::default();
-        daemon.start(&mut supervisor);
-        Self { archive, daemon, supervisor }
-    }
-
-    async fn end(self, orderly: bool) {
-        if orderly {
-            self.daemon.stop(self.supervisor).await;
-        }
-    }
-}
-
-/// Returns how many relays are in the list that the agent begins with. Events name the others.
-fn known(relays: usize) -> usize {
-    relays - relays / 4
-}
-
-fn write_config(directory: &Path, world: &World) {
-    let seeds: Vec<&str> = world.relays[..known(world.relays.len())].iter().map(|relay| relay.url.as_str()).collect();
-    std::fs::write(directory.join("seeds.txt"), seeds.join("\n")).expect("written");
-    let config = format!(
-        "version: 1\n\
-         data_dir: {0}\n\
-         storage: {{min_free: 1 MiB}}\n\
-         identity: {{relays: [\"{1}\"]}}\n\
-         network: {{tor: {{enabled: false}}}}\n\
-         initializer: {{seeds: [{0}/seeds.txt]}}\n\
-         finder: {{interval: 1h}}\n\
-         monitor: {{interval: {CHECKED_EVERY}s, checks: [open, read, write, nip11, dns], withdraw_after: 6h}}\n\
-         synchronizer: {{interval: {SYNCHRONIZED_EVERY}s, recheck: 1day, live_relays: 8}}\n\
-         http: {{enabled: false}}\n",
-        directory.display(),
-        world.relays[0].url,
-    );
-    std::fs::write(directory.join("brotr.yaml"), config).expect("written");
 }
 
 /// Runs a seed, and compares what was recorded with what is true.

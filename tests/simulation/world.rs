@@ -17,6 +17,9 @@ use tokio::time::Instant;
 /// The time at which every simulation begins, in unix seconds.
 pub(crate) const BEGIN: i64 = 1_750_000_000;
 
+/// How many seconds late an event may reach a relay and still be covered.
+pub(crate) const SETTLES: i64 = 100;
+
 /// Milliseconds that the system's clock is wrong by.
 static WRONG_BY: AtomicI64 = AtomicI64::new(0);
 
@@ -80,7 +83,7 @@ pub(crate) struct Relay {
     pub(crate) house: House,
     /// What it is, for messages.
     pub(crate) manner: String,
-    /// Whether it gives all it has to whoever asks as NIP-01 says.
+    /// Whether it answers every request as NIP-01 says.
     pub(crate) honest: bool,
     pub(crate) down: Down,
     up: AtomicBool,
@@ -237,4 +240,18 @@ impl Internet for World {
         guests.push(guest.abort_handle());
         Ok(Box::new(ours))
     }
+}
+
+/// A span in which the agent could not work, in unix seconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Away {
+    pub(crate) from: i64,
+    pub(crate) until: i64,
+}
+
+/// What was done, for the checks.
+pub(crate) struct Story {
+    pub(crate) world: Arc<World>,
+    pub(crate) requests: Vec<(Event, i64)>,
+    pub(crate) away: Vec<Away>,
 }

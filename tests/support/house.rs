@@ -474,7 +474,7 @@ impl House {
     }
 }
 
-/// Reads the head of an HTTP request. Returns it and the stream, which gives it again to whoever answers.
+/// Reads the head of an HTTP request. Returns it and the stream, from which it can be read again.
 async fn peek<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
 ) -> anyhow::Result<(String, impl AsyncRead + AsyncWrite + Unpin)> {

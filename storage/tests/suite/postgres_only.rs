@@ -9,7 +9,7 @@ async fn opened(server: &brotr_tests::Postgres, name: &str) -> (Arc<dyn Archive>
     (open(&url, Options::default()).await.expect("opened"), url)
 }
 
-/// Waits until so many transactions wait for a lock.
+/// Waits until this number of transactions wait for a lock.
 async fn waiting(url: &str, wanted: usize) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while shell(url, "select count(distinct pid) from pg_locks where not granted") != wanted.to_string() {
