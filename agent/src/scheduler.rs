@@ -19,9 +19,9 @@ use crate::agent::{Agent, now};
 use crate::pulse::Pulse;
 use crate::telemetry::{ClaimFailed, Telemetry, WorkFailed};
 
-/// How often relays are claimed while there is room for more,
+/// The interval of claims while there is room for more relays,
 const TICK: Duration = Duration::from_secs(1);
-/// and how seldom at most, if none are due: a claim is a transaction that writes.
+/// doubled up to this while none are due: a claim is a transaction that writes.
 const IDLE_TICK: Duration = Duration::from_secs(4);
 /// Relays claimed per relay in work: each claim sorts all relays that are due, and other agents cannot work on claimed ones.
 const AHEAD: usize = 2;

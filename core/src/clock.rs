@@ -1,7 +1,6 @@
 //! The clocks of the process: those of the system, or those of a simulation.
 //!
-//! Whatever reads the time of day or the uptime reads it here; whatever only waits uses Tokio's clock, which a simulation can
-//! pause.
+//! The time of day and the uptime are read here. Waits and durations use Tokio's clock, which a simulation can pause.
 
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};

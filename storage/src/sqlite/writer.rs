@@ -74,7 +74,7 @@ impl std::fmt::Debug for Queue {
 enum Requests {
     /// The thread.
     Thread(mpsc::Sender<Request>),
-    /// Whoever sends them, on the blocking pool: see [`Options::paused_clock`].
+    /// The caller that has the batch, on the blocking pool: see [`Options::paused_clock`].
     Sender(Arc<Mutex<Writer>>),
 }
 
