@@ -47,6 +47,20 @@ impl Failure<'_> {
     }
 }
 
+/// The result of asking relays on other hosts after a failed check.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// Hosts that did not answer. None has answered.
+    pub silent: usize,
+    /// Whether neither the check nor the asking came beyond this machine: no name server answered, or there was no route. One
+    /// other host is enough then.
+    pub is_local: bool,
+    /// When the first was asked.
+    pub began: Instant,
+    /// When the last had failed.
+    pub ended: Instant,
+}
+
 /// The state of one network.
 #[derive(Debug, Default)]
 struct Line {
@@ -115,17 +129,20 @@ impl Outage {
         })
     }
 
-    /// Judges a failed check after `silent` other hosts were asked and did not answer, from the first to the second instant.
+    /// Judges a failed check after relays on other hosts were asked and did not answer.
     #[must_use]
-    pub fn judge_asked(&self, network: Network, silent: usize, [began, ended]: [Instant; 2]) -> Verdict {
+    pub fn judge_asked(&self, network: Network, asked: Asked) -> Verdict {
+        let Asked { silent, is_local, began, ended } = asked;
         let known = self.with(network, |line| {
             // A relay that was not asked may have answered meanwhile.
             let heard = line.answers.iter().flatten().any(|(_, at)| *at >= began);
-            (silent >= ENOUGH && !heard).then(|| line.out_since.replace(ended).is_some())
+            let enough = if is_local { 1 } else { ENOUGH };
+            (silent >= enough && !heard).then(|| line.out_since.replace(ended).is_some())
         });
         let Some(known) = known else { return Verdict::Relay };
         if !known {
-            tracing::warn!(%network, silent, "no relay answers: assuming an outage of our own, nothing is recorded as down");
+            let seen = if is_local { "names do not resolve, or there is no route" } else { "no relay answers" };
+            tracing::warn!(%network, silent, "{seen}: assuming an outage of our own, nothing is recorded as down");
         }
         Verdict::Ours
     }
@@ -180,9 +197,10 @@ mod tests {
         outage.answered(NET, "b", at(15));
         outage.answered(NET, "a", at(20));
         assert_eq!(outage.judge(&a), Verdict::Relay, "b answered, though a was heard last");
-        assert_eq!(outage.judge_asked(NET, ENOUGH - 1, [at(21), at(21)]), Verdict::Relay, "too few to tell");
-        assert_eq!(outage.judge_asked(NET, ENOUGH, [at(20), at(21)]), Verdict::Relay, "somebody answered meanwhile");
-        assert_eq!((outage.judge_asked(NET, ENOUGH, [at(21), at(21)]), outage.is_out(NET)), (Verdict::Ours, true));
+        let asked = |silent, began| Asked { silent, is_local: false, began: at(began), ended: at(21) };
+        assert_eq!(outage.judge_asked(NET, asked(ENOUGH - 1, 21)), Verdict::Relay, "too few to tell");
+        assert_eq!(outage.judge_asked(NET, asked(ENOUGH, 20)), Verdict::Relay, "somebody answered meanwhile");
+        assert_eq!((outage.judge_asked(NET, asked(ENOUGH, 21)), outage.is_out(NET)), (Verdict::Ours, true));
         assert_eq!(outage.judge(&a), Verdict::Ours);
         assert!(outage.trouble().is_some_and(|why| why.contains("clearnet")) && !outage.is_out(Network::Tor));
         outage.answered(NET, "b", at(21));
@@ -191,6 +209,20 @@ mod tests {
         assert!(!outage.is_out(NET) && outage.trouble().is_none());
         assert_eq!(outage.judge(&failure("a", at(20), at(23))), Verdict::Ours, "it began in the outage");
         assert_eq!(outage.judge(&failure("a", at(23), at(33))), Verdict::Ask);
+    }
+
+    #[test]
+    fn one_other_host_is_enough_if_nothing_beyond_this_machine_answers() {
+        let at = Instant::now();
+        let asked = |silent, is_local| Asked { silent, is_local, began: at, ended: at };
+        for (silent, is_local, wanted) in [
+            (0, true, Verdict::Relay),
+            (1, true, Verdict::Ours),
+            (1, false, Verdict::Relay),
+            (ENOUGH, false, Verdict::Ours),
+        ] {
+            assert_eq!(Outage::default().judge_asked(NET, asked(silent, is_local)), wanted, "{silent} {is_local}");
+        }
     }
 
     proptest! {
@@ -237,7 +269,10 @@ mod tests {
                             outage.answered(NET, &names[*other], at(ended));
                             outage.judge(&failed)
                         }
-                        None => outage.judge_asked(NET, others.len(), [at(ended), at(ended)]),
+                        None => {
+                            let (began, ended) = (at(ended), at(ended));
+                            outage.judge_asked(NET, Asked { silent: others.len(), is_local: false, began, ended })
+                        }
                     };
                 }
                 let was_out = (began..=ended).all(|second| !works(second));

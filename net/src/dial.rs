@@ -18,11 +18,11 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self};
 
 use crate::internet::{Internet, System};
-use crate::lookup::{Lookup, Resolver};
+use crate::lookup::{Lookup, LookupError, Resolver};
 use crate::permits::{Busy, Gate, Permits, Purpose};
 use crate::settings::{Limits, Settings, SettingsError};
 use crate::stream::Stream;
-use crate::tls::{Connector, Seen, Tls, Trust};
+use crate::tls::{Connector, Seen, Tls, TlsError, Trust};
 use crate::tor::Tor;
 
 /// Addresses of one host that are tried.
@@ -94,7 +94,7 @@ pub enum DialError {
     Unreachable(Network, &'static str),
     /// The name does not resolve.
     #[error("failed to resolve {0}: {1}")]
-    Resolve(String, String),
+    Resolve(String, LookupError),
     /// Tor could not be started, or the proxy is not there. This says nothing about the relay.
     #[error("no way into the network: {0}")]
     Way(String),
@@ -102,11 +102,11 @@ pub enum DialError {
     #[error("failed to connect: {0}")]
     Refused(String),
     /// The connection failed.
-    #[error("failed to connect: {0}")]
-    Connect(String),
+    #[error("failed to connect: {1}")]
+    Connect(ConnectFailure, String),
     /// The TLS handshake failed.
     #[error("TLS failed: {0}")]
-    Tls(String),
+    Tls(TlsError),
     /// The HTTP response was not an upgrade to WebSocket.
     #[error("the upgrade was answered with HTTP {0}")]
     Upgrade(u16),
@@ -128,20 +128,29 @@ impl DialError {
         matches!(self, Self::Way(_) | Self::Busy(_))
     }
 
+    /// Returns true if nothing beyond this machine answered: no name server, or there was no route. Either the agent's own
+    /// network is away, or the relay's part of the internet.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Resolve(_, LookupError::NoAnswer) | Self::Connect(ConnectFailure::NoRoute, _))
+    }
+
     /// Returns a code for the failure, for statistics.
     #[must_use]
     pub fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
-            Self::Private { .. } => "private-address",
-            Self::Unreachable(..) => "network-off",
-            Self::Resolve(..) => "dns",
-            Self::Way(_) => "no-way",
-            Self::Refused(_) => "refused",
-            Self::Connect(_) => "connect",
-            Self::Tls(_) => "tls",
-            Self::Upgrade(status) => return Cow::Owned(format!("http-{status}")),
-            Self::Handshake(_) => "handshake",
-            Self::Timeout(_) => "timeout",
+            Self::Private { .. } => "private_address",
+            Self::Unreachable(..) => "network_off",
+            Self::Resolve(_, error) => error.code(),
+            Self::Way(_) => "network_unavailable",
+            Self::Refused(_) => "connection_refused",
+            Self::Connect(ConnectFailure::NoRoute, _) => "no_route",
+            Self::Connect(ConnectFailure::Reset, _) => "connection_reset",
+            Self::Connect(ConnectFailure::Other, _) => "connection_failed",
+            Self::Tls(error) => error.code(),
+            Self::Upgrade(status) => return Cow::Owned(format!("http_{status}")),
+            Self::Handshake(_) => "handshake_failed",
+            Self::Timeout(_) => "timeout_connect",
             Self::Busy(_) => "busy",
         })
     }
@@ -155,9 +164,24 @@ impl DialError {
                 Self::Way(format!("this machine cannot open a connection: {error}"))
             }
             Some(Errno::CONNREFUSED) => Self::Refused(format!("{to}: {error}")),
-            _ => Self::Connect(format!("{to}: {error}")),
+            Some(Errno::NETUNREACH | Errno::NETDOWN) => {
+                Self::Connect(ConnectFailure::NoRoute, format!("{to}: {error}"))
+            }
+            Some(Errno::CONNRESET) => Self::Connect(ConnectFailure::Reset, format!("{to}: {error}")),
+            _ => Self::Connect(ConnectFailure::Other, format!("{to}: {error}")),
         }
     }
+}
+
+/// How a connection failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectFailure {
+    /// This machine has no route to the address.
+    NoRoute,
+    /// The other side reset it.
+    Reset,
+    /// Otherwise.
+    Other,
 }
 
 /// Dials relays within the limits of the configuration.
@@ -257,8 +281,8 @@ impl Dialer {
     /// Looks up a name, as for a relay.
     ///
     /// # Errors
-    /// The resolver's error.
-    pub async fn lookup(&self, host: &str) -> Result<Lookup, String> {
+    /// See [`LookupError`].
+    pub async fn lookup(&self, host: &str) -> Result<Lookup, LookupError> {
         self.internet.lookup(host).await
     }
 
@@ -371,7 +395,7 @@ impl Dialer {
     /// caller enforces the timeout.
     pub(crate) async fn stream(&self, address: &RelayUrl, trace: &mut Trace) -> Result<Box<dyn Stream>, DialError> {
         let (host, port) = (address.host(), address.port());
-        let failed = |error: String| DialError::Connect(sanitize(&error));
+        let failed = |error: String| DialError::Connect(ConnectFailure::Other, sanitize(&error));
         let through_tor = address.network() == Network::Tor || self.settings.tor.clearnet;
         let began = Instant::now();
         let stream: Box<dyn Stream> = match (address.network(), &self.tor) {
@@ -404,14 +428,14 @@ impl Dialer {
         let trust = if address.network() == Network::Clearnet { Trust::Vouched } else { Trust::Address };
         let seen = trace.seen.insert(Arc::default()).clone();
         let tls = self.connector.connect(host, stream, trust, &seen).await;
-        Ok(Box::new(tls.map_err(|error| DialError::Tls(sanitize(&error)))?))
+        Ok(Box::new(tls.map_err(DialError::Tls)?))
     }
 
     async fn connect(&self, host: &str, port: u16, trace: &mut Trace) -> Result<Box<dyn Stream>, DialError> {
         let tried = alternating(self.resolve(host, trace).await?);
         // An address that never answers leaves time for the others, and for the upgrade.
         let each = self.limits(Network::Clearnet).connect_timeout / u32::try_from(tried.len() + 1).unwrap_or(1);
-        let mut last = DialError::Resolve(host.to_owned(), "no address".into());
+        let mut last = DialError::Resolve(host.to_owned(), LookupError::NoAddress);
         let alone = tried.len() == 1;
         for ip in tried {
             let one = SocketAddr::new(ip, port);
@@ -436,8 +460,10 @@ impl Dialer {
         let addresses = match host.parse::<IpAddr>() {
             Ok(ip) => vec![ip],
             Err(_) => {
-                let lookup = self.internet.lookup(host).await;
-                let lookup = lookup.map_err(|error| DialError::Resolve(host.to_owned(), sanitize(&error)))?;
+                // Before the timeout of the whole, which does not say what failed.
+                let limit = self.limits(Network::Clearnet).connect_timeout.mul_f32(0.9);
+                let lookup = timeout(limit, self.internet.lookup(host)).await.unwrap_or(Err(LookupError::NoAnswer));
+                let lookup = lookup.map_err(|error| DialError::Resolve(host.to_owned(), error))?;
                 trace.lookup.insert(lookup).addresses.clone()
             }
         };

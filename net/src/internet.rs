@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use async_trait::async_trait;
 use tokio::net::TcpStream;
 
-use crate::lookup::{Lookup, Resolver};
+use crate::lookup::{Lookup, LookupError, Resolver};
 use crate::stream::Stream;
 
 /// Looks up names and connects to addresses.
@@ -14,8 +14,8 @@ pub trait Internet: Send + Sync {
     /// Looks up a name.
     ///
     /// # Errors
-    /// The resolver's error.
-    async fn lookup(&self, host: &str) -> Result<Lookup, String>;
+    /// See [`LookupError`].
+    async fn lookup(&self, host: &str) -> Result<Lookup, LookupError>;
 
     /// Connects to an address, which the guard has passed. The caller enforces the timeout.
     ///
@@ -29,7 +29,7 @@ pub(crate) struct System(pub(crate) Resolver);
 
 #[async_trait]
 impl Internet for System {
-    async fn lookup(&self, host: &str) -> Result<Lookup, String> {
+    async fn lookup(&self, host: &str) -> Result<Lookup, LookupError> {
         self.0.lookup(host).await
     }
 

@@ -17,10 +17,10 @@ mod tls;
 mod tor;
 mod transport;
 
-pub use dial::{Connection, DialError, Dialer, Trace};
+pub use dial::{ConnectFailure, Connection, DialError, Dialer, Trace};
 pub use internet::Internet;
 pub use live::{Live, Received};
-pub use lookup::Lookup;
+pub use lookup::{Lookup, LookupError};
 #[cfg(fuzzing)]
 pub use message::parse_any;
 pub use page::{End, Page, Verdict};
@@ -29,6 +29,6 @@ pub use reconcile::{Difference, Refusal};
 pub use session::Session;
 pub use settings::{Direct, Limits, Proxied, Settings, SettingsError, TorSettings};
 pub use stream::Stream;
-pub use tls::{Certificate, Tls};
+pub use tls::{Certificate, Tls, TlsError};
 pub use tor::{Tor, TorStatus};
 pub use transport::GuardedTransport;

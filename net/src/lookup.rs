@@ -6,6 +6,8 @@ use std::time::Duration;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::RData;
 use hickory_resolver::system_conf::read_system_conf;
 
@@ -28,6 +30,55 @@ pub struct Lookup {
     pub ttl: u32,
     /// How long it took.
     pub took: Duration,
+}
+
+/// Why a name has no addresses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
+    /// The name does not exist (NXDOMAIN).
+    #[error("no such name")]
+    NoName,
+    /// The name exists, and has neither an A nor an AAAA record.
+    #[error("the name has no address")]
+    NoAddress,
+    /// The name server answered with an error, such as SERVFAIL.
+    #[error("the name server failed: {0}")]
+    ServerFailed(String),
+    /// No name server answered. It may be the network of this machine, or the name servers of the domain, that failed.
+    #[error("no name server answered")]
+    NoAnswer,
+    /// Neither a valid name, nor a valid answer.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl LookupError {
+    /// Returns a code for the failure, for statistics.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoName => "dns_nxdomain",
+            Self::NoAddress => "dns_no_address",
+            Self::ServerFailed(_) => "dns_server_failure",
+            Self::NoAnswer => "dns_timeout",
+            Self::Invalid(_) => "dns_invalid",
+        }
+    }
+}
+
+impl From<NetError> for LookupError {
+    fn from(error: NetError) -> Self {
+        match &error {
+            NetError::Timeout | NetError::NoConnections | NetError::Io(_) | NetError::Busy => Self::NoAnswer,
+            NetError::Dns(DnsError::NoRecordsFound(found)) => match found.response_code {
+                ResponseCode::NXDomain => Self::NoName,
+                ResponseCode::NoError => Self::NoAddress,
+                code => Self::ServerFailed(code.to_string()),
+            },
+            NetError::Dns(DnsError::ResponseCode(code)) => Self::ServerFailed(code.to_string()),
+            _ => Self::Invalid(brotr_core::sanitize(&error.to_string())),
+        }
+    }
 }
 
 /// Queries name servers.
@@ -55,9 +106,9 @@ impl Resolver {
     }
 
     /// Looks up a name.
-    pub(crate) async fn lookup(&self, host: &str) -> Result<Lookup, String> {
+    pub(crate) async fn lookup(&self, host: &str) -> Result<Lookup, LookupError> {
         let began = Instant::now();
-        let found = self.0.lookup_ip(host).await.map_err(|error| error.to_string())?;
+        let found = self.0.lookup_ip(host).await?;
         let mut lookup = Lookup { took: began.elapsed(), ttl: u32::MAX, ..Lookup::default() };
         for record in found.as_lookup().answers() {
             lookup.ttl = lookup.ttl.min(record.ttl);

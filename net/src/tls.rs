@@ -65,6 +65,84 @@ impl Tls {
     }
 }
 
+/// Why the handshake failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TlsError {
+    /// The certificate has expired.
+    #[error("the certificate has expired")]
+    Expired,
+    /// The certificate is not valid yet.
+    #[error("the certificate is not valid yet")]
+    NotYetValid,
+    /// The certificate is for other names.
+    #[error("the certificate is for another host{}", named(.0))]
+    WrongName(Vec<String>),
+    /// No trusted authority has signed the certificate.
+    #[error("the certificate is not signed by a trusted authority")]
+    UnknownIssuer,
+    /// The certificate was revoked.
+    #[error("the certificate was revoked")]
+    Revoked,
+    /// The certificate is invalid otherwise.
+    #[error("the certificate is not valid: {0}")]
+    Invalid(String),
+    /// The handshake failed for another reason.
+    #[error("the handshake failed: {0}")]
+    Handshake(String),
+}
+
+fn named(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!(": {}", sanitize(&names.join(", "))) }
+}
+
+impl TlsError {
+    /// Returns a code for the failure, for statistics.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Expired => "tls_expired",
+            Self::NotYetValid => "tls_not_yet_valid",
+            Self::WrongName(_) => "tls_wrong_name",
+            Self::UnknownIssuer => "tls_unknown_issuer",
+            Self::Revoked => "tls_revoked",
+            Self::Invalid(_) => "tls_invalid_certificate",
+            Self::Handshake(_) => "tls_handshake",
+        }
+    }
+
+    fn of_io(error: &std::io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(error) => error.into(),
+            None => Self::Handshake(sanitize(&error.to_string())),
+        }
+    }
+}
+
+impl From<&rustls::Error> for TlsError {
+    fn from(error: &rustls::Error) -> Self {
+        use rustls::CertificateError as Of;
+        let rustls::Error::InvalidCertificate(why) = error else {
+            return Self::Handshake(sanitize(&error.to_string()));
+        };
+        match why {
+            Of::Expired | Of::ExpiredContext { .. } => Self::Expired,
+            Of::NotValidYet | Of::NotValidYetContext { .. } => Self::NotYetValid,
+            Of::NotValidForName => Self::WrongName(vec![]),
+            Of::NotValidForNameContext { presented, .. } => {
+                Self::WrongName(presented.iter().map(|name| plain(name)).collect())
+            }
+            Of::UnknownIssuer => Self::UnknownIssuer,
+            Of::Revoked => Self::Revoked,
+            other => Self::Invalid(sanitize(&other.to_string())),
+        }
+    }
+}
+
+/// Returns the name in rustls's description of a certificate's name: `DnsName("relay.example")`.
+fn plain(presented: &str) -> String {
+    presented.split('"').nth(1).unwrap_or(presented).to_owned()
+}
+
 /// Whether a server needs a certificate of a trusted authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
@@ -104,18 +182,18 @@ impl Connector {
         stream: Box<dyn Stream>,
         trust: Trust,
         seen: &Arc<Seen>,
-    ) -> Result<TlsStream<Box<dyn Stream>>, String> {
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+    ) -> Result<TlsStream<Box<dyn Stream>>, TlsError> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| TlsError::Handshake(error.to_string()))?;
         let verifier = Recorder { inner: self.verifier.clone(), trust, seen: seen.clone() };
         let config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
+            .map_err(|error| TlsError::from(&error))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
         let began = Instant::now();
         let connected = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-        let stream = connected.map_err(|error| error.to_string())?;
+        let stream = connected.map_err(|error| TlsError::of_io(&error))?;
         let version = stream.get_ref().1.protocol_version().map(|version| match version {
             rustls::ProtocolVersion::TLSv1_3 => "1.3",
             _ => "1.2",
@@ -163,7 +241,7 @@ impl ServerCertVerifier for Recorder {
         {
             let mut seen = self.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
             seen.certificate = read(certificate);
-            seen.refused = verdict.as_ref().err().map(ToString::to_string);
+            seen.refused = verdict.as_ref().err().map(|error| TlsError::from(error).to_string());
         }
         match self.trust {
             Trust::Vouched => verdict,

@@ -248,7 +248,7 @@ async fn check_prints_a_report() {
         assert!(lines[0]["checks"][name]["ms"].is_u64() && lines[0]["checks"][name]["reason"].is_null());
     }
     assert!(lines[1]["checks"]["open"]["reason"].as_str().expect("a reason").contains("failed to connect"));
-    assert_eq!((&lines[0]["failure"], &lines[1]["failure"]), (&json!(null), &json!("refused")));
+    assert_eq!((&lines[0]["failure"], &lines[1]["failure"]), (&json!(null), &json!("connection_refused")));
     assert_eq!(relay.events().len(), 0, "a check leaves nothing behind");
     assert_eq!(relay.counts.published.load(std::sync::atomic::Ordering::Relaxed), 2, "one ephemeral event each time");
     place.run(&["check", &relay.url, "--no-write"]).ok();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use brotr_core::{RelayUrl, RelayUrlError};
 use brotr_net::http::{self, HttpError};
-use brotr_net::{DialError, Purpose, Trace, info};
+use brotr_net::{DialError, LookupError, Purpose, Trace, info};
 use brotr_tests::dns::{Answer, TTL};
 use brotr_tests::{Dns, Script, ScriptedRelay};
 use serde_json::json;
@@ -90,6 +90,27 @@ async fn the_checked_address_is_the_one_that_is_dialed() {
     assert!(matches!(error, DialError::Resolve(..)), "{error}");
     assert_eq!(good.counts.connections.load(Ordering::Relaxed), 2);
     assert_eq!(trap.counts.connections.load(Ordering::Relaxed), 0, "somebody knocked at a private address");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_lookup_says_why() {
+    let dns = Dns::start(|name, _| (name == "empty.example").then(Answer::default)).await.expect("started");
+    let place = guarded(&dns).await;
+    let dialer = &place.agent.dialer;
+    for (host, wanted, code) in [
+        ("nobody.example", LookupError::NoName, "dns_nxdomain"),
+        ("empty.example", LookupError::NoAddress, "dns_no_address"),
+    ] {
+        let address = RelayUrl::parse(&format!("ws://{host}/"), dialer.guard()).expect("an address");
+        let error = dialer.dial(&address, Purpose::Visit).await.err().expect(host);
+        assert_eq!((error.code(), error.is_local()), (code.into(), false));
+        assert_eq!(error.to_string(), format!("failed to resolve {host}: {wanted}"));
+    }
+    // Nothing listens there any more.
+    drop(dns);
+    let address = RelayUrl::parse("ws://nobody.example/", dialer.guard()).expect("an address");
+    let error = dialer.dial(&address, Purpose::Visit).await.err().expect("no name server");
+    assert_eq!((error.code(), error.is_local()), ("dns_timeout".into(), true), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -135,9 +135,9 @@ async fn a_certificate_is_recorded_though_it_is_refused() {
         Dns::start(|name, _| name.ends_with(".example").then(|| Answer::of(&["127.0.0.1"]))).await.expect("started");
     let (_dir, place) = secure(&authority, &dns).await;
     for (shown, why) in [
-        (Shown::Expired, "xpired"),
-        (Shown::SelfSigned, "UnknownIssuer"),
-        (Shown::OtherHost, "not valid for name"),
+        (Shown::Expired, "the certificate has expired"),
+        (Shown::SelfSigned, "the certificate is not signed by a trusted authority"),
+        (Shown::OtherHost, "the certificate is for another host: other.example"),
         (Shown::Nothing, ""),
     ] {
         let front = TlsFront::start(&authority, "relay.example", shown, port_of(&relay.url)).await.expect("started");

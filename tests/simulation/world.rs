@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use brotr_net::{Internet, Lookup, Stream};
+use brotr_net::{Internet, Lookup, LookupError, Stream};
 use brotr_tests::House;
 use nostr::Event;
 use tokio::task::AbortHandle;
@@ -206,12 +206,12 @@ pub(crate) fn address(host: usize) -> IpAddr {
 
 #[async_trait]
 impl Internet for World {
-    async fn lookup(&self, host: &str) -> Result<Lookup, String> {
+    async fn lookup(&self, host: &str) -> Result<Lookup, LookupError> {
         tokio::time::sleep(Duration::from_millis(fastrand::u64(1..40))).await;
         if !self.is_connected() {
-            return Err("no name server answers".to_owned());
+            return Err(LookupError::NoAnswer);
         }
-        let address = self.names.get(host).ok_or_else(|| "no such name".to_owned())?;
+        let address = self.names.get(host).ok_or(LookupError::NoName)?;
         Ok(Lookup { addresses: vec![*address], ttl: 300, ..Lookup::default() })
     }
 
@@ -219,7 +219,7 @@ impl Internet for World {
     async fn connect(&self, to: SocketAddr) -> std::io::Result<Box<dyn Stream>> {
         tokio::time::sleep(Duration::from_millis(fastrand::u64(5..300))).await;
         if !self.is_connected() {
-            return Err(ErrorKind::NetworkUnreachable.into());
+            return Err(Error::from_raw_os_error(101));
         }
         let relay = self.places.get(&to).ok_or_else(|| Error::from(ErrorKind::HostUnreachable))?;
         if !relay.is_up() {

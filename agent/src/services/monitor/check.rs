@@ -161,8 +161,17 @@ pub struct Health {
     pub is_ours: bool,
     /// When its host last answered.
     pub answered_at: Option<Instant>,
-    /// When waiting for an answer began and ended, if none came.
-    pub silent: Option<Range<Instant>>,
+    /// The wait for an answer, if none came.
+    pub silent: Option<Silence>,
+}
+
+/// A wait for an answer that did not come.
+#[derive(Debug, Clone)]
+pub struct Silence {
+    /// When it began and ended.
+    pub span: Range<Instant>,
+    /// Whether nothing beyond this machine answered: see [`DialError::is_local`].
+    pub is_local: bool,
 }
 
 impl Health {
@@ -313,7 +322,7 @@ async fn open(
                     // Time before this was spent waiting for a permit.
                     let limit = dialer.limits(address.network()).connect_timeout;
                     let began = ended.checked_sub(limit).map_or(began, |earliest| began.max(earliest));
-                    health.silent = Some(began..ended);
+                    health.silent = Some(Silence { span: began..ended, is_local: error.is_local() });
                 }
             }
             health.failure = Some(error.code());
@@ -348,8 +357,8 @@ async fn open(
         true => health.answered_at = Some(Instant::now()),
         false => {
             health.failure =
-                Some(Cow::Borrowed(if matches!(page.end, End::Timeout) { "no-answer" } else { "disconnected" }));
-            health.silent = Some(began..Instant::now());
+                Some(Cow::Borrowed(if matches!(page.end, End::Timeout) { "timeout_read" } else { "disconnected" }));
+            health.silent = Some(Silence { span: began..Instant::now(), is_local: false });
         }
     }
     health.checks.insert("read", outcome);

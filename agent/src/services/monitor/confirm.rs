@@ -1,7 +1,6 @@
 //! Asks other relays whether our own network works, before a relay that was up is recorded as down.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::time::Duration;
 
 use crate::error::Result;
@@ -12,8 +11,9 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
+use super::check::Silence;
 use super::{Monitor, Stores};
-use crate::outage::{ENOUGH, Failure, Verdict};
+use crate::outage::{Asked, ENOUGH, Failure, Verdict};
 
 /// Relays asked concurrently, each on another host; some may be busy or down themselves.
 const ASKED: usize = ENOUGH + 2;
@@ -26,10 +26,10 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 impl<A: Stores + ?Sized> Monitor<A> {
     /// Returns true if a failed check says nothing about the relay because our own network is down.
-    pub(super) async fn is_ours(&self, relay: &Relay, address: &RelayUrl, silent: Range<Instant>) -> Result<bool> {
+    pub(super) async fn is_ours(&self, relay: &Relay, address: &RelayUrl, silent: Silence) -> Result<bool> {
         let outage = &self.agent.outage;
         let network = relay.network;
-        let failure = Failure { network, host: address.host(), began: silent.start, ended: silent.end };
+        let failure = Failure { network, host: address.host(), began: silent.span.start, ended: silent.span.end };
         // A relay that was down stays down, unless nothing can be decided at all.
         if relay.state == RelayState::Down {
             return Ok(outage.judge(&failure) == Verdict::Ours);
@@ -50,13 +50,14 @@ impl<A: Stores + ?Sized> Monitor<A> {
         // When many checks fail at once, one of them asks and the others use its answer.
         let _one = self.asking.lock().await;
         match outage.judge(&failure) {
-            Verdict::Ask => Ok(self.ask(network, Some(address.host())).await? == Verdict::Ours),
+            Verdict::Ask => Ok(self.ask(network, Some(address.host()), silent.is_local).await? == Verdict::Ours),
             verdict => Ok(verdict == Verdict::Ours),
         }
     }
 
-    /// Connects to relays on other hosts, those that are up first, until one answers.
-    async fn ask(&self, network: Network, except: Option<&str>) -> Result<Verdict> {
+    /// Connects to relays on other hosts, those that are up first, until one answers. `is_local` says that nothing beyond this
+    /// machine answered about the relay itself.
+    async fn ask(&self, network: Network, except: Option<&str>, mut is_local: bool) -> Result<Verdict> {
         let dialer = &self.agent.dialer;
         let mut others: Vec<(bool, RelayUrl)> = Vec::new();
         for state in [RelayState::Up, RelayState::New] {
@@ -87,10 +88,14 @@ impl<A: Stores + ?Sized> Monitor<A> {
                 }
                 Ok(Err(error)) if error.is_ours() || matches!(error, DialError::Unreachable(..)) => {}
                 Err(_) => {}
-                Ok(Err(_)) => silent += 1,
+                Ok(Err(error)) => {
+                    silent += 1;
+                    is_local &= error.is_local();
+                }
             }
         }
-        Ok(self.agent.outage.judge_asked(network, silent, [began, Instant::now()]))
+        let asked = Asked { silent, is_local, began, ended: Instant::now() };
+        Ok(self.agent.outage.judge_asked(network, asked))
     }
 
     /// Asks repeatedly while an outage is assumed; no relay is checked meanwhile.
@@ -100,7 +105,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
             for network in self.agent.dialer.networks() {
                 if self.agent.outage.is_out(network) {
                     let _one = self.asking.lock().await;
-                    if let Err(error) = self.ask(network, None).await {
+                    if let Err(error) = self.ask(network, None, true).await {
                         super::later("ask other relays", &error).await;
                     }
                 }
