@@ -8,7 +8,7 @@ use crate::error::Result;
 use brotr_core::{Guard, RelayUrl};
 use brotr_keys::{KeySource, Signer};
 use brotr_net::{Dialer, Internet, Settings};
-use brotr_storage::{Archive, Lease, Task};
+use brotr_storage::{Archive, FaultInjector, Lease, Task};
 use tokio::sync::Notify;
 
 pub use crate::clock::now;
@@ -56,12 +56,13 @@ impl Agent {
         Self::open_with(config, options, dialer).await
     }
 
-    /// Opens an agent in a simulation: with another internet, and a clock that is paused.
+    /// Opens an agent in a simulation: with another internet, a clock that is paused, and failures of the database.
     ///
     /// # Errors
     /// As [`Agent::open`].
-    pub async fn open_simulated(config: Config, internet: Arc<dyn Internet>) -> Result<Self> {
-        let options = brotr_storage::Options { paused_clock: true, ..config.archive_options() };
+    pub async fn open_simulated(config: Config, internet: Arc<dyn Internet>, faults: FaultInjector) -> Result<Self> {
+        let options =
+            brotr_storage::Options { paused_clock: true, fault_injector: Some(faults), ..config.archive_options() };
         Self::open_with(config, options, |config, signer| {
             let (settings, contact, own) = dialer_parts(config, signer);
             Ok(Arc::new(Dialer::over(internet, settings, &contact, own)?))

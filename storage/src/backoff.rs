@@ -1,7 +1,9 @@
 //! Backoff while a database cannot be written or reached: a full disk, a server that restarts, a lost deadlock.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::StorageError;
 use crate::time_limit::time_limit;

@@ -53,7 +53,7 @@ pub use error::StorageError;
 pub use nostr_database::NostrArchive;
 #[cfg(feature = "backends")]
 pub use open::{open, open_to_read, open_with_replica, restore};
-pub use options::{Options, Profile};
+pub use options::{FaultInjector, InjectedFault, Options, Profile};
 #[cfg(feature = "backends")]
 pub use postgres::PostgresArchive;
 pub use prepare::{Prepared, Preparer};

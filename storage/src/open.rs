@@ -15,8 +15,8 @@ use crate::{Archive, Counts, Options, PostgresArchive, SqliteArchive, StorageErr
 /// profile, or another process has the SQLite file open for writing.
 pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Archive>, StorageError> {
     Ok(match backend(url)? {
-        Backend::Sqlite => Arc::new(Retrying(SqliteArchive::open(url, options).await?)),
-        Backend::Postgres => Arc::new(Retrying(PostgresArchive::open(url, options).await?)),
+        Backend::Sqlite => Arc::new(Retrying::new(SqliteArchive::open(url, options).await?, options)),
+        Backend::Postgres => Arc::new(Retrying::new(PostgresArchive::open(url, options).await?, options)),
     })
 }
 
@@ -29,7 +29,7 @@ pub async fn open_with_replica(url: &str, read_url: &str, options: Options) -> R
         Backend::Sqlite => Err(StorageError::Scheme),
         Backend::Postgres => {
             let archive = PostgresArchive::open(url, options).await?;
-            Ok(Arc::new(Retrying(archive.reading_from(read_url)?)))
+            Ok(Arc::new(Retrying::new(archive.reading_from(read_url)?, options)))
         }
     }
 }
@@ -40,8 +40,8 @@ pub async fn open_with_replica(url: &str, read_url: &str, options: Options) -> R
 /// As [`open`], and if the archive does not exist or its schema is older than this program's.
 pub async fn open_to_read(url: &str, options: Options) -> Result<Arc<dyn Archive>, StorageError> {
     Ok(match backend(url)? {
-        Backend::Sqlite => Arc::new(Retrying(SqliteArchive::open_to_read(url).await?)),
-        Backend::Postgres => Arc::new(Retrying(PostgresArchive::open_to_read(url, options).await?)),
+        Backend::Sqlite => Arc::new(Retrying::new(SqliteArchive::open_to_read(url).await?, options)),
+        Backend::Postgres => Arc::new(Retrying::new(PostgresArchive::open_to_read(url, options).await?, options)),
     })
 }
 

@@ -53,8 +53,20 @@ impl std::str::FromStr for Profile {
     }
 }
 
+/// A failure of the database that a test injects into a store call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InjectedFault {
+    /// The call does nothing, and fails with a transient error.
+    RolledBack,
+    /// The call is done, and then fails as if the connection had been lost while it was committed.
+    Uncertain,
+}
+
+/// Decides whether the next try of the named store call fails.
+pub type FaultInjector = fn(call: &'static str) -> Option<InjectedFault>;
+
 /// How an archive is opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// What the archive keeps.
     pub profile: Profile,
@@ -63,6 +75,9 @@ pub struct Options {
     /// Whether the runtime's clock is paused, as in a simulation. Tokio advances a paused clock as soon as no task can run and
     /// nothing runs on its blocking pool: with this, SQLite has no thread of its own, and short work is done by the caller.
     pub paused_clock: bool,
+    /// Failures of the database that a test injects. [`EventStore::store`](crate::EventStore::store) and
+    /// [`EventStore::remove`](crate::EventStore::remove), which retry by themselves, have none.
+    pub fault_injector: Option<FaultInjector>,
 }
 
 impl Options {

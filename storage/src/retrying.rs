@@ -13,6 +13,7 @@ use nostr::{EventId, Filter, PublicKey};
 use crate::archive::{Archive, EventStore, Setting, SightingStore, SqlRow};
 use crate::backoff::{Repeat, retry};
 use crate::batch::{Batch, Stored};
+use crate::options::{FaultInjector, InjectedFault, Options};
 use crate::prepare::Preparer;
 use crate::rows::Counts;
 use crate::rows::*;
@@ -23,7 +24,33 @@ type Result<T> = std::result::Result<T, StorageError>;
 
 /// An archive whose calls are retried after transient errors.
 #[derive(Debug)]
-pub(crate) struct Retrying<A>(pub(crate) A);
+pub(crate) struct Retrying<A> {
+    archive: A,
+    fault_injector: Option<FaultInjector>,
+}
+
+impl<A: Archive> Retrying<A> {
+    pub(crate) fn new(archive: A, options: Options) -> Self {
+        Self { archive, fault_injector: options.fault_injector }
+    }
+
+    /// Makes a call, and repeats it after transient errors.
+    async fn call<T, F>(&self, name: &'static str, repeat: Repeat, call: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let attempt = async || match self.fault_injector.and_then(|fault| fault(name)) {
+            None => call().await,
+            Some(InjectedFault::RolledBack) => Err(StorageError::Statement(lost())),
+            Some(InjectedFault::Uncertain) => call().await.and(Err(StorageError::Uncertain(lost()))),
+        };
+        retry(name, repeat, attempt).await
+    }
+}
+
+fn lost() -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into())
+}
 
 /// Implements a trait by retrying each method: `Always`, or only if it was `RolledBack`. Methods in the second block are passed
 /// on unchanged.
@@ -37,7 +64,7 @@ macro_rules! retrying {
         #[async_trait]
         impl<A: Archive> $trait for Retrying<A> {
             $(async fn $name(&self, $($arg: $type),*) -> Result<$out> {
-                retry(stringify!($name), Repeat::$repeat, || self.0.$name($($arg),*)).await
+                self.call(stringify!($name), Repeat::$repeat, || self.archive.$name($($arg),*)).await
             })*
             $($passed)*
         }
@@ -57,19 +84,19 @@ retrying! {
     }
 
     async fn store(&self, batch: Batch) -> Result<Stored> {
-        self.0.store(batch).await
+        self.archive.store(batch).await
     }
 
     fn preparer(&self) -> Preparer {
-        self.0.preparer()
+        self.archive.preparer()
     }
 
     async fn remove(&self, filter: &Filter, most: u64) -> Result<u64> {
-        self.0.remove(filter, most).await
+        self.archive.remove(filter, most).await
     }
 
     async fn ping(&self) -> Result<()> {
-        self.0.ping().await
+        self.archive.ping().await
     }
 }
 
@@ -172,22 +199,22 @@ retrying! {
 #[async_trait]
 impl<A: Archive> Archive for Retrying<A> {
     async fn backup(&self, target: &Path) -> Result<Counts> {
-        self.0.backup(target).await
+        self.archive.backup(target).await
     }
 
     async fn sql(&self, statement: &str, rows: tokio::sync::mpsc::Sender<SqlRow>) -> Result<()> {
-        self.0.sql(statement, rows).await
+        self.archive.sql(statement, rows).await
     }
 
     async fn costly_settings(&self) -> Result<Vec<Setting>> {
-        self.0.costly_settings().await
+        self.archive.costly_settings().await
     }
 
     async fn close(&self) {
-        self.0.close().await;
+        self.archive.close().await;
     }
 
     fn backend(&self) -> &'static str {
-        self.0.backend()
+        self.archive.backend()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use brotr::history::History;
+use brotr_core::RelayState;
 use brotr_storage::{Archive, RelayQuery, Visit};
 use nostr::{EventId, Kind};
 
@@ -128,11 +129,17 @@ async fn visits(story: &Story, archive: &Arc<dyn Archive>) -> Vec<String> {
                 broken.push(format!("{}: recorded as {said} at {}, but was {was}", name(relay), span_of(*at)));
             }
         }
-        if relay.settled_for() > 3 * HOUR && row.state != brotr_core::RelayState::Up && !is_alias(row) {
+        if relay.settled_for() > 3 * HOUR && row.state != RelayState::Up {
             broken.push(format!("{}: is {:?}, but has been up for hours", name(relay), row.state));
         }
-        if is_alias(row) {
-            continue;
+        if let Some(alias) = &relay.alias
+            && let Some(document) = relay.house.document()
+            && relay.settled_for() > 3 * HOUR
+        {
+            let said = known.iter().find(|row| row.url == *alias);
+            if said.is_none_or(|row| row.state != RelayState::Alias) {
+                broken.push(format!("{alias}: is {said:?}, but is {} with {document}", relay.url));
+            }
         }
         broken.extend(uptime(story, relay, &visits, now));
         // Between two checks of a relay that stayed up there are two intervals at most, when the agent could work.
@@ -168,10 +175,6 @@ fn uptime(story: &Story, relay: &Relay, visits: &[Visit], now: i64) -> Option<St
     is_wrong.then(|| format!("{}: uptime {said:.3}, in truth {truth:.3} (+-{blur:.3})", name(relay)))
 }
 
-fn is_alias(row: &brotr_storage::Relay) -> bool {
-    format!("{:?}", row.state) == "Alias"
-}
-
 /// Returns for how much of a span the agent could not work, with the time it needs to recover.
 fn away(spans: &[Away], from: i64, until: i64) -> i64 {
     spans.iter().map(|away| ((away.until + CHECKED_EVERY).min(until) - away.from.max(from)).max(0)).sum()
@@ -200,8 +203,10 @@ fn publications(story: &Story) -> Vec<String> {
     let mut broken = Vec::new();
     for event in story.world.relays[0].house.events().iter().filter(|event| event.kind == Kind::from(30_166)) {
         let at = event.created_at.as_secs().cast_signed();
-        let Some(relay) = story.world.relays.iter().find(|one| Some(one.url.as_str()) == event.tags.identifier())
-        else {
+        let named = event.tags.identifier().map(ToOwned::to_owned);
+        // Another URL of a relay without a document cannot be told from a relay of its own.
+        let about = |one: &&Arc<Relay>| [Some(&one.url), one.alias.as_ref()].contains(&named.as_ref());
+        let Some(relay) = story.world.relays.iter().find(about) else {
             broken.push(format!("{} is about no relay: {:?}", event.id, event.tags));
             continue;
         };

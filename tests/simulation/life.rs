@@ -10,12 +10,14 @@ use brotr::daemon::Daemon;
 use brotr::supervisor::Supervisor;
 use brotr_storage::Archive;
 
-use crate::world::World;
+use crate::world::{World, fault};
 
 /// Seconds between two checks of a relay.
 pub(crate) const CHECKED_EVERY: i64 = 3_600;
 /// Seconds between two passes over a relay.
 pub(crate) const SYNCHRONIZED_EVERY: i64 = 1_200;
+/// Relays checked, and relays synchronized, at a time: few, so that some wait for others.
+const AT_ONCE: usize = 4;
 
 /// The agent while it runs.
 pub(crate) struct Life {
@@ -30,7 +32,7 @@ impl Life {
         // The tasks of a killed agent may not be dropped yet, and one of them holds the archive's lock.
         let mut tries = 0;
         let agent = loop {
-            match Agent::open_simulated(config.clone(), world.clone()).await {
+            match Agent::open_simulated(config.clone(), world.clone(), fault).await {
                 Ok(agent) => break agent,
                 Err(error) if tries == 100 => panic!("the agent does not start: {error}"),
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -57,7 +59,13 @@ pub(crate) fn known(relays: usize) -> usize {
 }
 
 pub(crate) fn write_config(directory: &Path, world: &World) {
-    let seeds: Vec<&str> = world.relays[..known(world.relays.len())].iter().map(|relay| relay.url.as_str()).collect();
+    let relays = &world.relays[..known(world.relays.len())];
+    let seeds: Vec<&str> = relays
+        .iter()
+        .flat_map(|relay| [Some(&relay.url), relay.alias.as_ref()])
+        .flatten()
+        .map(String::as_str)
+        .collect();
     std::fs::write(directory.join("seeds.txt"), seeds.join("\n")).expect("written");
     let config = format!(
         "version: 1\n\
@@ -67,8 +75,8 @@ pub(crate) fn write_config(directory: &Path, world: &World) {
          network: {{tor: {{enabled: false}}}}\n\
          initializer: {{seeds: [{0}/seeds.txt]}}\n\
          finder: {{interval: 1h}}\n\
-         monitor: {{interval: {CHECKED_EVERY}s, checks: [open, read, write, nip11, dns], withdraw_after: 6h}}\n\
-         synchronizer: {{interval: {SYNCHRONIZED_EVERY}s, recheck: 1day, live_relays: 8}}\n\
+         monitor: {{interval: {CHECKED_EVERY}s, concurrency: {AT_ONCE}, checks: [open, read, write, nip11, dns], withdraw_after: 6h}}\n\
+         synchronizer: {{interval: {SYNCHRONIZED_EVERY}s, recheck: 1day, concurrency: {AT_ONCE}, live_relays: 8, auth: true}}\n\
          http: {{enabled: false}}\n",
         directory.display(),
         world.relays[0].url,

@@ -11,7 +11,7 @@ use nostr::{Event, EventBuilder, Keys, Kind, SecretKey, Tag, TagKind, Timestamp}
 
 use crate::checks;
 use crate::life::{Life, known, write_config};
-use crate::world::{self, Away, BEGIN, Down, Relay, SETTLES, Story, World, address, true_now};
+use crate::world::{self, Away, BEGIN, Database, Down, Relay, SETTLES, Story, World, address, true_now};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3_600;
@@ -28,6 +28,9 @@ enum Act {
     Up(usize),
     Down(usize),
     Forget(usize, i64),
+    /// A relay publishes another information document.
+    Describe(usize, String),
+    Database(Database),
     /// The agent ends, orderly or not, and starts again after some seconds.
     Restart {
         orderly: bool,
@@ -52,6 +55,8 @@ struct Draw {
     authors: Vec<Keys>,
     acts: Vec<(i64, Act)>,
     written: u64,
+    /// Events that many relays hold from the beginning.
+    shared: Vec<Event>,
 }
 
 fn keys(seed: u64, number: u64) -> Keys {
@@ -89,9 +94,23 @@ impl Draw {
         builder.custom_created_at(at).sign_with_keys(&self.authors[author]).expect("signed")
     }
 
+    /// Writes what many relays hold from the beginning: most of it of the last days.
+    fn share(&mut self) {
+        for _ in 0..200 + self.dice.low(800) {
+            let days = if self.one_in(4) { 40 } else { 3 };
+            let at = -self.below(days * DAY);
+            let event = self.event(at);
+            self.shared.push(event);
+        }
+    }
+
     /// Returns what a relay holds at the beginning: some weeks, now and then a second with many events.
     fn history(&mut self, cap: usize) -> Vec<Event> {
         let mut events = Vec::new();
+        if self.one_in(2) {
+            let parts = 1 + self.dice.below(10);
+            events.extend(self.shared.iter().filter(|_| self.dice.below(10) < parts).cloned());
+        }
         for _ in 0..self.dice.low(300) {
             let at = -self.below(40 * DAY);
             events.push(self.event(at));
@@ -118,8 +137,15 @@ impl Draw {
         if self.one_in(2) {
             script.negentropy = Negentropy::Speaks { withholds: 0 };
         }
+        // To clients that are authenticated (NIP-42), as the agent is configured to be.
+        script.auth = self.one_in(8);
         if !self.one_in(3) {
             return (script, true);
+        }
+        if self.one_in(8) {
+            script.negentropy = Negentropy::Speaks { withholds: 1 + self.dice.low(40) };
+            script.fault = self.pick(&[Fault::None, Fault::Repeats(3)]);
+            return (script, false);
         }
         script.fault = self.pick(&[
             Fault::TarPit,
@@ -159,9 +185,12 @@ impl Draw {
             let name = if i == 0 { "home.example".to_owned() } else { format!("host{host}.example") };
             let place = SocketAddr::new(address(host), 7_000 + u16::try_from(i).expect("few"));
             let (script, honest) = draw.script(i == 0);
-            let manner = format!("{:?}, cap {}, {:?}", script.fault, script.cap, script.negentropy);
+            let auth = if script.auth { ", NIP-42" } else { "" };
+            let manner = format!("{:?}, cap {}, {:?}{auth}", script.fault, script.cap, script.negentropy);
             let down = if draw.one_in(2) { Down::Refuses } else { Down::Silent };
-            Arc::new(Relay::new(&name, place, House::new(script), manner, honest, down))
+            let mut relay = Relay::new(&name, place, House::new(script), manner, honest, down);
+            relay.alias = (i < known(n) && draw.one_in(6)).then(|| format!("{}inbox", relay.url));
+            Arc::new(relay)
         };
         (0..n).map(|i| relay(self, i)).collect()
     }
@@ -177,7 +206,9 @@ impl Draw {
                     while at < self.length() {
                         self.acts.push((at, Act::Up(i)));
                         at += 2 * HOUR + self.below(2 * DAY);
-                        self.acts.push((at, Act::Down(i)));
+                        if at < self.length() {
+                            self.acts.push((at, Act::Down(i)));
+                        }
                         at += 10 * MINUTE + self.below(DAY);
                     }
                 }
@@ -212,6 +243,8 @@ impl Draw {
             let (at, relay) = (self.below(self.length()), 1 + self.dice.below(n - 1));
             let older_than = self.below(20 * DAY);
             self.acts.push((at, Act::Forget(relay, older_than)));
+            let (at, relay) = (self.below(self.length()), 1 + self.dice.below(n - 1));
+            self.acts.push((at, Act::Describe(relay, format!("{{\"name\":\"renamed {at}\"}}"))));
         }
     }
 
@@ -243,7 +276,7 @@ impl Draw {
     fn troubles(&mut self) {
         let mut at = 2 * HOUR + self.below(6 * HOUR);
         while at < self.length() {
-            let lasts = match self.dice.below(9) {
+            let lasts = match self.dice.below(11) {
                 0 => {
                     let after = 5 + self.below(HOUR);
                     self.acts.push((at, Act::Restart { orderly: true, after }));
@@ -272,6 +305,18 @@ impl Draw {
                     self.acts.extend([(at, Act::Pause(service, true)), (at + lasts, Act::Pause(service, false))]);
                     lasts
                 }
+                8 => {
+                    let lasts = MINUTE + self.below(8 * HOUR);
+                    let act = if self.one_in(2) { Act::Suspend(lasts) } else { Act::Stop(lasts) };
+                    self.acts.push((at, act));
+                    lasts
+                }
+                9 | 10 => {
+                    let health = self.pick(&[Database::Fails, Database::Fails, Database::Away]);
+                    let lasts = 10 + self.below(2 * HOUR);
+                    self.acts.extend([(at, Act::Database(health)), (at + lasts, Act::Database(Database::Works))]);
+                    lasts
+                }
                 4 | 5 => {
                     let wrong = (self.below(6 * DAY) - 3 * DAY) / if self.one_in(2) { 3_000 } else { 1 };
                     // A clock that is wrong for longer is believed, unless it is wrong by little.
@@ -286,12 +331,7 @@ impl Draw {
                     self.acts.extend([(at, Act::ClockWrongBy(wrong)), (at + lasts, Act::ClockWrongBy(0))]);
                     lasts
                 }
-                _ => {
-                    let lasts = MINUTE + self.below(8 * HOUR);
-                    let act = if self.one_in(2) { Act::Suspend(lasts) } else { Act::Stop(lasts) };
-                    self.acts.push((at, act));
-                    lasts
-                }
+                _ => unreachable!("below eleven"),
             };
             at += lasts + HOUR + self.below(DAY);
         }
@@ -318,7 +358,8 @@ pub(crate) fn run(seed: u64, days: u64, relays: usize) -> ExitCode {
 async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
     let real = std::time::Instant::now();
     let authors = (0..20).map(|n| keys(seed, n)).collect();
-    let mut draw = Draw { dice: Dice::new(seed), days, authors, acts: vec![], written: 0 };
+    let mut draw = Draw { dice: Dice::new(seed), days, authors, acts: vec![], written: 0, shared: vec![] };
+    draw.share();
     let world = Arc::new(World::new(draw.relays(relays)));
     draw.lives(relays);
     draw.posts(relays);
@@ -332,7 +373,7 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
     let mut story = Story { world: world.clone(), requests: vec![], away: vec![] };
     let mut broken = Vec::new();
     let mut life = None;
-    let (mut disconnected_at, mut paused_at) = (None, None);
+    let (mut disconnected_at, mut paused_at, mut failing_since) = (None, None, None);
     let acts = draw.acts.len();
     for (at, act) in draw.acts {
         while let Ok(wait @ 1..) = u64::try_from(BEGIN + at - true_now()) {
@@ -392,6 +433,16 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
                 tokio::time::advance(Duration::from_secs(seconds.unsigned_abs())).await;
                 world.relays.iter().for_each(|relay| relay.cut());
                 story.away.push(Away { from, until: true_now() });
+            }
+            Act::Describe(i, document) => world.relays[i].house.describe(document),
+            Act::Database(health) => {
+                world::set_database(health);
+                match health {
+                    Database::Works => {
+                        story.away.extend(failing_since.take().map(|from| Away { from, until: true_now() }))
+                    }
+                    Database::Fails | Database::Away => failing_since = Some(from),
+                }
             }
             Act::ClockWrongBy(seconds) => world::set_clock_wrong_by(seconds),
             Act::Suspend(seconds) => {

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use brotr_net::{Internet, Lookup, LookupError, Stream};
+use brotr_storage::InjectedFault;
 use brotr_tests::House;
 use nostr::Event;
 use tokio::task::AbortHandle;
@@ -25,6 +26,32 @@ static WRONG_BY: AtomicI64 = AtomicI64::new(0);
 
 /// Milliseconds for which the machine was suspended: all clocks count them but the one that timers use.
 static SUSPENDED: AtomicI64 = AtomicI64::new(0);
+
+/// The health of the agent's database.
+static DATABASE: AtomicUsize = AtomicUsize::new(Database::Works as usize);
+
+/// The health of the agent's database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Database {
+    Works,
+    /// One call in eight fails; half of them were done nevertheless.
+    Fails,
+    /// No call is done.
+    Away,
+}
+
+pub(crate) fn set_database(health: Database) {
+    DATABASE.store(health as usize, Ordering::Relaxed);
+}
+
+/// Decides whether a store call fails.
+pub(crate) fn fault(_call: &'static str) -> Option<InjectedFault> {
+    let health = DATABASE.load(Ordering::Relaxed);
+    if health == Database::Away as usize || (health == Database::Fails as usize && fastrand::u8(..16) == 0) {
+        return Some(InjectedFault::RolledBack);
+    }
+    (health == Database::Fails as usize && fastrand::u8(..16) == 0).then_some(InjectedFault::Uncertain)
+}
 
 /// The runtime's clock when the simulation began.
 static BEGAN: Mutex<Option<Instant>> = Mutex::new(None);
@@ -85,6 +112,8 @@ pub(crate) struct Relay {
     pub(crate) manner: String,
     /// Whether it answers every request as NIP-01 says.
     pub(crate) honest: bool,
+    /// Another URL of it: a path that its server does not look at.
+    pub(crate) alias: Option<String>,
     pub(crate) down: Down,
     up: AtomicBool,
     /// When it came up or went down, oldest first.
@@ -105,6 +134,7 @@ impl Relay {
             house,
             manner,
             honest,
+            alias: None,
             down,
             up: AtomicBool::new(false),
             changes: Mutex::default(),

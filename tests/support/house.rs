@@ -43,6 +43,8 @@ pub struct House {
     pub counts: Arc<Counts>,
     script: Script,
     events: Arc<Mutex<Vec<Event>>>,
+    /// Its information document.
+    nip11: Arc<Mutex<Option<String>>>,
     banned: Arc<Mutex<Option<Instant>>>,
     news: broadcast::Sender<Event>,
 }
@@ -54,8 +56,25 @@ impl House {
     /// Returns a relay that follows this script.
     #[must_use]
     pub fn new(script: Script) -> Self {
-        let events = Arc::new(Mutex::new(script.events.clone()));
-        Self { counts: Arc::default(), script, events, banned: Arc::default(), news: broadcast::Sender::new(NEWS) }
+        Self {
+            counts: Arc::default(),
+            events: Arc::new(Mutex::new(script.events.clone())),
+            nip11: Arc::new(Mutex::new(script.nip11.clone())),
+            script,
+            banned: Arc::default(),
+            news: broadcast::Sender::new(NEWS),
+        }
+    }
+
+    /// Replaces its information document (NIP-11).
+    pub fn describe(&self, document: String) {
+        *self.nip11.lock().expect("no holder panics") = Some(document);
+    }
+
+    /// Returns its information document, if it has one.
+    #[must_use]
+    pub fn document(&self) -> Option<String> {
+        self.nip11.lock().expect("no holder panics").clone()
     }
 
     /// Replaces its events.
@@ -103,6 +122,9 @@ impl House {
             stream.write_all(answer.as_bytes()).await?;
             return Ok(());
         }
+        let host =
+            head.lines().find_map(|line| line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("host")));
+        let host = host.map_or_else(String::new, |(_, host)| host.to_owned());
         let mut socket = tokio_tungstenite::accept_async(stream).await?;
         if self.script.fault == Fault::Babble {
             socket.send(Message::Binary(vec![0, 1, 2, 255].into())).await?;
@@ -142,7 +164,7 @@ impl House {
                     let right = event.verify().is_ok()
                         && event.kind == nostr::Kind::Authentication
                         && says("challenge", "say who you are")
-                        && says("relay", "ws://127.0.0.1");
+                        && says("relay", &format!("ws://{host}"));
                     locked &= !right;
                     socket.send(Message::text(json!(["OK", event.id, right, ""]).to_string())).await?;
                 }
@@ -457,9 +479,9 @@ impl House {
             }
             return Ok(());
         }
-        let (status, body) = match &self.script.nip11 {
-            Some(body) => ("200 OK", body.as_str()),
-            None => ("404 Not Found", ""),
+        let (status, body) = match self.document() {
+            Some(body) => ("200 OK", body),
+            None => ("404 Not Found", String::new()),
         };
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Type: application/nostr+json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
