@@ -142,6 +142,7 @@ async fn visits(story: &Story, archive: &Arc<dyn Archive>) -> Vec<String> {
             }
         }
         broken.extend(uptime(story, relay, &visits, now));
+        broken.extend(resumed(story, relay, &visits));
         // Between two checks of a relay that stayed up there are two intervals at most, when the agent could work.
         let ends = visits.iter().map(|visit| (visit.at, visit.up)).chain([(now, true)]).collect::<Vec<_>>();
         for pair in ends.windows(2) {
@@ -173,6 +174,22 @@ fn uptime(story: &Story, relay: &Relay, visits: &[Visit], now: i64) -> Option<St
     let (truth, blur) = (up as f64 / length as f64, 0.02 + blind as f64 / length as f64);
     let is_wrong = (said - truth).abs() > blur;
     is_wrong.then(|| format!("{}: uptime {said:.3}, in truth {truth:.3} (+-{blur:.3})", name(relay)))
+}
+
+/// Once the monitor resumes, a relay whose check is due is checked within minutes: less than a lease lasts.
+fn resumed(story: &Story, relay: &Relay, visits: &[Visit]) -> Vec<String> {
+    const SOON: i64 = 200;
+    let late = |pause: &&Away| {
+        let Away { from, until } = **pause;
+        let is_calm = story.away.iter().all(|other| other.from > until + SOON || other.until <= until);
+        let was_up = relay.was(true, from - 2 * CHECKED_EVERY, until + SOON);
+        let before = visits.iter().rev().find(|visit| visit.at <= from);
+        let is_due = before.is_some_and(|visit| visit.up && visit.at + CHECKED_EVERY * 3 / 2 < until);
+        is_calm && was_up && is_due && !visits.iter().any(|visit| (until..=until + SOON).contains(&visit.at))
+    };
+    let say =
+        |pause: &Away| format!("{}: was not checked soon after the pause until {}", name(relay), span_of(pause.until));
+    story.pauses.iter().filter(late).map(say).collect()
 }
 
 /// Returns for how much of a span the agent could not work, with the time it needs to recover.

@@ -11,7 +11,7 @@ use nostr::{Event, EventBuilder, Keys, Kind, SecretKey, Tag, TagKind, Timestamp}
 
 use crate::checks;
 use crate::life::{Life, known, write_config};
-use crate::world::{self, Away, BEGIN, Database, Down, Relay, SETTLES, Story, World, address, true_now};
+use crate::world::{self, Away, BEGIN, Database, Down, Relay, SETTLES, Story, World, address, locked, true_now};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3_600;
@@ -355,6 +355,18 @@ pub(crate) fn run(seed: u64, days: u64, relays: usize) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Waits until the agent connects to a relay: what was begun then is not done when a service is paused.
+async fn until_visited(world: &World) {
+    let visits = || world.relays.iter().map(|relay| locked(&relay.visited).len()).sum::<usize>();
+    let before = visits();
+    for _ in 0..2 * HOUR {
+        if visits() > before {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
 async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
     let real = std::time::Instant::now();
     let authors = (0..20).map(|n| keys(seed, n)).collect();
@@ -370,7 +382,7 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
     let directory = tempfile::tempdir().expect("a directory");
     write_config(directory.path(), &world);
 
-    let mut story = Story { world: world.clone(), requests: vec![], away: vec![] };
+    let mut story = Story { world: world.clone(), requests: vec![], away: vec![], pauses: vec![] };
     let mut broken = Vec::new();
     let mut life = None;
     let (mut disconnected_at, mut paused_at, mut failing_since) = (None, None, None);
@@ -414,11 +426,18 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
                 story.away.push(Away { from, until: true_now() });
             }
             Act::Pause(service, paused) => {
+                if paused {
+                    until_visited(&world).await;
+                }
                 let vitals = life.as_ref().expect("it runs").supervisor.vitals();
                 assert!(vitals.pause(service, paused), "{service} runs");
                 match paused {
-                    true => paused_at = Some(from),
-                    false => story.away.extend(paused_at.take().map(|from| Away { from, until: true_now() })),
+                    true => paused_at = Some(true_now()),
+                    false => {
+                        let away = paused_at.take().map(|from| Away { from, until: true_now() });
+                        story.away.extend(away);
+                        story.pauses.extend(away.filter(|_| service == "monitor"));
+                    }
                 }
             }
             Act::Disconnect => {

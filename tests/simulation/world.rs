@@ -284,4 +284,6 @@ pub(crate) struct Story {
     pub(crate) world: Arc<World>,
     pub(crate) requests: Vec<(Event, i64)>,
     pub(crate) away: Vec<Away>,
+    /// Those of them in which the monitor alone was paused.
+    pub(crate) pauses: Vec<Away>,
 }
