@@ -96,12 +96,12 @@ pub enum StorageError {
     Older(i64),
     /// A statement failed.
     #[cfg(feature = "backends")]
-    #[error("the database refused a statement: {0}")]
-    Statement(#[from] sqlx::Error),
+    #[error("the database refused a statement: {}", of_postgres(.0))]
+    Statement(sqlx::Error),
     /// A statement failed.
     #[cfg(feature = "backends")]
-    #[error("the database refused a statement: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    #[error("the database refused a statement: {}", of_sqlite(.0))]
+    Sqlite(rusqlite::Error),
     /// The connection was lost during a commit: the transaction may be committed or not.
     #[cfg(feature = "backends")]
     #[error("the connection to the database was lost during a commit: {0}")]
@@ -129,6 +129,40 @@ pub enum StorageError {
     /// An input that the archive cannot hold.
     #[error("{0}")]
     Unfit(String),
+}
+
+// Neither is the source of the error: its text is in ours, and its own sources repeat it in the library's terms.
+#[cfg(feature = "backends")]
+impl From<sqlx::Error> for StorageError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Statement(error)
+    }
+}
+
+#[cfg(feature = "backends")]
+impl From<rusqlite::Error> for StorageError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Returns what the server says, without the library's introduction.
+#[cfg(feature = "backends")]
+fn of_postgres(error: &sqlx::Error) -> String {
+    error.as_database_error().map_or_else(|| error.to_string(), |reported| reported.message().to_owned())
+}
+
+/// Returns what SQLite says, and where in the statement, without the statement.
+#[cfg(feature = "backends")]
+fn of_sqlite(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqlInputError { msg, offset, .. } if *offset >= 0 => {
+            format!("{msg}, at character {}", offset + 1)
+        }
+        rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+        rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
+        error => error.to_string(),
+    }
 }
 
 #[cfg(feature = "backends")]
