@@ -22,6 +22,6 @@ pub use interval::{Interval, IntervalSet};
 pub use network::Network;
 pub use raw_event::RawEvent;
 pub use relay_url::{MAX_RELAY_URL, RelayUrl, RelayUrlError};
-pub use sanitize::sanitize;
+pub use sanitize::{escape, is_unsafe_to_show, sanitize};
 pub use state::RelayState;
 pub use words::UnknownWord;

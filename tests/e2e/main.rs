@@ -30,3 +30,4 @@ mod schema;
 mod several;
 mod simulator;
 mod soak;
+mod terminal;

@@ -110,6 +110,22 @@ impl Place {
         }
     }
 
+    /// Runs a command on a terminal of this width, and returns what the terminal received.
+    pub(crate) fn run_on_terminal(&self, args: &[&str], columns: u16) -> String {
+        let quoted = |arg: &&str| format!("'{}'", arg.replace('\'', r"'\''"));
+        let args = args.iter().map(quoted).collect::<Vec<_>>().join(" ");
+        let command = format!("stty cols {columns} rows 50; exec '{}' {args}", env!("CARGO_BIN_EXE_brotr"));
+        let output = Command::new("script")
+            .args(["-qec", &command, "/dev/null"])
+            .current_dir(self.dir.path())
+            .env_clear()
+            .env("TERM", "xterm")
+            .stdin(Stdio::null())
+            .output()
+            .expect("util-linux has script");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
     /// Starts the daemon, with its log in a file.
     pub(crate) fn daemon(&self) -> Daemon<'_> {
         self.daemon_with(&[])
@@ -195,8 +211,8 @@ impl Daemon<'_> {
     /// Returns the address that it logged.
     pub(crate) fn http(&self) -> String {
         let log = self.log();
-        let start = log.find("http://").expect("it says where it listens");
-        log[start..].split("/healthz").next().expect("a path").to_owned()
+        let (_, rest) = log.split_once("dashboard: ").expect("it says where it listens");
+        rest.split("/,").next().expect("a path").to_owned()
     }
 }
 

@@ -61,10 +61,10 @@ fn print(health: &Health) -> Result<()> {
     output::line(&format!("{}  {}", health.url, if health.up { "up" } else { "DOWN" }))?;
     let mut timeline = Timeline::default();
     for phase in phases(health) {
-        output::line(&timeline.line(&phase))?;
+        output::line(&output::fit(&timeline.line(&phase)))?;
     }
     for line in notes(health) {
-        output::line(&format!("  {line}"))?;
+        output::line(&output::fit(&format!("  {line}")))?;
     }
     Ok(())
 }
@@ -170,7 +170,8 @@ fn notes(health: &Health) -> Vec<String> {
         None => "-",
     };
     if !health.probes.is_empty() {
-        notes.push(format!("{:<16}{:<7}{:<7}", "", "says", "found"));
+        notes
+            .push(format!("{:<16}{:<7}{:<7}says: in its document; found: when tried; -: unknown", "", "says", "found"));
     }
     for (name, probe) in &health.probes {
         let mut line = format!("{name:<16}{:<7}{:<7}", word(probe.claimed), word(probe.found));

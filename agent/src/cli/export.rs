@@ -1,11 +1,14 @@
 //! `brotr export`
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use brotr_storage::View;
+use indicatif::ProgressBar;
+use nostr::Filter;
+use tokio::time::Instant;
 
 use super::query::{Pages, parse};
 use super::{Access, Done, Shared, output};
@@ -23,23 +26,77 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let filter = parse(args.filter.as_deref())?;
     let config = shared.load()?;
     let archive = shared.archive(&config, Access::Read).await?;
-    let mut out: Box<dyn Write> = match &args.output {
+    let mut out = match &args.output {
         Some(path) => {
             let file = File::create(path).with_context(|| format!("failed to write {}", path.display()))?;
-            Box::new(BufWriter::new(file))
+            Target::File(BufWriter::new(file))
         }
-        None => Box::new(BufWriter::new(std::io::stdout())),
+        None if std::io::stdout().is_terminal() => Target::Terminal,
+        None => Target::Stdout(BufWriter::new(std::io::stdout())),
     };
-    let bar = output::progress(0, "exporting");
+    let total = match filter == Filter::default() {
+        true => u64::try_from(archive.stats().await?.events).unwrap_or_default(),
+        false => 0,
+    };
+    // A bar among the events would be read as one of them.
+    let bar = match args.output.is_none() && std::io::stdout().is_terminal() {
+        true => ProgressBar::hidden(),
+        false => output::progress(total, "exporting", output::Unit::Things),
+    };
+    let began = Instant::now();
     let mut pages = Pages::new(archive.as_ref(), filter, View::All);
-    while let Some(page) = pages.next().await? {
+    let (mut events, mut bytes, mut interrupted) = (0_u64, 0_u64, false);
+    loop {
+        let page = tokio::select! {
+            page = pages.next() => page?,
+            () = output::interrupt() => {
+                interrupted = true;
+                None
+            }
+        };
+        let Some(page) = page else { break };
         for event in &page {
-            writeln!(out, "{}", event.to_json())?;
+            let line = event.to_json();
+            bytes += line.len() as u64 + 1;
+            out.print(&line)?;
         }
-        bar.inc_length(page.len() as u64);
+        events += page.len() as u64;
         bar.inc(page.len() as u64);
     }
     out.flush()?;
     bar.finish_and_clear();
-    Ok(Done::Well)
+    if args.output.is_some() || std::io::stderr().is_terminal() {
+        let (n, events, size) = (events, output::counted(events, "event"), output::bytes(bytes.cast_signed()));
+        let stopped = if interrupted { "interrupted: " } else { "" };
+        eprintln!("{stopped}exported {events}, {size}, {}", output::rate(n, began.elapsed()));
+    }
+    Ok(Done::of(!interrupted))
+}
+
+/// Where the events go.
+enum Target {
+    File(BufWriter<File>),
+    Stdout(BufWriter<std::io::Stdout>),
+    /// What is unsafe to show is escaped.
+    Terminal,
+}
+
+impl Target {
+    fn print(&mut self, line: &str) -> Result<()> {
+        match self {
+            Self::File(file) => writeln!(file, "{line}")?,
+            Self::Stdout(out) => writeln!(out, "{line}")?,
+            Self::Terminal => output::line(line)?,
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        match self {
+            Self::File(file) => file.flush()?,
+            Self::Stdout(out) => out.flush()?,
+            Self::Terminal => {}
+        }
+        Ok(())
+    }
 }

@@ -11,7 +11,7 @@ use crate::services::finder::{self, Sources};
 pub(super) async fn main(shared: &Shared) -> Result<Done> {
     let agent = Agent::open(shared.load()?).await?;
     initializer::load(&agent).await?;
-    let bar = output::progress(agent.config.finder.sources.len() as u64 + 1, "finding");
+    let bar = output::progress(0, "finding", output::Unit::Things);
     let found = finder::pass(&agent, Sources::All).await?;
     bar.finish_and_clear();
     let added: usize = found.iter().map(|f| f.added).sum();

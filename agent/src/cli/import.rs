@@ -10,6 +10,7 @@ use brotr_storage::Batch;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::{Access, Done, Shared, output};
@@ -80,7 +81,8 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     };
     let archive = shared.archive(&config, Access::Write).await?;
     let ingest = Ingest::new(archive.clone());
-    let bar = output::progress(size, "importing");
+    let bar = output::progress(size, "importing", output::Unit::Bytes);
+    let began = Instant::now();
     let (sender, mut portions) = mpsc::channel(1);
     // A thread of its own, which the end of the program does not wait for: a read from stdin may block forever.
     std::thread::Builder::new().name("brotr-import".into()).spawn(move || read(input, &sender))?;
@@ -101,7 +103,17 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     // The archive writes waiting batches together.
     let mut stored = stream::poll_fn(|cx| portions.poll_recv(cx)).map(store).buffered(BESIDE);
     let mut imported = Imported::default();
-    while let Some((portion, stored)) = stored.try_next().await? {
+    let mut interrupted = false;
+    loop {
+        // What is in flight when the user interrupts is either stored or not, and is known if it is imported again.
+        let next = tokio::select! {
+            next = stored.try_next() => next?,
+            () = output::interrupt() => {
+                interrupted = true;
+                None
+            }
+        };
+        let Some((portion, stored)) = next else { break };
         imported.read += portion.read;
         imported.stored += stored.stored as u64;
         imported.known += stored.known as u64;
@@ -123,9 +135,11 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
             eprintln!("line {line}: {reason}");
         }
         let Imported { read, stored, known, .. } = imported;
-        output::line(&format!("{read} read, {stored} new, {known} known, {rejected_total} rejected"))?;
+        let [counted, new, known, bad] = [read, stored, known, rejected_total].map(output::number);
+        let (stopped, rate) = (if interrupted { "interrupted: " } else { "" }, output::rate(read, began.elapsed()));
+        output::line(&format!("{stopped}{counted} read, {new} new, {known} known, {bad} rejected {rate}"))?;
     }
-    Ok(Done::of(rejected_total == 0))
+    Ok(Done::of(rejected_total == 0 && !interrupted))
 }
 
 /// Some lines of the input.

@@ -13,6 +13,7 @@ mod import;
 mod init;
 mod job;
 mod keys;
+mod list;
 mod monitor;
 mod output;
 mod push;
@@ -23,6 +24,7 @@ mod show;
 mod sql;
 mod stats;
 mod sync;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -154,7 +156,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let failure = Failure::from(error);
             if !matches!(failure, Failure::ClosedPipe) {
-                eprintln!("error: {failure}");
+                eprintln!("error: {}", output::lines(&failure.to_string()));
                 if let Some(hint) = failure.hint() {
                     eprintln!("hint: {hint}");
                 }
@@ -241,6 +243,15 @@ enum Access {
     Write,
 }
 
+/// Writes the time in seconds (UTC).
+struct Seconds;
+
+impl tracing_subscriber::fmt::time::FormatTime for Seconds {
+    fn format_time(&self, w: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
+        w.write_str(&output::time(brotr_core::clock::system_ms().div_euclid(1_000)))
+    }
+}
+
 fn log(config: &Config, level: &str) -> Result<()> {
     use tracing_subscriber::EnvFilter;
     let wrong = |error| Failure::usage(format_args!("log.level {level:?} is neither a level nor directives: {error}"));
@@ -253,7 +264,12 @@ fn log(config: &Config, level: &str) -> Result<()> {
     }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let set = match config.log.format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        // Where a line comes from is worth its room to those who look for something.
+        LogFormat::Text => builder
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .with_timer(Seconds)
+            .with_target(!["info", "warn"].contains(&level))
+            .try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
     set.map_err(|e| anyhow::anyhow!("failed to set up logs: {e}"))

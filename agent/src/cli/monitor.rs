@@ -5,6 +5,7 @@ use brotr_core::{RelayState, RelayUrl};
 use brotr_storage::{Relay, RelayQuery};
 use futures::StreamExt;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::{Done, Shared, output};
@@ -29,7 +30,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let publisher = Publisher::new(&agent);
     let monitor = Monitor::new(&agent, &publisher).await?;
     let relays = chosen(&agent, &args.urls).await?;
-    let bar = output::progress(relays.len() as u64, "checking");
+    let bar = output::progress(relays.len() as u64, "checking", output::Unit::Things);
     let mut visits = futures::stream::iter(relays)
         .map(|relay| {
             let monitor = monitor.clone();
@@ -37,7 +38,16 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         })
         .buffer_unordered(agent.config.monitor.concurrency);
     let (mut checked, mut up) = (0_u64, 0_u64);
-    while let Some(health) = visits.next().await {
+    let (began, mut interrupted) = (Instant::now(), false);
+    loop {
+        let health = tokio::select! {
+            health = visits.next() => health,
+            () = output::interrupt() => {
+                interrupted = true;
+                None
+            }
+        };
+        let Some(health) = health else { break };
         bar.inc(1);
         let Some(health) = health? else { continue };
         if !health.is_ours {
@@ -56,9 +66,10 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
             bar.suspend(|| output::line(text.trim_end()))?;
         }
     }
+    drop(visits);
     bar.finish_and_clear();
     monitor.warm_up().await?;
-    if !publisher.is_silent() {
+    if !publisher.is_silent() && !interrupted {
         let client = RelayClient::new(&agent);
         let until_empty = async {
             while !agent.archive.due_relays(now()).await?.is_empty() {
@@ -76,10 +87,12 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     if shared.json {
         output::json(&json!({"total": {"checked": checked, "up": up, "down": checked - up}}))?;
     } else {
-        output::line(&format!("{} checked, {up} up", output::counted(checked, "relay")))?;
+        let stopped = if interrupted { "interrupted: " } else { "" };
+        let (relays, rate) = (output::counted(checked, "relay"), output::rate(checked, began.elapsed()));
+        output::line(&format!("{stopped}{relays} checked, {} up {rate}", output::number(up)))?;
     }
     agent.archive.close().await;
-    Ok(Done::Well)
+    Ok(Done::of(!interrupted))
 }
 
 async fn chosen(agent: &Agent, urls: &[String]) -> Result<Vec<Relay>> {

@@ -105,7 +105,7 @@ async fn push(relay: &Relay, filter: Filter, items: Vec<(EventId, Timestamp)>, i
     if is_dry {
         options = options.dry_run();
     }
-    let bar = output::progress(0, "sending");
+    let bar = output::progress(0, "sending", output::Unit::Things);
     let mut answers = relay.notifications();
     // Each event is accepted or refused once: a relay cannot delay the end by answering for ever.
     let mut unanswered = items.len();

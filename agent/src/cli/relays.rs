@@ -5,15 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use brotr_core::{Guard, RelayUrl};
-use brotr_storage::{Relay, RelayQuery};
 use clap::Subcommand;
 
 use super::failure::Failure;
-use super::{Access, Done, Shared, output, show};
+use super::{Access, Done, Shared, list, output, show};
 use crate::initializer::{self, Refused, Sorted};
-
-/// Relays read per query.
-const PAGE: i64 = 1_000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -23,12 +19,15 @@ pub(super) enum Command {
         #[arg(required = true, value_name = "URL|FILE|-")]
         sources: Vec<String>,
     },
-    /// List every relay
-    List,
-    /// Show one relay
+    /// List relays
+    List(list::Args),
+    /// Show one relay: what it says, what was found, its past, and what is archived of it
     Show {
         /// Its URL
         url: String,
+        /// Print its documents as well: NIP-11 as received, and what the last check found
+        #[arg(long)]
+        documents: bool,
     },
 }
 
@@ -50,32 +49,23 @@ pub(super) async fn main(shared: &Shared, command: Command) -> Result<Done> {
             if shared.json {
                 output::json(&added)?;
             } else {
-                output::line(&format!("added      {}", added.added))?;
-                output::line(&format!("known      {}", added.known))?;
+                output::line(&format!("added      {}", output::number(added.added as u64)))?;
+                output::line(&format!("known      {}", output::number(added.known as u64)))?;
                 output::line(&format!("refused    {}", summary(&added.refused)))?;
                 output::line(&format!("malformed  {}", summary(&added.malformed)))?;
             }
             Ok(Done::of(added.added + added.known > 0))
         }
-        Command::List => {
+        Command::List(args) => {
             let archive = shared.archive(&config, Access::Read).await?;
-            let mut query = RelayQuery { limit: PAGE, ..RelayQuery::default() };
-            loop {
-                let page = archive.relays(&query).await?;
-                for relay in &page {
-                    if shared.json { output::json(relay)? } else { output::line(&row(relay))? }
-                }
-                match page.last() {
-                    Some(last) => query.after = Some(last.url.clone()),
-                    None => return Ok(Done::Well),
-                }
-            }
+            list::list(shared.json, archive.as_ref(), args).await?;
+            Ok(Done::Well)
         }
-        Command::Show { url } => {
+        Command::Show { url, documents } => {
             let address = RelayUrl::parse(&url, &guard);
             let address = address.map_err(|error| Failure::usage(format_args!("{url}: {error}")))?;
             let archive = shared.archive(&config, Access::Read).await?;
-            show::show(shared, &config, archive.as_ref(), &address).await?;
+            show::show(shared, &config, archive.as_ref(), &address, documents).await?;
             Ok(Done::Well)
         }
     }
@@ -92,11 +82,6 @@ fn text(source: &str) -> Result<String> {
     if source.contains("://") && !path.exists() { Ok(source.to_owned()) } else { Ok(initializer::read_file(path)?) }
 }
 
-fn row(relay: &Relay) -> String {
-    let checked = relay.checked_at.map_or_else(|| "never checked".to_owned(), output::time);
-    format!("{:<5} {:<9} {checked:<21} {}", relay.state.as_str(), relay.network.as_str(), relay.url)
-}
-
 /// Returns counts by reason, most frequent first, each with an example.
 fn summary(list: &[Refused]) -> String {
     let mut reasons = std::collections::BTreeMap::<&str, (usize, &str)>::new();
@@ -105,7 +90,7 @@ fn summary(list: &[Refused]) -> String {
     }
     let mut reasons: Vec<_> = reasons.into_iter().collect();
     reasons.sort_by_key(|(_, (n, _))| std::cmp::Reverse(*n));
-    let mut text = list.len().to_string();
+    let mut text = output::number(list.len() as u64);
     for (reason, (n, example)) in reasons {
         text.push_str(&format!("\n  {n:>6}  {reason}, such as {example:?}"));
     }

@@ -65,7 +65,7 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     Ok(Done::Well)
 }
 
-/// Logs the key, the directories, the listening addresses and what is off.
+/// Logs the key, the directories, the addresses, and what is off and how it is turned on.
 fn greet(agent: &Agent, listener: Option<&TcpListener>, relay: Option<&TcpListener>) {
     let config = &agent.config;
     tracing::info!(
@@ -76,15 +76,27 @@ fn greet(agent: &Agent, listener: Option<&TcpListener>, relay: Option<&TcpListen
         env!("CARGO_PKG_VERSION")
     );
     if let Some(address) = listener.and_then(|listener| listener.local_addr().ok()) {
-        tracing::info!("health and metrics at http://{address}/healthz and http://{address}/metrics");
+        tracing::info!("dashboard: http://{address}/, with /healthz and /metrics");
     }
     if let Some(address) = relay.and_then(|l| l.local_addr().ok()) {
         tracing::info!("the archive is a relay at ws://{address}");
     }
-    if agent.own_relays().is_empty() {
-        tracing::info!("nothing is published: name relays in identity.relays to publish what is measured");
-    }
-    if agent.job_relays().is_empty() && relay.is_none() && config.dvm.enabled {
-        tracing::info!("no jobs are sought: name relays in dvm.relays to answer NIP-90 requests");
+    let publishes = !agent.own_relays().is_empty();
+    let off = [
+        (listener.is_none(), "dashboard", "http.enabled: true"),
+        (relay.is_none(), "serving the archive as a relay", "relay.enabled: true"),
+        (!publishes, "publishing what is measured", "identity.relays: [wss://...]"),
+        (
+            config.dvm.enabled && agent.job_relays().is_empty() && relay.is_none(),
+            "answering jobs (NIP-90)",
+            "dvm.relays: [wss://...]",
+        ),
+        (!config.dvm.enabled, "answering jobs (NIP-90)", "dvm.enabled: true"),
+        (!config.monitor.enabled, "checking relays", "monitor.enabled: true"),
+        (!config.synchronizer.enabled, "archiving events", "synchronizer.enabled: true"),
+        (agent.dialer.tor().is_none(), "onion relays", "network.tor.enabled: true, in a build with Tor"),
+    ];
+    for (_, what, how) in off.iter().filter(|(is_off, ..)| *is_off) {
+        tracing::info!("off: {what}; turned on by {how}");
     }
 }

@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use brotr_core::{RelayState, RelayUrl};
-use brotr_storage::{Archive, Document, DocumentType, Relay};
+use brotr_storage::{Archive, CoverageReport, DocumentType, Relay};
 use serde_json::{Value, json};
 
+use super::table::{self, Column, Table};
 use super::{Shared, coverage, output};
 use crate::agent::now;
 use crate::config::Config;
@@ -13,9 +14,19 @@ use crate::state::OBSERVED_CAP;
 
 /// State changes that are printed.
 const CHANGES: usize = 8;
+/// Gaps that are printed; `brotr coverage` prints all.
+const GAPS: usize = 8;
 
 /// Prints the relay.
-pub(super) async fn show(shared: &Shared, config: &Config, archive: &dyn Archive, address: &RelayUrl) -> Result<()> {
+///
+/// With `documents`, its documents follow as they are stored.
+pub(super) async fn show(
+    shared: &Shared,
+    config: &Config,
+    archive: &dyn Archive,
+    address: &RelayUrl,
+    documents_too: bool,
+) -> Result<()> {
     let url = address.as_str();
     let Some(relay) = archive.relay(url).await? else {
         anyhow::bail!("{address} is not in the archive: add it with brotr relays add {address}");
@@ -38,62 +49,170 @@ pub(super) async fn show(shared: &Shared, config: &Config, archive: &dyn Archive
         }
         return output::json(&shown);
     }
-    for line in lines(&relay, &documents, &history, cap, reached) {
-        output::line(&line)?;
+    let of = |kind: DocumentType| documents.iter().find(|document| document.kind == kind);
+    let info = of(DocumentType::Nip11).map(|document| parsed(&document.data)).unwrap_or_default();
+    let facts = of(DocumentType::Nip66).map(|document| parsed(&document.data)).unwrap_or_default();
+    state(&relay, &facts, reached)?;
+    says(&info, cap)?;
+    found(&facts)?;
+    past(&history)?;
+    if !reports.is_empty() {
+        output::heading("\nArchived")?;
     }
     for report in &reports {
-        output::line(&format!("archived of {}:", report.filter))?;
-        for line in coverage::lines(report) {
-            output::line(&format!("  {line}"))?;
-        }
+        archived(report)?;
+    }
+    for document in documents.iter().filter(|_| documents_too) {
+        output::heading(&format!("\n{} of {}", document.kind, output::time(document.generated_at)))?;
+        output::line(&serde_json::to_string_pretty(&parsed(&document.data))?)?;
     }
     Ok(())
 }
 
-fn lines(
-    relay: &Relay,
-    documents: &[Document],
-    history: &History,
-    cap: Option<usize>,
-    reached: Option<&'static str>,
-) -> Vec<String> {
-    let mut lines = vec![format!("{}  {}  {}", relay.url, relay.network, relay.state)];
-    let mut add = |name: &str, value: String| lines.push(format!("  {name:<11}{value}"));
-    add("found", output::time(relay.discovered_at));
-    add("checked", relay.checked_at.map_or_else(|| "never".into(), output::time));
-    if let Some(why) = reached {
-        add("not reached", format!(": {why}"));
+/// The width of the names of a page.
+const NAMES: usize = 12;
+
+/// Prints a value with its name, cut to the width of the terminal.
+fn item(name: &str, value: &str) -> Result<()> {
+    output::line(&output::fit(&format!("  {name:<NAMES$}  {value}")))
+}
+
+/// Prints a value if there is one.
+fn some(name: &str, value: Option<String>) -> Result<()> {
+    value.filter(|value| !value.is_empty()).map_or(Ok(()), |value| item(name, &value))
+}
+
+fn state(relay: &Relay, facts: &Value, reached: Option<&'static str>) -> Result<()> {
+    let at = now();
+    output::heading(relay.url.as_str())?;
+    let failure = facts["failure"].as_str().filter(|_| relay.state == RelayState::Down);
+    item("State", &[Some(relay.state.as_str()), failure].into_iter().flatten().collect::<Vec<_>>().join(": "))?;
+    item("Network", relay.network.as_str())?;
+    some("Not reached", reached.map(str::to_owned))?;
+    some(
+        "Alias",
+        (relay.state == RelayState::Alias).then(|| "it shows the document of the relay at its host's root".into()),
+    )?;
+    item("Found", &format!("{} ({})", output::time(relay.discovered_at), output::ago(relay.discovered_at, at)))?;
+    let checked = relay.checked_at.map(|checked| format!("{} ({})", output::time(checked), output::ago(checked, at)));
+    item("Checked", &checked.unwrap_or_else(|| "never".into()))
+}
+
+/// Prints what the relay says of itself (NIP-11).
+fn says(info: &Value, cap: Option<usize>) -> Result<()> {
+    let text = |name: &str| info[name].as_str().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+    if info.is_object() {
+        output::heading("\nIt says of itself")?;
+    } else if cap.is_some() {
+        output::heading("\nLimits")?;
     }
-    if relay.state == RelayState::Alias {
-        add("alias", "it shows the document of the relay at its host's root".into());
+    for (name, key) in [("Name", "name"), ("About", "description"), ("Contact", "contact"), ("Operator", "pubkey")] {
+        some(name, text(key))?;
     }
-    let percent = |share: &Option<f64>| share.map_or_else(|| "-".into(), |share| format!("{:.1} %", share * 100.0));
-    if history.checks > 0 {
-        let parts: Vec<String> =
-            history.uptime.iter().map(|(name, share)| format!("{name} {}", percent(share))).collect();
-        add("up", format!("{} ({})", parts.join(", "), output::counted(history.checks as u64, "check")));
+    let software = [text("software"), text("version")].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    some("Software", Some(software))?;
+    let nips = info["supported_nips"].as_array().into_iter().flatten().map(ToString::to_string).collect::<Vec<_>>();
+    some("NIPs", Some(nips.join(" ")))?;
+    let limits = info["limitation"].as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    some("Limits", Some(limits.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")))?;
+    let Some(cap) = cap else { return Ok(()) };
+    let claimed = info["limitation"]["max_limit"].as_u64();
+    let contradicts = if claimed.is_some_and(|claimed| claimed > cap as u64) { ": contradicts itself" } else { "" };
+    let claimed = claimed.map_or_else(|| "nothing".to_owned(), |claimed| claimed.to_string());
+    item("Cap", &format!("{cap} events per request were found, {claimed} claimed{contradicts}"))
+}
+
+/// Prints what the last check found.
+fn found(facts: &Value) -> Result<()> {
+    let Some(checks) = facts["checks"].as_object() else { return Ok(()) };
+    output::heading("\nThe last check found")?;
+    for (name, outcome) in checks {
+        let word = match outcome["ok"].as_bool() {
+            Some(true) => "ok",
+            Some(false) => "failed",
+            None => "unknown",
+        };
+        let reason = outcome["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
+        item(name, &format!("{word}{reason}"))?;
     }
-    for (name, ms) in &history.rtt {
-        if let Some([p50, p90, p99]) = ms {
-            add(name, format!("{p50} ms in the middle, {p90} ms of 90 %, {p99} ms of 99 %"));
+    for (name, probe) in facts["probes"].as_object().into_iter().flatten() {
+        if let (Some(claimed), Some(found)) = (probe["claimed"].as_bool(), probe["found"].as_bool())
+            && claimed != found
+        {
+            let (says, is) = if claimed { ("claims it", "not found") } else { ("denies it", "found") };
+            item(name, &format!("contradicts itself: {says}, {is}"))?;
         }
     }
+    let certificate = &facts["ssl"]["certificate"];
+    let until = certificate["not_after"].as_i64().map(output::time);
+    some(
+        "Certificate",
+        until.map(|until| format!("by {}, until {until}", certificate["issuer"].as_str().unwrap_or("?"))),
+    )?;
+    let place = [&facts["geo"]["city"], &facts["geo"]["country"], &facts["net"]["organisation"]];
+    some("Place", Some(place.into_iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")))?;
+    some("Server", facts["http"]["server"].as_str().map(str::to_owned))?;
+    let wants = facts["requires"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>();
+    some("Wants", Some(wants.join(", ")))
+}
+
+/// Prints uptime, round trips and changes.
+fn past(history: &History) -> Result<()> {
+    if history.checks == 0 {
+        return Ok(());
+    }
+    output::heading(&format!("\nIts past, by {}", output::counted(history.checks as u64, "check")))?;
+    let share = |share: &Option<f64>| share.map_or_else(|| "-".into(), output::percent);
+    let parts: Vec<String> = history.uptime.iter().map(|(name, up)| format!("{name} {}", share(up))).collect();
+    item("Uptime", &parts.join("   "))?;
+    if history.rtt.iter().any(|(_, ms)| ms.is_some()) {
+        let mut table = Table::new(&[
+            Column::Key("Round trip"),
+            Column::Number("p50"),
+            Column::Number("p90"),
+            Column::Number("p99"),
+        ]);
+        for (name, ms) in &history.rtt {
+            if let Some(ms) = ms {
+                let [p50, p90, p99] = ms.map(|ms| table::Value::from(format!("{} ms", output::number(ms))));
+                table.add(vec![(*name).into(), p50, p90, p99]);
+            }
+        }
+        table.print(2)?;
+    }
     for (at, up) in history.changes.iter().take(CHANGES) {
-        add(if *up { "came up" } else { "went down" }, output::time(*at));
+        item(if *up { "Came up" } else { "Went down" }, &output::time(*at))?;
     }
-    let of = |kind: DocumentType| documents.iter().find(|document| document.kind == kind);
-    let document = of(DocumentType::Nip11).map(|document| parsed(&document.data)).unwrap_or_default();
-    let claimed = document["limitation"]["max_limit"].as_u64();
-    if let Some(cap) = cap {
-        let contradicts = if claimed.is_some_and(|claimed| claimed > cap as u64) { ": contradicts itself" } else { "" };
-        let claimed = claimed.map_or_else(|| "nothing".to_owned(), |claimed| claimed.to_string());
-        add("cap", format!("{cap} events per request, {claimed} claimed{contradicts}"));
+    Ok(())
+}
+
+/// Prints what is proven to be archived, and the newest gaps.
+fn archived(report: &CoverageReport) -> Result<()> {
+    let everything = report.filter == "{}";
+    if !everything {
+        item("Filter", &report.filter)?;
     }
-    for document in documents {
-        let text = serde_json::to_string_pretty(&parsed(&document.data)).unwrap_or_default();
-        lines.push(format!("{} of {}:\n{text}", document.kind, output::time(document.generated_at)));
+    let spans = [report.covered.first(), report.covered.last()];
+    if let [Some(first), Some(last)] = spans {
+        let since =
+            if first.interval.since <= 0 { "the beginning".to_owned() } else { output::time(first.interval.since) };
+        item("Proven", &format!("from {since} to {}", output::time(last.interval.until)))?;
     }
-    lines
+    item("Gaps", &output::number(report.gaps.len() as u64))?;
+    if report.gaps.is_empty() {
+        return Ok(());
+    }
+    let mut table =
+        Table::new(&[Column::Key("Since"), Column::Key("Until"), Column::Text("Reason"), Column::Number("Seen")]);
+    for gap in report.gaps.iter().rev().take(GAPS) {
+        table.add(vec![
+            output::time(gap.interval.since).into(),
+            output::time(gap.interval.until).into(),
+            gap.reason.to_string().into(),
+            gap.count.map_or_else(String::new, output::number).into(),
+        ]);
+    }
+    table.print(4)
 }
 
 fn parsed(text: &str) -> Value {

@@ -1,10 +1,15 @@
 //! `brotr stats`
 
 use anyhow::Result;
-use brotr_storage::Deliveries;
+use brotr_storage::{Deliveries, Stats};
+use nostr::Kind;
 
+use super::table::{Column, Table, Tone, Value};
 use super::{Access, Done, Shared, output};
 use crate::outbox::HERE;
+
+/// Kinds that are printed.
+const KINDS: usize = 20;
 
 pub(super) async fn main(shared: &Shared) -> Result<Done> {
     let config = shared.load()?;
@@ -18,28 +23,115 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         output::json(&shown)?;
         return Ok(Done::Well);
     }
-    output::line(&format!("events     {}", stats.events))?;
-    output::line(&format!("authors    {}", stats.pubkeys))?;
-    output::line(&format!("sightings  {}", stats.sightings))?;
-    output::line(&format!("disk       {}", bytesize::ByteSize::b(stats.disk_bytes.cast_unsigned()).display().iec()))?;
-    output::line(&format!("outbox     {}", stats.outbox))?;
-    for sent in &deliveries {
-        let Deliveries { relay, accepted, refused, waiting, trouble } = sent;
-        let trouble = trouble.as_ref().map(|trouble| format!("; last: {trouble}")).unwrap_or_default();
-        output::line(&format!(
-            "published  {accepted:>8} taken, {refused} refused, {waiting} waiting: {relay}{trouble}"
-        ))?;
+    archived(&stats)?;
+    counts("Relays", "State", stats.relays.iter())?;
+    kinds(&stats)?;
+    published(&deliveries)?;
+    counts("Jobs", "Status", stats.jobs.iter())?;
+    Ok(Done::Well)
+}
+
+fn archived(stats: &Stats) -> Result<()> {
+    let per_event = stats.disk_bytes.checked_div(stats.events).unwrap_or(0);
+    let per_event = if stats.events > 0 { format!("  ({} an event)", output::bytes(per_event)) } else { String::new() };
+    output::heading("Archive")?;
+    output::line(&format!("  Events     {} by {}", output::number(stats.events), authors(stats.pubkeys)))?;
+    output::line(&format!("  Sightings  {}", output::number(stats.sightings)))?;
+    output::line(&format!("  Disk       {}{per_event}", output::bytes(stats.disk_bytes)))?;
+    output::line(&format!("  Outbox     {} waiting to be sent", output::number(stats.outbox)))
+}
+
+fn authors(n: i64) -> String {
+    output::counted(n.max(0).cast_unsigned(), "author")
+}
+
+/// Prints numbers by a word; nothing if there are none.
+fn counts<'a>(title: &str, what: &'static str, counts: impl Iterator<Item = (&'a String, &'a i64)>) -> Result<()> {
+    let mut table = Table::new(&[Column::Key(what), Column::Number("Count")]);
+    let mut is_empty = true;
+    for (word, n) in counts {
+        let tone = match word.as_str() {
+            "up" | "answered" => Some(Tone::Good),
+            "down" | "failed" => Some(Tone::Bad),
+            _ => None,
+        };
+        let value = Value::from(word.as_str());
+        table.add(vec![tone.map_or(value.clone(), |tone| value.toned(tone)), output::number(*n).into()]);
+        is_empty = false;
     }
-    for (state, n) in &stats.relays {
-        output::line(&format!("relays     {n:>8} {state}"))?;
+    if is_empty {
+        return Ok(());
     }
-    for (status, n) in &stats.jobs {
-        output::line(&format!("jobs       {n:>8} {status}"))?;
+    output::heading(&format!("\n{title}"))?;
+    table.print(2)
+}
+
+fn kinds(stats: &Stats) -> Result<()> {
+    if stats.kinds.is_empty() {
+        return Ok(());
     }
     let mut kinds: Vec<_> = stats.kinds.iter().collect();
     kinds.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
-    for (kind, n) in kinds.into_iter().take(20) {
-        output::line(&format!("kind       {n:>8} of {kind}"))?;
+    let all = kinds.len();
+    let shown = if all > KINDS {
+        format!("\nEvents by kind (the {KINDS} most frequent of {all})")
+    } else {
+        "\nEvents by kind".into()
+    };
+    output::heading(&shown)?;
+    let mut table =
+        Table::new(&[Column::Number("Kind"), Column::Number("Events"), Column::Number("Share"), Column::Text("Name")]);
+    for (kind, n) in kinds.into_iter().take(KINDS) {
+        #[expect(clippy::cast_precision_loss, reason = "a share of two counts")]
+        let share = *n as f64 / stats.events.max(1) as f64;
+        table.add(vec![
+            kind.to_string().into(),
+            output::number(*n).into(),
+            output::percent(share).into(),
+            name(*kind).into(),
+        ]);
     }
-    Ok(Done::Well)
+    table.print(2)
+}
+
+/// Returns the name of a kind in words: "text note".
+fn name(kind: i64) -> String {
+    let Ok(kind) = u16::try_from(kind) else { return String::new() };
+    let name = format!("{:?}", Kind::from(kind));
+    if name.contains('(') {
+        return String::new();
+    }
+    let mut words = String::with_capacity(name.len() + 4);
+    for (place, c) in name.char_indices() {
+        if c.is_uppercase() && place > 0 {
+            words.push(' ');
+        }
+        words.push(c.to_ascii_lowercase());
+    }
+    words
+}
+
+fn published(deliveries: &[Deliveries]) -> Result<()> {
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    output::heading("\nPublished")?;
+    let mut table = Table::new(&[
+        Column::Key("Relay"),
+        Column::Number("Accepted"),
+        Column::Number("Refused"),
+        Column::Number("Waiting"),
+        Column::Text("Last trouble"),
+    ]);
+    for Deliveries { relay, accepted, refused, waiting, trouble } in deliveries {
+        let refusals = Value::from(output::number(*refused));
+        table.add(vec![
+            relay.as_str().into(),
+            output::number(*accepted).into(),
+            if *refused > 0 { refusals.toned(Tone::Bad) } else { refusals },
+            output::number(*waiting).into(),
+            trouble.as_deref().unwrap_or_default().into(),
+        ]);
+    }
+    table.print(2)
 }

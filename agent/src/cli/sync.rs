@@ -27,7 +27,8 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     agent.clamp_future(now()).await?;
     let addresses = chosen(&agent, &args.urls).await?;
     let bars = output::bars();
-    let bar = bars.add(output::progress(addresses.len() as u64, "synchronizing"));
+    let bar = bars.add(output::progress(addresses.len() as u64, "synchronizing", output::Unit::Things));
+    let began = Instant::now();
     let mut passes = futures::stream::iter(addresses)
         .map(|address| {
             let (agent, bars, bar) = (agent.clone(), bars.clone(), bar.clone());
@@ -61,7 +62,17 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         .buffer_unordered(agent.config.synchronizer.concurrency);
     let mut total = Pass::default();
     let (mut relays, mut failed) = (0_u64, 0_u64);
-    while let Some(pass) = passes.next().await {
+    let mut interrupted = false;
+    loop {
+        // What a pass has stored and proven so far is committed.
+        let pass = tokio::select! {
+            pass = passes.next() => pass,
+            () = output::interrupt() => {
+                interrupted = true;
+                None
+            }
+        };
+        let Some(pass) = pass else { break };
         let pass = pass?;
         bar.inc(1);
         relays += 1;
@@ -88,10 +99,15 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
             "stored": total.stored, "known": total.known, "rejected": total.rejected, "gaps": total.gaps,
             "requests": total.requests}}))?;
     } else {
-        output::line(&format!("{}: {} new, {} known", output::counted(relays, "relay"), total.stored, total.known))?;
+        let [new, known] = [total.stored, total.known].map(output::number);
+        let (relays, gaps) = (output::counted(relays, "relay"), output::counted(total.gaps, "gap"));
+        let stopped = if interrupted { "interrupted: " } else { "" };
+        let rate = output::rate(total.stored + total.known, began.elapsed());
+        output::line(&format!("{stopped}{relays}, {failed} failed: {new} new, {known} known, {gaps} {rate}"))?;
     }
+    drop(passes);
     agent.archive.close().await;
-    Ok(Done::of(failed == 0 || failed < relays))
+    Ok(Done::of(!interrupted && (failed == 0 || failed < relays)))
 }
 
 async fn chosen(agent: &Agent, urls: &[String]) -> Result<Vec<RelayUrl>> {
