@@ -15,7 +15,9 @@ use crate::intake::JobIntake;
 use crate::outbox::Publisher;
 use crate::services::dvm::wallet::Wallet;
 use crate::services::publisher::RelayClient;
-use crate::services::{backup, dvm as jobs, finder, http, monitor, publisher, relay_server, retention, synchronizer};
+use crate::services::{
+    backup, dvm as jobs, finder, http, monitor, publisher, relay_server, retention, summary, synchronizer,
+};
 use crate::supervisor::Supervisor;
 use crate::{clock, initializer};
 
@@ -113,6 +115,10 @@ impl Daemon {
         if self.agent.config.retention.is_on() {
             let agent = self.agent.clone();
             supervisor.start("retention", move || retention::run(agent.clone()));
+        }
+        if let Some(every) = self.agent.config.log.summary {
+            let agent = self.agent.clone();
+            supervisor.start("summary", move || summary::run(agent.clone(), every.get()));
         }
         if let Some(timeout) = sd_notify::watchdog_enabled() {
             let agent = self.agent.clone();

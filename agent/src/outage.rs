@@ -142,7 +142,7 @@ impl Outage {
         let Some(known) = known else { return Verdict::Relay };
         if !known {
             let seen = if is_local { "names do not resolve, or there is no route" } else { "no relay answers" };
-            tracing::warn!(%network, silent, "{seen}: assuming an outage of our own, nothing is recorded as down");
+            tracing::warn!(%network, silent, "{seen}: assuming an outage of our own, nothing is recorded as down; see brotr doctor");
         }
         Verdict::Ours
     }

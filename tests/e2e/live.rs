@@ -87,7 +87,7 @@ async fn live_subscriptions_authenticate_where_configured() {
     relay.run().await.expect("the relay runs");
     let url = relay.url().await.to_string();
     let place = Place::with(
-        "monitor: {enabled: false}\nsynchronizer: {interval: 1d, overrides: [{relay: \"127.*\", auth: true}]}\n\
+        "log: {level: debug}\nmonitor: {enabled: false}\nsynchronizer: {interval: 1d, overrides: [{relay: \"127.*\", auth: true}]}\n\
          finder: {enabled: false}\ndvm: {enabled: false}",
     );
     place.run(&["relays", "add", &url]).ok();

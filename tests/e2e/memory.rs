@@ -37,7 +37,7 @@ async fn two_hundred_concurrent_relays_take_little_memory() {
          synchronizer: {{concurrency: {RELAYS}, live: true, live_relays: {RELAYS}}}"
     ));
     let text = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("there");
-    let more = "network:\n  max_connections: 1000\n  dials_per_minute: 100000\n";
+    let more = "log: {level: debug}\nnetwork:\n  max_connections: 1000\n  dials_per_minute: 100000\n";
     let text = text.replacen("network:\n", more, 1).replacen(
         "connect_timeout: 2s",
         "max_connections: 1000, connect_timeout: 30s",

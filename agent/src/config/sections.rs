@@ -145,6 +145,8 @@ section! {
         format: LogFormat = LogFormat::Text,
         /// A level, or directives such as `info,brotr_net=debug`.
         level: String = "info".into(),
+        /// Interval of the lines that say how the agent is doing; none are written if not set.
+        summary: Option<Span> = Some(Span::seconds(60)),
     }
 }
 

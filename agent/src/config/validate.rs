@@ -47,6 +47,7 @@ pub(super) fn validate(config: &Config) -> Result<(), Invalid> {
     identities(config, &guard)?;
     monitor(config)?;
     synchronizer(config, &guard)?;
+    logs(config)?;
     jobs(config, &guard)?;
     profile(config)?;
     let keep = config.backup.keep;
@@ -206,6 +207,15 @@ fn synchronizer(config: &Config, guard: &Guard) -> Result<(), Invalid> {
             ": since, until and limit are set by the synchronizer; use synchronizer.since"
         );
     }
+    Ok(())
+}
+
+fn logs(config: &Config) -> Result<(), Invalid> {
+    require!(
+        config.log.summary.is_none_or(|every| every.as_secs() >= 1),
+        "log.summary",
+        " must be 1s or longer, or null"
+    );
     Ok(())
 }
 

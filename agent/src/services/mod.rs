@@ -9,4 +9,5 @@ pub mod monitor;
 pub mod publisher;
 pub mod relay_server;
 pub mod retention;
+pub mod summary;
 pub mod synchronizer;

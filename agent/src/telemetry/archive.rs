@@ -80,7 +80,7 @@ pub struct RelaySynchronized<'a> {
 impl Telemetry for RelaySynchronized<'_> {
     fn emit(self) {
         let Self { relay, transferred, stored, gaps, requests, error } = self;
-        info!(relay, transferred, stored, gaps, requests, error, "relay synchronized");
+        debug!(relay, transferred, stored, gaps, requests, error, "relay synchronized");
         let outcome = if error.is_some() { "failed" } else { "done" };
         counter!("brotr_sync_passes_total", "outcome" => outcome).increment(1);
         counter!("brotr_sync_requests_total").increment(requests);

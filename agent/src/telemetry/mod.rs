@@ -12,8 +12,8 @@ pub use archive::{ChecksRemoved, DiskLow, EventsRemoved, LiveEnded, LiveStarted,
 pub use jobs::{JobEnded, JobReceived, PaymentReceived, watch_jobs};
 pub use metrics::describe;
 pub use outbox::{EventAccepted, EventDelayed, EventRefused};
-pub use relays::{RelayChecked, RelaysFound, SourceFailed};
-pub use services::{ClaimFailed, ServiceFailed, ServiceStarted, WorkFailed};
+pub use relays::{RelayChanged, RelayChecked, RelaysFound, SourceFailed};
+pub use services::{ClaimFailed, ServiceFailed, ServiceStarted, Summary, WorkFailed};
 
 /// An operational event that is logged and counted.
 pub trait Telemetry {

@@ -63,3 +63,28 @@ impl Telemetry for RelayChecked<'_> {
         counter!("brotr_checks_total", "outcome" => outcome).increment(1);
     }
 }
+
+/// A relay came up that had been down, or went down.
+#[derive(Debug)]
+pub struct RelayChanged<'a> {
+    /// The relay.
+    pub relay: &'a str,
+    /// Whether it is up now.
+    pub up: bool,
+    /// Why it is not.
+    pub reason: Option<&'a str>,
+}
+
+impl Telemetry for RelayChanged<'_> {
+    fn emit(self) {
+        static LIMIT: Limit = Limit::new();
+        let Self { relay, up, reason } = self;
+        if let Some(suppressed) = LIMIT.admit() {
+            match up {
+                true => info!(relay, suppressed, "relay came up"),
+                false => info!(relay, reason, suppressed, "relay went down"),
+            }
+        }
+        counter!("brotr_state_changes_total", "to" => if up { "up" } else { "down" }).increment(1);
+    }
+}

@@ -1,7 +1,7 @@
 //! Services, and work on relays that fails for a reason of the agent's own.
 
 use metrics::{counter, gauge};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::Telemetry;
 use super::limit::Limit;
@@ -39,6 +39,50 @@ impl Telemetry for ServiceFailed<'_> {
         gauge!("brotr_service_up", "service" => service).set(0.0);
         counter!("brotr_service_failures_total", "service" => service).increment(1);
     }
+}
+
+/// How the agent is doing.
+#[derive(Debug, Clone, Copy)]
+pub struct Summary {
+    /// Relays that are up,
+    pub up: i64,
+    /// down,
+    pub down: i64,
+    /// and not checked yet.
+    pub unchecked: i64,
+    /// Archived events.
+    pub events: i64,
+    /// How many were added since the last summary,
+    pub added: i64,
+    /// and a second.
+    pub per_second: f64,
+    /// Relays of which anything is proven.
+    pub covered: i64,
+    /// Seconds since what is proven of the relays that are up, on average.
+    pub lag: Option<i64>,
+    /// Gaps.
+    pub gaps: i64,
+    /// Jobs that were answered,
+    pub answered: i64,
+    /// and that wait or are in work.
+    pub open: i64,
+    /// Events of the agent's own that wait to be sent.
+    pub outbox: i64,
+}
+
+impl Telemetry for Summary {
+    fn emit(self) {
+        let Self { up, down, unchecked, events, added, per_second, covered, lag, gaps, answered, open, outbox } = self;
+        let lag = lag.map_or_else(String::new, |lag| format!(" until {} ago", minutes(lag)));
+        info!(
+            "relays: {up} up, {down} down, {unchecked} unchecked; events: {events} (+{added}, {per_second:.1}/s); \
+             proven: {covered} relays{lag}, {gaps} gaps; jobs: {answered} answered, {open} open; outbox: {outbox}"
+        );
+    }
+}
+
+fn minutes(seconds: i64) -> String {
+    if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) }
 }
 
 /// Relays that are due could not be claimed.

@@ -30,7 +30,7 @@ use crate::outbox::Publisher;
 use crate::pulse::Pulse;
 use crate::scheduler::Scheduler;
 use crate::state::State;
-use crate::telemetry::{ChecksRemoved, RelayChecked, Telemetry};
+use crate::telemetry::{ChecksRemoved, RelayChanged, RelayChecked, Telemetry};
 
 /// When the last 30166 of a relay was published, by its URL, in unix seconds.
 const PUBLISHED_AT: State<i64> = State::new("monitor", "published at");
@@ -128,6 +128,9 @@ impl<A: Stores + ?Sized> Monitor<A> {
             true if self.is_alias(&address, &health).await? => RelayState::Alias,
             true => RelayState::Up,
         };
+        if relay.state != RelayState::New && (relay.state == RelayState::Down) == health.up {
+            RelayChanged { relay: &health.url, up: health.up, reason: health.reason() }.emit();
+        }
         let warm = self.warm.load(Ordering::Relaxed);
         let dice = fastrand::f64();
         let wait = match state {
@@ -217,7 +220,9 @@ impl<A: Stores + ?Sized> Monitor<A> {
         if !any(&[RelayState::New]).await? && any(&checked).await? {
             WARM_SINCE.set(self.agent.archive.as_ref(), "", &now()).await?;
             self.warm.store(true, Ordering::Relaxed);
-            tracing::info!("every relay was checked once: from now on what is found is published");
+            let publishes = self.agent.config.monitor.publish && !self.publisher.is_silent();
+            let then = if publishes { ": from now on what is found is published" } else { "" };
+            tracing::info!("every relay was checked once{then}");
         }
         Ok(())
     }
