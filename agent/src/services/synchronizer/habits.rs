@@ -14,6 +14,8 @@ use crate::state::{OBSERVED_CAP, ObservedCap, State};
 const BOUNDS: State<Bounds> = State::new("synchronizer", "bounds");
 /// Seconds for which an observed cap is trusted, since relays are reconfigured;
 const SEEN: i64 = 7 * 86_400;
+/// for which one is that is smaller than those of other relays;
+const SMALL: i64 = 10 * 365 * 86_400;
 /// and for which a guessed one is, since the network may have broken the page off.
 const GUESSED: i64 = 86_400;
 
@@ -46,17 +48,24 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
 /// Returns how many events the relay returns per request, if observed recently.
 pub(super) async fn cap(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<Option<usize>> {
     let observed = OBSERVED_CAP.get(agent.archive.as_ref(), address.as_str()).await?;
-    Ok(observed.filter(|cap| cap.until > now()).map(|cap| cap.events.max(super::SMALLEST_CAP)))
+    Ok(observed.filter(|cap| cap.until > now()).map(|cap| cap.events.max(1)))
 }
 
 /// Records how many events the relay returns per request.
 pub(super) async fn set_cap(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, cap: Cap) -> Result<()> {
     let (events, trusted) = match cap {
+        // While a relay is followed, its pages are too small to show it again.
+        Cap::Seen(cap) if cap < super::SMALLEST_CAP => (cap, SMALL),
         Cap::Seen(cap) => (cap, SEEN),
         Cap::Guessed(cap) => (cap, GUESSED),
     };
     let cap = ObservedCap { events, until: now() + trusted };
     Ok(OBSERVED_CAP.set(agent.archive.as_ref(), address.as_str(), &cap).await?)
+}
+
+/// Forgets how many events the relay returns per request.
+pub(super) async fn forget_cap(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<()> {
+    Ok(OBSERVED_CAP.clear(agent.archive.as_ref(), address.as_str()).await?)
 }
 
 /// Returns a second as a timestamp of filters.

@@ -23,7 +23,7 @@ use super::habits::within;
 use super::rest::Trouble;
 
 /// The smallest page that is known of relays that have more events. Caps are not constant (some count bytes), so a page of this
-/// size may always have been cut off.
+/// size may always have been cut off. A relay that was seen to cut off smaller pages has a smaller cap.
 pub const SMALLEST_CAP: usize = 10;
 
 /// How often pages must be cut off to show a cap: a single one may be an event that arrived meanwhile.
@@ -54,6 +54,10 @@ pub struct Pager {
     short: Option<usize>,
     /// The largest page that was shorter than requested and not the last one, and how often that was seen.
     cut_off: (usize, u32),
+    /// A page of this size may have been cut off.
+    smallest: usize,
+    /// Whether a page was larger than that.
+    refuted: bool,
     /// The limit at the start of the walk.
     full_limit: usize,
     /// The page size from which pages broke off repeatedly.
@@ -146,6 +150,8 @@ impl Pager {
             above: None,
             short: None,
             cut_off: (0, 0),
+            smallest: SMALLEST_CAP,
+            refuted: false,
             full_limit: limit,
             broken: None,
             failures: 0,
@@ -167,12 +173,23 @@ impl Pager {
         self.bounds = bounds;
     }
 
+    /// Sets how many events the relay was seen to return per request, if fewer than others do.
+    pub fn expect_cap(&mut self, cap: usize) {
+        self.smallest = cap.clamp(1, SMALLEST_CAP);
+    }
+
     /// Returns how many events the relay was found to return per request, if fewer than requested.
     #[must_use]
     pub fn cap(&self) -> Option<Cap> {
         let (cut_off, seen) = self.cut_off;
-        let seen = (seen >= CUT_OFF).then(|| Cap::Seen(cut_off.max(SMALLEST_CAP)));
+        let seen = (seen >= CUT_OFF).then_some(Cap::Seen(cut_off));
         self.broken.map(Cap::Guessed).or(seen)
+    }
+
+    /// Returns true if the relay returned more events than expected: its cap was raised.
+    #[must_use]
+    pub fn refutes_cap(&self) -> bool {
+        self.refuted
     }
 
     /// Ends the walk after a request that broke off; returns what was not covered.
@@ -243,7 +260,10 @@ impl Pager {
         if !page.in_order {
             return self.skip_disorder(until, oldest, page.transferred);
         }
-        let full = page.transferred >= self.limit.min(SMALLEST_CAP);
+        if page.transferred > self.smallest && self.smallest < SMALLEST_CAP {
+            (self.smallest, self.refuted) = (SMALLEST_CAP, true);
+        }
+        let full = page.transferred >= self.limit.min(self.smallest);
         if let Some(second) = self.above.take() {
             return self.take_above(page, &inside, second, until);
         }
@@ -290,6 +310,9 @@ impl Pager {
         // More events show that the previous page was cut off.
         if let Some(n) = self.short {
             self.cut_off = (self.cut_off.0.max(n), self.cut_off.1 + 1);
+            if self.cut_off.1 >= CUT_OFF {
+                self.expect_cap(self.cut_off.0);
+            }
         }
         self.short = (page.transferred < self.limit).then_some(page.transferred);
         self.boundary = inside.iter().filter(|(_, at)| *at == oldest).map(|(id, _)| *id).collect();

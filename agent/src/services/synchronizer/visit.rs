@@ -33,6 +33,8 @@ pub(super) struct Manner {
     pub(super) bounds: Option<Bounds>,
     /// Events requested per page.
     pub(super) page_size: usize,
+    /// Events that it was seen to return per request, if fewer than requested.
+    pub(super) cap: Option<usize>,
     /// Events that it returns per request, as its document says.
     pub(super) offered: Option<usize>,
     /// Whether it compares (NIP-77).

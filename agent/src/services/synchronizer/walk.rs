@@ -81,12 +81,14 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
         let offered = info.as_ref().and_then(|info| info.limit("max_limit"));
         let offered = offered.and_then(|most| usize::try_from(most).ok()).filter(|most| *most > 0);
         let cap = habits::cap(agent, address).await?;
-        let page_size = [offered, cap].into_iter().flatten().fold(self.settings.page_size, usize::min);
+        let page_size = [offered, cap.map(|cap| cap.max(SMALLEST_CAP))];
+        let page_size = page_size.into_iter().flatten().fold(self.settings.page_size, usize::min);
         let nips = info.as_ref().map(|info| info.nips().contains(&77));
         let wanted = self.settings.negentropy && nips != Some(false);
         Ok(Manner {
             bounds: habits::bounds(agent, address).await?,
             page_size,
+            cap,
             offered,
             compares: wanted && reconcile::is_promising(agent, address).await?,
         })
@@ -137,6 +139,9 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
     /// Requests a span page by page.
     async fn page_through(&mut self, subject: &Subject, manner: &mut Manner, span: Interval) -> Result<Next> {
         let mut pager = Pager::new(span, manner.bounds(), manner.page_size);
+        if let Some(cap) = manner.cap {
+            pager.expect_cap(cap);
+        }
         let mut next = Next::GoOn;
         while let Some(asked) = pager.next(&subject.filter) {
             if self.pass.turn.is_over(self.pass.requests, self.session.received()) || !room(self.agent) {
@@ -163,7 +168,9 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
             }
             (self.progress)(self.pass);
         }
-        if let Some(cap) = pager.cap() {
+        if pager.refutes_cap() {
+            habits::forget_cap(self.agent, self.address).await?;
+        } else if let Some(cap) = pager.cap() {
             habits::set_cap(self.agent, self.address, cap).await?;
         }
         Ok(next)

@@ -30,7 +30,11 @@ impl Model {
         let mut found: Vec<_> = self.events.iter().filter(|(_, at)| within(*at)).copied().collect();
         found.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         // A relay that counts bytes returns fewer events at one time than at another.
-        let cap = if self.uneven && self.asked % 2 == 1 { self.cap.div_ceil(2).max(SMALLEST_CAP) } else { self.cap };
+        let cap = if self.uneven && self.asked % 2 == 1 {
+            self.cap.div_ceil(2).max(SMALLEST_CAP.min(self.cap))
+        } else {
+            self.cap
+        };
         let mut all = found.clone();
         found.truncate(cap.min(filter.limit.expect("always asked")));
         let failure = self.failures.get(self.asked).copied().unwrap_or(0);
@@ -76,7 +80,7 @@ proptest! {
     #[test]
     fn every_event_is_taken_or_lies_in_a_gap(
         seconds in prop::collection::vec(0_i64..40, 0..120),
-        cap in SMALLEST_CAP..30,
+        cap in 1_usize..30,
         limit in SMALLEST_CAP..40,
         failures in prop::collection::vec(prop_oneof![12 => Just(0_u8), 1 => 1_u8..6], 0..60),
         since in 0_i64..10,
@@ -96,6 +100,8 @@ proptest! {
             gaps.clear();
             for missing in covered.missing(window).into_iter().rev() {
                 let mut pager = Pager::new(missing, bounds, limit);
+                // Learned earlier: a relay that only ever showed one page of this size would be believed.
+                pager.expect_cap(cap);
                 let mut steps = 0;
                 while let Some(filter) = pager.next(&Filter::new()) {
                     let page = model.answer(&filter);
