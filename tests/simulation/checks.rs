@@ -83,8 +83,12 @@ async fn coverage(story: &Story, archive: &Arc<dyn Archive>) -> Vec<String> {
                 one.until.map(span_of)
             );
             let punctual = one.from <= at + SETTLES;
+            // One event per request is told from a complete second only once it was seen to be a cap.
+            let alone = held.iter().filter(|other| other.event.created_at == one.event.created_at).count() == 1;
+            let is_told = alone || !relay.manner.starts_with("SlowPages");
             if let Some(claim) = claim
                 && punctual
+                && is_told
                 && one.until.is_none()
                 && !relay.manner.starts_with("BadSignatures")
             {
@@ -169,7 +173,11 @@ fn uptime(story: &Story, relay: &Relay, visits: &[Visit], now: i64) -> Option<St
     }
     let length = (now - first).max(1);
     // Of a change while it could not work, the agent knows nothing; a relay that is down is checked less often.
-    let blind = if changes > 1 { away(&story.away, first, now) + 4 * changes * CHECKED_EVERY } else { 0 };
+    let blind = if changes > 1 {
+        away(&story.away, first, now) + 4 * changes * CHECKED_EVERY + relay.noticed_late()
+    } else {
+        0
+    };
     #[expect(clippy::cast_precision_loss, reason = "seconds of some years")]
     let (truth, blur) = (up as f64 / length as f64, 0.02 + blind as f64 / length as f64);
     let is_wrong = (said - truth).abs() > blur;

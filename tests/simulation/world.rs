@@ -173,6 +173,17 @@ impl Relay {
         true_now() - since - (since - down_since).min(7 * 86_400)
     }
 
+    /// Returns for how long its return may not have been noticed: a relay that was down is checked as seldom as it was long.
+    pub(crate) fn noticed_late(&self) -> i64 {
+        let changes = locked(&self.changes);
+        let begins = std::iter::once((BEGIN, false)).chain(changes.iter().copied());
+        let pairs = begins.zip(changes.iter().copied());
+        pairs
+            .filter(|((_, was), (_, is))| !was && *is)
+            .map(|((from, _), (until, _))| (until - from).min(7 * 86_400))
+            .sum()
+    }
+
     /// Ends its connections.
     pub(crate) fn cut(&self) {
         locked(&self.guests).drain(..).for_each(|guest| guest.abort());
