@@ -94,10 +94,10 @@ impl Draw {
         builder.custom_created_at(at).sign_with_keys(&self.authors[author]).expect("signed")
     }
 
-    /// Writes what many relays hold from the beginning: most of it of the last days.
+    /// Writes what many relays hold from the beginning: most of it of the last day, so that it is worth comparing (NIP-77).
     fn share(&mut self) {
-        for _ in 0..200 + self.dice.low(800) {
-            let days = if self.one_in(4) { 40 } else { 3 };
+        for _ in 0..400 + self.dice.low(800) {
+            let days = if self.one_in(4) { 40 } else { 1 };
             let at = -self.below(days * DAY);
             let event = self.event(at);
             self.shared.push(event);
