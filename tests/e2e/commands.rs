@@ -283,7 +283,7 @@ fn an_archive_is_backed_up_beside_the_daemon_and_restored_elsewhere() {
     while !daemon.log().contains("is running") && std::time::Instant::now() < end {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    let second = place.run(&["import", "-"]);
+    let second = place.run(&["run"]);
     assert!(second.status == 1 && second.stderr.contains("in use by another brotr"), "{second:?}");
     let directory = place.path().join("brotr-data/backups");
     let backups = || {

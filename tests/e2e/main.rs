@@ -4,6 +4,7 @@
 
 mod clock;
 mod commands;
+mod control;
 mod faults;
 mod finder;
 mod flood;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{Access, Done, Shared, output};
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// The file: SQLite's is an archive of its own, PostgreSQL's a dump that pg_restore reads
     file: PathBuf,

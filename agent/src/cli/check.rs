@@ -17,7 +17,7 @@ use crate::services::monitor::{Health, Places, Plan, Requirement, WriteTest, che
 /// Relays that are checked concurrently.
 const BESIDE: usize = 16;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// Relay addresses
     #[arg(required = true, value_name = "URL")]

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Done, Shared, output};
 use crate::config::Config;
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(super) enum Command {
     /// Say whether the configuration is right
     Check,

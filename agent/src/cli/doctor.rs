@@ -10,7 +10,7 @@ use brotr_storage::Setting;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Done, Shared, output};
+use super::{Done, Shared, control, output};
 use crate::agent;
 use crate::config::{Config, Size};
 use crate::disk::free_bytes;
@@ -39,15 +39,15 @@ fn advice(name: &'static str, detail: impl ToString, remedy: &str) -> Check {
     Check { ok: true, ..bad(name, detail, remedy) }
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// Leave out what needs the network: names, Tor, and the relays to publish to
     #[arg(long)]
     offline: bool,
 }
 
-/// How long Tor has to start.
-const TOR: Duration = Duration::from_secs(60);
+/// How long this waits for Tor to start, which may take a minute the first time, and for each relay.
+const LONGEST: Duration = Duration::from_secs(10);
 
 pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let config = Config::load(shared.config.as_deref(), shared.data_dir.as_deref());
@@ -75,7 +75,9 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
 }
 
 async fn examine(config: &Config, offline: bool) -> Vec<Check> {
+    let runs = control::is_answered(config).await;
     let mut checks = vec![good("configuration", "right")];
+    checks.push(good("daemon", if runs { "runs" } else { "does not run" }));
     checks.push(match agent::load_key(config) {
         Ok(Some(signer)) => good("key", signer.npub()),
         Ok(None) => good("key", "none yet; it is made by brotr run or brotr init"),
@@ -141,6 +143,7 @@ async fn examine(config: &Config, offline: bool) -> Vec<Check> {
     if config.http.enabled {
         checks.push(match tokio::net::TcpListener::bind(config.http.listen).await {
             Ok(_) => good("http", format!("{} is free", config.http.listen)),
+            Err(_) if runs => good("http", format!("{} is the daemon's", config.http.listen)),
             Err(error) => bad(
                 "http",
                 format!("{}: {error}", config.http.listen),
@@ -178,9 +181,9 @@ async fn names(config: &Config, dialer: &Dialer) -> Option<Check> {
 /// Checks that Tor starts, if it is used.
 async fn tor(dialer: &Dialer) -> Option<Check> {
     let tor = dialer.tor()?;
-    let started = match tokio::time::timeout(TOR, dialer.start_tor()).await {
-        Ok(started) => started,
-        Err(_) => Err(format!("not ready within {} s: {:?}", TOR.as_secs(), tor.status())),
+    let Ok(started) = tokio::time::timeout(LONGEST, dialer.start_tor()).await else {
+        let detail = format!("not ready within {} s: {:?}", LONGEST.as_secs(), tor.status());
+        return Some(advice("Tor", detail, "try again: the first start fetches a directory, and goes on where it was"));
     };
     Some(match started {
         Ok(()) => good("Tor", "ready"),
@@ -202,11 +205,16 @@ async fn relays(config: &Config, dialer: &Dialer) -> Vec<Check> {
         let answers = list.iter().map(|url| async move {
             // The configuration was validated: every URL parses.
             let address = RelayUrl::parse(url, dialer.guard()).map_err(|error| error.to_string())?;
-            dialer.dial(&address, Purpose::Standing).await.map(drop).map_err(|error| error.to_string())
+            let dial = tokio::time::timeout(LONGEST, dialer.dial(&address, Purpose::Standing)).await;
+            dial.map_or(Ok(None), |dialed| dialed.map(|_| Some(())).map_err(|error| error.to_string()))
         });
         for (url, answer) in list.iter().zip(futures::future::join_all(answers).await) {
             checks.push(match answer {
-                Ok(()) => good(name, format!("{url} answers")),
+                Ok(Some(())) => good(name, format!("{url} answers")),
+                Ok(None) => {
+                    let detail = format!("{url} has not answered within {} s", LONGEST.as_secs());
+                    advice(name, detail, "try again, or name a relay that answers sooner")
+                }
                 Err(error) => {
                     bad(name, format!("{url}: {error}"), "correct the address, or name a relay that is there")
                 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::query::{Pages, parse};
 use super::{Access, Done, Shared, output};
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// A NIP-01 filter; without one, all events
     filter: Option<String>,

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use crate::config::ConfigError;
 
@@ -21,6 +20,9 @@ pub(super) enum Failure {
     /// The reader of stdout is gone, which ends a command like `brotr query | head` as it should.
     #[error("stdout was closed")]
     ClosedPipe,
+    /// The daemon ran the command and reported its error.
+    #[error("the daemon reported an error")]
+    Reported(u8),
     /// Anything else.
     #[error("{}", text(.0))]
     Other(anyhow::Error),
@@ -32,11 +34,12 @@ impl Failure {
     }
 
     /// Returns the exit status: 2 for usage and configuration, 1 for anything else.
-    pub(super) fn exit_code(&self) -> ExitCode {
+    pub(super) fn status(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Config(_) => ExitCode::from(2),
-            Self::ClosedPipe => ExitCode::SUCCESS,
-            Self::NoArchive(_) | Self::Other(_) => ExitCode::FAILURE,
+            Self::Usage(_) | Self::Config(_) => 2,
+            Self::ClosedPipe => 0,
+            Self::NoArchive(_) | Self::Other(_) => 1,
+            Self::Reported(status) => *status,
         }
     }
 
@@ -45,7 +48,7 @@ impl Failure {
         match self {
             Self::NoArchive(_) => Some("start one with brotr run or brotr init, or name it by --config or --data-dir"),
             Self::Config(_) => Some("brotr config check tests the configuration, brotr config schema describes it"),
-            Self::Usage(_) | Self::ClosedPipe | Self::Other(_) => None,
+            Self::Usage(_) | Self::ClosedPipe | Self::Reported(_) | Self::Other(_) => None,
         }
     }
 }

@@ -4,12 +4,11 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{Done, Shared, output};
-use crate::agent::Agent;
 use crate::initializer;
 use crate::services::finder::{self, Sources};
 
 pub(super) async fn main(shared: &Shared) -> Result<Done> {
-    let agent = Agent::open(shared.load()?).await?;
+    let agent = shared.agent().await?;
     initializer::load(&agent).await?;
     let bar = output::progress(0, "finding", output::Unit::Things);
     let found = finder::pass(&agent, Sources::All).await?;
@@ -27,6 +26,6 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     if shared.json {
         output::json(&json!({"total": {"sources": found.len(), "added": added, "failed": failed}}))?;
     }
-    agent.archive.close().await;
+    shared.close(agent.archive.as_ref()).await;
     Ok(Done::of(failed < found.len() || found.is_empty()))
 }

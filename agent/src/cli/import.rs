@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::failure::Failure;
+use super::remote::Remote;
 use super::{Access, Done, Shared, output};
 use crate::agent::now;
 use crate::ingest::Ingest;
@@ -28,13 +29,30 @@ const MAX_LINE: u64 = 8 << 20;
 /// Bad lines that are reported with their number; all of them are counted.
 const NAMED: usize = 1_000;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// A file with one event per line; stdin if left out or -
     file: Option<PathBuf>,
     /// The relay that these events were seen on
     #[arg(long, value_name = "URL")]
-    relay: Option<String>,
+    pub(super) relay: Option<String>,
+}
+
+impl Args {
+    /// Opens the input; returns it with its size, which is 0 if it is not known.
+    pub(super) fn open(&self) -> Result<(Box<dyn Read + Send>, u64)> {
+        if let Some(remote) = Remote::current() {
+            return Ok((remote.input(), 0));
+        }
+        match self.file.as_ref().filter(|path| path.as_os_str() != "-") {
+            Some(path) => {
+                let file = File::open(path).with_context(|| format!("failed to open {}", path.display()))?;
+                let size = file.metadata().map_or(0, |m| m.len());
+                Ok((Box::new(file), size))
+            }
+            None => Ok((Box::new(std::io::stdin()), 0)),
+        }
+    }
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -71,14 +89,8 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         }
         None => None,
     };
-    let (input, size): (Box<dyn BufRead + Send>, u64) = match args.file.filter(|path| path.as_os_str() != "-") {
-        Some(path) => {
-            let file = File::open(&path).with_context(|| format!("failed to open {}", path.display()))?;
-            let size = file.metadata().map_or(0, |m| m.len());
-            (Box::new(BufReader::new(file)), size)
-        }
-        None => (Box::new(BufReader::new(std::io::stdin())), 0),
-    };
+    let (input, size) = args.open()?;
+    let input = Box::new(BufReader::new(input));
     let archive = shared.archive(&config, Access::Write).await?;
     let ingest = Ingest::new(archive.clone());
     let bar = output::progress(size, "importing", output::Unit::Bytes);
@@ -125,14 +137,14 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     }
     drop(stored);
     bar.finish_and_clear();
-    archive.close().await;
+    shared.close(archive.as_ref()).await;
     imported.rejected.sort_by_key(|r| r.line);
     let rejected_total = imported.rejected_total;
     if shared.json {
         output::json(&imported)?;
     } else {
         for Rejected { line, reason } in &imported.rejected {
-            eprintln!("line {line}: {reason}");
+            output::note(&format!("line {line}: {reason}"))?;
         }
         let Imported { read, stored, known, .. } = imported;
         let [counted, new, known, bad] = [read, stored, known, rejected_total].map(output::number);

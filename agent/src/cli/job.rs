@@ -17,7 +17,7 @@ use crate::client::client;
 
 const FEEDBACK: Kind = Kind::Custom(7_000);
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// The kind of job, 5000 to 5999
     #[arg(value_parser = clap::value_parser!(u16).range(5_000..6_000))]

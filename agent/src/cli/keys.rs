@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::{Done, Shared, output};
 use crate::agent;
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(super) enum Command {
     /// Print the public key
     Show {

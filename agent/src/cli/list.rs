@@ -22,7 +22,7 @@ const PAGE: i64 = 1_000;
 const AT_ONCE: usize = 8;
 const A_MONTH: i64 = 30 * 86_400;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// Only relays whose URL or name contains this text
     text: Option<String>,

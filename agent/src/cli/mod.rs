@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod config;
+mod control;
 mod coverage;
 mod doctor;
 mod dvm;
@@ -19,6 +20,7 @@ mod output;
 mod push;
 mod query;
 mod relays;
+mod remote;
 mod run;
 mod show;
 mod sql;
@@ -35,7 +37,9 @@ use brotr_storage::Archive;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use failure::Failure;
+use remote::Remote;
 
+use crate::agent::Agent;
 use crate::config::{Config, LogFormat};
 
 /// A keyed Nostr agent: finds and monitors relays, archives their events, and answers jobs from the archive.
@@ -49,7 +53,7 @@ pub struct Cli {
 }
 
 /// Options of every command.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Shared {
     /// The configuration file; ./brotr.yaml if it exists, else the defaults
     #[arg(long, global = true, value_name = "FILE", env = "BROTR_CONFIG")]
@@ -62,7 +66,7 @@ pub struct Shared {
     json: bool,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Command {
     /// Write a commented brotr.yaml and a key, create and verify the database
     Init,
@@ -147,7 +151,7 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(dispatch(cli));
+    let result = runtime.block_on(run_here_or_there(cli));
     // A thread that blocks in a name lookup must not keep the program alive.
     runtime.shutdown_background();
     match result {
@@ -155,14 +159,26 @@ pub fn main() -> ExitCode {
         Ok(Done::Badly) => ExitCode::FAILURE,
         Err(error) => {
             let failure = Failure::from(error);
-            if !matches!(failure, Failure::ClosedPipe) {
+            if !matches!(failure, Failure::ClosedPipe | Failure::Reported(_)) {
                 eprintln!("error: {}", output::lines(&failure.to_string()));
                 if let Some(hint) = failure.hint() {
                     eprintln!("hint: {hint}");
                 }
             }
-            failure.exit_code()
+            ExitCode::from(failure.status())
         }
+    }
+}
+
+/// Runs a command, or has the daemon run it that holds the archive.
+async fn run_here_or_there(cli: Cli) -> Result<Done> {
+    let (shared, command) = (cli.shared.clone(), cli.command.clone());
+    match dispatch(cli).await {
+        Err(error) if control::is_locked(&error) => {
+            let config = Config::load(shared.config.as_deref(), shared.data_dir.as_deref())?;
+            control::ask(&config, shared.json, &command).await?.ok_or(error)
+        }
+        done => done,
     }
 }
 
@@ -217,14 +233,36 @@ impl Shared {
     /// The same for a command that prints its result: it logs warnings and errors only, unless the configuration asks for more
     /// than the default.
     fn load(&self) -> Result<Config> {
+        if let Some(remote) = Remote::current() {
+            return Ok(remote.agent().config.as_ref().clone());
+        }
         let config = Config::load(self.config.as_deref(), self.data_dir.as_deref())?;
         let level = if config.log.level == "info" { "warn" } else { &config.log.level };
         log(&config, level)?;
         Ok(config)
     }
 
+    /// Opens the agent for a command that does one of its services' work.
+    async fn agent(&self) -> Result<Agent> {
+        match Remote::current() {
+            Some(remote) => Ok(remote.agent().clone()),
+            None => Ok(Agent::open(self.load()?).await?),
+        }
+    }
+
+    /// Closes what a command has opened.
+    async fn close(&self, archive: &dyn Archive) {
+        // The daemon goes on.
+        if Remote::current().is_none() {
+            archive.close().await;
+        }
+    }
+
     /// Opens the archive for a command that needs nothing else. Read-only access does not create an archive.
     async fn archive(&self, config: &Config, access: Access) -> Result<Arc<dyn Archive>> {
+        if let Some(remote) = Remote::current() {
+            return Ok(remote.agent().archive.clone());
+        }
         if access == Access::Write {
             return Ok(brotr_storage::open(config.storage_url(), config.archive_options()).await?);
         }

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::failure::Failure;
+use super::remote::Remote;
 use super::{Done, Shared, output};
 use crate::agent::{Agent, now};
 use crate::outbox::Publisher;
@@ -18,15 +19,15 @@ use crate::services::publisher::{RelayClient, deliver};
 /// How long the command goes on sending results before it exits; the daemon sends the rest.
 const SENDING: std::time::Duration = std::time::Duration::from_secs(10);
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// Only these relays, due or not
     #[arg(value_name = "URL")]
-    urls: Vec<String>,
+    pub(super) urls: Vec<String>,
 }
 
 pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
-    let agent = Agent::open(shared.load()?).await?;
+    let agent = shared.agent().await?;
     let publisher = Publisher::new(&agent);
     let monitor = Monitor::new(&agent, &publisher).await?;
     let relays = chosen(&agent, &args.urls).await?;
@@ -69,7 +70,8 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     drop(visits);
     bar.finish_and_clear();
     monitor.warm_up().await?;
-    if !publisher.is_silent() && !interrupted {
+    // The daemon sends by itself.
+    if !publisher.is_silent() && !interrupted && Remote::current().is_none() {
         let client = RelayClient::new(&agent);
         let until_empty = async {
             while !agent.archive.due_relays(now()).await?.is_empty() {
@@ -91,7 +93,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         let (relays, rate) = (output::counted(checked, "relay"), output::rate(checked, began.elapsed()));
         output::line(&format!("{stopped}{relays} checked, {} up {rate}", output::number(up)))?;
     }
-    agent.archive.close().await;
+    shared.close(agent.archive.as_ref()).await;
     Ok(Done::of(!interrupted))
 }
 

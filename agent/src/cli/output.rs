@@ -8,6 +8,8 @@ use brotr_core::escape;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use super::remote::Remote;
+
 /// Prints one JSON document on a line.
 pub(super) fn json(value: &impl Serialize) -> Result<()> {
     line(&serde_json::to_string(value)?)
@@ -16,6 +18,9 @@ pub(super) fn json(value: &impl Serialize) -> Result<()> {
 /// Prints one or more lines; unlike `println!`, a closed pipe is an error and not a panic. On a terminal, characters that it may
 /// act on are escaped: texts come from relays.
 pub(super) fn line(text: &str) -> Result<()> {
+    if let Some(remote) = Remote::current() {
+        return remote.out(text);
+    }
     let mut out = std::io::stdout().lock();
     if out.is_terminal() {
         writeln!(out, "{}", lines(text))?
@@ -23,6 +28,17 @@ pub(super) fn line(text: &str) -> Result<()> {
         writeln!(out, "{text}")?
     }
     Ok(())
+}
+
+/// Prints one or more lines on stderr.
+pub(super) fn note(text: &str) -> Result<()> {
+    match Remote::current() {
+        Some(remote) => remote.err(text),
+        None => {
+            eprintln!("{}", lines(text));
+            Ok(())
+        }
+    }
 }
 
 /// Returns a text of several lines in which everything but the line breaks is safe to show.
@@ -68,7 +84,7 @@ pub(super) enum Unit {
 
 /// Returns a progress bar on a terminal, and a hidden one elsewhere.
 pub(super) fn progress(total: u64, what: &str, unit: Unit) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if !std::io::stderr().is_terminal() || Remote::current().is_some() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(total);
@@ -90,6 +106,9 @@ pub(super) fn progress(total: u64, what: &str, unit: Unit) -> ProgressBar {
 
 /// Waits until the user interrupts the program (Ctrl-C).
 pub(super) async fn interrupt() {
+    if let Some(remote) = Remote::current() {
+        return remote.interrupt().await;
+    }
     if tokio::signal::ctrl_c().await.is_err() {
         // Then the system's default ends the program.
         std::future::pending::<()>().await;
@@ -106,7 +125,7 @@ pub(super) fn rate(n: u64, took: Duration) -> String {
 
 /// Returns a container for several bars, hidden unless stderr is a terminal.
 pub(super) fn bars() -> MultiProgress {
-    let shown = std::io::stderr().is_terminal();
+    let shown = std::io::stderr().is_terminal() && Remote::current().is_none();
     MultiProgress::with_draw_target(if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() })
 }
 

@@ -28,7 +28,7 @@ const STALLED: Duration = Duration::from_secs(30);
 /// The most reasons for refusals that are shown.
 const MAX_REASONS: usize = 20;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// The relay; it must support NIP-77
     #[arg(value_name = "URL")]

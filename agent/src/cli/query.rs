@@ -13,7 +13,7 @@ use crate::agent::now;
 /// Events read per query.
 pub(super) const PAGE: usize = 200;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// A NIP-01 filter, such as '{"kinds":[1],"limit":10}'; without one, all events
     filter: Option<String>,

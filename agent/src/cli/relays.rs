@@ -8,10 +8,11 @@ use brotr_core::{Guard, RelayUrl};
 use clap::Subcommand;
 
 use super::failure::Failure;
+use super::remote::Remote;
 use super::{Access, Done, Shared, list, output, show};
-use crate::initializer::{self, Refused, Sorted};
+use crate::initializer::{self, Refused};
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(super) enum Command {
     /// Add relays
     Add {
@@ -36,16 +37,11 @@ pub(super) async fn main(shared: &Shared, command: Command) -> Result<Done> {
     let guard = Guard::new(config.network.allow.clone());
     match command {
         Command::Add { sources } => {
-            let mut sorted = Sorted::default();
-            for source in sources {
-                let part = initializer::sort(&text(&source)?, &guard);
-                sorted.addresses.extend(part.addresses);
-                sorted.refused.extend(part.refused);
-                sorted.malformed.extend(part.malformed);
-            }
+            // First: stdin can be read once, and another process may hold the archive.
             let archive = shared.archive(&config, Access::Write).await?;
+            let sorted = initializer::sort(&read(sources).await?, &guard);
             let added = initializer::add(archive.as_ref(), sorted).await?;
-            archive.close().await;
+            shared.close(archive.as_ref()).await;
             if shared.json {
                 output::json(&added)?;
             } else {
@@ -71,11 +67,25 @@ pub(super) async fn main(shared: &Shared, command: Command) -> Result<Done> {
     }
 }
 
+/// Returns the text of all sources, a URL on a line.
+pub(super) async fn read(sources: Vec<String>) -> Result<String> {
+    let stdin: Box<dyn Read + Send> = match Remote::current() {
+        Some(remote) => remote.input(),
+        None => Box::new(std::io::stdin()),
+    };
+    let read = move || {
+        let mut stdin = stdin.take(16 << 20);
+        let texts = sources.iter().map(|source| text(source, &mut stdin)).collect::<Result<Vec<_>>>();
+        anyhow::Ok(texts?.join("\n"))
+    };
+    tokio::task::spawn_blocking(read).await?
+}
+
 /// Returns the text of a source: the argument itself if it is a URL.
-fn text(source: &str) -> Result<String> {
+fn text(source: &str, stdin: &mut impl Read) -> Result<String> {
     if source == "-" {
         let mut text = String::new();
-        std::io::stdin().lock().take(16 << 20).read_to_string(&mut text).context("failed to read stdin")?;
+        stdin.read_to_string(&mut text).context("failed to read stdin")?;
         return Ok(text);
     }
     let path = Path::new(source);

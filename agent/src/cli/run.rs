@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Done, Shared};
+use super::{Done, Shared, control};
 use crate::agent::Agent;
 use crate::config::Config;
 use crate::daemon::{Daemon, Servers, notify};
@@ -37,7 +37,21 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     };
     greet(&agent, listener.as_ref(), relay.as_ref());
     let mut supervisor = Supervisor::default();
-    let daemon = Daemon::new(agent, relay.is_some())?;
+    let daemon = Daemon::new(agent.clone(), relay.is_some())?;
+    // A server takes several writers.
+    let is_alone = agent.config.sqlite_file().is_some();
+    match is_alone.then(|| control::bind(&agent.config)).transpose() {
+        Ok(socket) => {
+            if let Some(socket) = socket {
+                let agent = agent.clone();
+                supervisor.start("control", move || {
+                    let (agent, socket) = (agent.clone(), socket.try_clone());
+                    async move { control::serve(agent, socket?).await }
+                });
+            }
+        }
+        Err(error) => tracing::warn!(%error, "commands that write are refused while this runs: no socket"),
+    }
     daemon.start_servers(&mut supervisor, Servers { metrics, listener, relay });
     daemon.start(&mut supervisor);
     notify(NotifyState::Ready);
@@ -53,6 +67,9 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     };
     notify(if again { NotifyState::Reloading } else { NotifyState::Stopping });
     tracing::info!(reason, "stopping");
+    if is_alone {
+        control::unbind(&agent.config);
+    }
     daemon.stop(supervisor).await;
     if again {
         tracing::info!("starting again with the configuration as it is now");

@@ -27,7 +27,7 @@ const HELP: &str = "\\d         list the relations
 \\q         leave, as Ctrl-D does
 statements end with a semicolon, and may have several lines; Ctrl-C abandons one";
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// The statement, such as 'select kind, events from kind_counts_total'; without one, and on a terminal, a shell is started,
     /// else the statement is read from stdin

@@ -14,15 +14,15 @@ use crate::agent::{Agent, now};
 use crate::services::synchronizer::{self, Pass};
 use tokio::time::Instant;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// Only these relays, due or not
     #[arg(value_name = "URL")]
-    urls: Vec<String>,
+    pub(super) urls: Vec<String>,
 }
 
 pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
-    let agent = Agent::open(shared.load()?).await?;
+    let agent = shared.agent().await?;
     // An earlier process may have had a clock that was ahead.
     agent.clamp_future(now()).await?;
     let addresses = chosen(&agent, &args.urls).await?;
@@ -106,7 +106,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         output::line(&format!("{stopped}{relays}, {failed} failed: {new} new, {known} known, {gaps} {rate}"))?;
     }
     drop(passes);
-    agent.archive.close().await;
+    shared.close(agent.archive.as_ref()).await;
     Ok(Done::of(!interrupted && (failed == 0 || failed < relays)))
 }
 
