@@ -130,6 +130,17 @@ async fn the_rest_api_returns_the_archive() {
         }
     }
     assert_eq!((ids.len(), ids.iter().collect::<HashSet<_>>().len()), (25, 25));
+    // The fields of a filter stand for themselves, too.
+    let plain = house.get("/api/v1/events?kinds=7,30000&limit=25&until=9999999999").await.json();
+    let as_json =
+        house.get(&format!("/api/v1/events?limit=25&filter={}", encoded(r#"{"kinds":[7,30000]}"#))).await.json();
+    assert_eq!((plain["events"].as_array().map(Vec::len), &plain), (Some(25), &as_json));
+    let (id, author) = (&plain["events"][0]["id"], &plain["events"][0]["pubkey"]);
+    let [id, author] = [id, author].map(|text| text.as_str().expect("hex"));
+    let count = house.get(&format!("/api/v1/count?ids={id}&authors={author}")).await.json();
+    assert_eq!(count, json!({"count": 1}));
+    let one = house.get(&format!("/api/v1/events/{id}")).await.json();
+    assert_eq!((&one["event"], one["relays"].as_array().map(Vec::len)), (&plain["events"][0], Some(1)), "{one}");
     assert_eq!(house.get("/api/v1/stats").await.json()["events"], 120);
     assert_eq!(house.get("/api/v1/jobs").await.json(), json!([]));
 
@@ -155,6 +166,12 @@ async fn the_rest_api_returns_the_archive() {
         ("/api/v1/events?filter=%7B", 400, "JSON"),
         ("/api/v1/events?filter=%7B%22kindz%22%3A1%7D", 400, "kindz"),
         ("/api/v1/events?after=x", 400, "next"),
+        ("/api/v1/events?kinds=one", 400, "kinds is no number"),
+        ("/api/v1/events?authors=xyz", 400, "xyz"),
+        ("/api/v1/events?kinds=1&filter=%7B%7D", 400, "beside"),
+        ("/api/v1/count?since=-1", 400, "since is no number"),
+        ("/api/v1/events/12", 400, "12"),
+        (&format!("/api/v1/events/{}", "0".repeat(64)), 404, "not archived"),
         ("/api/v1/relays?contains=a%00b", 400, "NUL"),
         ("/api/v1/relays?after=%00", 400, "NUL"),
         ("/api/v1/nothing", 404, "openapi"),

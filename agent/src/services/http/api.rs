@@ -49,6 +49,7 @@ const A_WEEK: i64 = 7 * 86_400;
         relay,
         coverage,
         events,
+        event,
         count,
         stats,
         jobs,
@@ -67,6 +68,7 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/api/v1/relays/{url}/check", post(write::check_relay))
         .route("/api/v1/coverage", get(coverage))
         .route("/api/v1/events", get(events))
+        .route("/api/v1/events/{id}", get(event))
         .route("/api/v1/count", get(count))
         .route("/api/v1/stats", get(stats))
         .route("/api/v1/history", get(history))
@@ -355,6 +357,18 @@ async fn coverage(State(state): State<AppState>, Asked(asked): Asked<CoverageAsk
 struct EventsAsked {
     /// A NIP-01 filter as JSON; all events if not given
     filter: Option<String>,
+    /// Instead of `filter`: only these ids, separated by commas
+    ids: Option<String>,
+    /// Only these authors: public keys in hexadecimal, separated by commas
+    authors: Option<String>,
+    /// Only these kinds, separated by commas
+    kinds: Option<String>,
+    /// Not before this time, in unix seconds
+    since: Option<String>,
+    /// Not after this time
+    until: Option<String>,
+    /// Only texts with these words (NIP-50)
+    search: Option<String>,
     /// Only events after this one: `next` of the previous page
     after: Option<String>,
     /// 1 to 1000; default 100
@@ -370,17 +384,52 @@ struct Events {
     next: Option<String>,
 }
 
-fn filter(text: Option<&str>) -> Result<Filter, Problem> {
-    let Some(text) = text else { return Ok(Filter::new()) };
-    let value: Value =
-        serde_json::from_str(text).map_err(|error| Problem::wrong(format!("filter is no JSON: {error}")))?;
-    brotr_core::parse_filter(&value).map_err(|error| Problem::wrong(format!("filter: {error}")))
+/// Returns the filter of a request: `text` as JSON, or these fields.
+fn filter(text: Option<&str>, fields: [(&str, Option<&String>); 6]) -> Result<Filter, Problem> {
+    let wrong = |error: &dyn std::fmt::Display| Problem::wrong(format!("filter: {error}"));
+    let given = fields.into_iter().filter_map(|(name, text)| Some((name, text?)));
+    let fields = given.map(|(name, text)| Ok((name.to_owned(), field(name, text)?)));
+    let fields = fields.collect::<Result<serde_json::Map<_, _>, Problem>>()?;
+    match text {
+        None => brotr_core::parse_filter(&Value::Object(fields)).map_err(|error| wrong(&error)),
+        Some(_) if !fields.is_empty() => Err(Problem::wrong("filter is given, and fields of a filter beside it")),
+        Some(text) => {
+            let value: Value =
+                serde_json::from_str(text).map_err(|error| Problem::wrong(format!("filter is no JSON: {error}")))?;
+            brotr_core::parse_filter(&value).map_err(|error| wrong(&error))
+        }
+    }
+}
+
+/// Returns a field of a filter as JSON.
+fn field(name: &str, text: &str) -> Result<Value, Problem> {
+    let number = |text: &str| {
+        let parsed = text.trim().parse::<u64>();
+        parsed.map(Value::from).map_err(|_| Problem::wrong(format!("{name} is no number: {text:?}")))
+    };
+    match name {
+        "since" | "until" => number(text),
+        "kinds" => Ok(Value::Array(text.split(',').map(number).collect::<Result<_, _>>()?)),
+        "search" => Ok(text.into()),
+        _ => Ok(text.split(',').map(|value| Value::from(value.trim())).collect()),
+    }
 }
 
 /// List events that match a filter, as a relay would return them, page by page
 #[utoipa::path(get, path = "/api/v1/events", params(EventsAsked), responses((status = 200, body = Events)))]
 async fn events(State(state): State<AppState>, Asked(asked): Asked<EventsAsked>) -> Answer<Events> {
-    let filter = filter(asked.filter.as_deref())?;
+    let EventsAsked { filter: text, ids, authors, kinds, since, until, search, .. } = &asked;
+    let filter = filter(
+        text.as_deref(),
+        [
+            ("ids", ids.as_ref()),
+            ("authors", authors.as_ref()),
+            ("kinds", kinds.as_ref()),
+            ("since", since.as_ref()),
+            ("until", until.as_ref()),
+            ("search", search.as_ref()),
+        ],
+    )?;
     rows(asked.limit)?;
     let (after, left) = match asked.after.as_deref() {
         Some(text) => after(text).ok_or_else(|| Problem::wrong("after is not what was given as next"))?,
@@ -414,6 +463,31 @@ async fn events(State(state): State<AppState>, Asked(asked): Asked<EventsAsked>)
     Ok(Json(Events { events, next }))
 }
 
+/// An event and the relays that hold it
+#[derive(Serialize, ToSchema)]
+struct Found {
+    /// As signed
+    #[schema(value_type = Object)]
+    event: Event,
+    /// Their URLs
+    relays: Vec<String>,
+}
+
+/// Show an event and the relays that hold it
+#[utoipa::path(get, path = "/api/v1/events/{id}", params(("id" = String, Path, description = "Its id, 64 hexadecimal digits")),
+    responses((status = 200, body = Found), (status = 404, description = "Not archived, or deleted, replaced or expired")))]
+async fn event(State(state): State<AppState>, Path(id): Path<String>) -> Answer<Found> {
+    let id = EventId::from_hex(&id).map_err(|error| Problem::wrong(format!("{id:?} is no id: {error}")))?;
+    let archive = &state.agent.archive;
+    let page = looked(archive.page(&Filter::new().id(id), View::Client { now: now() }, None, 1)).await?;
+    let event = page
+        .into_iter()
+        .next()
+        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("the event {id} is not archived")))?;
+    let relays = looked(state.sightings.holders(&[id])).await?.remove(&id).unwrap_or_default();
+    Ok(Json(Found { event, relays }))
+}
+
 /// Parses `next`: where to continue, and what is left of the filter's limit.
 fn after(text: &str) -> Option<(Option<Cursor>, Option<usize>)> {
     let mut parts = text.split(':');
@@ -428,6 +502,18 @@ fn after(text: &str) -> Option<(Option<Cursor>, Option<usize>)> {
 struct CountAsked {
     /// A NIP-01 filter as JSON; all events if not given
     filter: Option<String>,
+    /// Instead of `filter`: only these ids, separated by commas
+    ids: Option<String>,
+    /// Only these authors: public keys in hexadecimal, separated by commas
+    authors: Option<String>,
+    /// Only these kinds, separated by commas
+    kinds: Option<String>,
+    /// Not before this time, in unix seconds
+    since: Option<String>,
+    /// Not after this time
+    until: Option<String>,
+    /// Only texts with these words (NIP-50)
+    search: Option<String>,
     /// Only events seen on this relay
     relay: Option<String>,
 }
@@ -440,7 +526,18 @@ struct Count {
 /// Count the events that match a filter
 #[utoipa::path(get, path = "/api/v1/count", params(CountAsked), responses((status = 200, body = Count)))]
 async fn count(State(state): State<AppState>, Asked(asked): Asked<CountAsked>) -> Answer<Count> {
-    let filter = filter(asked.filter.as_deref())?;
+    let CountAsked { filter: text, ids, authors, kinds, since, until, search, .. } = &asked;
+    let filter = filter(
+        text.as_deref(),
+        [
+            ("ids", ids.as_ref()),
+            ("authors", authors.as_ref()),
+            ("kinds", kinds.as_ref()),
+            ("since", since.as_ref()),
+            ("until", until.as_ref()),
+            ("search", search.as_ref()),
+        ],
+    )?;
     let relay = asked.relay.map(|url| address(&state, &url).map(|address| address.as_str().to_owned())).transpose()?;
     let relays: Vec<String> = relay.into_iter().collect();
     let view = View::Client { now: now() };

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use axum::Router;
 use axum::middleware;
 use axum::routing::get;
-use brotr_storage::{CheckStore, CoverageStore, EventStore, JobStore, RelayStore, StateStore};
+use brotr_storage::{CheckStore, CoverageStore, EventStore, JobStore, RelayStore, SightingStore, StateStore};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 
@@ -33,6 +33,7 @@ pub(crate) struct AppState {
     checks: Arc<dyn CheckStore>,
     coverage: Arc<dyn CoverageStore>,
     jobs: Arc<dyn JobStore>,
+    sightings: Arc<dyn SightingStore>,
     states: Arc<dyn StateStore>,
     vitals: Vitals,
     metrics: PrometheusHandle,
@@ -83,6 +84,7 @@ pub async fn serve(
         checks: agent.archive.clone(),
         coverage: agent.archive.clone(),
         jobs: agent.archive.clone(),
+        sightings: agent.archive.clone(),
         states: agent.archive.clone(),
         vitals,
         metrics,
