@@ -202,6 +202,8 @@ async fn main_job(storage: &str) {
     assert_eq!((&known["status"], &known["customer"]), (&json!("answered"), &json!(customer.public_key())));
     let shown = place.run(&["dvm", "show", &request.id.to_hex(), "--json"]).ok().json().remove(0);
     assert_eq!((&shown["request"], &shown["result"]["content"]), (&json!(request), &json!(count.to_string())));
+    let text = place.run(&["dvm", "show", &request.id.to_hex()[..12]]).ok().stdout;
+    assert!(text.contains(&request.id.to_hex()) && text.contains("answered") && text.contains("Result"), "{text}");
     assert_eq!((place.run(&["dvm", "show", "x"]).status, place.run(&["dvm", "show", &"0".repeat(64)]).status), (2, 1));
     // A request it cannot do is told why.
     // In secret, and answered in secret.
