@@ -385,8 +385,7 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
     let mut story = Story { world: world.clone(), requests: vec![], away: vec![], pauses: vec![] };
     let mut broken = Vec::new();
     let mut life = None;
-    let (mut disconnected_at, mut paused_at, mut failing_since) = (None, None, None);
-    let acts = draw.acts.len();
+    let (mut disconnected_at, mut paused_at, mut failing_since, acts) = (None, None, None, draw.acts.len());
     for (at, act) in draw.acts {
         while let Ok(wait @ 1..) = u64::try_from(BEGIN + at - true_now()) {
             tokio::time::sleep(Duration::from_secs(wait)).await;

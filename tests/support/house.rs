@@ -1,6 +1,5 @@
 //! What a scripted relay does on a connection, whatever carries it.
 
-use std::io::Cursor;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::head;
 use crate::script::{Fault, Negentropy, Script};
 
 /// Events that a slow subscriber may be behind.
@@ -109,7 +109,7 @@ impl House {
         if banned {
             return Ok(());
         }
-        let (head, mut stream) = peek(stream).await?;
+        let (head, mut stream) = head::peek(stream).await?;
         if !head.to_ascii_lowercase().contains("upgrade: websocket") {
             return self.inform(stream).await;
         }
@@ -122,9 +122,7 @@ impl House {
             stream.write_all(answer.as_bytes()).await?;
             return Ok(());
         }
-        let host =
-            head.lines().find_map(|line| line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("host")));
-        let host = host.map_or_else(String::new, |(_, host)| host.to_owned());
+        let host = head::host(&head);
         let mut socket = tokio_tungstenite::accept_async(stream).await?;
         if self.script.fault == Fault::Babble {
             socket.send(Message::Binary(vec![0, 1, 2, 255].into())).await?;
@@ -494,18 +492,4 @@ impl House {
         stream.write_all(body.as_bytes()).await?;
         Ok(())
     }
-}
-
-/// Reads the head of an HTTP request. Returns it and the stream, from which it can be read again.
-async fn peek<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: S,
-) -> anyhow::Result<(String, impl AsyncRead + AsyncWrite + Unpin)> {
-    let mut head = Vec::new();
-    while !head.windows(4).any(|four| four == b"\r\n\r\n") {
-        anyhow::ensure!(head.len() < 16_384, "the head is too long");
-        anyhow::ensure!(stream.read_buf(&mut head).await? > 0, "no request came");
-    }
-    let text = String::from_utf8_lossy(&head).into_owned();
-    let (rest, writer) = tokio::io::split(stream);
-    Ok((text, tokio::io::join(Cursor::new(head).chain(rest), writer)))
 }

@@ -180,7 +180,7 @@ fn cell(value: &Json) -> String {
 async fn shell(config: &Config, archive: &dyn Archive, format: Format) -> Result<()> {
     let mut editor = rustyline::DefaultEditor::new()?;
     let history = config.data_dir.join(HISTORY);
-    // There is none at first.
+    // The first time it does not exist.
     let _ = editor.load_history(&history);
     eprintln!("\\? for help, \\q to leave; the archive is read-only here");
     let mut statement = String::new();
