@@ -435,7 +435,7 @@ impl Dialer {
         let tried = alternating(self.resolve(host, trace).await?);
         // An address that never answers leaves time for the others, and for the upgrade.
         let each = self.limits(Network::Clearnet).connect_timeout / u32::try_from(tried.len() + 1).unwrap_or(1);
-        let mut last = DialError::Resolve(host.to_owned(), LookupError::NoAddress);
+        let mut failed: Option<DialError> = None;
         let alone = tried.len() == 1;
         for ip in tried {
             let one = SocketAddr::new(ip, port);
@@ -447,11 +447,17 @@ impl Dialer {
                     (trace.connect, trace.peer) = (Some(began.elapsed()), Some(one));
                     return Ok(stream);
                 }
-                Ok(Err(error)) => last = DialError::of_connect(one, &error),
-                Err(_) => last = DialError::Timeout(each),
+                Ok(Err(error)) => {
+                    let error = DialError::of_connect(one, &error);
+                    // Without IPv6 there is no route to half of the addresses, which says nothing about the others.
+                    if failed.is_none() || !error.is_local() {
+                        failed = Some(error);
+                    }
+                }
+                Err(_) => failed = Some(DialError::Timeout(each)),
             }
         }
-        Err(last)
+        Err(failed.unwrap_or(DialError::Resolve(host.to_owned(), LookupError::NoAddress)))
     }
 
     /// Looks up a host once and checks every address, IPv4 first. If one is not public, the host is refused: a name that mixes

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use brotr_core::{RelayUrl, RelayUrlError};
 use brotr_net::http::{self, HttpError};
-use brotr_net::{DialError, LookupError, Purpose, Trace, info};
+use brotr_net::{DialError, Dialer, Internet, Lookup, LookupError, Purpose, Stream, Trace, info};
 use brotr_tests::dns::{Answer, TTL};
 use brotr_tests::{Dns, Script, ScriptedRelay};
 use serde_json::json;
@@ -206,4 +206,37 @@ async fn a_silent_address_does_not_block_the_other_family() {
     let (dialed, _) = tokio::join!(dialer.dial_traced(&address, Purpose::Visit, &mut trace), relay);
     drop(dialed.expect("by the other address"));
     assert_eq!(trace.peer.map(|peer| peer.ip().to_string()).as_deref(), Some("::1"));
+}
+
+/// An internet in which a host has both kinds of addresses, and connecting fails as it says: IPv4 first.
+struct Failing([i32; 2]);
+
+#[async_trait::async_trait]
+impl Internet for Failing {
+    async fn lookup(&self, _host: &str) -> Result<Lookup, LookupError> {
+        let addresses = ["9.9.9.9", "2620:fe::fe"].map(|ip| ip.parse().expect("an address")).to_vec();
+        Ok(Lookup { addresses, ..Lookup::default() })
+    }
+
+    async fn connect(&self, to: std::net::SocketAddr) -> std::io::Result<Box<dyn Stream>> {
+        Err(std::io::Error::from_raw_os_error(self.0[usize::from(to.is_ipv6())]))
+    }
+}
+
+#[tokio::test]
+async fn an_address_without_a_route_does_not_hide_why_the_other_one_failed() {
+    let place = place_on("{}", "").await;
+    let (refused, no_route) =
+        (rustix::io::Errno::CONNREFUSED.raw_os_error(), rustix::io::Errno::NETUNREACH.raw_os_error());
+    for (errors, code, is_local) in [
+        ([refused, no_route], "connection_refused", false),
+        ([no_route, refused], "connection_refused", false),
+        ([no_route, no_route], "no_route", true),
+    ] {
+        let settings = place.agent.config.network_settings();
+        let dialer = Dialer::over(std::sync::Arc::new(Failing(errors)), settings, "test", Default::default());
+        let address = RelayUrl::parse("ws://two.example/", &Default::default()).expect("an address");
+        let error = dialer.expect("a dialer").dial(&address, Purpose::Visit).await.err().expect("it fails");
+        assert_eq!((error.code(), error.is_local()), (code.into(), is_local), "{error}");
+    }
 }
