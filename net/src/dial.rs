@@ -135,6 +135,11 @@ impl DialError {
         matches!(self, Self::Resolve(_, LookupError::NoAnswer) | Self::Connect(ConnectFailure::NoRoute, _))
     }
 
+    /// Returns true if this machine cannot reach addresses of this kind, which says nothing about the others of a host.
+    fn is_of_the_kind(&self) -> bool {
+        matches!(self, Self::Connect(ConnectFailure::NoRoute | ConnectFailure::NoIpv6, _))
+    }
+
     /// Returns a code for the failure, for statistics.
     #[must_use]
     pub fn code(&self) -> Cow<'static, str> {
@@ -144,7 +149,7 @@ impl DialError {
             Self::Resolve(_, error) => error.code(),
             Self::Way(_) => "network_unavailable",
             Self::Refused(_) => "connection_refused",
-            Self::Connect(ConnectFailure::NoRoute, _) => "no_route",
+            Self::Connect(ConnectFailure::NoRoute | ConnectFailure::NoIpv6, _) => "no_route",
             Self::Connect(ConnectFailure::Reset, _) => "connection_reset",
             Self::Connect(ConnectFailure::Other, _) => "connection_failed",
             Self::Tls(error) => error.code(),
@@ -160,6 +165,9 @@ impl DialError {
         use rustix::io::Errno;
         const OURS: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::ADDRNOTAVAIL];
         match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NETUNREACH | Errno::NETDOWN | Errno::ADDRNOTAVAIL) if to.is_ipv6() => {
+                Self::Connect(ConnectFailure::NoIpv6, format!("{to}: {error}"))
+            }
             Some(errno) if OURS.contains(&errno) => {
                 Self::Way(format!("this machine cannot open a connection: {error}"))
             }
@@ -176,8 +184,10 @@ impl DialError {
 /// How a connection failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectFailure {
-    /// This machine has no route to the address.
+    /// This machine has no route to an IPv4 address.
     NoRoute,
+    /// This machine has no route to an IPv6 address: many have none to any.
+    NoIpv6,
     /// The other side reset it.
     Reset,
     /// Otherwise.
@@ -449,8 +459,7 @@ impl Dialer {
                 }
                 Ok(Err(error)) => {
                     let error = DialError::of_connect(one, &error);
-                    // Without IPv6 there is no route to half of the addresses, which says nothing about the others.
-                    if failed.is_none() || !error.is_local() {
+                    if failed.is_none() || !error.is_of_the_kind() {
                         failed = Some(error);
                     }
                 }

@@ -157,7 +157,7 @@ fn of_postgres(error: &sqlx::Error) -> String {
 fn of_sqlite(error: &rusqlite::Error) -> String {
     match error {
         rusqlite::Error::SqlInputError { msg, offset, .. } if *offset >= 0 => {
-            format!("{msg}, at character {}", offset + 1)
+            format!("{msg}, at byte {}", offset + 1)
         }
         rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
         rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),

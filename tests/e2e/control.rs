@@ -30,6 +30,11 @@ async fn commands_that_write_work_beside_the_daemon() {
     let text = place.run(&["relays", "add", "ws://127.0.0.1:9/"]).ok().stdout;
     assert!(text.contains("known      1"), "{text}");
 
+    // More than a socket holds, in one line.
+    let many: String = (0..20_000).map(|n| format!("not a relay {n}\n")).collect();
+    let refused = place.run_with(&["--json", "relays", "add", "-"], &many, &[]);
+    assert_eq!((refused.status, refused.json()[0]["malformed"].as_array().map(Vec::len)), (1, Some(20_000)));
+
     let synchronized = place.run(&["--json", "sync", &relay.url]).ok().json();
     assert_eq!(synchronized.last().map(|total| total["total"]["stored"].clone()), Some(json!(30)));
     let checked = place.run(&["monitor", &relay.url]).ok().stdout;
@@ -69,7 +74,9 @@ async fn the_socket_takes_nothing_but_these_commands_and_survives_bad_clients() 
     let daemon = place.daemon();
     let socket = place.path().join("brotr-data/brotr.sock");
     soon(30, "socket", async || socket.exists().then_some(())).await;
+    let archive = place.path().join("brotr-data/brotr.db").canonicalize().expect("there");
     let ask = |request: &str| {
+        let request = request.replace("{\"args\"", &format!("{{\"archive\": {}, \"args\"", json!(archive)));
         let mut stream = UnixStream::connect(&socket).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
         stream.write_all(request.as_bytes()).expect("sent");
@@ -82,6 +89,7 @@ async fn the_socket_takes_nothing_but_these_commands_and_survives_bad_clients() 
         "",
         "nonsense\n",
         "{\"args\": []}\n",
+        "{\"archive\": \"/elsewhere/brotr.db\", \"args\": [\"find\"]}\n",
         "{\"args\": [\"run\"]}\n",
         "{\"args\": [\"keys\", \"show\", \"--secret\"]}\n",
         "{\"args\": [\"export\"]}\n",

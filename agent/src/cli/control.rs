@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::io::SyncIoBridge;
 use tokio_util::sync::CancellationToken;
@@ -36,9 +36,22 @@ const LONGEST: u64 = 1 << 20;
 /// The longest path of a socket.
 const LONGEST_PATH: usize = 107;
 
+/// Connections at a time; more of them are closed.
+const CONNECTIONS: usize = 64;
+/// How long a command may go on that its client has interrupted.
+const GRACE: Duration = Duration::from_secs(10);
+/// A client that reads nothing for this long ends its command.
+const STALLED: Duration = Duration::from_secs(60);
+/// Pause after an accept that failed for lack of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// The longest line of an input that is kept together: an interrupt does not cut lines.
+const LONGEST_LINE: usize = 8 << 20;
+
 /// What a client asks for.
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
+    /// The archive that it means: daemons of two may share a data directory.
+    archive: Option<PathBuf>,
     /// The command line, without the name of the program.
     args: Vec<String>,
 }
@@ -50,6 +63,12 @@ pub(super) fn is_locked(error: &anyhow::Error) -> bool {
         cause.downcast_ref::<StorageError>().is_some_and(locked)
             || matches!(cause.downcast_ref(), Some(crate::error::Error::Storage(error)) if locked(error))
     })
+}
+
+/// Returns the path of the embedded archive.
+fn archive(config: &Config) -> Option<PathBuf> {
+    let path = config.sqlite_file()?;
+    Some(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
 }
 
 fn socket(config: &Config) -> PathBuf {
@@ -87,56 +106,94 @@ pub(super) async fn ask(config: &Config, json: bool, command: &Command) -> Resul
         args.push("--json".to_owned());
     }
     let (read, mut write) = stream.into_split();
-    let mut line = serde_json::to_vec(&Request { args })?;
+    let mut line = serde_json::to_vec(&Request { archive: archive(config), args })?;
     line.push(b'\n');
-    write.write_all(&line).await?;
-    let receive = receive(read);
+    let interrupt = output::Interrupt::new();
     let send = async {
+        // If the daemon does not take it, its answer says why.
+        if write.write_all(&line).await.is_err() {
+            return Ok(false);
+        }
         match input {
-            Some(input) => copy(input, write).await,
+            Some(input) => copy(input, write, &interrupt).await,
             None => {
-                output::interrupt().await;
+                interrupt.wait().await;
                 drop(write);
-                std::future::pending().await
+                Ok(true)
             }
         }
     };
-    let mut receive = std::pin::pin!(receive);
-    tokio::select! {
-        done = &mut receive => done,
-        sent = send => {
-            sent?;
-            receive.await
-        }
-    }
-    .map(Some)
+    let mut receive = std::pin::pin!(receive(read));
+    let done = tokio::select! {
+        done = &mut receive => done?,
+        interrupted = send => match (interrupted?, receive.await?) {
+            (true, Done::Well) => Done::Badly,
+            (_, done) => done,
+        },
+    };
+    Ok(Some(done))
 }
 
-/// Copies the input to the daemon until its end, or until the user interrupts it.
-async fn copy(mut input: Box<dyn Read + Send>, mut write: OwnedWriteHalf) -> Result<()> {
+/// Copies the input to the daemon until its end, or until the user interrupts it; returns true if that was so.
+async fn copy(input: Box<dyn Read + Send>, mut write: OwnedWriteHalf, interrupt: &output::Interrupt) -> Result<bool> {
     let (sender, mut portions) = tokio::sync::mpsc::channel(4);
     // A thread of its own, which the end of the program does not wait for: a read from stdin may block forever.
-    std::thread::Builder::new().name("brotr-input".into()).spawn(move || {
-        loop {
-            let mut portion = vec![0; 64 << 10];
-            let read = input.read(&mut portion).map(|n| {
-                portion.truncate(n);
-                portion
-            });
-            let ended = read.as_ref().map_or(true, Vec::is_empty);
-            if sender.blocking_send(read).is_err() || ended {
-                return;
-            }
-        }
-    })?;
-    loop {
+    std::thread::Builder::new().name("brotr-input".into()).spawn(move || read_portions(input, &sender))?;
+    let mut interrupted = false;
+    while !interrupted {
         let portion = tokio::select! {
             portion = portions.recv() => portion,
-            () = output::interrupt() => None,
+            () = interrupt.wait() => {
+                interrupted = true;
+                None
+            }
         };
-        match portion.transpose().context("failed to read")? {
-            Some(portion) if !portion.is_empty() => write.write_all(&portion).await?,
-            _ => return Ok(write.shutdown().await?),
+        let Some(portion) = portion.transpose().context("failed to read")? else { break };
+        let mut writing = std::pin::pin!(write.write_all(&portion));
+        let written = loop {
+            tokio::select! {
+                written = &mut writing => break written,
+                () = interrupt.wait() => interrupted = true,
+            }
+        };
+        if written.is_err() {
+            // Its answer says why it takes no more.
+            return Ok(interrupted);
+        }
+    }
+    let _ = write.shutdown().await;
+    Ok(interrupted)
+}
+
+/// Reads an input in portions of whole lines, until its end or until nobody takes them.
+fn read_portions(mut input: Box<dyn Read + Send>, sender: &tokio::sync::mpsc::Sender<std::io::Result<Vec<u8>>>) {
+    let mut rest = Vec::new();
+    loop {
+        let start = rest.len();
+        rest.resize(start + (64 << 10), 0);
+        let portion = match input.read(&mut rest[start..]) {
+            Ok(n) => {
+                rest.truncate(start + n);
+                let is_last = n == 0;
+                let end = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                let end = if is_last || rest.len() > LONGEST_LINE { rest.len() } else { end };
+                let portion: Vec<u8> = rest.drain(..end).collect();
+                if is_last {
+                    if !portion.is_empty() {
+                        let _ = sender.blocking_send(Ok(portion));
+                    }
+                    return;
+                }
+                Ok(portion)
+            }
+            Err(error) => Err(error),
+        };
+        let failed = portion.is_err();
+        if portion.as_ref().is_ok_and(Vec::is_empty) {
+            continue;
+        }
+        if sender.blocking_send(portion).is_err() || failed {
+            return;
         }
     }
 }
@@ -165,6 +222,9 @@ pub(super) fn bind(config: &Config) -> std::io::Result<std::os::unix::net::UnixL
     if path.as_os_str().len() > LONGEST_PATH {
         return Err(std::io::Error::other(format!("{} is longer than {LONGEST_PATH} bytes", path.display())));
     }
+    if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+        return Err(std::io::Error::other(format!("another daemon listens on {}", path.display())));
+    }
     // An earlier daemon may have been killed.
     remove(&path)?;
     let listener = std::os::unix::net::UnixListener::bind(&path)?;
@@ -187,33 +247,44 @@ pub(super) fn unbind(config: &Config) {
     }
 }
 
-/// Runs what clients ask for. Runs until it fails.
+/// Runs what clients ask for. Runs forever.
 ///
 /// # Errors
-/// Fails if connections cannot be accepted.
+/// Fails if the socket cannot be listened on.
 pub(super) async fn serve(agent: Agent, listener: std::os::unix::net::UnixListener) -> crate::error::Result<()> {
-    let failed = |error| crate::error::Error::file("accept a connection on", &socket(&agent.config))(error);
+    let failed = |error| crate::error::Error::file("listen on", &socket(&agent.config))(error);
     let listener = UnixListener::from_std(listener).map_err(failed)?;
+    let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut clients = JoinSet::new();
     loop {
-        let (stream, _) = listener.accept().await.map_err(failed)?;
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "failed to accept a connection on the socket");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
         while clients.try_join_next().is_some() {}
-        let is_busy = clients.len() >= AT_ONCE;
-        let agent = agent.clone();
+        if clients.len() >= CONNECTIONS {
+            continue;
+        }
+        let (agent, places) = (agent.clone(), places.clone());
         clients.spawn(async move {
-            if let Err(error) = answer(agent, stream, is_busy).await {
+            if let Err(error) = answer(agent, stream, places).await {
                 tracing::debug!(%error, "a command on the socket ended early");
             }
         });
     }
 }
 
-async fn answer(agent: Agent, stream: UnixStream, is_busy: bool) -> Result<()> {
+async fn answer(agent: Agent, stream: UnixStream, places: Arc<Semaphore>) -> Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     let mut line = String::new();
     tokio::time::timeout(PATIENCE, (&mut read).take(LONGEST).read_line(&mut line)).await??;
-    let parsed = parse(&line);
+    let parsed = parse(&line, &agent.config);
+    let place = places.try_acquire_owned();
     let takes_input = matches!(parsed, Ok(Cli { command: Command::Import(_) | Command::Relays(_), .. }));
     let interrupted = Arc::new(Notify::new());
     let mut waiting = None;
@@ -227,33 +298,38 @@ async fn answer(agent: Agent, stream: UnixStream, is_busy: bool) -> Result<()> {
     let stop = CancellationToken::new();
     // Ends the command if this ends.
     let _guard = stop.clone().drop_guard();
-    let (here, runtime) = (remote.clone(), tokio::runtime::Handle::current());
+    let (here, runtime, is_stopped) = (remote.clone(), tokio::runtime::Handle::current(), stop.clone());
     // A thread of the blocking pool: the futures of commands are not made to move between threads.
-    let run = tokio::task::spawn_blocking(move || {
-        let command = here.scope(run(&here, parsed, is_busy));
-        runtime.block_on(stop.run_until_cancelled(command)).unwrap_or(Ok(()))
+    let command = tokio::task::spawn_blocking(move || {
+        let command = here.scope(run(&here, parsed, place.is_err()));
+        let ran = runtime.block_on(is_stopped.run_until_cancelled(command));
+        here.end();
+        ran.unwrap_or(Ok(()))
     });
     let watch = async {
         if let Some(mut read) = waiting {
             // A byte, the end or an error: all of them mean that the client is done.
             let _ = read.read(&mut [0]).await;
             interrupted.notify_one();
+            tokio::time::sleep(GRACE).await;
+            stop.cancel();
         }
         std::future::pending::<()>().await
     };
     let write_out = async {
         loop {
-            remote.answered().await;
-            flush(&remote, &mut write).await?;
+            let (lines, is_all) = remote.next().await;
+            tokio::time::timeout(STALLED, write.write_all(&lines)).await??;
+            if is_all {
+                return anyhow::Ok(());
+            }
         }
     };
-    let ran = tokio::select! {
-        ran = run => ran?,
-        () = watch => Ok(()),
-        ended = write_out => ended,
-    };
-    flush(&remote, &mut write).await?;
-    ran
+    tokio::select! {
+        written = write_out => written?,
+        () = watch => {}
+    }
+    command.await?
 }
 
 /// Runs a command and sends its exit status.
@@ -278,14 +354,12 @@ async fn run(remote: &Remote, parsed: Result<Cli>, is_busy: bool) -> Result<()> 
     remote.send(&Answer::Status(status))
 }
 
-/// Writes what waits for the client.
-async fn flush(remote: &Remote, write: &mut OwnedWriteHalf) -> Result<()> {
-    Ok(write.write_all(&remote.take()).await?)
-}
-
 /// Parses a request: one of the commands that clients may ask for, with the daemon's configuration.
-fn parse(line: &str) -> Result<Cli> {
-    let Request { args } = serde_json::from_str(line).context("failed to read the request")?;
+fn parse(line: &str, config: &Config) -> Result<Cli> {
+    let Request { archive: wanted, args } = serde_json::from_str(line).context("failed to read the request")?;
+    if wanted != archive(config) {
+        return Err(Failure::usage("the daemon on this socket has another archive").into());
+    }
     let cli = Cli::try_parse_from([vec!["brotr".to_owned()], args].concat()).map_err(Failure::usage)?;
     match cli.command {
         Command::Find

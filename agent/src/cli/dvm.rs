@@ -15,7 +15,7 @@ const SHOWN: usize = 12;
 /// and that are enough to name a job.
 const SHORTEST: usize = 4;
 /// The newest jobs, among which one is found by the beginning of its id.
-const SEARCHED: i64 = 100_000;
+const SEARCHED: i64 = 1_000;
 
 #[derive(Debug, Clone, Subcommand)]
 pub(super) enum Command {
@@ -38,7 +38,7 @@ pub(super) enum Command {
     Revenue,
     /// Show a job: the request, and the result if it has one
     Show {
-        /// The id of the request, or the beginning of one of the newest 100,000
+        /// The id of the request, or the beginning of one of the newest 1,000
         id: String,
     },
 }

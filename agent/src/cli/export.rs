@@ -46,10 +46,11 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let began = Instant::now();
     let mut pages = Pages::new(archive.as_ref(), filter, View::All);
     let (mut events, mut bytes, mut interrupted) = (0_u64, 0_u64, false);
+    let interrupt = output::Interrupt::new();
     loop {
         let page = tokio::select! {
             page = pages.next() => page?,
-            () = output::interrupt() => {
+            () = interrupt.wait() => {
                 interrupted = true;
                 None
             }

@@ -115,12 +115,12 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     // The archive writes waiting batches together.
     let mut stored = stream::poll_fn(|cx| portions.poll_recv(cx)).map(store).buffered(BESIDE);
     let mut imported = Imported::default();
-    let mut interrupted = false;
+    let (interrupt, mut interrupted) = (output::Interrupt::new(), false);
     loop {
         // What is in flight when the user interrupts is either stored or not, and is known if it is imported again.
         let next = tokio::select! {
             next = stored.try_next() => next?,
-            () = output::interrupt() => {
+            () = interrupt.wait() => {
                 interrupted = true;
                 None
             }

@@ -39,11 +39,11 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         })
         .buffer_unordered(agent.config.monitor.concurrency);
     let (mut checked, mut up) = (0_u64, 0_u64);
-    let (began, mut interrupted) = (Instant::now(), false);
+    let (began, interrupt, mut interrupted) = (Instant::now(), output::Interrupt::new(), false);
     loop {
         let health = tokio::select! {
             health = visits.next() => health,
-            () = output::interrupt() => {
+            () = interrupt.wait() => {
                 interrupted = true;
                 None
             }

@@ -1,14 +1,20 @@
 //! Printing: JSON lines and text on stdout, progress on stderr.
 
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use brotr_core::escape;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use super::remote::Remote;
+
+/// The exit status of a program that Ctrl-C ended: 128 and the number of the signal.
+const INTERRUPTED: i32 = 130;
 
 /// Prints one JSON document on a line.
 pub(super) fn json(value: &impl Serialize) -> Result<()> {
@@ -104,14 +110,43 @@ pub(super) fn progress(total: u64, what: &str, unit: Unit) -> ProgressBar {
     bar
 }
 
-/// Waits until the user interrupts the program (Ctrl-C).
-pub(super) async fn interrupt() {
-    if let Some(remote) = Remote::current() {
-        return remote.interrupt().await;
+/// Ctrl-C during a command: the first one is for the command, which prints what was done so far; the second one ends the
+/// program at once.
+pub(super) struct Interrupt {
+    came: Arc<Notify>,
+    _waits: JoinSet<()>,
+}
+
+impl Interrupt {
+    /// Starts to listen.
+    pub(super) fn new() -> Self {
+        let came = Arc::new(Notify::new());
+        let (mut waits, notify) = (JoinSet::new(), came.clone());
+        match Remote::current() {
+            Some(remote) => {
+                waits.spawn(async move {
+                    remote.interrupt().await;
+                    notify.notify_one();
+                });
+            }
+            None => {
+                waits.spawn(async move {
+                    // If it cannot listen, the system's default ends the program.
+                    if tokio::signal::ctrl_c().await.is_ok() {
+                        notify.notify_one();
+                        if tokio::signal::ctrl_c().await.is_ok() {
+                            std::process::exit(INTERRUPTED);
+                        }
+                    }
+                });
+            }
+        }
+        Self { came, _waits: waits }
     }
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Then the system's default ends the program.
-        std::future::pending::<()>().await;
+
+    /// Waits until the command is interrupted. Returns once.
+    pub(super) async fn wait(&self) {
+        self.came.notified().await;
     }
 }
 

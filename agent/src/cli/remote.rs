@@ -32,10 +32,18 @@ tokio::task_local! {
 #[derive(Clone)]
 pub(super) struct Remote {
     agent: Agent,
-    answer: Arc<Mutex<Vec<u8>>>,
+    answer: Arc<Mutex<Waiting>>,
     answered: Arc<Notify>,
     input: Arc<Mutex<Option<Box<dyn Read + Send>>>>,
     interrupted: Arc<Notify>,
+}
+
+/// What waits for the client.
+#[derive(Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    /// Whether nothing follows.
+    ended: bool,
 }
 
 impl Remote {
@@ -83,21 +91,24 @@ impl Remote {
         self.send(&Answer::Err(text.to_owned()))
     }
 
-    /// Waits until there is something for the client.
-    pub(super) async fn answered(&self) {
+    /// Waits until there is something for the client; returns it, and whether it was all.
+    pub(super) async fn next(&self) -> (Vec<u8>, bool) {
         self.answered.notified().await;
+        let mut waiting = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        (std::mem::take(&mut waiting.lines), waiting.ended)
     }
 
-    /// Takes what there is for the client.
-    pub(super) fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.answer.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Says that the command is over.
+    pub(super) fn end(&self) {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+        self.answered.notify_one();
     }
 
     pub(super) fn send(&self, answer: &Answer) -> Result<()> {
         let mut waiting = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
-        anyhow::ensure!(waiting.len() < WAITING, "the client does not read what it asked for");
-        serde_json::to_writer(&mut *waiting, answer)?;
-        waiting.push(b'\n');
+        anyhow::ensure!(waiting.lines.len() < WAITING, "the client does not read what it asked for");
+        serde_json::to_writer(&mut waiting.lines, answer)?;
+        waiting.lines.push(b'\n');
         self.answered.notify_one();
         Ok(())
     }

@@ -38,19 +38,17 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     greet(&agent, listener.as_ref(), relay.as_ref());
     let mut supervisor = Supervisor::default();
     let daemon = Daemon::new(agent.clone(), relay.is_some())?;
-    // A server takes several writers.
-    let is_alone = agent.config.sqlite_file().is_some();
-    match is_alone.then(|| control::bind(&agent.config)).transpose() {
+    let socket = control::bind(&agent.config);
+    let listens = socket.is_ok();
+    match socket {
         Ok(socket) => {
-            if let Some(socket) = socket {
-                let agent = agent.clone();
-                supervisor.start("control", move || {
-                    let (agent, socket) = (agent.clone(), socket.try_clone());
-                    async move { control::serve(agent, socket?).await }
-                });
-            }
+            let agent = agent.clone();
+            supervisor.start("control", move || {
+                let (agent, socket) = (agent.clone(), socket.try_clone());
+                async move { control::serve(agent, socket?).await }
+            });
         }
-        Err(error) => tracing::warn!(%error, "commands that write are refused while this runs: no socket"),
+        Err(error) => tracing::warn!(%error, "no socket: commands that write are refused while this runs on SQLite"),
     }
     daemon.start_servers(&mut supervisor, Servers { metrics, listener, relay });
     daemon.start(&mut supervisor);
@@ -67,7 +65,7 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
     };
     notify(if again { NotifyState::Reloading } else { NotifyState::Stopping });
     tracing::info!(reason, "stopping");
-    if is_alone {
+    if listens {
         control::unbind(&agent.config);
     }
     daemon.stop(supervisor).await;

@@ -16,8 +16,12 @@ use crate::config::Config;
 
 /// Rows that are buffered for printing.
 const WAITING: usize = 256;
-/// Rows of one table: the width of a column is that of its widest value among these.
+/// Rows of one table, the width of whose columns is that of their widest value,
 const ROWS: usize = 1_000;
+/// or what has this many bytes;
+const ROWS_BYTES: usize = 4 << 20;
+/// and the most characters of a value in it.
+const VALUE: usize = 1_000;
 /// The longest statement that is read from a file or stdin, in bytes.
 const LONGEST: u64 = 1 << 20;
 /// The name of the shell's history in the data directory.
@@ -115,21 +119,27 @@ async fn tables(mut rows: Rows) -> Result<()> {
     let mut printed = 0_u64;
     loop {
         let mut batch = Vec::new();
-        while batch.len() < ROWS
-            && let Some(row) = rows.recv().await
-        {
+        let (mut bytes, mut ended) = (0, false);
+        while batch.len() < ROWS && bytes < ROWS_BYTES {
+            let Some(row) = rows.recv().await else {
+                ended = true;
+                break;
+            };
+            let cut = |value: &Json| cell(value).chars().take(VALUE).collect::<String>();
+            let row: Vec<String> = row.iter().map(cut).collect();
+            bytes += row.iter().map(String::len).sum::<usize>();
             batch.push(row);
         }
         if names.is_empty() || (batch.is_empty() && printed > 0) {
             break;
         }
         let mut table = Table::named(&names);
-        for row in &batch {
-            table.add(row.iter().map(|value| Value::from(cell(value))).collect());
+        printed += batch.len() as u64;
+        for row in batch {
+            table.add(row.into_iter().map(Value::from).collect());
         }
         table.print(0)?;
-        printed += batch.len() as u64;
-        if batch.len() < ROWS {
+        if ended {
             break;
         }
     }

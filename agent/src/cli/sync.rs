@@ -62,12 +62,12 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         .buffer_unordered(agent.config.synchronizer.concurrency);
     let mut total = Pass::default();
     let (mut relays, mut failed) = (0_u64, 0_u64);
-    let mut interrupted = false;
+    let (interrupt, mut interrupted) = (output::Interrupt::new(), false);
     loop {
         // What a pass has stored and proven so far is committed.
         let pass = tokio::select! {
             pass = passes.next() => pass,
-            () = output::interrupt() => {
+            () = interrupt.wait() => {
                 interrupted = true;
                 None
             }

@@ -87,7 +87,8 @@ impl<A: Stores + ?Sized> Monitor<A> {
                     return Ok(Verdict::Relay);
                 }
                 Ok(Err(error)) if error.is_ours() || matches!(error, DialError::Unreachable(..)) => {}
-                Err(_) => {}
+                // It may have waited for a permit.
+                Err(_) => is_local = false,
                 Ok(Err(error)) => {
                     silent += 1;
                     is_local &= error.is_local();

@@ -183,13 +183,14 @@ impl Pager {
     pub fn cap(&self) -> Option<Cap> {
         let (cut_off, seen) = self.cut_off;
         let seen = (seen >= CUT_OFF).then_some(Cap::Seen(cut_off));
-        self.broken.map(Cap::Guessed).or(seen)
+        let small = (self.smallest < SMALLEST_CAP).then_some(Cap::Seen(self.smallest));
+        small.or(self.broken.map(Cap::Guessed)).or(seen)
     }
 
-    /// Returns true if the relay returned more events than expected: its cap was raised.
+    /// Returns true if a small cap was expected, and a page was larger than any of those.
     #[must_use]
     pub fn refutes_cap(&self) -> bool {
-        self.refuted
+        self.refuted && self.smallest == SMALLEST_CAP
     }
 
     /// Ends the walk after a request that broke off; returns what was not covered.
@@ -261,7 +262,7 @@ impl Pager {
             return self.skip_disorder(until, oldest, page.transferred);
         }
         if page.transferred > self.smallest && self.smallest < SMALLEST_CAP {
-            (self.smallest, self.refuted) = (SMALLEST_CAP, true);
+            (self.smallest, self.refuted) = (page.transferred.min(SMALLEST_CAP), true);
         }
         let full = page.transferred >= self.limit.min(self.smallest);
         if let Some(second) = self.above.take() {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::reconcile::{self, WORTH};
 use super::visit::{Manner, Sample, Subject, Visit};
-use super::{Pager, Proof, SMALLEST_CAP, Stores, Trouble, Unproven, failure, habits, room};
+use super::{Cap, Pager, Proof, SMALLEST_CAP, Stores, Trouble, Unproven, failure, habits, room};
 use crate::agent::now;
 use crate::config::Profile;
 use crate::error::Result;
@@ -170,8 +170,12 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
         }
         if pager.refutes_cap() {
             habits::forget_cap(self.agent, self.address).await?;
+            manner.cap = None;
         } else if let Some(cap) = pager.cap() {
             habits::set_cap(self.agent, self.address, cap).await?;
+            // The next span of this visit is walked with it.
+            let (Cap::Seen(events) | Cap::Guessed(events)) = cap;
+            manner.cap = Some(events);
         }
         Ok(next)
     }
