@@ -184,20 +184,22 @@ fn uptime(story: &Story, relay: &Relay, visits: &[Visit], now: i64) -> Option<St
     is_wrong.then(|| format!("{}: uptime {said:.3}, in truth {truth:.3} (+-{blur:.3})", name(relay)))
 }
 
-/// Once the monitor resumes, a relay whose check is due is checked within minutes: less than a lease lasts.
+/// A relay whose check was cut off by a short pause of the monitor is checked soon after it: before a lease would have ended.
 fn resumed(story: &Story, relay: &Relay, visits: &[Visit]) -> Vec<String> {
-    const SOON: i64 = 200;
-    let late = |pause: &&Away| {
-        let Away { from, until } = **pause;
-        let is_calm = story.away.iter().all(|other| other.from > until + SOON || other.until <= until);
-        let was_up = relay.was(true, from - 2 * CHECKED_EVERY, until + SOON);
-        let before = visits.iter().rev().find(|visit| visit.at <= from);
-        let is_due = before.is_some_and(|visit| visit.up && visit.at + CHECKED_EVERY * 3 / 2 < until);
-        is_calm && was_up && is_due && !visits.iter().any(|visit| (until..=until + SOON).contains(&visit.at))
+    const SOON: i64 = 120;
+    let late = |(place, pause): &&(usize, Away)| {
+        let Away { from, until } = *pause;
+        let is_calm = story.away.iter().all(|other| other.from > until + SOON || other.until + SOON < from);
+        let was_up = relay.was(true, from - HOUR, until + SOON);
+        let is_checked = visits.iter().any(|visit| (from - 30..=until + SOON).contains(&visit.at));
+        // With a second URL, it may have been that one's check.
+        let is_meant = story.world.relays[*place].url == relay.url && relay.alias.is_none();
+        is_meant && is_calm && was_up && !is_checked
     };
-    let say =
-        |pause: &Away| format!("{}: was not checked soon after the pause until {}", name(relay), span_of(pause.until));
-    story.pauses.iter().filter(late).map(say).collect()
+    let say = |(_, pause): &(usize, Away)| {
+        format!("{}: its check was cut off, and not repeated soon after {}", name(relay), span_of(pause.until))
+    };
+    story.cut_off.iter().filter(late).map(say).collect()
 }
 
 /// Returns for how much of a span the agent could not work, with the time it needs to recover.

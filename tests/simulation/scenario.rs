@@ -11,7 +11,7 @@ use nostr::{Event, EventBuilder, Keys, Kind, SecretKey, Tag, TagKind, Timestamp}
 
 use crate::checks;
 use crate::life::{Life, known, write_config};
-use crate::world::{self, Away, BEGIN, Database, Down, Relay, SETTLES, Story, World, address, locked, true_now};
+use crate::world::{self, Away, BEGIN, Database, Down, Relay, SETTLES, Story, World, address, true_now};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3_600;
@@ -40,6 +40,8 @@ enum Act {
     CrashLoop(Vec<i64>),
     /// An operator pauses a service, or resumes it.
     Pause(&'static str, bool),
+    /// An operator pauses the monitor in the middle of a check, for some seconds.
+    PauseInCheck(u64),
     Disconnect,
     Connect,
     ClockWrongBy(i64),
@@ -272,6 +274,14 @@ impl Draw {
         }
     }
 
+    /// Pauses that are shorter than a lease.
+    fn pauses(&mut self) {
+        for _ in 0..self.days * 3 {
+            let (at, seconds) = (HOUR + self.below(self.length() - HOUR), 5 + self.below(60).unsigned_abs());
+            self.acts.push((at, Act::PauseInCheck(seconds)));
+        }
+    }
+
     /// Faults of our own. Each is over before the next begins.
     fn troubles(&mut self) {
         let mut at = 2 * HOUR + self.below(6 * HOUR);
@@ -355,18 +365,6 @@ pub(crate) fn run(seed: u64, days: u64, relays: usize) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Waits until the agent connects to a relay: what was begun then is not done when a service is paused.
-async fn until_visited(world: &World) {
-    let visits = || world.relays.iter().map(|relay| locked(&relay.visited).len()).sum::<usize>();
-    let before = visits();
-    for _ in 0..2 * HOUR {
-        if visits() > before {
-            return;
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-}
-
 async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
     let real = std::time::Instant::now();
     let authors = (0..20).map(|n| keys(seed, n)).collect();
@@ -377,14 +375,14 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
     draw.posts(relays);
     draw.requests(seed);
     draw.lists(&world);
+    draw.pauses();
     draw.troubles();
     draw.acts.sort_by_key(|(at, _)| *at);
     let directory = tempfile::tempdir().expect("a directory");
     write_config(directory.path(), &world);
 
-    let mut story = Story { world: world.clone(), requests: vec![], away: vec![], pauses: vec![] };
-    let mut broken = Vec::new();
-    let mut life = None;
+    let mut story = Story { world: world.clone(), requests: vec![], away: vec![], cut_off: vec![] };
+    let (mut broken, mut life) = (Vec::new(), None);
     let (mut disconnected_at, mut paused_at, mut failing_since, acts) = (None, None, None, draw.acts.len());
     for (at, act) in draw.acts {
         while let Ok(wait @ 1..) = u64::try_from(BEGIN + at - true_now()) {
@@ -425,18 +423,20 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
                 story.away.push(Away { from, until: true_now() });
             }
             Act::Pause(service, paused) => {
-                if paused {
-                    until_visited(&world).await;
-                }
                 let vitals = life.as_ref().expect("it runs").supervisor.vitals();
                 assert!(vitals.pause(service, paused), "{service} runs");
                 match paused {
-                    true => paused_at = Some(true_now()),
-                    false => {
-                        let away = paused_at.take().map(|from| Away { from, until: true_now() });
-                        story.away.extend(away);
-                        story.pauses.extend(away.filter(|_| service == "monitor"));
-                    }
+                    true => paused_at = Some(from),
+                    false => story.away.extend(paused_at.take().map(|from| Away { from, until: true_now() })),
+                }
+            }
+            Act::PauseInCheck(seconds) => {
+                if let Some(relay) = world.until_checked().await {
+                    let (from, vitals) = (true_now(), life.as_ref().expect("it runs").supervisor.vitals());
+                    assert!(vitals.pause("monitor", true), "it runs");
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                    assert!(vitals.pause("monitor", false), "it runs");
+                    story.cut_off.push((relay, Away { from, until: true_now() }));
                 }
             }
             Act::Disconnect => {

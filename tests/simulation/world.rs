@@ -234,6 +234,19 @@ impl World {
         }
     }
 
+    /// Waits until a relay is asked for its document, in the middle of a check; returns its place.
+    pub(crate) async fn until_checked(&self) -> Option<usize> {
+        let asked = |relay: &Arc<Relay>| relay.house.counts.documents.load(Ordering::Relaxed);
+        let before: Vec<usize> = self.relays.iter().map(asked).collect();
+        for _ in 0..360_000 {
+            if let Some(place) = self.relays.iter().zip(&before).position(|(relay, before)| asked(relay) > *before) {
+                return Some(place);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        None
+    }
+
     fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
@@ -295,6 +308,6 @@ pub(crate) struct Story {
     pub(crate) world: Arc<World>,
     pub(crate) requests: Vec<(Event, i64)>,
     pub(crate) away: Vec<Away>,
-    /// Those of them in which the monitor alone was paused.
-    pub(crate) pauses: Vec<Away>,
+    /// The relays that were checked when the monitor was paused for a moment.
+    pub(crate) cut_off: Vec<(usize, Away)>,
 }

@@ -26,6 +26,8 @@ const NEWS: usize = 1_024;
 pub struct Counts {
     /// Accepted connections.
     pub connections: AtomicUsize,
+    /// Requests for the information document.
+    pub documents: AtomicUsize,
     /// REQ messages.
     pub requests: AtomicUsize,
     /// NEG-OPEN and NEG-MSG messages.
@@ -477,6 +479,7 @@ impl House {
             }
             return Ok(());
         }
+        self.counts.documents.fetch_add(1, Ordering::Relaxed);
         let (status, body) = match self.document() {
             Some(body) => ("200 OK", body),
             None => ("404 Not Found", String::new()),
