@@ -1,11 +1,13 @@
 //! How a relay did over time, computed from its checks.
 
-use brotr_storage::Visit;
+use brotr_storage::{Failure, Visit};
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 const A_DAY: i64 = 86_400;
 /// A result holds until the next check, but no longer than this: relays that are down are checked at least once a week.
-const HOLDS: i64 = 8 * A_DAY;
+pub const HOLDS: i64 = 8 * A_DAY;
 
 /// The history of a relay.
 #[derive(Debug)]
@@ -64,6 +66,74 @@ impl History {
     }
 }
 
+/// A time over which every check found a relay down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Incident {
+    /// The first check that found it down
+    pub since: i64,
+    /// The first check that found it up again; null while it lasts
+    pub until: Option<i64>,
+    /// Checks that found it down
+    pub checks: usize,
+    /// The failure code of its last check
+    pub failure: Option<String>,
+}
+
+/// Returns the incidents, newest first, from checks and the failures among them, both newest first. Of one that began before the
+/// oldest check, `since` is that check.
+#[must_use]
+pub fn incidents(visits: &[Visit], failures: &[Failure]) -> Vec<Incident> {
+    let mut found: Vec<Incident> = Vec::new();
+    // The check after the one at hand.
+    let mut later: Option<&Visit> = None;
+    for visit in visits {
+        if !visit.up {
+            match found.last_mut().filter(|_| later.is_some_and(|later| !later.up)) {
+                Some(incident) => {
+                    incident.since = visit.at;
+                    incident.checks += 1;
+                }
+                None => {
+                    let code = failures.binary_search_by(|failure| visit.at.cmp(&failure.at)).ok();
+                    found.push(Incident {
+                        since: visit.at,
+                        until: later.map(|later| later.at),
+                        checks: 1,
+                        failure: code.and_then(|place| failures[place].code.clone()),
+                    });
+                }
+            }
+        }
+        later = Some(visit);
+    }
+    found
+}
+
+/// Returns the uptime of each of the last `n` days (UTC), oldest first, in percent; `None` for a day of which nothing is known.
+/// Checks come newest first; those of `HOLDS` before the first day count too.
+#[must_use]
+pub fn daily(visits: &[Visit], n: usize, now: i64) -> Vec<Option<u8>> {
+    let today = now.div_euclid(A_DAY);
+    let first = today + 1 - i64::try_from(n).unwrap_or(i64::MAX);
+    let mut days = vec![(0_i64, 0_i64); n];
+    let mut end = now;
+    for visit in visits {
+        let until = end.min(visit.at.saturating_add(HOLDS));
+        let mut at = visit.at.max(first * A_DAY);
+        while at < until {
+            let day = at.div_euclid(A_DAY);
+            let stop = until.min((day + 1) * A_DAY);
+            let slot = &mut days[usize::try_from(day - first).expect("no day before the first")];
+            slot.0 += stop - at;
+            slot.1 += if visit.up { stop - at } else { 0 };
+            at = stop;
+        }
+        end = end.min(visit.at);
+    }
+    let percent = |(known, up): (i64, i64)| (known > 0).then(|| (100 * up / known) as u8);
+    days.into_iter().map(percent).collect()
+}
+
 /// Returns the share of the known time from `since` to `now` in which a relay was up, from its checks, newest first.
 #[expect(clippy::cast_precision_loss, reason = "seconds of some years")]
 fn uptime(visits: &[Visit], since: i64, now: i64) -> Option<f64> {
@@ -111,7 +181,54 @@ mod tests {
         assert_eq!(uptime(&[], i64::MIN, now), None);
     }
 
+    #[test]
+    fn incidents_are_runs_of_failed_checks() {
+        let visit = |at: i64, up: bool| Visit { at, up, rtt_ms: [None; 3] };
+        let visits =
+            [(90, false), (80, true), (70, false), (60, false), (50, true), (40, false)].map(|(at, up)| visit(at, up));
+        let failure = |at: i64, code: &str| Failure { at, code: Some(code.into()) };
+        let failures = [failure(90, "dns_nxdomain"), failure(70, "timeout_connect"), failure(60, "http_403")];
+        let incident = |since, until, checks, failure: Option<&str>| Incident {
+            since,
+            until,
+            checks,
+            failure: failure.map(str::to_owned),
+        };
+        let wanted = [
+            incident(90, None, 1, Some("dns_nxdomain")),
+            incident(60, Some(80), 2, Some("timeout_connect")),
+            incident(40, Some(50), 1, None),
+        ];
+        assert_eq!(incidents(&visits, &failures), wanted);
+        assert!(incidents(&[], &[]).is_empty());
+    }
+
     proptest! {
+        #[test]
+        fn daily_uptime_is_the_uptime_of_each_day(
+            times in prop::collection::btree_map(0..30 * 24_i64, any::<bool>(), 0..40),
+            now in 30 * 24..33 * 24_i64,
+            n in 1..20_usize,
+        ) {
+            let visits: Vec<Visit> = times
+                .iter()
+                .rev()
+                .map(|(hour, up)| Visit { at: *hour * 3_600, up: *up, rtt_ms: [None; 3] })
+                .collect();
+            let now = now * 3_600;
+            let today = now.div_euclid(A_DAY);
+            let wanted: Vec<Option<u8>> = (0..n as i64)
+                .rev()
+                .map(|ago| {
+                    let (since, until) = ((today - ago) * A_DAY, ((today - ago + 1) * A_DAY).min(now));
+                    let before: Vec<Visit> = visits.iter().filter(|visit| visit.at < until).copied().collect();
+                    let share = (until > since).then(|| uptime(&before, since, until)).flatten();
+                    share.map(|share| (share * 100.0 + 1e-9) as u8)
+                })
+                .collect();
+            prop_assert_eq!(daily(&visits, n, now), wanted);
+        }
+
         #[test]
         fn uptime_is_what_counting_seconds_gives(
             times in prop::collection::btree_map(0..200_i64, any::<bool>(), 0..12),

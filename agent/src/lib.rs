@@ -2,6 +2,7 @@
 //! complete, publishes what it measured, and answers jobs from what it knows.
 
 pub mod agent;
+pub mod catalog;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -110,7 +110,6 @@ retrying! {
     impl RelayStore {
         Always add_relays(relays: &[(String, Network)], now: i64) -> usize;
         Always relays(query: &RelayQuery) -> Vec<Relay>;
-        Always overview(query: &RelayQuery) -> Vec<Overview>;
         Always relay(url: &str) -> Option<Relay>;
     }
 }
@@ -122,6 +121,8 @@ retrying! {
         Always visits(url: &str, since: i64, limit: i64) -> Vec<Visit>;
         Always forget_visits(before: i64) -> u64;
         Always documents(url: &str) -> Vec<Document>;
+        Always failures(url: &str, since: i64, limit: i64) -> Vec<Failure>;
+        Always nip11_history(url: &str, limit: i64) -> Vec<DocumentSpan>;
     }
 }
 
@@ -130,6 +131,8 @@ retrying! {
         Always set_sync_due(url: &str, due_at: i64) -> ();
         Always coverage(url: Option<&str>) -> Vec<CoverageReport>;
         Always progress(now: i64) -> Progress;
+        Always claims_by_method() -> Vec<CoverageTotal>;
+        Always gaps_by_reason() -> Vec<CoverageTotal>;
         Always clamp_future(now: i64, longest_wait: i64) -> u64;
     }
 }
@@ -172,7 +175,7 @@ retrying! {
         Always answered_customers(limit: i64) -> Vec<PublicKey>;
         RolledBack cancel_job(id: EventId, customer: PublicKey, now: i64) -> bool;
         Always job_answer(id: EventId) -> Option<String>;
-        Always jobs(status: Option<JobStatus>, limit: i64) -> Vec<Job>;
+        Always jobs(status: Option<JobStatus>, limit: i64) -> Vec<JobRecord>;
         RolledBack take_job(now: i64) -> Option<Job>;
         Always put_back_jobs(begun_by: i64) -> u64;
         RolledBack postpone_job(id: EventId, begin_at: i64, waits_for: EventId) -> bool;

@@ -48,6 +48,8 @@ pub struct Relay {
     /// Consecutive failed checks.
     #[serde(skip)]
     pub failures: i64,
+    /// Number of events that it was seen to hold.
+    pub events: i64,
 }
 
 /// Selects relays.
@@ -96,17 +98,6 @@ pub struct Lease {
     pub holder: i64,
     /// The duration, in seconds.
     pub seconds: i64,
-}
-
-/// A relay with the result of its last check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Overview {
-    /// The relay.
-    pub relay: Relay,
-    /// Round trips of opening, reading and writing, where measured, in milliseconds.
-    pub rtt_ms: [Option<i64>; 3],
-    /// The facts found, as JSON.
-    pub nip66: Option<String>,
 }
 
 /// The result of one check, to be recorded.
@@ -207,6 +198,26 @@ pub struct Document {
     pub rtt_ms: [Option<i64>; 3],
 }
 
+/// A check that found a relay down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// When.
+    pub at: i64,
+    /// The failure code, if the check recorded one.
+    pub code: Option<String>,
+}
+
+/// A document of a relay and the time over which it was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentSpan {
+    /// The first and last check that received it.
+    pub since: i64,
+    /// See `since`.
+    pub until: i64,
+    /// The document.
+    pub data: String,
+}
+
 /// Coverage and gaps of one relay under one filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoverageReport {
@@ -229,6 +240,17 @@ pub struct Progress {
     pub lag: Option<i64>,
     /// Gaps.
     pub gaps: i64,
+}
+
+/// Claims by one method, or gaps for one reason, of all relays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CoverageTotal {
+    /// The method, or the reason.
+    pub name: String,
+    /// Relays that have any.
+    pub relays: i64,
+    /// Spans of time.
+    pub spans: i64,
 }
 
 /// A position in a list of events, newest first, lowest id first within a second.
@@ -268,6 +290,19 @@ impl Job {
     pub fn is_open(&self) -> bool {
         matches!(self.status, JobStatus::Received | JobStatus::Working | JobStatus::Unpaid)
     }
+}
+
+/// A job and how it went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRecord {
+    /// The job.
+    pub job: Job,
+    /// When it was last started.
+    pub begun_at: Option<i64>,
+    /// When it ended.
+    pub ended_at: Option<i64>,
+    /// The answer of a job that failed, as JSON.
+    pub failure: Option<String>,
 }
 
 /// The standing of a customer.

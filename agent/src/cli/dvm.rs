@@ -47,7 +47,10 @@ pub(super) async fn main(shared: &Shared, command: Command) -> Result<Done> {
     let config = shared.load()?;
     let archive = shared.archive(&config, Access::Read).await?;
     match command {
-        Command::List { limit, status } => list(shared, &archive.jobs(status, limit).await?)?,
+        Command::List { limit, status } => {
+            let records = archive.jobs(status, limit).await?;
+            list(shared, &records.into_iter().map(|record| record.job).collect::<Vec<_>>())?;
+        }
         Command::Customers { limit } => customers(shared, archive.customers(limit).await?)?,
         Command::Revenue => revenue(shared, archive.revenue().await?)?,
         Command::Show { id } => {
@@ -86,7 +89,7 @@ async fn find(archive: &dyn Archive, id: &str) -> Result<Job> {
         return Err(Failure::usage(wanted).into());
     }
     let id = id.to_ascii_lowercase();
-    let mut found = archive.jobs(None, SEARCHED).await?;
+    let mut found: Vec<Job> = archive.jobs(None, SEARCHED).await?.into_iter().map(|record| record.job).collect();
     found.retain(|job| job.id.to_hex().starts_with(&id));
     match found.len() {
         0 => anyhow::bail!("no job begins with {id}: {known}"),

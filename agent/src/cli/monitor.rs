@@ -109,6 +109,7 @@ async fn chosen(agent: &Agent, urls: &[String]) -> Result<Vec<Relay>> {
             discovered_at: now(),
             checked_at: None,
             failures: 0,
+            events: 0,
         }));
     }
     if !urls.is_empty() {

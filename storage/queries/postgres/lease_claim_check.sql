@@ -20,4 +20,4 @@ where k in (
   limit $5
   for no key update skip locked
 )
-returning url, network, state, discovered_at, checked_at, failures
+returning url, network, state, discovered_at, checked_at, failures, events

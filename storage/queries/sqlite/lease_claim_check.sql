@@ -19,4 +19,4 @@ where k in (
   order by check_due_at, url
   limit $5
 )
-returning url, network, state, discovered_at, checked_at, failures
+returning url, network, state, discovered_at, checked_at, failures, events

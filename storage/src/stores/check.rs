@@ -10,7 +10,7 @@ use super::relay::relay_key;
 use crate::StorageError;
 use crate::database::{Database, Row, Transaction, args};
 use crate::query::{common, each_backend, postgres_only};
-use crate::rows::{CheckRecord, Document, DocumentType, Visit};
+use crate::rows::{CheckRecord, Document, DocumentSpan, DocumentType, Failure, Visit};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -32,6 +32,12 @@ pub trait CheckStore: std::fmt::Debug + Send + Sync {
 
     /// Returns the newest document of each type of a relay.
     async fn documents(&self, url: &str) -> Result<Vec<Document>>;
+
+    /// Returns the checks since a time that found a relay down, newest first, at most `limit`.
+    async fn failures(&self, url: &str, since: i64, limit: i64) -> Result<Vec<Failure>>;
+
+    /// Returns the information documents (NIP-11) that a relay has sent, the last seen first, at most `limit`.
+    async fn nip11_history(&self, url: &str, limit: i64) -> Result<Vec<DocumentSpan>>;
 }
 
 /// Returns the content hash under which a document is stored.
@@ -116,5 +122,16 @@ impl<D: Database> CheckStore for D {
                 })
             })
             .collect()
+    }
+
+    async fn failures(&self, url: &str, since: i64, limit: i64) -> Result<Vec<Failure>> {
+        let rows = self.rows(common!("check_failures"), args![url, since, limit]).await?;
+        rows.iter().map(|row| Ok(Failure { at: row.int(0)?, code: row.opt_text(1)? })).collect()
+    }
+
+    async fn nip11_history(&self, url: &str, limit: i64) -> Result<Vec<DocumentSpan>> {
+        let rows = self.rows(common!("document_history"), args![url, limit]).await?;
+        let span = |row: &Row| Ok(DocumentSpan { since: row.int(0)?, until: row.int(1)?, data: row.text(2)? });
+        rows.iter().map(span).collect()
     }
 }

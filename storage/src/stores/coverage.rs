@@ -6,9 +6,9 @@ use super::claims;
 use super::future;
 use super::lease::lock_relays;
 use crate::StorageError;
-use crate::database::{Database, args};
+use crate::database::{Database, Row, args};
 use crate::query::{common, postgres_only};
-use crate::rows::{CoverageReport, Progress};
+use crate::rows::{CoverageReport, CoverageTotal, Progress};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -24,10 +24,20 @@ pub trait CoverageStore: std::fmt::Debug + Send + Sync {
     /// Returns the progress of archiving.
     async fn progress(&self, now: i64) -> Result<Progress>;
 
+    /// Returns the number of claims of all relays by method, most relays first.
+    async fn claims_by_method(&self) -> Result<Vec<CoverageTotal>>;
+
+    /// Returns the number of gaps of all relays by reason, most relays first.
+    async fn gaps_by_reason(&self) -> Result<Vec<CoverageTotal>>;
+
     /// Moves timestamps after `now` back to `now`, in one transaction, after a clock was ahead: coverage and gaps, the times of
     /// checks, and the due times that were set meanwhile or lie more than `longest_wait` seconds ahead. Returns the number of
     /// changed rows.
     async fn clamp_future(&self, now: i64, longest_wait: i64) -> Result<u64>;
+}
+
+fn total(row: &Row) -> Result<CoverageTotal> {
+    Ok(CoverageTotal { name: row.text(0)?, relays: row.int(1)?, spans: row.int(2)? })
 }
 
 #[async_trait]
@@ -49,6 +59,14 @@ impl<D: Database> CoverageStore for D {
         let rows = self.rows(common!("coverage_progress"), args![now]).await?;
         let row = rows.first().ok_or(StorageError::Damaged { what: "count", detail: "none".into() })?;
         Ok(Progress { relays: row.int(0)?, gaps: row.int(1)?, lag: row.opt_int(2)? })
+    }
+
+    async fn claims_by_method(&self) -> Result<Vec<CoverageTotal>> {
+        self.rows(common!("coverage_by_method"), args![]).await?.iter().map(total).collect()
+    }
+
+    async fn gaps_by_reason(&self) -> Result<Vec<CoverageTotal>> {
+        self.rows(common!("gap_by_reason"), args![]).await?.iter().map(total).collect()
     }
 
     async fn clamp_future(&self, now: i64, longest_wait: i64) -> Result<u64> {

@@ -8,7 +8,7 @@ use crate::StorageError;
 use crate::database::{Database, Row, Transaction, args};
 use crate::decode::{event_id, public_key};
 use crate::query::{common, each_backend};
-use crate::rows::{Job, JobStatus, Outgoing, Standing};
+use crate::rows::{Job, JobRecord, JobStatus, Outgoing, Standing};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -31,7 +31,7 @@ pub trait JobStore: std::fmt::Debug + Send + Sync {
     async fn job_answer(&self, id: EventId) -> Result<Option<String>>;
 
     /// Returns the newest jobs, of one status if it is given, at most `limit`.
-    async fn jobs(&self, status: Option<JobStatus>, limit: i64) -> Result<Vec<Job>>;
+    async fn jobs(&self, status: Option<JobStatus>, limit: i64) -> Result<Vec<JobRecord>>;
 
     /// Starts a waiting job and returns it. Customers with the fewest jobs in work come first; among them those with the fewest
     /// recent requests, and customers who were never answered last.
@@ -123,10 +123,13 @@ impl<D: Database> JobStore for D {
         rows.first().map_or(Ok(None), |row| row.opt_text(0))
     }
 
-    async fn jobs(&self, status: Option<JobStatus>, limit: i64) -> Result<Vec<Job>> {
+    async fn jobs(&self, status: Option<JobStatus>, limit: i64) -> Result<Vec<JobRecord>> {
         let status = status.map_or("", JobStatus::as_str);
-        let sql = common!("job_list");
-        self.rows(sql, args![status, limit]).await?.iter().map(job).collect()
+        let record = |row: &Row| {
+            let (begun_at, ended_at, failure) = (row.opt_int(8)?, row.opt_int(9)?, row.opt_text(10)?);
+            Ok(JobRecord { job: job(row)?, begun_at, ended_at, failure })
+        };
+        self.rows(common!("job_list"), args![status, limit]).await?.iter().map(record).collect()
     }
 
     async fn take_job(&self, now: i64) -> Result<Option<Job>> {

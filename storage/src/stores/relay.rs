@@ -6,7 +6,7 @@ use brotr_core::Network;
 use crate::StorageError;
 use crate::database::{Database, Row, Transaction, Value, args};
 use crate::query::{common, each_backend};
-use crate::rows::{Overview, Relay, RelayQuery};
+use crate::rows::{Relay, RelayQuery};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -19,14 +19,11 @@ pub trait RelayStore: std::fmt::Debug + Send + Sync {
     /// Returns relays by URL, or longest due first if a due time is given.
     async fn relays(&self, query: &RelayQuery) -> Result<Vec<Relay>>;
 
-    /// Returns the same relays with the results of their last checks.
-    async fn overview(&self, query: &RelayQuery) -> Result<Vec<Overview>>;
-
     /// Returns one relay.
     async fn relay(&self, url: &str) -> Result<Option<Relay>>;
 }
 
-/// Returns the arguments of `relay_list` and `relay_overview`.
+/// Returns the arguments of `relay_list`.
 fn listed_args(query: &RelayQuery) -> Vec<Value> {
     let order = match (query.check_due, query.sync_due) {
         (Some(_), _) => "check",
@@ -70,6 +67,7 @@ pub(super) fn relay(row: &Row) -> Result<Relay> {
         discovered_at: row.int(3)?,
         checked_at: row.opt_int(4)?,
         failures: row.int(5)?,
+        events: row.int(6)?,
     })
 }
 
@@ -108,14 +106,6 @@ impl<D: Database> RelayStore for D {
 
     async fn relays(&self, query: &RelayQuery) -> Result<Vec<Relay>> {
         self.rows(each_backend!("relay_list"), listed_args(query)).await?.iter().map(relay).collect()
-    }
-
-    async fn overview(&self, query: &RelayQuery) -> Result<Vec<Overview>> {
-        let overview = |row: &Row| {
-            let rtt_ms = [row.opt_int(6)?, row.opt_int(7)?, row.opt_int(8)?];
-            Ok(Overview { relay: relay(row)?, rtt_ms, nip66: row.opt_text(9)? })
-        };
-        self.rows(each_backend!("relay_overview"), listed_args(query)).await?.iter().map(overview).collect()
     }
 
     async fn relay(&self, url: &str) -> Result<Option<Relay>> {

@@ -38,6 +38,10 @@ pub(super) async fn coverage_merges_and_takes_gaps_away(archive: Arc<dyn Archive
     let last = report.covered.last().expect("merged");
     assert_eq!((last.interval, last.proven_at), (span(80, 95), 9), "its last part was proven at 9");
     assert!(archive.coverage(Some("wss://unheard.example/")).await.expect("a report").is_empty());
+    let total = |name: &str, spans| CoverageTotal { name: name.into(), relays: 1, spans };
+    assert_eq!(archive.claims_by_method().await.expect("counted"), [total("paged", 3)]);
+    let gaps = archive.gaps_by_reason().await.expect("counted");
+    assert!(gaps.contains(&total("timeout", 2)), "{gaps:?}");
 }
 
 /// Seconds of the model's timeline.

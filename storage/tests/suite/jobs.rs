@@ -69,8 +69,19 @@ pub(super) async fn jobs_are_shared_out_and_can_be_cancelled(archive: Arc<dyn Ar
     assert!(!archive.cancel_job(second.id, quiet.public_key(), 102).await.expect("asked"), "it has ended");
     assert_eq!(archive.job_answer(second.id).await.expect("read").as_deref(), Some("the answer"));
     assert_eq!(archive.job_answer(first.id).await.expect("read"), None);
+    let started = archive.take_job(103).await.expect("asked").expect("one waits");
+    let error = Outgoing { body: "the error".into(), ..outgoing(started.id, RELAY) };
+    assert!(archive.end_job(started.id, JobStatus::Failed, 104, &[error]).await.expect("ended"));
+    let failed = archive.jobs(Some(JobStatus::Failed), 5).await.expect("listed");
+    let shown = |one: &JobRecord| (one.job.id, one.begun_at, one.ended_at, one.failure.clone());
+    assert_eq!(
+        failed.iter().map(shown).collect::<Vec<_>>(),
+        [(started.id, Some(103), Some(104), Some("the error".into()))]
+    );
+    let answered = archive.jobs(Some(JobStatus::Answered), 5).await.expect("listed");
+    assert_eq!((answered[0].ended_at, &answered[0].failure), (Some(101), &None));
     let listed = archive.jobs(None, 5).await.expect("listed");
-    assert_eq!((listed.len(), listed[0].id), (5, request(99, &quiet).id), "newest first");
+    assert_eq!((listed.len(), listed[0].job.id), (5, request(99, &quiet).id), "newest first");
 }
 
 pub(super) async fn a_result_is_held_back_until_it_is_paid_for(archive: Arc<dyn Archive>, _: String) {

@@ -145,7 +145,7 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-const CASES: [(&str, Case); 41] = cases!(
+const CASES: [(&str, Case); 42] = cases!(
     events_come_back_exactly,
     a_batch_is_stored_once,
     sightings_of_lost_events_are_removed,
@@ -162,6 +162,7 @@ const CASES: [(&str, Case); 41] = cases!(
     checks_are_kept_by_content,
     a_check_and_its_aftermath_are_kept_together,
     visits_are_stored_and_forgotten,
+    the_documents_of_a_relay_are_told_apart_by_time,
     uptime_is_a_share_of_time,
     a_job_is_taken_and_ended_once,
     jobs_are_shared_out_and_can_be_cancelled,

@@ -102,6 +102,20 @@ pub(super) async fn a_check_and_its_aftermath_are_kept_together(archive: Arc<dyn
     assert_eq!(seen(&archive).await, (Some(10), 1, Some("0".to_owned()), vec![3]), "the newer version alone is sent");
 }
 
+pub(super) async fn the_documents_of_a_relay_are_told_apart_by_time(archive: Arc<dyn Archive>, _: String) {
+    for (at, nip11) in [(10, Some("a")), (20, Some("a")), (30, None), (40, Some("b")), (50, Some("c")), (60, Some("b"))]
+    {
+        let nip11 = nip11.map(|name| format!("{{\"name\":\"{name}\"}}"));
+        let check = CheckRecord { at, nip11, state: RelayState::Up, ..CheckRecord::default() };
+        archive.record_check(RELAY, Network::Clearnet, &check).await.expect("kept");
+    }
+    let spans = archive.nip11_history(RELAY, 2).await.expect("read");
+    let span = |since, until, name| DocumentSpan { since, until, data: format!("{{\"name\":\"{name}\"}}") };
+    assert_eq!(spans, [span(40, 60, "b"), span(50, 50, "c")]);
+    assert_eq!(archive.nip11_history(RELAY, 9).await.expect("read")[2], span(10, 20, "a"));
+    assert!(archive.nip11_history("wss://other.example/", 9).await.expect("read").is_empty());
+}
+
 pub(super) async fn visits_are_stored_and_forgotten(archive: Arc<dyn Archive>, url: String) {
     let other = "wss://other.example/";
     for hour in 0..20 {
@@ -111,7 +125,7 @@ pub(super) async fn visits_are_stored_and_forgotten(archive: Arc<dyn Archive>, u
             state: if up { RelayState::Up } else { RelayState::Down },
             // The document was seen early on, and not since.
             nip11: (hour == 2).then(|| "{}".to_owned()),
-            nip66: format!("{{\"up\":{up}}}"),
+            nip66: if up { "{\"up\":true}" } else { "{\"up\":false,\"failure\":\"timeout_connect\"}" }.to_owned(),
             rtt_ms: [up.then_some(hour), None, None],
             ..CheckRecord::default()
         };
@@ -122,6 +136,9 @@ pub(super) async fn visits_are_stored_and_forgotten(archive: Arc<dyn Archive>, u
     let visits = archive.visits(RELAY, 10 * 3_600, 100).await.expect("visits");
     assert_eq!((visits.len(), visits[0].at, visits[0].rtt_ms[0]), (10, 19 * 3_600, Some(19)));
     assert!(!visits.last().expect("ten").up, "the tenth hour");
+    let failures = archive.failures(RELAY, 5 * 3_600, 2).await.expect("failures");
+    let failure = |hour: i64| Failure { at: hour * 3_600, code: Some("timeout_connect".into()) };
+    assert_eq!(failures, [failure(15), failure(10)]);
     let one = |sql: &str| shell(&url, &format!("{sql} where relay_url = '{RELAY}'"));
     assert_eq!(one("select checks, up from relay_uptime"), "20|16");
     assert_eq!(one("select count(*) from relay_changes"), "7");

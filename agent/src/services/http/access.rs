@@ -189,6 +189,10 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    pub(super) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
     fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, detail)
     }
@@ -260,8 +264,13 @@ pub(super) async fn limit(
 
 /// Adds an ETag to responses, and answers 304 to a client that has the content already. Few large responses are sent at a time,
 /// since each is in memory until its client has read it.
-pub(super) async fn tag(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let (readable, had) = (request.method() == Method::GET, request.headers().get(header::IF_NONE_MATCH).cloned());
+pub(super) async fn tag(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let (is_head, had) = (request.method() == Method::HEAD, request.headers().get(header::IF_NONE_MATCH).cloned());
+    let readable = is_head || request.method() == Method::GET;
+    if is_head {
+        // The tag is that of the content, which has to be made for it.
+        *request.method_mut() = Method::GET;
+    }
     let response = next.run(request).await;
     if !readable || response.status() != StatusCode::OK {
         return response;
@@ -283,6 +292,10 @@ pub(super) async fn tag(State(state): State<AppState>, request: Request, next: N
     if known {
         parts.status = StatusCode::NOT_MODIFIED;
         parts.headers.remove(header::CONTENT_LENGTH);
+        return Response::from_parts(parts, Body::empty());
+    }
+    if is_head {
+        parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
         return Response::from_parts(parts, Body::empty());
     }
     if body.len() <= LARGE {

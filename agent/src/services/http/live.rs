@@ -1,6 +1,6 @@
-//! Live statistics: numbers every two seconds, jobs as they change, and the numbers of the last week.
+//! Live statistics: numbers every two seconds, and jobs as they change.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,49 +13,33 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use brotr_net::TorStatus;
 use futures::Stream;
 use metrics::gauge;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use super::access::Problem;
+use super::samples::{Sample, Samples};
 use super::{AppState, health};
 use crate::agent::now;
 use crate::disk::free_bytes;
-use crate::state::{self, Json};
 use crate::telemetry;
 
 /// Sampling interval while somebody is connected, and while nobody is.
 const WATCHED: Duration = Duration::from_secs(2);
 const UNWATCHED: Duration = Duration::from_secs(15);
-/// Interval of samples that are kept, and how many are kept: a week.
-const KEPT_EVERY: i64 = 300;
-const KEPT: usize = 2_016;
+/// Interval at which the list of relays is read while somebody is connected.
+const REFRESH_WATCHED: Duration = Duration::from_secs(4);
 /// Concurrent streams, in total and per address.
 const WATCHERS: usize = 64;
 const OF_ONE: usize = 16;
-
-/// The samples that are kept, so that a restart does not lose them.
-const SAMPLES: state::State<Json<VecDeque<Sample>>> = state::State::new("http", "samples");
-
-/// Statistics at one time. Names are short, since a week of samples is sent.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Sample {
-    /// Unix seconds.
-    at: i64,
-    up: i64,
-    down: i64,
-    events: i64,
-    /// Average seconds by which the relays' coverage ends before now.
-    lag: Option<i64>,
-    gaps: i64,
-}
 
 /// What every stream is sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Live {
     numbers: Arc<watch::Sender<Value>>,
-    samples: Arc<Mutex<VecDeque<Sample>>>,
+    samples: Arc<Samples>,
     places: Arc<Places>,
+    /// Notified when a stream is opened.
+    opened: Arc<Notify>,
 }
 
 /// Open streams by address.
@@ -97,13 +81,21 @@ impl Drop for Place {
 impl Default for Live {
     fn default() -> Self {
         let numbers = Arc::new(watch::Sender::new(Value::Null));
-        Self { numbers, samples: Arc::default(), places: Arc::default() }
+        Self { numbers, samples: Arc::default(), places: Arc::default(), opened: Arc::default() }
     }
 }
 
 impl Live {
-    pub(super) fn history(&self) -> Vec<Sample> {
-        self.samples.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    pub(super) fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
+    /// Waits for `watched` while a stream is open, else for longer, or until one is opened.
+    async fn wait(&self, watched: Duration) {
+        if self.numbers.receiver_count() > 0 {
+            return tokio::time::sleep(watched).await;
+        }
+        let _ = tokio::time::timeout(UNWATCHED, self.opened.notified()).await;
     }
 }
 
@@ -112,32 +104,33 @@ impl Live {
 /// # Errors
 /// Never; a failed query is repeated with the next sample.
 pub(super) async fn sample(state: &AppState) -> Result<()> {
-    if let Ok(Some(Json(kept))) = SAMPLES.get(state.states.as_ref(), "all").await {
-        *state.live.samples.lock().unwrap_or_else(PoisonError::into_inner) = kept;
-    }
+    state.live.samples.load(state.states.as_ref()).await;
     loop {
-        match look(state).await {
-            Ok(()) => {}
-            Err(error) => tracing::debug!(%error, "failed to look at the archive"),
+        if let Err(error) = look(state).await {
+            tracing::debug!(%error, "failed to look at the archive");
         }
         state.access.tidy();
-        let watched = state.live.numbers.receiver_count() > 0;
-        tokio::time::sleep(if watched { WATCHED } else { UNWATCHED }).await;
+        state.live.wait(WATCHED).await;
+    }
+}
+
+/// Keeps the catalog of relays current. Runs forever.
+///
+/// # Errors
+/// Never; a failed query is repeated with the next refresh.
+pub(super) async fn refresh(state: &AppState) -> Result<()> {
+    loop {
+        if let Err(error) = state.catalog.refresh(state.relays.as_ref(), state.checks.as_ref()).await {
+            tracing::debug!(%error, "failed to read the relays");
+        }
+        state.live.wait(REFRESH_WATCHED).await;
     }
 }
 
 async fn look(state: &AppState) -> Result<()> {
     let stats = state.agent.archive.stats().await?;
     let progress = state.coverage.progress(now()).await?;
-    let in_state = |state: &str| stats.relays.get(state).copied().unwrap_or_default();
-    let sample = Sample {
-        at: now(),
-        up: in_state("up"),
-        down: in_state("down"),
-        events: stats.events,
-        lag: progress.lag,
-        gaps: progress.gaps,
-    };
+    let sample = Sample::new(now(), &stats, &progress, resident_bytes());
     gauges(&stats, &progress);
     #[expect(clippy::cast_precision_loss, reason = "a disk's bytes to within a few thousand")]
     if let Some(free) = state.agent.archive_directory().and_then(free_bytes) {
@@ -149,18 +142,7 @@ async fn look(state: &AppState) -> Result<()> {
     let numbers = json!({"at": sample.at, "stats": stats, "lag": sample.lag, "gaps": sample.gaps,
         "covered": progress.relays, "health": health::examine(state).await});
     state.live.numbers.send_replace(numbers);
-    let kept = {
-        let mut samples = state.live.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        if samples.back().is_some_and(|last| last.at + KEPT_EVERY > sample.at) {
-            return Ok(());
-        }
-        samples.push_back(sample);
-        while samples.len() > KEPT {
-            samples.pop_front();
-        }
-        Json(samples.clone())
-    };
-    SAMPLES.set(state.states.as_ref(), "all", &kept).await?;
+    state.live.samples.add(state.states.as_ref(), &sample).await?;
     Ok(())
 }
 
@@ -207,6 +189,7 @@ pub(super) async fn stream(
     let place = state.live.places.take(state.access.client(peer, &headers).address).ok_or_else(full)?;
     let (mut numbers, jobs) = (state.live.numbers.subscribe(), telemetry::watch_jobs());
     numbers.mark_changed();
+    state.live.opened.notify_waiters();
     let events = futures::stream::unfold((numbers, jobs, place), |(mut numbers, mut jobs, place)| async move {
         let event = loop {
             tokio::select! {

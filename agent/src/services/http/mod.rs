@@ -5,6 +5,7 @@ mod api;
 mod health;
 mod live;
 mod page;
+mod samples;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use brotr_storage::{CheckStore, CoverageStore, EventStore, JobStore, RelayStore,
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, now};
+use crate::catalog::Catalog;
 use crate::inbound::{self, Limits};
 use crate::supervisor::Vitals;
 use live::Live;
@@ -39,6 +41,9 @@ pub(crate) struct AppState {
     metrics: PrometheusHandle,
     access: Arc<access::Access>,
     live: Live,
+    catalog: Arc<Catalog>,
+    /// When the server started, in unix seconds.
+    started_at: i64,
 }
 
 /// Installs the metrics recorder. Once per process.
@@ -90,6 +95,8 @@ pub async fn serve(
         metrics,
         access,
         live: Live::default(),
+        catalog: Arc::new(Catalog::new(api::DAYS.into())),
+        started_at: now(),
     };
     let limit = || middleware::from_fn_with_state(state.clone(), access::limit);
     // Without an ETag: it never ends.
@@ -108,5 +115,6 @@ pub async fn serve(
     tokio::select! {
         ended = inbound::serve(listener, limits, router) => ended,
         ended = live::sample(&state) => ended,
+        ended = live::refresh(&state) => ended,
     }
 }

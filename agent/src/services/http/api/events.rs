@@ -5,14 +5,15 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use brotr_core::Event;
 use brotr_storage::{Cursor, View};
-use nostr::{EventId, Filter};
+use nostr::{EventId, Filter, PublicKey};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::AppState;
 use super::super::access::Problem;
-use super::{Answer, Asked, USUAL, address, looked, rows};
+use super::relays::address;
+use super::{Answer, Asked, USUAL, looked, rows};
 use crate::agent::now;
 
 /// Events read per query, and the bytes after which a page of events ends.
@@ -28,15 +29,20 @@ macro_rules! asked {
         pub(super) struct $name {
             /// A NIP-01 filter as JSON; all events if not given
             filter: Option<String>,
-            /// Instead of `filter`: only these ids, separated by commas
+            /// Instead of `filter`: only these ids, in hexadecimal or as NIP-19 writes them (note, nevent), separated by commas
+            #[param(pattern = "^([0-9a-f]{64}(,[0-9a-f]{64})*|(note|nevent)1[0-9a-z]+)?$")]
             ids: Option<String>,
-            /// Only these authors: public keys in hexadecimal, separated by commas
+            /// Only these authors: public keys in hexadecimal or as NIP-19 writes them (npub, nprofile), separated by commas
+            #[param(pattern = "^([0-9a-f]{64}(,[0-9a-f]{64})*|(npub|nprofile)1[0-9a-z]+)?$")]
             authors: Option<String>,
             /// Only these kinds, separated by commas
+            #[param(pattern = "^([0-9]{1,4}(,[0-9]{1,4})*)?$")]
             kinds: Option<String>,
             /// Not before this time, in unix seconds
+            #[param(pattern = "^([0-9]{1,10})?$")]
             since: Option<String>,
             /// Not after this time
+            #[param(pattern = "^([0-9]{1,10})?$")]
             until: Option<String>,
             /// Only texts with these words (NIP-50)
             search: Option<String>,
@@ -57,6 +63,7 @@ asked!(EventsAsked {
     /// Only events after this one: `next` of the previous page
     after: Option<String>,
     /// 1 to 1000; default 100
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
 });
 
@@ -77,7 +84,8 @@ pub(super) struct Events {
 /// Returns the filter of a request: `text` as JSON, or these fields.
 fn filter(text: Option<&str>, fields: [(&str, &Option<String>); 6]) -> Result<Filter, Problem> {
     let wrong = |error: &dyn std::fmt::Display| Problem::wrong(format!("filter: {error}"));
-    let given = fields.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?)));
+    let given =
+        fields.into_iter().filter_map(|(name, text)| Some((name, text.as_ref().filter(|text| !text.is_empty())?)));
     let fields = given.map(|(name, text)| Ok((name.to_owned(), field(name, text)?)));
     let fields = fields.collect::<Result<serde_json::Map<_, _>, Problem>>()?;
     match text {
@@ -93,6 +101,10 @@ fn filter(text: Option<&str>, fields: [(&str, &Option<String>); 6]) -> Result<Fi
 
 /// Returns a field of a filter as JSON.
 fn field(name: &str, text: &str) -> Result<Value, Problem> {
+    let each = |text: &str, parse: fn(&str) -> Option<String>| {
+        let wrong = |text: &str| Problem::wrong(format!("{name}: {text:?} is neither hexadecimal nor of NIP-19"));
+        text.split(',').map(str::trim).map(|text| parse(text).map(Value::from).ok_or_else(|| wrong(text))).collect()
+    };
     let number = |text: &str| {
         let parsed = text.trim().parse::<u64>();
         parsed.map(Value::from).map_err(|_| Problem::wrong(format!("{name} is no number: {text:?}")))
@@ -101,7 +113,8 @@ fn field(name: &str, text: &str) -> Result<Value, Problem> {
         "since" | "until" => number(text),
         "kinds" => Ok(Value::Array(text.split(',').map(number).collect::<Result<_, _>>()?)),
         "search" => Ok(text.into()),
-        _ => Ok(text.split(',').map(|value| Value::from(value.trim())).collect()),
+        "authors" => each(text, |text| PublicKey::parse(text).ok().map(|key| key.to_hex())),
+        _ => each(text, |text| EventId::parse(text).ok().map(|id| id.to_hex())),
     }
 }
 
@@ -110,7 +123,7 @@ fn field(name: &str, text: &str) -> Result<Value, Problem> {
 pub(super) async fn events(State(state): State<AppState>, Asked(asked): Asked<EventsAsked>) -> Answer<Events> {
     let filter = asked.filter()?;
     rows(asked.limit)?;
-    let (after, left) = match asked.after.as_deref() {
+    let (after, left) = match asked.after.as_deref().filter(|after| !after.is_empty()) {
         Some(text) => after(text).ok_or_else(|| Problem::wrong("after is not what was given as next"))?,
         None => (None, None),
     };
@@ -153,10 +166,13 @@ pub(super) struct Found {
 }
 
 /// Show an event and the relays that hold it
-#[utoipa::path(get, path = "/api/v1/events/{id}", params(("id" = String, Path, description = "Its id, 64 hexadecimal digits")),
+#[utoipa::path(get, path = "/api/v1/events/{id}", params(("id" = String, Path, description = "Its id, in hexadecimal or as NIP-19 writes it")),
     responses((status = 200, body = Found), (status = 404, description = "Not archived, or deleted, replaced or expired")))]
 pub(super) async fn event(State(state): State<AppState>, Path(id): Path<String>) -> Answer<Found> {
-    let id = EventId::from_hex(&id).map_err(|error| Problem::wrong(format!("{id:?} is no id: {error}")))?;
+    let wrong = |_| {
+        Problem::new(StatusCode::NOT_FOUND, format!("{id:?} is no id: give it in hexadecimal, or as note1 or nevent1"))
+    };
+    let id = EventId::parse(&id).map_err(wrong)?;
     let archive = &state.agent.archive;
     let page = looked(archive.page(&Filter::new().id(id), View::Client { now: now() }, None, 1)).await?;
     let event = page
@@ -184,7 +200,11 @@ pub(super) struct Count {
 #[utoipa::path(get, path = "/api/v1/count", params(CountAsked), responses((status = 200, body = Count)))]
 pub(super) async fn count(State(state): State<AppState>, Asked(asked): Asked<CountAsked>) -> Answer<Count> {
     let filter = asked.filter()?;
-    let relay = asked.relay.map(|url| address(&state, &url).map(|address| address.as_str().to_owned())).transpose()?;
+    let relay = asked
+        .relay
+        .filter(|relay| !relay.is_empty())
+        .map(|url| address(&state, &url).map(|address| address.as_str().to_owned()))
+        .transpose()?;
     let relays: Vec<String> = relay.into_iter().collect();
     let view = View::Client { now: now() };
     Ok(Json(Count { count: looked(state.agent.archive.count(&[filter], view, &relays)).await? }))

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{Answer, AppState, Problem, address, looked, unknown};
+use super::relays::{path_address, unknown};
+use super::{Answer, AppState, Problem, looked};
 use crate::initializer;
 
 /// Authorizes a write request.
@@ -42,12 +43,15 @@ pub(super) async fn add_relays(
         tracing::warn!(%error, "failed to add relays");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the archive could not be written: try again later")
     })?;
+    // So that a list of relays has them at once.
+    looked(state.catalog.list(state.relays.as_ref())).await?;
     Ok(Json(serde_json::to_value(added).unwrap_or_default()))
 }
 
 /// Schedule an immediate check of a relay; needs `http.token`, or a signature (NIP-98)
 #[utoipa::path(post, path = "/api/v1/relays/{url}/check", params(("url" = String, Path, description = "Its address")),
-    responses((status = 202, body = Object), (status = 401, description = "Neither the token nor a signature that counts")))]
+    responses((status = 202, body = Object), (status = 401, description = "Neither the token nor a signature that counts"),
+        (status = 404, description = "It is not known here")))]
 pub(super) async fn check_relay(
     State(state): State<AppState>,
     Path(url): Path<String>,
@@ -56,7 +60,7 @@ pub(super) async fn check_relay(
     headers: HeaderMap,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     admit(&state, &method, &uri, &headers, &[])?;
-    let address = address(&state, &url)?;
+    let address = path_address(&state, &url)?;
     let url = address.as_str();
     if looked(state.relays.relay(url)).await?.is_none() {
         return Err(unknown(url));
@@ -67,8 +71,9 @@ pub(super) async fn check_relay(
 
 /// Pause or resume a service until the agent exits; needs `http.token`, or a signature (NIP-98)
 #[utoipa::path(post, path = "/api/v1/services/{name}/{what}",
-    params(("name" = String, Path, description = "As /healthz names it"), ("what" = String, Path, description = "pause or resume")),
-    responses((status = 200, body = Object), (status = 401, description = "Neither the token nor a signature that counts")))]
+    params(("name" = String, Path, description = "As /healthz names it"), ("what" = String, Path, description = "pause or resume", pattern = "^(pause|resume)$")),
+    responses((status = 200, body = Object), (status = 401, description = "Neither the token nor a signature that counts"),
+        (status = 404, description = "No service has this name")))]
 pub(super) async fn service(
     State(state): State<AppState>,
     Path((name, what)): Path<(String, String)>,
@@ -81,7 +86,7 @@ pub(super) async fn service(
         "pause" if name == "http" => return Err(Problem::wrong("who pauses http cannot resume it")),
         "pause" => true,
         "resume" => false,
-        _ => return Err(Problem::wrong(format!("{what:?} is neither pause nor resume"))),
+        _ => return Err(Problem::new(StatusCode::NOT_FOUND, format!("{what:?} is neither pause nor resume"))),
     };
     if !state.vitals.pause(&name, paused) {
         return Err(Problem::new(StatusCode::NOT_FOUND, format!("no service is called {name:?}: see /healthz")));
