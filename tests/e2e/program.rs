@@ -94,7 +94,7 @@ impl Place {
             let _ = input.write_all(text.as_bytes());
         });
         let id = rustix::process::Pid::from_child(&child);
-        let (done, waiting) = std::sync::mpsc::channel::<()>();
+        let (done, waiting) = std::sync::mpsc::sync_channel::<()>(1);
         let watch = std::thread::spawn(move || {
             if waiting.recv_timeout(Duration::from_secs(60 * SLOW_MACHINE)).is_err() {
                 let _ = rustix::process::kill_process(id, Signal::KILL);
