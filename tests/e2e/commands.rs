@@ -182,7 +182,15 @@ fn import_stores_events_and_names_bad_lines() {
     assert!(ran[0]["rejected"][0]["reason"].as_str().expect("text").contains("wrong id"));
 
     let out = place.path().join("out.jsonl");
+    // A file that is there already stays as it is until the new one is complete.
+    std::fs::write(&out, "old").expect("written");
+    let part = out.with_extension("jsonl.part");
+    std::fs::create_dir(&part).expect("made");
+    assert_eq!(place.run(&["export", "--output", out.to_str().expect("text")]).status, 1);
+    assert_eq!(std::fs::read_to_string(&out).expect("there"), "old");
+    std::fs::remove_dir(&part).expect("removed");
     place.run(&["export", "--output", out.to_str().expect("text")]).ok();
+    assert!(!part.exists());
     let exported = std::fs::read_to_string(out).expect("written");
     let newest_first: Vec<String> = list.iter().rev().map(JsonUtil::as_json).collect();
     assert_eq!(exported.lines().collect::<Vec<_>>(), newest_first);

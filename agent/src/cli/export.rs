@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use brotr_storage::View;
@@ -28,7 +28,8 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let archive = shared.archive(&config, Access::Read).await?;
     let mut out = match &args.output {
         Some(path) => {
-            let file = File::create(path).with_context(|| format!("failed to write {}", path.display()))?;
+            let part = part(path);
+            let file = File::create(&part).with_context(|| format!("failed to write {}", part.display()))?;
             Target::File(BufWriter::new(file))
         }
         None if std::io::stdout().is_terminal() => Target::Terminal,
@@ -66,12 +67,26 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     }
     out.flush()?;
     bar.finish_and_clear();
+    if let (Some(path), false) = (&args.output, interrupted) {
+        std::fs::rename(part(path), path).with_context(|| format!("failed to write {}", path.display()))?;
+    }
     if args.output.is_some() || std::io::stderr().is_terminal() {
         let (n, events, size) = (events, output::counted(events, "event"), output::bytes(bytes.cast_signed()));
         let stopped = if interrupted { "interrupted: " } else { "" };
-        eprintln!("{stopped}exported {events}, {size}, {}", output::rate(n, began.elapsed()));
+        let at = args.output.as_ref().filter(|_| interrupted).map(|path| format!(", in {}", part(path).display()));
+        eprintln!("{stopped}exported {events}, {size}, {}{}", output::rate(n, began.elapsed()), at.unwrap_or_default());
     }
     Ok(Done::of(!interrupted))
+}
+
+/// Returns the name that a file has until it is complete. What is not a regular file, such as a pipe, keeps its name.
+fn part(path: &Path) -> PathBuf {
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return path.to_owned();
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
 }
 
 /// Where the events go.
