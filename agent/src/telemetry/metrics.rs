@@ -3,7 +3,8 @@
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
 /// Counters and their help texts.
-const COUNTERS: [(&str, &str); 20] = [
+const COUNTERS: [(&str, &str); 21] = [
+    ("brotr_check_failures_total", "Checks that failed, by failure code."),
     ("brotr_checks_total", "Checks of relays, by outcome."),
     ("brotr_deliveries_total", "Tries to send one of the agent's events to a relay, by outcome."),
     ("brotr_events_known_total", "Events from relays that were archived before."),

@@ -54,13 +54,18 @@ pub struct RelayChecked<'a> {
     pub outcome: &'static str,
     /// Why it is not up.
     pub reason: Option<&'a str>,
+    /// The failure code, such as `dns_nxdomain`.
+    pub failure: Option<&'a str>,
 }
 
 impl Telemetry for RelayChecked<'_> {
     fn emit(self) {
-        let Self { relay, outcome, reason } = self;
-        debug!(relay, up = outcome, reason, "relay checked");
+        let Self { relay, outcome, reason, failure } = self;
+        debug!(relay, up = outcome, failure, reason, "relay checked");
         counter!("brotr_checks_total", "outcome" => outcome).increment(1);
+        if let Some(code) = failure {
+            counter!("brotr_check_failures_total", "code" => code.to_owned()).increment(1);
+        }
     }
 }
 

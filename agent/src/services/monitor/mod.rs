@@ -117,7 +117,8 @@ impl<A: Stores + ?Sized> Monitor<A> {
             false if health.is_ours => "unknown",
             false => "down",
         };
-        RelayChecked { relay: &health.url, outcome, reason: health.reason() }.emit();
+        let failure = health.failure.as_deref();
+        RelayChecked { relay: &health.url, outcome, reason: health.reason(), failure }.emit();
         if health.is_ours {
             agent.archive.set_check_due(&relay.url, now() + wait).await?;
             agent.archive.release(Task::Check, Some(&relay.url), agent.holder).await?;
