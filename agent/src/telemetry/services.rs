@@ -74,10 +74,31 @@ impl Telemetry for Summary {
     fn emit(self) {
         let Self { up, down, unchecked, events, added, per_second, covered, lag, gaps, answered, open, outbox } = self;
         let lag = lag.map_or_else(String::new, |lag| format!(" until {} ago", minutes(lag)));
+        let all = up + down + unchecked;
         info!(
             "relays: {up} up, {down} down, {unchecked} unchecked; events: {events} (+{added}, {per_second:.1}/s); \
-             proven: {covered} relays{lag}, {gaps} gaps; jobs: {answered} answered, {open} open; outbox: {outbox}"
+             proven: {covered} of {all} relays{lag}, {gaps} gaps; jobs: {answered} answered, {open} open; outbox: {outbox}"
         );
+    }
+}
+
+/// The first check of every relay is under way.
+#[derive(Debug)]
+pub struct SweepProgress {
+    /// Relays that were checked.
+    pub checked: i64,
+    /// All relays.
+    pub total: i64,
+    /// Seconds until the last one is checked, at the rate so far; `None` without one.
+    pub left: Option<i64>,
+}
+
+impl Telemetry for SweepProgress {
+    fn emit(self) {
+        let Self { checked, total, left } = self;
+        let percent = 100 * checked / total.max(1);
+        let left = left.map_or_else(String::new, |left| format!(", about {} left", minutes(left)));
+        info!("first sweep: {checked} of {total} relays checked, {percent} %{left}");
     }
 }
 
