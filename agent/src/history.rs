@@ -134,6 +134,12 @@ pub fn daily(visits: &[Visit], n: usize, now: i64) -> Vec<Option<u8>> {
     days.into_iter().map(percent).collect()
 }
 
+/// Formats a share from 0 to 1. What is short of all is never shown as 100 %.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    if share >= 1.0 { "100 %".to_owned() } else { format!("{:.1} %", (share * 1_000.0).floor() / 10.0) }
+}
+
 /// Returns the share of the known time from `since` to `now` in which a relay was up, from its checks, newest first.
 #[expect(clippy::cast_precision_loss, reason = "seconds of some years")]
 fn uptime(visits: &[Visit], since: i64, now: i64) -> Option<f64> {

@@ -112,9 +112,14 @@ impl Place {
 
     /// Runs a command on a terminal of this width, and returns what the terminal received.
     pub(crate) fn run_on_terminal(&self, args: &[&str], columns: u16) -> String {
+        self.run_on_terminal_by("", args, columns)
+    }
+
+    /// As `run_on_terminal`, with another program that runs the command, such as `timeout 3`.
+    pub(crate) fn run_on_terminal_by(&self, runner: &str, args: &[&str], columns: u16) -> String {
         let quoted = |arg: &&str| format!("'{}'", arg.replace('\'', r"'\''"));
         let args = args.iter().map(quoted).collect::<Vec<_>>().join(" ");
-        let command = format!("stty cols {columns} rows 50; exec '{}' {args}", env!("CARGO_BIN_EXE_brotr"));
+        let command = format!("stty cols {columns} rows 50; exec {runner} '{}' {args}", env!("CARGO_BIN_EXE_brotr"));
         let output = Command::new("script")
             .args(["-qec", &command, "/dev/null"])
             .current_dir(self.dir.path())

@@ -49,6 +49,7 @@ async fn reports_fit_the_terminal() {
             &["stats"][..],
             &["relays", "list"],
             &["relays", "show", &relay.url],
+            &["coverage"],
             &["check", &relay.url],
             &["sql", "select * from events limit 5"],
         ] {
@@ -63,7 +64,18 @@ async fn reports_fit_the_terminal() {
     let down = wide.lines().find(|line| line.starts_with("down")).expect("listed");
     assert!(down.contains("connection_refused") && down.contains("ago"), "{wide}");
     let up = wide.lines().find(|line| line.starts_with("up")).expect("listed");
-    assert!(up.contains(" ms ") && up.contains("100.0 %"), "{wide}");
+    assert!(up.contains(" ms ") && up.contains("100 %"), "{wide}");
+}
+
+#[test]
+fn the_log_has_colours_on_a_terminal_unless_they_are_ruled_out() {
+    let place = Place::with("monitor: {enabled: false}\nsynchronizer: {enabled: false}\nfinder: {enabled: false}");
+    let log = |variable: &str| {
+        let shown = place.run_on_terminal_by(&format!("env {variable} timeout -s INT 3"), &["run"], 100);
+        assert!(shown.contains("is running"), "{shown}");
+        shown.contains('\x1b')
+    };
+    assert!(log("A=1") && !log("NO_COLOR=1") && !log("TERM=dumb"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

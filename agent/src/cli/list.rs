@@ -9,6 +9,7 @@ use super::output;
 use super::table::{self, Column, Table, Tone, Value};
 use crate::agent::now;
 use crate::catalog::{Catalog, Entry, Facts, Order, Selection};
+use crate::history::percent;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
@@ -108,7 +109,7 @@ fn print(listed: &[Entry]) -> Result<()> {
         let mut values: Vec<Value> = vec![
             Value::from(relay.state.as_str()).toned(tone),
             facts.rtt_ms[0].map_or_else(String::new, |ms| format!("{} ms", output::number(ms))).into(),
-            facts.uptime[2].map_or_else(String::new, output::percent).into(),
+            facts.uptime[2].map_or_else(String::new, percent).into(),
             relay.url.as_str().into(),
             about.unwrap_or_default().into(),
             relay.checked_at.map_or_else(|| "never".to_owned(), |checked| output::ago(checked, at)).into(),

@@ -304,7 +304,7 @@ fn log(config: &Config, level: &str) -> Result<()> {
     let set = match config.log.format {
         // Where a line comes from is worth its room to those who look for something.
         LogFormat::Text => builder
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .with_ansi(table::takes_colour(&std::io::stderr()))
             .with_timer(Seconds)
             .with_target(!["info", "warn"].contains(&level))
             .try_init(),

@@ -194,11 +194,6 @@ pub(super) fn bytes(n: i64) -> String {
     bytesize::ByteSize::b(n.max(0).cast_unsigned()).display().iec().to_string()
 }
 
-/// Formats a share from 0 to 1.
-pub(super) fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
-}
-
 /// Formats how long ago a time was, in its largest unit.
 pub(super) fn ago(at: i64, now: i64) -> String {
     let seconds = now.saturating_sub(at).max(0);

@@ -9,7 +9,7 @@ use super::table::{self, Column, Table};
 use super::{Shared, coverage, output};
 use crate::agent::now;
 use crate::config::Config;
-use crate::history::History;
+use crate::history::{History, percent};
 use crate::state::OBSERVED_CAP;
 
 /// State changes that are printed.
@@ -162,7 +162,7 @@ fn past(history: &History) -> Result<()> {
         return Ok(());
     }
     output::heading(&format!("\nIts past, by {}", output::counted(history.checks as u64, "check")))?;
-    let share = |share: &Option<f64>| share.map_or_else(|| "-".into(), output::percent);
+    let share = |share: &Option<f64>| share.map_or_else(|| "-".into(), percent);
     let parts: Vec<String> = history.uptime.iter().map(|(name, up)| format!("{name} {}", share(up))).collect();
     item("Uptime", &parts.join("   "))?;
     if history.rtt.iter().any(|(_, ms)| ms.is_some()) {

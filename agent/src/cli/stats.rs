@@ -6,6 +6,7 @@ use nostr::Kind;
 
 use super::table::{Column, Table, Tone, Value};
 use super::{Access, Done, Shared, output};
+use crate::history::percent;
 use crate::outbox::HERE;
 
 /// Kinds that are printed.
@@ -84,12 +85,7 @@ fn kinds(stats: &Stats) -> Result<()> {
     for (kind, n) in kinds.into_iter().take(KINDS) {
         #[expect(clippy::cast_precision_loss, reason = "a share of two counts")]
         let share = *n as f64 / stats.events.max(1) as f64;
-        table.add(vec![
-            kind.to_string().into(),
-            output::number(*n).into(),
-            output::percent(share).into(),
-            name(*kind).into(),
-        ]);
+        table.add(vec![kind.to_string().into(), output::number(*n).into(), percent(share).into(), name(*kind).into()]);
     }
     table.print(2)
 }

@@ -160,6 +160,11 @@ pub(super) fn terminal_width() -> Option<u16> {
 
 /// Returns true if output on stdout is to be coloured: on a terminal, unless `NO_COLOR` is set.
 pub(super) fn is_coloured() -> bool {
+    takes_colour(&std::io::stdout())
+}
+
+/// Returns true if a stream is a terminal and neither `NO_COLOR` nor `TERM` rules colours out.
+pub(super) fn takes_colour(stream: &impl IsTerminal) -> bool {
     let is_off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stdout().is_terminal() && !is_off && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    stream.is_terminal() && !is_off && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }

@@ -2,6 +2,8 @@
 
 use brotr_core::RelayState;
 
+use crate::history::percent;
+
 /// Average width of a character of the badge's font, in pixels.
 const CHARACTER: usize = 7;
 const PADDING: usize = 6;
@@ -30,12 +32,6 @@ pub(super) fn svg(state: RelayState, uptime: Option<f64>) -> String {
 </svg>
 "##
     )
-}
-
-/// Returns a share as a percentage. Anything short of all is never shown as 100 %.
-fn percent(share: f64) -> String {
-    let tenths = (share * 1_000.0).floor() / 10.0;
-    if share >= 1.0 { "100 %".to_owned() } else { format!("{tenths:.1} %") }
 }
 
 #[cfg(test)]
