@@ -159,12 +159,12 @@ pub fn announcement<A: ?Sized>(agent: &Agent<A>) -> EventBuilder {
     // Without a database of cities, locations are not checked.
     let made = |check: &&Check| **check != Check::Geo || monitor.geo.city.is_some();
     for check in monitor.checks.iter().filter(made) {
-        // Milliseconds come first: the prose of NIP-66 and its readers have it that way.
+        // The test comes first, as in the example of NIP-66 and from other monitors; its prose has it the other way.
         let timeout = match check {
             Check::Read | Check::Write | Check::Nip11 => limits.request_timeout,
             _ => limits.connect_timeout,
         };
-        tags.push(tag("timeout", [&timeout.as_millis().to_string(), check.as_str()]));
+        tags.push(tag("timeout", [check.as_str(), &timeout.as_millis().to_string()]));
     }
     tags.extend(monitor.checks.iter().filter(made).map(|check| tag("c", [check.as_str()])));
     tags.extend(agent.dialer.networks().iter().map(|network| tag("n", [network.as_str()])));
