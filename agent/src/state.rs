@@ -108,6 +108,49 @@ impl FromStr for ObservedCap {
     }
 }
 
+/// Whether a relay's hints (NIP-67) are true, by its URL.
+pub const HINTS: State<Hints> = State::new("synchronizer", "hints");
+/// What was seen of a relay's hints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hints {
+    /// They were true this many times, and never wrong.
+    Confirmed(u32),
+    /// One was wrong, at this time in unix seconds.
+    Refuted(i64),
+}
+
+impl Hints {
+    /// Returns the word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed(_) => "confirmed",
+            Self::Refuted(_) => "refuted",
+        }
+    }
+}
+
+impl Display for Hints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Confirmed(n) => write!(f, "{} {n}", self.as_str()),
+            Self::Refuted(at) => write!(f, "{} {at}", self.as_str()),
+        }
+    }
+}
+
+impl FromStr for Hints {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.split_once(' ').ok_or(())? {
+            ("confirmed", n) => n.parse().map(Self::Confirmed).map_err(|_| ()),
+            ("refuted", at) => at.parse().map(Self::Refuted).map_err(|_| ()),
+            _ => Err(()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +171,9 @@ mod tests {
         assert_eq!(LISTS.all(archive).await.expect("read").into_keys().collect::<Vec<_>>(), ["a", "b"]);
         LISTS.clear(archive, "a").await.expect("written");
         assert_eq!(LISTS.get(archive, "a").await.expect("read"), None);
+        for hints in [Hints::Confirmed(2), Hints::Refuted(9)] {
+            assert_eq!(HINTS.entry("r", &hints).value.parse(), Ok(hints));
+        }
         let cap = ObservedCap { events: 500, until: 7 };
         assert_eq!((OBSERVED_CAP.entry("r", &cap).value.parse(), "500".parse::<ObservedCap>()), (Ok(cap), Err(())));
     }

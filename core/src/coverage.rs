@@ -7,6 +7,9 @@ words! {
     Method, "coverage method" {
         /// Pages of REQs, each ended by EOSE.
         Paged = "paged",
+        /// The same, but that the relay's word (NIP-67) stands for the request that would have shown that nothing is older. It
+        /// is taken from relays whose word was true in each sample; once it is not, what it stands for is not proven any more.
+        Hinted = "hinted",
         /// A complete comparison of ids (NIP-77).
         Negentropy = "negentropy",
     }
@@ -35,7 +38,7 @@ words! {
         LateEvents = "events after EOSE",
         /// A page had no valid event.
         InvalidEvents = "invalid events",
-        /// The relay named events (NIP-77) and did not return them.
+        /// The relay named events (NIP-77), or said that it has more (NIP-67), and did not return them.
         NotGiven = "not given",
     }
 }

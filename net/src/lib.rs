@@ -23,7 +23,7 @@ pub use live::{Live, Received};
 pub use lookup::{Lookup, LookupError};
 #[cfg(fuzzing)]
 pub use message::parse_any;
-pub use page::{End, Page, Verdict};
+pub use page::{End, Hints, Page, Verdict};
 pub use permits::{LIVE_PER_HOST, Permits, Purpose, VISITS_PER_HOST};
 pub use reconcile::{Difference, Refusal};
 pub use session::Session;

@@ -132,7 +132,7 @@ impl Live {
                 RelayMessage::Closed(sub, reason) if sub == self.id => {
                     return self.ended(received, End::Closed(reason));
                 }
-                RelayMessage::Eose(_) => self.nonsense = 0,
+                RelayMessage::Eose(..) => self.nonsense = 0,
                 RelayMessage::Auth(challenge) => self.session.set_challenge(&challenge),
                 _ => {}
             }

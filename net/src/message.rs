@@ -5,10 +5,12 @@ use std::borrow::Cow;
 use brotr_core::sanitize;
 use serde_json::value::RawValue;
 
+use crate::page::Hints;
+
 /// A message of a relay, as far as it could be parsed.
 pub(crate) enum RelayMessage<'a> {
     Event(Cow<'a, str>, &'a RawValue),
-    Eose(Cow<'a, str>),
+    Eose(Cow<'a, str>, Hints),
     Closed(Cow<'a, str>, String),
     Notice(String),
     Ok(Cow<'a, str>, bool, String),
@@ -40,7 +42,10 @@ pub(crate) fn parse(text: &str) -> RelayMessage<'_> {
         let text = |n: usize| word(parts.get(n)).map(Cow::into_owned).unwrap_or_default();
         Some(match word(parts.first())?.as_ref() {
             "EVENT" => RelayMessage::Event(word(parts.get(1))?, parts.get(2)?),
-            "EOSE" => RelayMessage::Eose(word(parts.get(1))?),
+            "EOSE" => RelayMessage::Eose(
+                word(parts.get(1))?,
+                parts.get(2).map(|part| Hints::parse(part.get())).unwrap_or_default(),
+            ),
             "CLOSED" => RelayMessage::Closed(word(parts.get(1))?, sanitize(&text(2))),
             "NOTICE" => RelayMessage::Notice(text(1)),
             "AUTH" => RelayMessage::Auth(word(parts.get(1))?),
@@ -80,7 +85,9 @@ mod tests {
         assert!(
             matches!(parse(r#"["EVENT","s",{"id":1}]"#), RelayMessage::Event(s, json) if s == "s" && json.get() == r#"{"id":1}"#)
         );
-        assert!(matches!(parse(r#"[ "EOSE" , "\u0073" ]"#), RelayMessage::Eose(s) if s == "s"));
+        assert!(
+            matches!(parse(r#"[ "EOSE" , "\u0073" ]"#), RelayMessage::Eose(s, hints) if s == "s" && hints == Hints::default())
+        );
         assert!(matches!(parse(r#"["CLOSED","s"]"#), RelayMessage::Closed(s, reason) if s == "s" && reason.is_empty()));
         assert!(
             matches!(parse(r#"["OK","id",false,"pow: 20"]"#), RelayMessage::Ok(_, false, reason) if reason == "pow: 20")
@@ -88,6 +95,19 @@ mod tests {
         assert!(matches!(parse(r#"["NOTICE"]"#), RelayMessage::Notice(text) if text.is_empty()));
         for other in ["", "[]", "{}", "[1]", r#"["EVENT","s"]"#, r#"["EOSE","s"]x"#] {
             assert!(matches!(parse(other), RelayMessage::Other), "{other}");
+        }
+        let hints = |third: &str| match parse(&format!(r#"["EOSE","s",{third}]"#)) {
+            RelayMessage::Eose(_, Hints { finish, more, auth }) => [finish, more, auth],
+            _ => panic!("{third}"),
+        };
+        assert_eq!(hints(r#"["finish"]"#), [true, false, false]);
+        assert_eq!(hints(r#"["auth","finish","wine"]"#), [true, false, true]);
+        assert_eq!(hints(r#"["more", 1, null, ["finish"]]"#), [false, true, false]);
+        // As earlier drafts have it.
+        assert_eq!(hints(r#""finish""#), [true, false, false]);
+        assert_eq!(hints(r#""auth, more""#), [false, true, true]);
+        for nothing in ["[]", "{}", "null", "1", r#""""#, r#"{"finish":true}"#] {
+            assert_eq!(hints(nothing), [false; 3], "{nothing}");
         }
         let deep = format!(r#"["EVENT","s",{}]"#, "[".repeat(100_000));
         assert!(matches!(parse(&deep), RelayMessage::Other));

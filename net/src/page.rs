@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use brotr_core::RawEvent;
 use nostr::Filter;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -24,6 +25,43 @@ pub enum End {
     Overflow,
 }
 
+/// What a relay says of an answer with its EOSE (NIP-67). The absence of a hint says nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// Every stored event that matches was sent.
+    pub finish: bool,
+    /// Further stored events match.
+    pub more: bool,
+    /// There may be more after authentication (NIP-42).
+    pub auth: bool,
+}
+
+impl Hints {
+    /// Parses the third element of EOSE: an array of strings, or, as in earlier drafts, a string. What is neither, and what is
+    /// unknown, says nothing.
+    pub(crate) fn parse(json: &str) -> Self {
+        let words: Vec<Value> = match serde_json::from_str(json) {
+            Ok(Value::Array(words)) => words,
+            Ok(Value::String(text)) => text.split(',').map(|word| word.trim().into()).collect(),
+            _ => vec![],
+        };
+        let has = |word: &str| words.iter().any(|one| one == word);
+        Self { finish: has("finish"), more: has("more"), auth: has("auth") }
+    }
+
+    /// Returns true if the relay says that nothing is left, and does not contradict itself.
+    #[must_use]
+    pub fn is_finished(self) -> bool {
+        self.finish && !self.more
+    }
+
+    /// Returns true if the relay says anything.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.finish || self.more || self.auth
+    }
+}
+
 /// The answer to one REQ.
 #[derive(Debug)]
 pub struct Page {
@@ -42,6 +80,8 @@ pub struct Page {
     pub took: Option<Duration>,
     /// How it ended.
     pub end: End,
+    /// What the relay said with EOSE.
+    pub hints: Hints,
     /// The permit to be large, released when the page is dropped.
     pub room: Option<OwnedSemaphorePermit>,
 }

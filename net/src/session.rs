@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::dial::Connection;
 use crate::message::{RelayMessage, parse};
-use crate::page::{End, Page, Verdict};
+use crate::page::{End, Hints, Page, Verdict};
 use crate::{DialError, Dialer, Purpose, Trace};
 
 /// A page is cut off at this many times the requested number of events,
@@ -192,6 +192,7 @@ impl Session {
             late: vec![],
             took: None,
             end: End::Timeout,
+            hints: Hints::default(),
             room: self.early_room.take(),
         };
         let began = Instant::now();
@@ -256,7 +257,7 @@ impl Session {
                 return End::Overflow;
             }
             match parse(&text) {
-                RelayMessage::Event(sub, _) | RelayMessage::Eose(sub) | RelayMessage::Closed(sub, _)
+                RelayMessage::Event(sub, _) | RelayMessage::Eose(sub, _) | RelayMessage::Closed(sub, _)
                     if self.ahead.as_deref() == Some(sub.as_ref()) =>
                 {
                     self.early.push_back(text.clone());
@@ -276,7 +277,10 @@ impl Session {
                         return End::Overflow;
                     }
                 }
-                RelayMessage::Eose(sub) if sub == id => return End::Eose,
+                RelayMessage::Eose(sub, hints) if sub == id => {
+                    page.hints = hints;
+                    return End::Eose;
+                }
                 RelayMessage::Closed(sub, reason) if sub == id => return End::Closed(reason),
                 RelayMessage::Notice(text) => {
                     if page.transferred == 0 && notice.is_none() {
@@ -344,7 +348,7 @@ impl Session {
                     RelayMessage::Ok(about, accepted, reason) if about == id => {
                         break if accepted { Verdict::Accepted } else { Verdict::Refused(sanitize(&reason)) };
                     }
-                    RelayMessage::Eose(of) if of == sub => answered = true,
+                    RelayMessage::Eose(of, _) if of == sub => answered = true,
                     RelayMessage::Closed(of, _) if of == sub => (answered, subscribed) = (true, false),
                     _ => {}
                 },

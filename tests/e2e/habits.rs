@@ -1,7 +1,8 @@
 //! What is learned of a relay and used the next time: how much it gives at a time, what it forgot, what came late.
 
-use brotr_storage::{DocumentType, View};
-use brotr_tests::{Fault, Negentropy, Script, ScriptedRelay, events};
+use brotr_core::{Covered, Interval, Method};
+use brotr_storage::{Batch, DocumentType, View};
+use brotr_tests::{Fault, Hints, Negentropy, Script, ScriptedRelay, events};
 use nostr::Filter;
 
 use super::faults::{Place, place, place_with};
@@ -23,6 +24,64 @@ async fn a_silent_cap_is_learned() {
     let (pass, _) = place.pass(&relay).await;
     assert_eq!((pass.stored, pass.gaps, &pass.error), (1_000, 0, &None), "{pass:?}");
     assert_eq!(cap(&place, &relay).await, Some(130));
+}
+
+/// What is known of a relay's hints.
+async fn hints(place: &Place, relay: &ScriptedRelay) -> Option<String> {
+    place.agent.archive.state("synchronizer", "hints", place.address(relay).as_str()).await.expect("read")
+}
+
+/// A filter of its own for each kind: each is walked through by itself.
+const BY_KIND: &str =
+    "synchronizer: {filters: [{kinds: [1]}, {kinds: [6]}, {kinds: [7]}, {kinds: [30023]}]}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_whose_word_was_true_is_asked_less() {
+    let list = events::signed(400, FIRST);
+    let script = Script { hints: Hints::True, ..Script::honest(list) };
+    let mut requests = Vec::new();
+    for known in [None, Some("confirmed 3")] {
+        let place = place_with(BY_KIND).await;
+        let relay = ScriptedRelay::start(script.clone()).await.expect("started");
+        if let Some(known) = known {
+            let url = place.address(&relay).as_str().to_owned();
+            place.agent.archive.set_state("synchronizer", "hints", &url, known).await.expect("written");
+        }
+        let (pass, _) = place.pass(&relay).await;
+        assert_eq!((pass.stored, pass.gaps, &pass.error), (400, 0, &None), "{pass:?}");
+        assert_eq!(hints(&place, &relay).await.as_deref(), Some("confirmed 3"));
+        requests.push(pass.requests);
+    }
+    // Four closing requests, and the one that finds out about bounds. One walk in eight is checked all the same.
+    assert!(requests[0] >= 8 && requests[1] < requests[0], "{requests:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_word_takes_back_what_it_stood_for() {
+    let place = place_with("synchronizer: {filters: [{kinds: [1]}]}").await;
+    let script = Script { hints: Hints::Finish, cap: 50, ..Script::honest(events::signed(400, FIRST)) };
+    let relay = ScriptedRelay::start(script).await.expect("started");
+    let address = place.address(&relay);
+    // Earlier its word was taken for another filter.
+    let claim = |since, until, method| Covered {
+        interval: Interval::new(since, until).expect("in order"),
+        method,
+        proven_at: 1,
+    };
+    let earlier = Batch {
+        relay: Some((address.as_str().to_owned(), address.network())),
+        filter: "{\"kinds\":[7]}".into(),
+        covered: vec![claim(0, 99, Method::Hinted), claim(100, 200, Method::Paged)],
+        ..Batch::default()
+    };
+    place.agent.archive.store(earlier).await.expect("stored");
+    let (pass, _) = place.pass(&relay).await;
+    assert_eq!((pass.stored, pass.gaps, &pass.error), (100, 0, &None), "{pass:?}");
+    assert!(hints(&place, &relay).await.is_some_and(|seen| seen.starts_with("refuted ")));
+    let reports = place.agent.archive.coverage(Some(address.as_str())).await.expect("read");
+    let left = reports.iter().find(|report| report.filter.contains("[7]")).expect("a report");
+    assert_eq!(left.covered, [claim(100, 200, Method::Paged)]);
+    assert!(reports.iter().flat_map(|report| &report.covered).all(|claim| claim.method == Method::Paged));
 }
 
 #[tokio::test(flavor = "multi_thread")]

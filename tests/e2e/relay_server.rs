@@ -122,6 +122,41 @@ pub(crate) fn import(place: &Place, list: &[nostr::Event]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn eose_says_whether_anything_is_left() {
+    let place = house("");
+    import(&place, &events::signed(40, FIRST));
+    let daemon = place.daemon();
+    let mut client = Client::connect(&served(&daemon).await).await;
+    // Ten of each kind.
+    let of = |kind: u16, limit: usize| json!({"kinds": [kind], "limit": limit});
+    for (filters, hint) in [
+        (vec![json!({})], Some("finish")),
+        (vec![of(1, 11)], Some("finish")),
+        (vec![of(1, 10)], Some("finish")),
+        (vec![of(1, 9)], Some("more")),
+        (vec![of(9_999, 5)], Some("finish")),
+        (vec![of(1, 10), of(7, 10)], Some("finish")),
+        (vec![of(1, 10), of(7, 9)], Some("more")),
+        // Nothing was looked for.
+        (vec![of(1, 0)], None),
+        (vec![of(1, 10), of(7, 0)], None),
+        (vec![of(1, 1), of(7, 0)], Some("more")),
+    ] {
+        client.say(json!([&[json!("REQ"), json!("q")][..], &filters].concat())).await;
+        let end = loop {
+            let said = client.hear().await;
+            if said[0] == "EOSE" {
+                break said;
+            }
+        };
+        let wanted = hint.map_or_else(|| json!(["EOSE", "q"]), |hint| json!(["EOSE", "q", [hint]]));
+        assert_eq!(end, wanted, "{filters:?}");
+        client.say(json!(["CLOSE", "q"])).await;
+    }
+    assert_eq!(daemon.end(Signal::TERM).0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_relay_server_hides_what_clients_do_not_see() {
     let place = house("identity: {name: \"an archive\"}");
     let list = events::signed(1_200, FIRST);
@@ -180,6 +215,7 @@ async fn the_relay_server_hides_what_clients_do_not_see() {
         }
         if method == "GET" {
             let document = answer.json();
+            assert_eq!(document["self"], document["pubkey"], "its own key");
             assert!(
                 document.as_object().is_some_and(|fields| fields.values().all(|field| !field.is_null())),
                 "{document}"
@@ -245,7 +281,7 @@ async fn jobs_are_answered_on_the_own_relay() {
     let builder = EventBuilder::new(Kind::from(5_400), r#"{"kinds":[1]}"#);
     let request = builder.sign_with_keys(&customer).expect("signed");
     client.say(json!(["REQ", "answers", {"kinds": [6_400, 7_000], "#e": [request.id]}])).await;
-    assert_eq!(client.hear().await, json!(["EOSE", "answers"]));
+    assert_eq!(client.hear().await, json!(["EOSE", "answers", ["finish"]]));
     client.say(json!(["EVENT", request])).await;
     let mut said = Vec::new();
     while said.len() < 3 {

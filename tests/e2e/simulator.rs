@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use brotr::services::synchronizer::{Bounds, Pager};
 use brotr_core::{GapReason, Interval, IntervalSet};
-use brotr_net::{End, Page};
+use brotr_net::{End, Hints, Page};
 use brotr_tests::lifelike::Dice;
 use nostr::{EventId, Filter};
 
@@ -90,8 +90,17 @@ impl Model {
         let in_order = self.dice.below(10_000) >= self.disorderly || found.len() < 2;
         self.transferred += found.len();
         let transferred = found.len();
-        let page =
-            Page { events: vec![], transferred, outside: 0, in_order, late: vec![], took: None, end, room: None };
+        let page = Page {
+            events: vec![],
+            transferred,
+            outside: 0,
+            in_order,
+            late: vec![],
+            took: None,
+            end,
+            hints: Hints::default(),
+            room: None,
+        };
         (page, found)
     }
 }

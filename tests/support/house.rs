@@ -16,7 +16,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::head;
-use crate::script::{Fault, Negentropy, Script};
+use crate::script::{Fault, Hints, Negentropy, Script};
 
 /// Events that a slow subscriber may be behind.
 const NEWS: usize = 1_024;
@@ -311,7 +311,15 @@ impl House {
         filters: &[Filter],
     ) -> anyhow::Result<bool> {
         let page = self.page(filters);
-        let eose = || Message::text(json!(["EOSE", id]).to_string());
+        let hint = match self.script.hints {
+            Hints::None => None,
+            Hints::Finish => Some("finish"),
+            Hints::True => Some(if self.is_cut_off(filters, page.len()) { "more" } else { "finish" }),
+        };
+        let eose = || {
+            let said = hint.map_or_else(|| json!(["EOSE", id]), |hint| json!(["EOSE", id, [hint]]));
+            Message::text(said.to_string())
+        };
         match &self.script.fault {
             Fault::Mute | Fault::Babble => return Ok(true),
             Fault::Trickle => {
@@ -429,6 +437,15 @@ impl House {
     }
 
     /// Returns one page: newest first, lowest id first within a second, up to the filter's limit and the relay's cap.
+    /// Returns true if more events match than a page of this length has.
+    fn is_cut_off(&self, filters: &[Filter], sent: usize) -> bool {
+        let events = self.events.lock().expect("no holder panics");
+        let matches = |event: &&Event| {
+            filters.iter().any(|filter| filter.match_event(event, MatchEventOptions::new().nip50(false)))
+        };
+        events.iter().filter(matches).count() > sent
+    }
+
     fn page(&self, filters: &[Filter]) -> Vec<Event> {
         let events = self.events.lock().expect("no holder panics");
         let mut page: Vec<Event> = Vec::new();

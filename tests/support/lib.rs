@@ -25,7 +25,7 @@ pub use dns::Dns;
 pub use house::House;
 pub use postgres::{Cluster, Postgres};
 pub use relay::ScriptedRelay;
-pub use script::{Fault, Negentropy, Script};
+pub use script::{Fault, Hints, Negentropy, Script};
 pub use socks::Socks;
 pub use tls::{Authority, Shown, TlsFront};
 pub use tor::TorNetwork;

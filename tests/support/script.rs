@@ -107,6 +107,17 @@ pub enum Negentropy {
     Says(&'static str),
 }
 
+/// What a relay says with EOSE of what is left (NIP-67).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hints {
+    /// Nothing.
+    None,
+    /// `finish` or `more`, as it is.
+    True,
+    /// `finish`, always.
+    Finish,
+}
+
 /// The events of a relay and its behaviour.
 #[derive(Debug, Clone)]
 pub struct Script {
@@ -126,6 +137,8 @@ pub struct Script {
     pub auth: bool,
     /// Whether it sends new events to those who subscribed.
     pub live: bool,
+    /// What it says with EOSE.
+    pub hints: Hints,
 }
 
 impl Script {
@@ -141,6 +154,7 @@ impl Script {
             negentropy: Negentropy::Ignores,
             auth: false,
             live: false,
+            hints: Hints::None,
         }
     }
 

@@ -10,7 +10,7 @@ use super::{Shared, coverage, output};
 use crate::agent::now;
 use crate::config::Config;
 use crate::history::{History, percent};
-use crate::state::OBSERVED_CAP;
+use crate::state::{HINTS, Hints, OBSERVED_CAP};
 
 /// State changes that are printed.
 const CHANGES: usize = 8;
@@ -35,6 +35,7 @@ pub(super) async fn show(
     let history = History::of(&archive.visits(url, 0, History::VISITS).await?, now());
     // What the synchronizer found out.
     let cap = OBSERVED_CAP.get(archive, url).await?.map(|cap| cap.events);
+    let hints = HINTS.get(archive, url).await?;
     let reports = archive.coverage(Some(url)).await?;
     let reached = config.network_settings().unreached(address.network());
     if shared.json {
@@ -42,6 +43,7 @@ pub(super) async fn show(
         shown["reached"] = json!(reached.is_none());
         shown["history"] = history.to_json();
         shown["observed_cap"] = json!(cap);
+        shown["hints"] = json!(hints.map(Hints::as_str));
         shown["coverage"] = reports.iter().map(coverage::to_json).collect();
         for document in &documents {
             shown[document.kind.as_str()] = json!({"generated_at": document.generated_at,
@@ -55,6 +57,13 @@ pub(super) async fn show(
     state(&relay, &facts, reached)?;
     says(&info, cap)?;
     found(&facts)?;
+    match hints {
+        Some(Hints::Confirmed(_)) => item("Hints", "true each time (NIP-67)")?,
+        Some(Hints::Refuted(at)) => {
+            item("Hints", &format!("said that nothing is left, and had more, {}", output::time(at)))?
+        }
+        None => {}
+    }
     past(&history)?;
     if !reports.is_empty() {
         output::heading("\nArchived")?;

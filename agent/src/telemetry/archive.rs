@@ -29,6 +29,23 @@ impl Telemetry for PageStored<'_> {
     }
 }
 
+/// A relay said that nothing is left (NIP-67), and had more.
+#[derive(Debug)]
+pub struct HintsRefuted<'a> {
+    /// The relay.
+    pub relay: &'a str,
+}
+
+impl Telemetry for HintsRefuted<'_> {
+    fn emit(self) {
+        static LIMIT: Limit = Limit::new();
+        if let Some(suppressed) = LIMIT.admit() {
+            info!(relay = self.relay, suppressed, "the relay said that nothing is left (NIP-67), and had more");
+        }
+        counter!("brotr_hints_refuted_total").increment(1);
+    }
+}
+
 /// A live subscription to a relay began.
 #[derive(Debug)]
 pub struct LiveStarted<'a> {

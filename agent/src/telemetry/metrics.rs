@@ -3,7 +3,7 @@
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
 /// Counters and their help texts.
-const COUNTERS: [(&str, &str); 21] = [
+const COUNTERS: [(&str, &str); 22] = [
     ("brotr_check_failures_total", "Checks that failed, by failure code."),
     ("brotr_checks_total", "Checks of relays, by outcome."),
     ("brotr_deliveries_total", "Tries to send one of the agent's events to a relay, by outcome."),
@@ -11,6 +11,7 @@ const COUNTERS: [(&str, &str); 21] = [
     ("brotr_events_rejected_total", "Events from relays that were invalid or not requested."),
     ("brotr_events_removed_total", "Events that retention removed."),
     ("brotr_events_stored_total", "Events that were archived."),
+    ("brotr_hints_refuted_total", "Relays that said that nothing is left (NIP-67), and had more."),
     ("brotr_jobs_ended_total", "Jobs that ended, or were billed, by status."),
     ("brotr_jobs_received_total", "Job requests that were stored."),
     ("brotr_live_ends_total", "Live subscriptions that ended."),

@@ -8,7 +8,9 @@ mod outbox;
 mod relays;
 mod services;
 
-pub use archive::{ChecksRemoved, DiskLow, EventsRemoved, LiveEnded, LiveStarted, PageStored, RelaySynchronized};
+pub use archive::{
+    ChecksRemoved, DiskLow, EventsRemoved, HintsRefuted, LiveEnded, LiveStarted, PageStored, RelaySynchronized,
+};
 pub use jobs::{JobEnded, JobReceived, PaymentReceived, watch_jobs};
 pub use metrics::describe;
 pub use outbox::{EventAccepted, EventDelayed, EventRefused};

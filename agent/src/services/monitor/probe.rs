@@ -55,6 +55,11 @@ pub(super) fn of_reading(page: &Page, challenged: bool, info: Option<&Info>) -> 
             detail: None,
         },
     );
+    let claimed = claims(info, 67);
+    if page.hints.any() || claimed == Some(true) {
+        // A relay that says nothing may have nothing to say.
+        probes.insert("nip67", Probe { claimed, found: page.hints.any().then_some(true), detail: None });
+    }
     if read && page.transferred > 1 {
         probes.insert("order", Probe { found: Some(page.in_order), ..Probe::default() });
     }

@@ -76,6 +76,8 @@ struct Part {
     held: Option<Held>,
     /// Whether nothing follows the page.
     ended: bool,
+    /// Whether events follow that the limit leaves out; `None` while that is not known.
+    clipped: Option<bool>,
     /// The mean size of its events, by the page read last.
     usual: usize,
     /// The most events read at a time: the archive bounds a page by number only, so a page grows as its events turn out to be
@@ -121,6 +123,7 @@ impl Answer {
             page: VecDeque::new(),
             held: None,
             ended: false,
+            clipped: None,
             usual: USUAL_EVENT,
             most: READ_AHEAD / USUAL_EVENT,
         };
@@ -164,6 +167,16 @@ impl Answer {
         }
     }
 
+    /// Returns the hint that goes with EOSE (NIP-67), once all events were returned: `finish` if no filter has more, `more` if any
+    /// has, or none if that is not known.
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        let clipped = |wanted| move |part: &Part| part.clipped == Some(wanted);
+        if self.parts.iter().any(clipped(true)) {
+            return Some("more");
+        }
+        self.parts.iter().all(clipped(false)).then_some("finish")
+    }
+
     /// Waits for memory, and after several reads for a turn, until both are available. Nothing is held while waiting, so that
     /// answers cannot deadlock.
     async fn place<'s>(
@@ -205,11 +218,16 @@ impl Answer {
         let asked = (share / usual).min(self.ahead).min(most).clamp(1, left);
         self.ahead = (self.ahead * 2).min(MAX_LIMIT);
         self.reads += 1;
+        // One more than the limit shows whether it leaves any out.
+        let probe = usize::from(asked == left);
         let (_turn, mut held) = self.place(source, account, asked * usual).await?;
         let part = &mut self.parts[n];
         let mut page: VecDeque<Event> =
-            query(source.archive.page(&part.filter, self.view, part.after, asked)).await?.into();
-        let full = page.len() == asked;
+            query(source.archive.page(&part.filter, self.view, part.after, asked + probe)).await?.into();
+        let full = page.len() == asked + probe;
+        if full && probe > 0 {
+            page.pop_back();
+        }
         let mut bytes: usize = page.iter().map(weight).sum();
         if !page.is_empty() {
             part.usual = (bytes / page.len()).max(256);
@@ -222,6 +240,7 @@ impl Answer {
         // One event is returned whatever its size.
         held.try_resize(bytes);
         part.ended = !full && page.len() == read;
+        part.clipped = if part.ended { Some(false) } else { (full && probe > 0 && page.len() == read).then_some(true) };
         part.next = page.front().map(place);
         part.held = (!page.is_empty()).then_some(held);
         part.page = page;

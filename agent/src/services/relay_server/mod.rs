@@ -141,7 +141,7 @@ fn describe(server: &Server, method: &Method, headers: &HeaderMap) -> Response {
 /// Returns the information document (NIP-11).
 fn document(agent: &Agent<dyn EventStore>) -> Value {
     let identity = &agent.config.identity;
-    let mut nips = vec![1, 9, 11, 40, 45, 62, 70, 77, 90];
+    let mut nips = vec![1, 9, 11, 40, 45, 62, 67, 70, 77, 90];
     if agent.config.storage.search {
         nips.push(50);
         nips.sort_unstable();
@@ -151,6 +151,8 @@ fn document(agent: &Agent<dyn EventStore>) -> Value {
         "description": identity.about.as_deref().unwrap_or("The archive of a Nostr agent, to be read; and its jobs (NIP-90)."),
         "icon": identity.picture,
         "pubkey": agent.signer.public_key(),
+        // The relay's own key: it is the agent's.
+        "self": agent.signer.public_key(),
         "contact": agent.config.network.contact,
         "supported_nips": nips,
         "software": "brotr",

@@ -245,7 +245,8 @@ impl Session {
         let event = match answer.next(&server.source, &line.account).await {
             Ok(Some(event)) => event,
             Ok(None) => {
-                let end = json!(["EOSE", name]);
+                let hint = answer.hint();
+                let end = hint.map_or_else(|| json!(["EOSE", name]), |hint| json!(["EOSE", name, [hint]]));
                 subscriptions[n].answer = None;
                 return line.send(end).await.map(Ok);
             }

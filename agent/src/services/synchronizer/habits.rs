@@ -8,7 +8,7 @@ use super::visit::{Sample, Visit};
 use super::{Bounds, Cap, Stores};
 use crate::agent::{Agent, now};
 use crate::error::Result;
-use crate::state::{OBSERVED_CAP, ObservedCap, State};
+use crate::state::{HINTS, Hints, OBSERVED_CAP, ObservedCap, State};
 
 /// Whether a relay includes the bounds of a window, by its URL.
 const BOUNDS: State<Bounds> = State::new("synchronizer", "bounds");
@@ -66,6 +66,36 @@ pub(super) async fn set_cap(agent: &Agent<impl Stores + ?Sized>, address: &Relay
 /// Forgets how many events the relay returns per request.
 pub(super) async fn forget_cap(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<()> {
     Ok(OBSERVED_CAP.clear(agent.archive.as_ref(), address.as_str()).await?)
+}
+
+/// How often a relay's word must have been true before it is taken,
+const CONFIRMED: u32 = 3;
+/// one walk in how many checks it afterwards,
+const SAMPLE: u32 = 8;
+/// and seconds after a wrong one in which it is not taken.
+const DISTRUST: i64 = 90 * 86_400;
+
+/// Returns whether the relay's word that nothing is left is taken in the next walk. Now and then it is checked again.
+pub(super) async fn trusts_hints(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<bool> {
+    let seen = HINTS.get(agent.archive.as_ref(), address.as_str()).await?;
+    Ok(matches!(seen, Some(Hints::Confirmed(n)) if n >= CONFIRMED) && fastrand::u32(..SAMPLE) > 0)
+}
+
+/// Records whether the relay's word was true. Returns true if it was not: what it stood for is not proven any more.
+pub(super) async fn hints_were(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, is_true: bool) -> Result<bool> {
+    let store = agent.archive.as_ref();
+    let seen = HINTS.get(store, address.as_str()).await?;
+    let seen = seen.filter(|seen| !matches!(seen, Hints::Refuted(at) if at + DISTRUST <= now()));
+    let next = match (seen, is_true) {
+        (Some(Hints::Refuted(_)), _) => return Ok(false),
+        (_, false) => Hints::Refuted(now()),
+        // There is no use in counting further.
+        (Some(Hints::Confirmed(CONFIRMED..)), true) => return Ok(false),
+        (Some(Hints::Confirmed(n)), true) => Hints::Confirmed(n + 1),
+        (None, true) => Hints::Confirmed(1),
+    };
+    HINTS.set(store, address.as_str(), &next).await?;
+    Ok(!is_true)
 }
 
 /// Returns a second as a timestamp of filters.

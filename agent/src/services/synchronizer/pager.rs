@@ -7,6 +7,9 @@
 //! A page that fails is requested again a few times. A page out of order proves nothing, and the walk continues below its
 //! oldest event.
 //!
+//! A relay may say with EOSE that nothing is left, or that there is more (NIP-67). "More" is believed. "Nothing is left" saves the
+//! request that would show it, if the relay's word was true before; otherwise that request is sent, and shows whether it is.
+//!
 //! A page ends at its oldest event, and the next one starts there, inclusive, since the relay may hold more events of that
 //! second than the page could take. A second with more events than a page is detected because a page then holds that second
 //! only; the rest of it cannot be reached this way, and becomes a gap.
@@ -67,6 +70,12 @@ pub struct Pager {
     /// and consecutive good pages since the last failure.
     good: u32,
     answered: bool,
+    /// Whether the relay's word that nothing is left is taken,
+    trusts: bool,
+    /// the oldest second of a page with which it said so, while the next one has not shown whether that is true,
+    finished: Option<i64>,
+    /// and whether it was true each time that was seen.
+    honest: Option<bool>,
 }
 
 /// Whether a relay includes the seconds `since` and `until`.
@@ -124,6 +133,8 @@ pub struct Unproven {
 pub struct Proof {
     /// Complete with the events taken so far.
     pub covered: Option<Interval>,
+    /// The same, by the relay's word that nothing is left.
+    pub hinted: Option<Interval>,
     /// Not proven.
     pub gap: Option<Unproven>,
     /// The number of consecutive failures of the page, if it is to be requested again.
@@ -132,7 +143,7 @@ pub struct Proof {
 
 impl Proof {
     fn of(covered: Option<Interval>, gap: Option<Unproven>) -> Self {
-        Self { covered, gap, retry: None }
+        Self { covered, gap, ..Self::default() }
     }
 }
 
@@ -157,7 +168,21 @@ impl Pager {
             failures: 0,
             good: 0,
             answered: false,
+            trusts: false,
+            finished: None,
+            honest: None,
         }
+    }
+
+    /// Takes the relay's word that nothing is left (NIP-67).
+    pub fn trust_hints(&mut self) {
+        self.trusts = true;
+    }
+
+    /// Returns whether what the relay said about what is left was true; `None` if that was not seen.
+    #[must_use]
+    pub fn hints_were_true(&self) -> Option<bool> {
+        self.honest
     }
 
     /// Returns the next request; `None` when the walk is over.
@@ -264,7 +289,11 @@ impl Pager {
         if page.transferred > self.smallest && self.smallest < SMALLEST_CAP {
             (self.smallest, self.refuted) = (page.transferred.min(SMALLEST_CAP), true);
         }
-        let full = page.transferred >= self.limit.min(self.smallest);
+        if let Some(oldest) = self.finished.take() {
+            let is_older = |(id, at): &(EventId, i64)| *at < oldest || !self.boundary.contains(id);
+            self.honest = Some(self.honest != Some(false) && !inside.iter().any(is_older));
+        }
+        let full = page.transferred >= self.limit.min(self.smallest) || page.hints.more;
         if let Some(second) = self.above.take() {
             return self.take_above(page, &inside, second, until);
         }
@@ -316,10 +345,24 @@ impl Pager {
             }
         }
         self.short = (page.transferred < self.limit).then_some(page.transferred);
+        if let (Some(n), true) = (self.short, page.hints.more) {
+            self.cut_off = (self.cut_off.0.max(n), CUT_OFF);
+            self.expect_cap(self.cut_off.0);
+        }
+        let gap = self.pending.take().map(Pending::gap);
+        let covered = Interval::new(oldest + 1, until);
+        // A full page says nothing of what is beyond the limit.
+        if page.hints.is_finished() && self.short.is_some() {
+            if self.trusts {
+                self.until = None;
+                let hinted = Interval::new(self.since, oldest);
+                return Proof { covered, hinted, gap, retry: None };
+            }
+            self.finished = Some(oldest);
+        }
         self.boundary = inside.iter().filter(|(_, at)| *at == oldest).map(|(id, _)| *id).collect();
         self.until = Some(oldest);
-        let gap = self.pending.take().map(Pending::gap);
-        Proof::of(Interval::new(oldest + 1, until), gap)
+        Proof::of(covered, gap)
     }
 
     /// Takes a page with nothing but the last second of what is left. Whether it was cut off shows in the next page: a relay
@@ -372,6 +415,7 @@ fn failure(page: &Page, sound: &[(EventId, i64)]) -> Option<GapReason> {
         End::Eose if page.transferred == 0 && !page.late.is_empty() => Some(GapReason::LateEvents),
         End::Eose if page.outside > 0 => Some(GapReason::FilterIgnored),
         End::Eose if sound.is_empty() && page.transferred > 0 => Some(GapReason::InvalidEvents),
+        End::Eose if page.transferred == 0 && page.hints.more => Some(GapReason::NotGiven),
         end => reason(end),
     }
 }

@@ -13,7 +13,7 @@ use super::{Cap, Pager, Proof, SMALLEST_CAP, Stores, Trouble, Unproven, failure,
 use crate::agent::now;
 use crate::config::Profile;
 use crate::error::Result;
-use crate::telemetry::{PageStored, Telemetry};
+use crate::telemetry::{HintsRefuted, PageStored, Telemetry};
 
 /// Seconds until a second that is too dense for a page is retried, or a span of which the relay does not return every event
 /// that it names,
@@ -142,6 +142,9 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
         if let Some(cap) = manner.cap {
             pager.expect_cap(cap);
         }
+        if habits::trusts_hints(self.agent, self.address).await? {
+            pager.trust_hints();
+        }
         let mut next = Next::GoOn;
         while let Some(asked) = pager.next(&subject.filter) {
             if self.pass.turn.is_over(self.pass.requests, self.session.received()) || !room(self.agent) {
@@ -168,6 +171,12 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
             }
             (self.progress)(self.pass);
         }
+        if let Some(is_true) = pager.hints_were_true()
+            && habits::hints_were(self.agent, self.address, is_true).await?
+        {
+            HintsRefuted { relay: self.address.as_str() }.emit();
+            self.retract_hinted().await?;
+        }
         if pager.refutes_cap() {
             habits::forget_cap(self.agent, self.address).await?;
             manner.cap = None;
@@ -178,6 +187,20 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
             manner.cap = Some(events);
         }
         Ok(next)
+    }
+
+    /// Takes back what is proven by the relay's word alone, after it was wrong.
+    async fn retract_hinted(&mut self) -> Result<()> {
+        for report in self.agent.archive.coverage(Some(self.address.as_str())).await? {
+            let hinted = report.covered.iter().filter(|claim| claim.method == Method::Hinted);
+            let refuted: Vec<Interval> = hinted.map(|claim| claim.interval).collect();
+            if !refuted.is_empty() {
+                let relay = Some((self.address.as_str().to_owned(), self.address.network()));
+                let batch = Batch { relay, seen_at: now(), filter: report.filter, refuted, ..Batch::default() };
+                self.agent.archive.store(batch).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Requests again, in other ways, the seconds of which the relay returned a part.
@@ -222,7 +245,7 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
         let sound: Vec<_> = checked.sound().collect();
         let proof = pager.take(&page, &sound);
         self.pass.turn.page(sound.len(), began.elapsed());
-        if proof.covered.is_some() {
+        if proof.covered.or(proof.hinted).is_some() {
             self.pass.turn.progress();
         }
         let mut rejected = page.transferred - sound.len();
@@ -265,11 +288,13 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
         let at = now();
         let settled = at - self.agent.config.synchronizer.settle.as_secs();
         let within = |interval: Interval| Interval::new(interval.since, interval.until.min(settled));
-        let claim = |interval| Covered { interval, method: Method::Paged, proven_at: at };
+        let claim = |method| move |interval| Covered { interval, method, proven_at: at };
         let gap = proof.gap.and_then(|Unproven { interval, reason, count }| {
             Some(Gap { interval: within(interval)?, reason, count, tried_at: at })
         });
-        (proof.covered.and_then(within).map(claim).into_iter().collect(), gap.into_iter().collect())
+        let paged = proof.covered.and_then(within).map(claim(Method::Paged));
+        let hinted = proof.hinted.and_then(within).map(claim(Method::Hinted));
+        (paged.into_iter().chain(hinted).collect(), gap.into_iter().collect())
     }
 }
 

@@ -21,7 +21,7 @@ use super::{Answer, Asked, looked, rows, words};
 use crate::agent::now;
 use crate::catalog::{Entry, Order, Selection, SortKey};
 use crate::history::{self, History, Incident};
-use crate::state::OBSERVED_CAP;
+use crate::state::{HINTS, Hints, OBSERVED_CAP};
 
 const A_DAY: i64 = 86_400;
 const A_WEEK: i64 = 7 * A_DAY;
@@ -312,6 +312,8 @@ pub(super) struct RelayDetail {
     coverage: Vec<Coverage>,
     /// Events that it returns per request, as observed
     observed_cap: Option<u64>,
+    /// What was seen of its completeness hints (NIP-67): `confirmed` or `refuted`; null if it gives none
+    hints: Option<&'static str>,
 }
 
 /// Get one relay, with its history and coverage
@@ -328,6 +330,7 @@ pub(super) async fn relay(State(state): State<AppState>, Path(url): Path<String>
     let failures = looked(state.checks.failures(url, 0, History::VISITS)).await?;
     let releases = looked(state.checks.nip11_history(url, MAX_DOCUMENTS)).await?;
     let cap = looked(OBSERVED_CAP.get(state.states.as_ref(), url)).await?;
+    let hints = looked(HINTS.get(state.states.as_ref(), url)).await?;
     let parsed = |kind: DocumentType| {
         let document = documents.iter().find(|document| document.kind == kind);
         document.and_then(|document| serde_json::from_str(&document.data).ok())
@@ -345,6 +348,7 @@ pub(super) async fn relay(State(state): State<AppState>, Path(url): Path<String>
         nip66: parsed(DocumentType::Nip66),
         coverage: covered(&state, Some(url)).await?,
         observed_cap: cap.map(|cap| cap.events as u64),
+        hints: hints.map(Hints::as_str),
         relay,
     }))
 }

@@ -29,7 +29,7 @@ function says({ nip11, nip66, observed_cap: cap }) {
   ], "Its document says nothing.");
 }
 
-function found({ nip66, observed_cap: cap, failure }) {
+function found({ nip66, observed_cap: cap, failure, hints }) {
   if (!nip66) return make("p", { class: "small" }, "It was not checked so far.");
   const outcome = ({ ok, reason }) => [make("span", { class: ok ? "good" : ok === false ? "bad" : "faint" }, ok ? "✓" : ok === false ? "✗" : "?"), reason ? make("span", {}, " ", theirs(reason)) : null];
   const checks = Object.entries(nip66.checks ?? {}).map(([name, one]) => [name, outcome(one)]);
@@ -40,6 +40,7 @@ function found({ nip66, observed_cap: cap, failure }) {
   return facts([
     ["Failure", failure && make("code", {}, failure)], ...checks, ...probes,
     ["Certificate", certificate && [theirs(`by ${certificate.issuer ?? "an unnamed issuer"}`), until == null ? null : make("span", { class: left < 7 * 86400 ? "bad" : "" }, left < 0 ? `, expired ${ago(until)}` : `, expires in ${lasting(left)} (${utc(until).slice(0, 10)})`)]],
+    ["Says when it is done", hints === "confirmed" ? make("span", { class: "good" }, "✓ and it was true each time") : hints === "refuted" ? make("span", { class: "bad" }, "✗ it had more (NIP-67)") : null],
     ["Returns per request", cap == null ? null : `${number(cap)} events`],
     ["Requires", items(nip66.requires).length ? text(nip66.requires.join(", ")) : null],
     ["Place", text([nip66.geo?.city, nip66.geo?.country].filter(Boolean).join(", "))], ["Network", text(nip66.net?.organisation)], ["Server", text(nip66.http?.server)],

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use brotr_core::{IntervalSet, RawEvent};
+use brotr_net::Hints;
 use proptest::prelude::*;
 
 use super::*;
@@ -16,6 +17,16 @@ struct Model {
     failures: Vec<u8>,
     asked: usize,
     transferred: usize,
+    hints: Says,
+}
+
+/// What a relay says of what is left (NIP-67).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Says {
+    Nothing,
+    Truth,
+    /// That nothing is left, always.
+    Finish,
 }
 
 impl Model {
@@ -36,6 +47,7 @@ impl Model {
             self.cap
         };
         let mut all = found.clone();
+        let (matching, limit) = (all.len(), filter.limit.expect("always asked"));
         found.truncate(cap.min(filter.limit.expect("always asked")));
         let failure = self.failures.get(self.asked).copied().unwrap_or(0);
         self.asked += 1;
@@ -57,8 +69,26 @@ impl Model {
             found.truncate(found.len() / 2);
         }
         self.transferred += found.len();
+        let is_cut = found.len() < matching;
+        let hints = match self.hints {
+            _ if end != End::Eose => Hints::default(),
+            Says::Nothing => Hints::default(),
+            // A limit that cuts something off is no end.
+            Says::Truth => Hints { finish: !is_cut, more: is_cut && limit > found.len(), auth: false },
+            Says::Finish => Hints { finish: true, ..Hints::default() },
+        };
         let events: Vec<_> = found.into_iter().map(event).collect();
-        Page { transferred: events.len(), events, outside: 0, in_order, late: vec![], took: None, end, room: None }
+        Page {
+            transferred: events.len(),
+            events,
+            outside: 0,
+            in_order,
+            late: vec![],
+            took: None,
+            end,
+            hints,
+            room: None,
+        }
     }
 }
 
@@ -87,11 +117,12 @@ proptest! {
         exclusive: bool,
         uneven: bool,
         bounds in prop_oneof![Just(Bounds::Inside), Just(Bounds::Outside)],
+        hints in prop_oneof![Just(Says::Nothing), Just(Says::Truth), Just(Says::Finish)],
     ) {
         // A relay that excludes the bounds is never taken for one that includes them.
         let bounds = if exclusive { Bounds::Outside } else { bounds };
         let events: Vec<_> = seconds.iter().enumerate().map(|(n, at)| (id(n), *at)).collect();
-        let mut model = Model { events: events.clone(), cap, exclusive, uneven, failures, asked: 0, transferred: 0 };
+        let mut model = Model { events: events.clone(), cap, exclusive, uneven, failures, asked: 0, transferred: 0, hints };
         let mut taken = BTreeMap::new();
         let (mut covered, mut gaps) = (IntervalSet::default(), Vec::<Unproven>::new());
         let window = Interval::new(since, 50).expect("in order");
@@ -102,13 +133,16 @@ proptest! {
                 let mut pager = Pager::new(missing, bounds, limit);
                 // Learned earlier: a relay that only ever showed one page of this size would be believed.
                 pager.expect_cap(cap);
+                if hints == Says::Truth {
+                    pager.trust_hints();
+                }
                 let mut steps = 0;
                 while let Some(filter) = pager.next(&Filter::new()) {
                     let page = model.answer(&filter);
                     let sound: Vec<_> = page.events.iter().map(|e| (e.id, e.created_at)).collect();
                     taken.extend(sound.iter().copied());
                     let proof = pager.take(&page, &sound);
-                    if let Some(interval) = proof.covered {
+                    for interval in proof.covered.into_iter().chain(proof.hinted) {
                         covered.insert(interval);
                     }
                     gaps.extend(proof.gap);
@@ -135,8 +169,16 @@ proptest! {
 #[test]
 fn a_long_history_takes_two_requests_per_thousand_events() {
     let events: Vec<_> = (0..100_000).map(|n| (id(n), 1_000 + (n as i64) * 7 / 3)).collect();
-    let mut model =
-        Model { events, cap: 500, exclusive: false, uneven: false, failures: vec![], asked: 0, transferred: 0 };
+    let mut model = Model {
+        events,
+        cap: 500,
+        exclusive: false,
+        uneven: false,
+        failures: vec![],
+        asked: 0,
+        transferred: 0,
+        hints: Says::Nothing,
+    };
     let mut pager = Pager::new(Interval::new(0, 10_000_000).expect("in order"), Bounds::Inside, 500);
     let mut taken = HashSet::new();
     while let Some(filter) = pager.next(&Filter::new()) {
@@ -161,6 +203,7 @@ fn a_page_that_cannot_be_trusted_proves_nothing() {
             late: vec![],
             took: None,
             end: End::Eose,
+            hints: Hints::default(),
             room: None,
         };
         change(&mut page);
@@ -174,6 +217,7 @@ fn a_page_that_cannot_be_trusted_proves_nothing() {
     assert_eq!(page(|p| p.outside = 1), GapReason::FilterIgnored);
     assert_eq!(page(|p| p.in_order = false), GapReason::Disorder);
     assert_eq!(page(|p| p.transferred = 1), GapReason::InvalidEvents);
+    assert_eq!(page(|p| p.hints.more = true), GapReason::NotGiven);
 }
 
 #[test]
@@ -186,6 +230,7 @@ fn a_page_that_overflows_is_requested_again_with_smaller_limits() {
         late: vec![],
         took: None,
         end: End::Overflow,
+        hints: Hints::default(),
         room: None,
     };
     let mut pager = Pager::new(Interval::new(0, 9).expect("in order"), Bounds::Inside, 500);
@@ -196,4 +241,40 @@ fn a_page_that_overflows_is_requested_again_with_smaller_limits() {
         assert_eq!(proof.gap.map(|gap| gap.reason), (limits.len() == 3).then_some(GapReason::Overflow));
     }
     assert_eq!(limits, [500, 62, SMALLEST_CAP]);
+}
+
+/// Walks through a relay with as many events per second as `counts` says, and returns the requests and what the walk says of the
+/// relay's word.
+fn walk_with_hints(counts: &[usize], cap: usize, hints: Says, trusts: bool) -> (usize, Option<bool>, Option<Cap>) {
+    let seconds = counts.iter().enumerate().flat_map(|(at, n)| std::iter::repeat_n(at as i64, *n));
+    let events: Vec<_> = seconds.enumerate().map(|(n, at)| (id(n), at)).collect();
+    let mut model =
+        Model { events, cap, exclusive: false, uneven: false, failures: vec![], asked: 0, transferred: 0, hints };
+    let mut pager = Pager::new(Interval::new(0, 99).expect("in order"), Bounds::Inside, 50);
+    if trusts {
+        pager.trust_hints();
+    }
+    while let Some(filter) = pager.next(&Filter::new()) {
+        let page = model.answer(&filter);
+        let sound: Vec<_> = page.events.iter().map(|event| (event.id, event.created_at)).collect();
+        pager.take(&page, &sound);
+    }
+    (model.asked, pager.hints_were_true(), pager.cap())
+}
+
+#[test]
+fn hints_save_a_request_and_are_checked() {
+    let counts = [2; 20];
+    let (without, unseen, _) = walk_with_hints(&counts, 100, Says::Nothing, false);
+    let (checked, honest, _) = walk_with_hints(&counts, 100, Says::Truth, false);
+    let (trusted, ..) = walk_with_hints(&counts, 100, Says::Truth, true);
+    assert_eq!((without, checked, trusted), (2, 2, 1));
+    assert_eq!((unseen, honest), (None, Some(true)));
+    // One that always says that nothing is left, and cuts off pages.
+    let (_, honest, _) = walk_with_hints(&counts, 12, Says::Finish, false);
+    assert_eq!(honest, Some(false));
+    // "More" shows a cap with the first page that it cuts off.
+    let (_, _, cap) = walk_with_hints(&counts, 30, Says::Truth, false);
+    assert_eq!(cap, Some(Cap::Seen(30)));
+    assert_eq!(walk_with_hints(&counts, 30, Says::Nothing, false).2, None);
 }
