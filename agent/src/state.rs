@@ -113,8 +113,13 @@ pub const HINTS: State<Hints> = State::new("synchronizer", "hints");
 /// What was seen of a relay's hints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hints {
-    /// They were true this many times, and never wrong.
-    Confirmed(u32),
+    /// They were true in this many visits, and never wrong.
+    Confirmed {
+        /// The number of visits.
+        visits: u32,
+        /// The largest page of which it was true, in events.
+        largest: usize,
+    },
     /// One was wrong, at this time in unix seconds.
     Refuted(i64),
 }
@@ -124,7 +129,7 @@ impl Hints {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Confirmed(_) => "confirmed",
+            Self::Confirmed { .. } => "confirmed",
             Self::Refuted(_) => "refuted",
         }
     }
@@ -133,7 +138,7 @@ impl Hints {
 impl Display for Hints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Confirmed(n) => write!(f, "{} {n}", self.as_str()),
+            Self::Confirmed { visits, largest } => write!(f, "{} {visits} {largest}", self.as_str()),
             Self::Refuted(at) => write!(f, "{} {at}", self.as_str()),
         }
     }
@@ -144,7 +149,13 @@ impl FromStr for Hints {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         match text.split_once(' ').ok_or(())? {
-            ("confirmed", n) => n.parse().map(Self::Confirmed).map_err(|_| ()),
+            ("confirmed", rest) => {
+                let (visits, largest) = rest.split_once(' ').ok_or(())?;
+                Ok(Self::Confirmed {
+                    visits: visits.parse().map_err(|_| ())?,
+                    largest: largest.parse().map_err(|_| ())?,
+                })
+            }
             ("refuted", at) => at.parse().map(Self::Refuted).map_err(|_| ()),
             _ => Err(()),
         }
@@ -171,7 +182,7 @@ mod tests {
         assert_eq!(LISTS.all(archive).await.expect("read").into_keys().collect::<Vec<_>>(), ["a", "b"]);
         LISTS.clear(archive, "a").await.expect("written");
         assert_eq!(LISTS.get(archive, "a").await.expect("read"), None);
-        for hints in [Hints::Confirmed(2), Hints::Refuted(9)] {
+        for hints in [Hints::Confirmed { visits: 2, largest: 70 }, Hints::Refuted(9)] {
             assert_eq!(HINTS.entry("r", &hints).value.parse(), Ok(hints));
         }
         let cap = ObservedCap { events: 500, until: 7 };

@@ -7,8 +7,8 @@ words! {
     Method, "coverage method" {
         /// Pages of REQs, each ended by EOSE.
         Paged = "paged",
-        /// The same, but that the relay's word (NIP-67) stands for the request that would have shown that nothing is older. It
-        /// is taken from relays whose word was true in each sample; once it is not, what it stands for is not proven any more.
+        /// The same, but instead of the request that would have shown that nothing is older, the relay said so (NIP-67). It is
+        /// believed if that was true of larger pages before. Once it was wrong, these claims are taken back.
         Hinted = "hinted",
         /// A complete comparison of ids (NIP-77).
         Negentropy = "negentropy",

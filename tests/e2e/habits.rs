@@ -32,15 +32,14 @@ async fn hints(place: &Place, relay: &ScriptedRelay) -> Option<String> {
 }
 
 /// A filter of its own for each kind: each is walked through by itself.
-const BY_KIND: &str =
-    "synchronizer: {filters: [{kinds: [1]}, {kinds: [6]}, {kinds: [7]}, {kinds: [30023]}]}";
+const BY_KIND: &str = "synchronizer: {filters: [{kinds: [1]}, {kinds: [6]}, {kinds: [7]}, {kinds: [30023]}]}";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_whose_word_was_true_is_asked_less() {
     let list = events::signed(400, FIRST);
     let script = Script { hints: Hints::True, ..Script::honest(list) };
     let mut requests = Vec::new();
-    for known in [None, Some("confirmed 3")] {
+    for known in [None, Some("confirmed 3 400")] {
         let place = place_with(BY_KIND).await;
         let relay = ScriptedRelay::start(script.clone()).await.expect("started");
         if let Some(known) = known {
@@ -49,7 +48,8 @@ async fn a_relay_whose_word_was_true_is_asked_less() {
         }
         let (pass, _) = place.pass(&relay).await;
         assert_eq!((pass.stored, pass.gaps, &pass.error), (400, 0, &None), "{pass:?}");
-        assert_eq!(hints(&place, &relay).await.as_deref(), Some("confirmed 3"));
+        let seen = known.unwrap_or("confirmed 1 100");
+        assert_eq!(hints(&place, &relay).await.as_deref(), Some(seen), "each visit counts once");
         requests.push(pass.requests);
     }
     // Four closing requests, and the one that finds out about bounds. One walk in eight is checked all the same.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brotr_tests::lifelike::Dice;
-use brotr_tests::{Fault, House, Negentropy, Script};
+use brotr_tests::{Fault, Hints, House, Negentropy, Script};
 use nostr::{Event, EventBuilder, Keys, Kind, SecretKey, Tag, TagKind, Timestamp};
 
 use crate::checks;
@@ -128,6 +128,8 @@ impl Draw {
         let cap = self.pick(&[50, 100, 500, 500, 1_000]);
         let mut script = Script::honest(if is_home { vec![] } else { self.history(cap) });
         script.cap = cap;
+        // Drawn with the cap.
+        script.hints = if cap == 100 { Hints::True } else { Hints::None };
         script.live = is_home || !self.one_in(4);
         if is_home {
             return (script, true);

@@ -436,7 +436,6 @@ impl House {
         }
     }
 
-    /// Returns one page: newest first, lowest id first within a second, up to the filter's limit and the relay's cap.
     /// Returns true if more events match than a page of this length has.
     fn is_cut_off(&self, filters: &[Filter], sent: usize) -> bool {
         let events = self.events.lock().expect("no holder panics");
@@ -446,6 +445,7 @@ impl House {
         events.iter().filter(matches).count() > sent
     }
 
+    /// Returns one page: newest first, lowest id first within a second, up to the filter's limit and the relay's cap.
     fn page(&self, filters: &[Filter]) -> Vec<Event> {
         let events = self.events.lock().expect("no holder panics");
         let mut page: Vec<Event> = Vec::new();

@@ -58,7 +58,7 @@ pub(super) async fn show(
     says(&info, cap)?;
     found(&facts)?;
     match hints {
-        Some(Hints::Confirmed(_)) => item("Hints", "true each time (NIP-67)")?,
+        Some(Hints::Confirmed { .. }) => item("Hints", "true each time (NIP-67)")?,
         Some(Hints::Refuted(at)) => {
             item("Hints", &format!("said that nothing is left, and had more, {}", output::time(at)))?
         }

@@ -68,34 +68,38 @@ pub(super) async fn forget_cap(agent: &Agent<impl Stores + ?Sized>, address: &Re
     Ok(OBSERVED_CAP.clear(agent.archive.as_ref(), address.as_str()).await?)
 }
 
-/// How often a relay's word must have been true before it is taken,
+/// In how many visits a relay's hints must have been true before they are trusted,
 const CONFIRMED: u32 = 3;
-/// one walk in how many checks it afterwards,
+/// and one walk in how many checks them afterwards.
 const SAMPLE: u32 = 8;
-/// and seconds after a wrong one in which it is not taken.
-const DISTRUST: i64 = 90 * 86_400;
 
-/// Returns whether the relay's word that nothing is left is taken in the next walk. Now and then it is checked again.
-pub(super) async fn trusts_hints(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<bool> {
+/// Returns the size of page from which the relay is not believed that nothing is left (NIP-67): the largest of which that was
+/// seen to be true. A relay that cuts off its pages is not caught by smaller ones. Now and then nothing is believed, so that it
+/// is checked again.
+pub(super) async fn trusted_below(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<usize> {
     let seen = HINTS.get(agent.archive.as_ref(), address.as_str()).await?;
-    Ok(matches!(seen, Some(Hints::Confirmed(n)) if n >= CONFIRMED) && fastrand::u32(..SAMPLE) > 0)
+    Ok(match seen {
+        Some(Hints::Confirmed { visits, largest }) if visits >= CONFIRMED && fastrand::u32(..SAMPLE) > 0 => largest,
+        _ => 0,
+    })
 }
 
-/// Records whether the relay's word was true. Returns true if it was not: what it stood for is not proven any more.
-pub(super) async fn hints_were(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, is_true: bool) -> Result<bool> {
+/// Records that the hints of a visit were true, of a page of this size at most.
+pub(super) async fn confirm_hints(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, page: usize) -> Result<()> {
     let store = agent.archive.as_ref();
-    let seen = HINTS.get(store, address.as_str()).await?;
-    let seen = seen.filter(|seen| !matches!(seen, Hints::Refuted(at) if at + DISTRUST <= now()));
-    let next = match (seen, is_true) {
-        (Some(Hints::Refuted(_)), _) => return Ok(false),
-        (_, false) => Hints::Refuted(now()),
-        // There is no use in counting further.
-        (Some(Hints::Confirmed(CONFIRMED..)), true) => return Ok(false),
-        (Some(Hints::Confirmed(n)), true) => Hints::Confirmed(n + 1),
-        (None, true) => Hints::Confirmed(1),
+    let next = match HINTS.get(store, address.as_str()).await? {
+        Some(Hints::Refuted(_)) => return Ok(()),
+        Some(Hints::Confirmed { visits, largest }) => {
+            Hints::Confirmed { visits: (visits + 1).min(CONFIRMED), largest: largest.max(page) }
+        }
+        None => Hints::Confirmed { visits: 1, largest: page },
     };
-    HINTS.set(store, address.as_str(), &next).await?;
-    Ok(!is_true)
+    Ok(HINTS.set(store, address.as_str(), &next).await?)
+}
+
+/// Records that a hint was wrong. The relay's hints are not trusted any more.
+pub(super) async fn refute_hints(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<()> {
+    Ok(HINTS.set(agent.archive.as_ref(), address.as_str(), &Hints::Refuted(now())).await?)
 }
 
 /// Returns a second as a timestamp of filters.

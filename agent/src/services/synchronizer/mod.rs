@@ -23,7 +23,7 @@ use nostr::{Event, EventBuilder};
 use serde::Serialize;
 
 use lanes::Lanes;
-pub use pager::{Bounds, Cap, Pager, Proof, SMALLEST_CAP, Unproven};
+pub use pager::{Bounds, Cap, HintCheck, Pager, Proof, SMALLEST_CAP, Unproven};
 pub use rest::Trouble;
 use turn::Turn;
 use visit::Visit;

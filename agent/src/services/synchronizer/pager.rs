@@ -8,7 +8,7 @@
 //! oldest event.
 //!
 //! A relay may say with EOSE that nothing is left, or that there is more (NIP-67). "More" is believed. "Nothing is left" saves the
-//! request that would show it, if the relay's word was true before; otherwise that request is sent, and shows whether it is.
+//! request that would show it, if it was true before of larger pages; otherwise that request is sent, and shows whether it is.
 //!
 //! A page ends at its oldest event, and the next one starts there, inclusive, since the relay may hold more events of that
 //! second than the page could take. A second with more events than a page is detected because a page then holds that second
@@ -70,12 +70,12 @@ pub struct Pager {
     /// and consecutive good pages since the last failure.
     good: u32,
     answered: bool,
-    /// Whether the relay's word that nothing is left is taken,
-    trusts: bool,
-    /// the oldest second of a page with which it said so, while the next one has not shown whether that is true,
-    finished: Option<i64>,
-    /// and whether it was true each time that was seen.
-    honest: Option<bool>,
+    /// The relay is believed that nothing is left after a page of fewer events than this.
+    trusted_below: usize,
+    /// The oldest second and the size of a page after which it said so, until the next page shows whether that is true.
+    finished: Option<(i64, usize)>,
+    /// Whether it was true each time that was seen, and the largest page of which it was.
+    hints: Option<HintCheck>,
 }
 
 /// Whether a relay includes the seconds `since` and `until`.
@@ -115,6 +115,15 @@ pub enum Cap {
     Seen(usize),
     /// Larger pages broke off.
     Guessed(usize),
+}
+
+/// Whether it was true what a relay said of what is left (NIP-67).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HintCheck {
+    /// Each time, of pages of this size at most.
+    True(usize),
+    /// Not always.
+    Wrong,
 }
 
 /// A span that a page leaves unproven.
@@ -168,21 +177,21 @@ impl Pager {
             failures: 0,
             good: 0,
             answered: false,
-            trusts: false,
+            trusted_below: 0,
             finished: None,
-            honest: None,
+            hints: None,
         }
     }
 
-    /// Takes the relay's word that nothing is left (NIP-67).
-    pub fn trust_hints(&mut self) {
-        self.trusts = true;
+    /// Believes the relay that nothing is left (NIP-67) after a page of fewer events than this.
+    pub fn trust_hints(&mut self, below: usize) {
+        self.trusted_below = below;
     }
 
-    /// Returns whether what the relay said about what is left was true; `None` if that was not seen.
+    /// Returns whether what the relay said of what is left was true; `None` if that was not seen.
     #[must_use]
-    pub fn hints_were_true(&self) -> Option<bool> {
-        self.honest
+    pub fn checked_hints(&self) -> Option<HintCheck> {
+        self.hints
     }
 
     /// Returns the next request; `None` when the walk is over.
@@ -289,9 +298,14 @@ impl Pager {
         if page.transferred > self.smallest && self.smallest < SMALLEST_CAP {
             (self.smallest, self.refuted) = (page.transferred.min(SMALLEST_CAP), true);
         }
-        if let Some(oldest) = self.finished.take() {
+        if let Some((oldest, size)) = self.finished.take() {
             let is_older = |(id, at): &(EventId, i64)| *at < oldest || !self.boundary.contains(id);
-            self.honest = Some(self.honest != Some(false) && !inside.iter().any(is_older));
+            self.hints = Some(match self.hints {
+                Some(HintCheck::Wrong) => HintCheck::Wrong,
+                _ if inside.iter().any(is_older) => HintCheck::Wrong,
+                Some(HintCheck::True(largest)) => HintCheck::True(largest.max(size)),
+                None => HintCheck::True(size),
+            });
         }
         let full = page.transferred >= self.limit.min(self.smallest) || page.hints.more;
         if let Some(second) = self.above.take() {
@@ -339,30 +353,36 @@ impl Pager {
     fn advance(&mut self, page: &Page, inside: &[(EventId, i64)], oldest: i64, until: i64) -> Proof {
         // More events show that the previous page was cut off.
         if let Some(n) = self.short {
-            self.cut_off = (self.cut_off.0.max(n), self.cut_off.1 + 1);
-            if self.cut_off.1 >= CUT_OFF {
-                self.expect_cap(self.cut_off.0);
-            }
+            self.count_cut_off(n);
         }
         self.short = (page.transferred < self.limit).then_some(page.transferred);
         if let (Some(n), true) = (self.short, page.hints.more) {
-            self.cut_off = (self.cut_off.0.max(n), CUT_OFF);
-            self.expect_cap(self.cut_off.0);
+            // It says so itself: the next page need not show it.
+            self.count_cut_off(n);
+            self.short = None;
         }
         let gap = self.pending.take().map(Pending::gap);
         let covered = Interval::new(oldest + 1, until);
         // A full page says nothing of what is beyond the limit.
         if page.hints.is_finished() && self.short.is_some() {
-            if self.trusts {
+            if page.transferred < self.trusted_below {
                 self.until = None;
                 let hinted = Interval::new(self.since, oldest);
                 return Proof { covered, hinted, gap, retry: None };
             }
-            self.finished = Some(oldest);
+            self.finished = Some((oldest, page.transferred));
         }
         self.boundary = inside.iter().filter(|(_, at)| *at == oldest).map(|(id, _)| *id).collect();
         self.until = Some(oldest);
         Proof::of(covered, gap)
+    }
+
+    /// Counts a page that was cut off.
+    fn count_cut_off(&mut self, events: usize) {
+        self.cut_off = (self.cut_off.0.max(events), self.cut_off.1 + 1);
+        if self.cut_off.1 >= CUT_OFF {
+            self.expect_cap(self.cut_off.0);
+        }
     }
 
     /// Takes a page with nothing but the last second of what is left. Whether it was cut off shows in the next page: a relay

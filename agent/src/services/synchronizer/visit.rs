@@ -39,6 +39,8 @@ pub(super) struct Manner {
     pub(super) offered: Option<usize>,
     /// Whether it compares (NIP-77).
     pub(super) compares: bool,
+    /// Whether its hints (NIP-67) were found true in this visit: each visit counts once.
+    pub(super) confirmed: bool,
 }
 
 impl Manner {

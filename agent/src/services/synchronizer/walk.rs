@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::reconcile::{self, WORTH};
 use super::visit::{Manner, Sample, Subject, Visit};
-use super::{Cap, Pager, Proof, SMALLEST_CAP, Stores, Trouble, Unproven, failure, habits, room};
+use super::{Cap, HintCheck, Pager, Proof, SMALLEST_CAP, Stores, Trouble, Unproven, failure, habits, room};
 use crate::agent::now;
 use crate::config::Profile;
 use crate::error::Result;
@@ -91,6 +91,7 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
             cap,
             offered,
             compares: wanted && reconcile::is_promising(agent, address).await?,
+            confirmed: false,
         })
     }
 
@@ -142,9 +143,7 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
         if let Some(cap) = manner.cap {
             pager.expect_cap(cap);
         }
-        if habits::trusts_hints(self.agent, self.address).await? {
-            pager.trust_hints();
-        }
+        pager.trust_hints(habits::trusted_below(self.agent, self.address).await?);
         let mut next = Next::GoOn;
         while let Some(asked) = pager.next(&subject.filter) {
             if self.pass.turn.is_over(self.pass.requests, self.session.received()) || !room(self.agent) {
@@ -171,11 +170,18 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
             }
             (self.progress)(self.pass);
         }
-        if let Some(is_true) = pager.hints_were_true()
-            && habits::hints_were(self.agent, self.address, is_true).await?
-        {
-            HintsRefuted { relay: self.address.as_str() }.emit();
-            self.retract_hinted().await?;
+        match pager.checked_hints() {
+            // What stood on the hints goes first: a crash in between leaves nothing that is not proven.
+            Some(HintCheck::Wrong) => {
+                self.retract_hinted().await?;
+                habits::refute_hints(self.agent, self.address).await?;
+                HintsRefuted { relay: self.address.as_str() }.emit();
+            }
+            Some(HintCheck::True(page)) if !manner.confirmed => {
+                manner.confirmed = true;
+                habits::confirm_hints(self.agent, self.address, page).await?;
+            }
+            _ => {}
         }
         if pager.refutes_cap() {
             habits::forget_cap(self.agent, self.address).await?;
@@ -189,7 +195,7 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
         Ok(next)
     }
 
-    /// Takes back what is proven by the relay's word alone, after it was wrong.
+    /// Takes back what is proven by a relay's hints, after one was wrong.
     async fn retract_hinted(&mut self) -> Result<()> {
         for report in self.agent.archive.coverage(Some(self.address.as_str())).await? {
             let hinted = report.covered.iter().filter(|claim| claim.method == Method::Hinted);

@@ -133,9 +133,9 @@ proptest! {
                 let mut pager = Pager::new(missing, bounds, limit);
                 // Learned earlier: a relay that only ever showed one page of this size would be believed.
                 pager.expect_cap(cap);
-                if hints == Says::Truth {
-                    pager.trust_hints();
-                }
+                // Of a relay that always says that nothing is left, smaller pages than its cap were seen to be complete.
+                let smallest_page = if uneven { cap.div_ceil(2).max(SMALLEST_CAP.min(cap)) } else { cap };
+                pager.trust_hints(if hints == Says::Truth { usize::MAX } else { smallest_page });
                 let mut steps = 0;
                 while let Some(filter) = pager.next(&Filter::new()) {
                     let page = model.answer(&filter);
@@ -245,36 +245,39 @@ fn a_page_that_overflows_is_requested_again_with_smaller_limits() {
 
 /// Walks through a relay with as many events per second as `counts` says, and returns the requests and what the walk says of the
 /// relay's word.
-fn walk_with_hints(counts: &[usize], cap: usize, hints: Says, trusts: bool) -> (usize, Option<bool>, Option<Cap>) {
+fn walk_with_hints(
+    counts: &[usize],
+    cap: usize,
+    hints: Says,
+    trusted_below: usize,
+) -> (usize, Option<HintCheck>, Option<Cap>) {
     let seconds = counts.iter().enumerate().flat_map(|(at, n)| std::iter::repeat_n(at as i64, *n));
     let events: Vec<_> = seconds.enumerate().map(|(n, at)| (id(n), at)).collect();
     let mut model =
         Model { events, cap, exclusive: false, uneven: false, failures: vec![], asked: 0, transferred: 0, hints };
     let mut pager = Pager::new(Interval::new(0, 99).expect("in order"), Bounds::Inside, 50);
-    if trusts {
-        pager.trust_hints();
-    }
+    pager.trust_hints(trusted_below);
     while let Some(filter) = pager.next(&Filter::new()) {
         let page = model.answer(&filter);
         let sound: Vec<_> = page.events.iter().map(|event| (event.id, event.created_at)).collect();
         pager.take(&page, &sound);
     }
-    (model.asked, pager.hints_were_true(), pager.cap())
+    (model.asked, pager.checked_hints(), pager.cap())
 }
 
 #[test]
 fn hints_save_a_request_and_are_checked() {
     let counts = [2; 20];
-    let (without, unseen, _) = walk_with_hints(&counts, 100, Says::Nothing, false);
-    let (checked, honest, _) = walk_with_hints(&counts, 100, Says::Truth, false);
-    let (trusted, ..) = walk_with_hints(&counts, 100, Says::Truth, true);
+    let (without, unseen, _) = walk_with_hints(&counts, 100, Says::Nothing, 0);
+    let (checked, honest, _) = walk_with_hints(&counts, 100, Says::Truth, 0);
+    let (trusted, ..) = walk_with_hints(&counts, 100, Says::Truth, 41);
     assert_eq!((without, checked, trusted), (2, 2, 1));
-    assert_eq!((unseen, honest), (None, Some(true)));
+    assert_eq!((unseen, honest), (None, Some(HintCheck::True(40))));
+    // A page as large as the largest of which it was true may be one that was cut off.
+    assert_eq!(walk_with_hints(&counts, 100, Says::Truth, 40).0, 2);
     // One that always says that nothing is left, and cuts off pages.
-    let (_, honest, _) = walk_with_hints(&counts, 12, Says::Finish, false);
-    assert_eq!(honest, Some(false));
-    // "More" shows a cap with the first page that it cuts off.
-    let (_, _, cap) = walk_with_hints(&counts, 30, Says::Truth, false);
-    assert_eq!(cap, Some(Cap::Seen(30)));
-    assert_eq!(walk_with_hints(&counts, 30, Says::Nothing, false).2, None);
+    let (_, honest, _) = walk_with_hints(&counts, 12, Says::Finish, 12);
+    assert_eq!(honest, Some(HintCheck::Wrong));
+    // "More" shows a cap.
+    assert_eq!(walk_with_hints(&[2; 50], 30, Says::Truth, 0).2, Some(Cap::Seen(30)));
 }
