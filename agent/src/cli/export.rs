@@ -79,9 +79,9 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     Ok(Done::of(!interrupted))
 }
 
-/// Returns the name that a file has until it is complete. What is not a regular file, such as a pipe, keeps its name.
+/// Returns the name that a file has until it is complete. What is not a regular file, such as a pipe or a link, keeps its name.
 fn part(path: &Path) -> PathBuf {
-    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+    if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
         return path.to_owned();
     }
     let mut name = path.as_os_str().to_owned();
@@ -109,7 +109,11 @@ impl Target {
 
     fn flush(&mut self) -> Result<()> {
         match self {
-            Self::File(file) => file.flush()?,
+            Self::File(file) => {
+                file.flush()?;
+                // Not of pipes.
+                let _ = file.get_ref().sync_all();
+            }
             Self::Stdout(out) => out.flush()?,
             Self::Terminal => {}
         }
