@@ -216,7 +216,7 @@ async fn the_rest_api_returns_the_archive() {
         ("/api/v1/events/12", 404, "12"),
         (&format!("/api/v1/events/{}", "0".repeat(64)), 404, "not archived"),
         ("/api/v1/relays?sort=size", 400, "uptime"),
-        ("/api/v1/relays?days=91", 400, "0 to 90"),
+        ("/api/v1/relays?days=31", 400, "0 to 30"),
         ("/api/v1/relays?nip=one", 400, "numbers"),
         ("/api/v1/relays?sort=name&after=wss%3A%2F%2Fnever.example.com", 400, "next"),
         ("/api/v1/relays/wss%3A%2F%2Fnever.example.com/badge.svg", 404, "never.example.com"),

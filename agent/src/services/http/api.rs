@@ -8,7 +8,7 @@ mod relays;
 mod summary;
 mod write;
 
-pub(super) use relays::DAYS;
+pub(super) use relays::LISTED_DAYS;
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -103,10 +103,14 @@ impl Live {
 ///
 /// # Errors
 /// Never; a failed query is repeated with the next sample.
-pub(super) async fn sample(state: &AppState) -> Result<()> {
-    state.live.samples.load(state.states.as_ref()).await;
+pub(super) async fn sample(state: AppState) -> Result<()> {
+    // Nothing is stored before what is there was read: it would be replaced.
+    while let Err(error) = state.live.samples.load(state.states.as_ref()).await {
+        tracing::debug!(%error, "failed to read the samples");
+        tokio::time::sleep(WATCHED).await;
+    }
     loop {
-        if let Err(error) = look(state).await {
+        if let Err(error) = look(&state).await {
             tracing::debug!(%error, "failed to look at the archive");
         }
         state.access.tidy();
@@ -118,7 +122,7 @@ pub(super) async fn sample(state: &AppState) -> Result<()> {
 ///
 /// # Errors
 /// Never; a failed query is repeated with the next refresh.
-pub(super) async fn refresh(state: &AppState) -> Result<()> {
+pub(super) async fn refresh(state: AppState) -> Result<()> {
     loop {
         if let Err(error) = state.catalog.refresh(state.relays.as_ref(), state.checks.as_ref()).await {
             tracing::debug!(%error, "failed to read the relays");

@@ -17,6 +17,7 @@ use axum::routing::get;
 use brotr_storage::{CheckStore, CoverageStore, EventStore, JobStore, RelayStore, SightingStore, StateStore};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::agent::{Agent, now};
 use crate::catalog::Catalog;
@@ -95,7 +96,7 @@ pub async fn serve(
         metrics,
         access,
         live: Live::default(),
-        catalog: Arc::new(Catalog::new(api::DAYS.into())),
+        catalog: Arc::new(Catalog::new(api::LISTED_DAYS.into())),
         started_at: now(),
     };
     let limit = || middleware::from_fn_with_state(state.clone(), access::limit);
@@ -112,9 +113,12 @@ pub async fn serve(
         .fallback(access::nothing_here)
         .layer(middleware::from_fn_with_state(state.clone(), access::harden))
         .with_state(state.clone());
+    // Apart from the connections: neither waits for the other.
+    let mut work = JoinSet::new();
+    work.spawn(live::sample(state.clone()));
+    work.spawn(live::refresh(state));
     tokio::select! {
         ended = inbound::serve(listener, limits, router) => ended,
-        ended = live::sample(&state) => ended,
-        ended = live::refresh(&state) => ended,
+        Some(ended) = work.join_next() => ended.map_err(std::io::Error::other)?,
     }
 }

@@ -85,12 +85,16 @@ pub(super) struct Samples([Mutex<VecDeque<Sample>>; TIERS.len()]);
 
 impl Samples {
     /// Reads the samples that an earlier run stored.
-    pub(super) async fn load(&self, states: &dyn StateStore) {
+    ///
+    /// # Errors
+    /// Fails if the archive cannot be queried.
+    pub(super) async fn load(&self, states: &dyn StateStore) -> Result<(), StorageError> {
         for (tier, samples) in TIERS.iter().zip(&self.0) {
-            if let Ok(Some(Json(kept))) = STATE.get(states, tier.key).await {
+            if let Some(Json(kept)) = STATE.get(states, tier.key).await? {
                 *samples.lock().unwrap_or_else(PoisonError::into_inner) = kept;
             }
         }
+        Ok(())
     }
 
     /// Adds a sample to the tiers whose last one is old enough, and stores those tiers.
@@ -149,7 +153,7 @@ mod tests {
             samples.add(archive.as_ref(), &Sample { at, ..Sample::default() }).await.expect("stored");
         }
         let again = Samples::default();
-        again.load(archive.as_ref()).await;
+        again.load(archive.as_ref()).await.expect("read");
         for samples in [&samples, &again] {
             let hour = samples.between(end, end + 3_000);
             assert_eq!(hour.len(), 11, "every five minutes");

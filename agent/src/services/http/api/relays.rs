@@ -25,13 +25,15 @@ use crate::state::{HINTS, Hints, OBSERVED_CAP};
 
 const A_DAY: i64 = 86_400;
 const A_WEEK: i64 = 7 * A_DAY;
-/// The days of uptime in the answer about one relay, and at most in the list.
-pub(in super::super) const DAYS: u8 = 90;
+/// The days of uptime in the answer about one relay,
+const DAYS: usize = 90;
+/// and at most in the list.
+pub(in super::super) const LISTED_DAYS: u8 = 30;
 /// The most checks in the answer about one relay: those of the last week.
 const SHOWN: usize = 500;
 /// The most incidents and versions of the document in the answer about one relay.
 const MAX_INCIDENTS: usize = 100;
-const MAX_DOCUMENTS: i64 = 500;
+const MAX_DOCUMENTS: i64 = 50;
 /// Kinds whose events on a relay are counted.
 const KINDS: usize = 10;
 /// Relays that are named at one place of the map.
@@ -90,8 +92,8 @@ asked!(ListAsked {
     /// With a minus before it, they come last. Relays without the value come last in either case.
     #[param(pattern = "^(-?(url|name|state|software|country|rtt|uptime|events|checked|discovered))?$")]
     sort: Option<String>,
-    /// Days of uptime that are given for each relay, 0 to 90; default 0
-    #[param(maximum = 90)]
+    /// Days of uptime that are given for each relay, 0 to 30; default 0
+    #[param(maximum = 30)]
     days: Option<u8>,
     /// Only relays after this URL: `next` of the previous page
     after: Option<String>,
@@ -190,8 +192,8 @@ pub(super) struct Relays {
 pub(super) async fn relays(State(state): State<AppState>, Asked(asked): Asked<ListAsked>) -> Answer<Relays> {
     let limit = rows(asked.limit)?;
     let days = asked.days.unwrap_or_default();
-    if days > DAYS {
-        return Err(Problem::wrong(format!("days is {days}: give a number from 0 to {DAYS}")));
+    if days > LISTED_DAYS {
+        return Err(Problem::wrong(format!("days is {days}: give a number from 0 to {LISTED_DAYS}")));
     }
     let sort = asked.sort.as_deref().filter(|sort| !sort.is_empty()).unwrap_or("url");
     let order: Order = sort.parse().map_err(|_| {
@@ -337,11 +339,13 @@ pub(super) async fn relay(State(state): State<AppState>, Path(url): Path<String>
     };
     let mut incidents = history::incidents(&visits, &failures);
     incidents.truncate(MAX_INCIDENTS);
-    let mut relay = RelayRow::of(&entry, 0);
-    relay.days = history::daily(&visits, DAYS.into(), at);
+    let history = History::of(&visits, at);
+    let [(_, uptime_day), (_, uptime_week), (_, uptime_month), _] = history.uptime;
+    let days = history::daily(&visits, DAYS, at);
+    let relay = RelayRow { uptime_day, uptime_week, uptime_month, days, ..RelayRow::of(&entry, 0) };
     Ok(Json(RelayDetail {
         checks: visits.iter().take_while(|visit| visit.at >= at - A_WEEK).take(SHOWN).map(Checked::from).collect(),
-        history: History::of(&visits, at).to_json(),
+        history: history.to_json(),
         incidents,
         releases: told_apart(&releases),
         nip11: parsed(DocumentType::Nip11),
@@ -425,14 +429,19 @@ pub(super) struct KindCount {
 pub(super) async fn kinds(State(state): State<AppState>, Path(url): Path<String>) -> Answer<Vec<KindCount>> {
     let (address, _) = known(&state, &url).await?;
     let relays = [address.as_str().to_owned()];
-    let mut kinds: Vec<_> = looked(state.agent.archive.stats()).await?.kinds.into_iter().collect();
-    kinds.sort_by_key(|(kind, events)| (-events, *kind));
-    let mut counts = Vec::new();
-    for kind in kinds.into_iter().take(KINDS).filter_map(|(kind, _)| u16::try_from(kind).ok()) {
-        let filter = Filter::new().kind(Kind::from(kind));
-        let events = looked(state.agent.archive.count(&[filter], View::All, &relays)).await?;
-        counts.push(KindCount { kind, events });
-    }
+    // All within the time limit of one query.
+    let count = async {
+        let mut kinds: Vec<_> = state.agent.archive.stats().await?.kinds.into_iter().collect();
+        kinds.sort_by_key(|(kind, events)| (-events, *kind));
+        let mut counts = Vec::new();
+        for kind in kinds.into_iter().take(KINDS).filter_map(|(kind, _)| u16::try_from(kind).ok()) {
+            let filter = Filter::new().kind(Kind::from(kind));
+            let events = state.agent.archive.count(&[filter], View::Client { now: now() }, &relays).await?;
+            counts.push(KindCount { kind, events });
+        }
+        Ok(counts)
+    };
+    let mut counts = looked(count).await?;
     counts.retain(|count| count.events > 0);
     counts.sort_by_key(|count| (std::cmp::Reverse(count.events), count.kind));
     Ok(Json(counts))

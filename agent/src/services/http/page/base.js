@@ -48,8 +48,7 @@ export async function api(path, options = {}) {
   let answer;
   try {
     answer = await fetch(`api/v1/${path}`, options);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
+  } catch {
     throw new Error("The agent does not answer. It may have been stopped, or be starting again.");
   }
   const body = await answer.json().catch(() => ({}));
@@ -59,11 +58,13 @@ export async function api(path, options = {}) {
   throw error;
 }
 
-/// Says why something cannot be shown, or takes that back.
-export function notice(error) {
-  const place = $("notice");
-  if (error?.name === "AbortError") return;
-  place.replaceChildren(...(error ? [make("p", { class: "notice bad", role: "alert" }, error.message)] : []));
+/// Says why something cannot be shown, or takes that back. Each part of a page has its own error.
+const troubles = new Map();
+export function notice(error, part = "page") {
+  const before = [...troubles.values()].join();
+  error ? troubles.set(part, error.message) : troubles.delete(part);
+  const messages = [...new Set(troubles.values())];
+  if ([...troubles.values()].join() !== before) $("notice").replaceChildren(...messages.map((message) => make("p", { class: "notice bad", role: "alert" }, message)));
 }
 
 /// The parameters of the page's address.
@@ -76,7 +77,8 @@ export function address(query, replace = false) {
 
 /// Keeps a form and the address of the page the same. Typing replaces the address, so that Back leaves the page and does not undo
 /// letters; everything else adds to the history.
-export function bind(form, load) {
+/// Where a load is expensive, it waits for Enter or the button.
+export function bind(form, load, { waits = false } = {}) {
   const fields = [...form.elements].filter((field) => field.name);
   const read = () => fields.forEach((field) => { field.value = parameters().get(field.name) ?? ""; });
   const write = (replace) => {
@@ -89,11 +91,12 @@ export function bind(form, load) {
   form.addEventListener("input", ({ target }) => {
     clearTimeout(typing);
     const text = target.tagName === "INPUT";
+    if (text && waits) return;
     typing = setTimeout(() => write(text), text ? 60 : 0);
   });
   form.addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(typing); write(false); });
   form.addEventListener("reset", () => setTimeout(() => write(false)));
-  addEventListener("popstate", () => { read(); load(); });
+  addEventListener("popstate", () => { clearTimeout(typing); read(); load(); });
   read();
 }
 
@@ -162,13 +165,30 @@ export function live(handlers = {}) {
   };
   api("agent").then((answer) => { agent = answer; who(); }, () => {});
   setInterval(who, 60000);
-  const stream = new EventSource("api/v1/live");
-  stream.addEventListener("numbers", ({ data }) => {
-    const numbers = JSON.parse(data), { status } = numbers.health;
-    $("status").textContent = { up: "● all well", degraded: "▲ degraded", down: "▼ down" }[status] ?? status;
-    $("status").className = `pill ${status === "up" ? "good" : "bad"}`;
-    handlers.numbers?.(numbers);
-  });
-  stream.addEventListener("job", ({ data }) => handlers.job?.(JSON.parse(data)));
-  stream.addEventListener("error", () => { $("status").textContent = "▼ the agent is not reached"; $("status").className = "pill bad"; });
+  let stream, again;
+  const lost = () => { $("status").textContent = "▼ the agent is not reached"; $("status").className = "pill bad"; };
+  const close = () => { clearTimeout(again); stream?.close(); stream = null; };
+  const open = () => {
+    close();
+    stream = new EventSource("api/v1/live");
+    stream.addEventListener("open", () => handlers.open?.());
+    stream.addEventListener("numbers", ({ data }) => {
+      const numbers = JSON.parse(data), { status } = numbers.health;
+      $("status").textContent = { up: "● all well", degraded: "▲ degraded", down: "▼ down" }[status] ?? status;
+      $("status").className = `pill ${status === "up" ? "good" : "bad"}`;
+      handlers.numbers?.(numbers);
+    });
+    stream.addEventListener("job", ({ data }) => handlers.job?.(JSON.parse(data)));
+    stream.addEventListener("error", () => {
+      lost();
+      // The browser tries again after a break, and not after a refusal.
+      if (stream?.readyState === EventSource.CLOSED) again = setTimeout(open, 5000);
+    });
+  };
+  // A browser has six connections to a server: a page that nobody sees gives its own up.
+  const show = () => { if (document.hidden) close(); else if (!stream) open(); };
+  document.addEventListener("visibilitychange", show);
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", show);
+  show();
 }

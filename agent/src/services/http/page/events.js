@@ -9,13 +9,14 @@ function show(event) {
   const content = make("div", { class: "content" }, theirs(event.content.slice(0, LONG)), long ? "…" : null);
   const relays = make("div", { class: "small" });
   const holders = make("button", { type: "button", class: "plain-button" }, "Which relays hold it");
-  holders.addEventListener("click", async () => {
+  holders.addEventListener("click", async ({ isTrusted }) => {
     try {
       const found = await api(`events/${event.id}`);
       holders.hidden = true;
       relays.replaceChildren(found.relays.length ? `${plural(found.relays.length, "relay")}: ` : "It was imported; no relay was seen to hold it.", make("ul", { class: "columns" }, found.relays.map((url) => make("li", {}, make("a", { href: relayPage(url) }, theirs(url))))));
       relays.tabIndex = -1;
-      relays.focus();
+      // Where somebody pressed the button, which is gone; not where the page did.
+      if (isTrusted) relays.focus();
     } catch (error) {
       relays.textContent = error.message;
     }
@@ -55,7 +56,7 @@ async function list(more = false) {
 }
 
 $("more").addEventListener("click", () => list(true));
-bind($("filter"), () => list());
+bind($("filter"), () => list(), { waits: true });
 list();
 live();
 api("agent").then(({ search }) => { $("search-label").hidden = !search; }, () => {});

@@ -8,7 +8,7 @@ function services({ health }) {
   const text = JSON.stringify([health, Boolean(token.get())]);
   if (text === shown) return;
   shown = text;
-  notice(health.network ? new Error(health.network) : health.archive ? new Error(health.archive) : null);
+  notice(health.network ? new Error(health.network) : health.archive ? new Error(health.archive) : null, "health");
   const row = (name, kind, word, reason, action) => make("tr", {}, make("td", { "data-label": "Service" }, name), make("td", { "data-label": "State" }, make("span", { class: kind }, word)), make("td", { "data-label": "Reason", class: "wide" }, reason ? theirs(reason) : "–"), make("td", { "data-label": "Action" }, action ?? "–"));
   const all = Object.entries(health.services).map(([name, { status, error }]) => {
     const what = status === "paused" ? "resume" : "pause", button = make("button", { type: "button", "aria-label": `${what} ${name}` }, what === "pause" ? "Pause" : "Resume");
@@ -16,7 +16,9 @@ function services({ health }) {
     return row(name, ...(WORDS[status] ?? ["bad", status]), error, token.get() && name !== "http" ? button : null);
   });
   if (health.tor) all.push(row("tor", health.tor === "ready" ? "good" : "faint", health.tor, null, null));
+  const focused = document.activeElement?.closest?.("#services button")?.getAttribute("aria-label")?.split(" ")[1];
   $("services").replaceChildren(...all);
+  if (focused) [...$("services").querySelectorAll("button")].find((one) => one.getAttribute("aria-label").split(" ")[1] === focused)?.focus();
 }
 
 async function acted(promise, words) {
@@ -54,8 +56,9 @@ async function overTime() {
     line("plot-disk", "on disk", bytes, BINARY, (s) => s.disk_bytes);
     line("plot-gaps", "gaps", number, WHOLE, (s) => s.gaps);
     line("plot-outbox", "waiting", number, WHOLE, (s) => s.outbox);
+    notice(null, "history");
   } catch (error) {
-    notice(error);
+    notice(error, "history");
   }
 }
 
@@ -65,8 +68,9 @@ async function coverage() {
     const row = ({ name, relays, spans }) => [name, spans, `${plural(spans, "span")}, ${plural(relays, "relay")}`];
     $("methods").replaceChildren(bars(methods.map(row), "Nothing is proven so far."));
     $("reasons").replaceChildren(bars(reasons.map(row), "There is no gap."));
+    notice(null, "coverage");
   } catch (error) {
-    notice(error);
+    notice(error, "coverage");
   }
 }
 

@@ -29,4 +29,4 @@ async function list() {
 let waiting;
 bind($("filter"), list);
 list();
-live({ job: () => { clearTimeout(waiting); waiting = setTimeout(list, 300); } });
+live({ open: list, job: () => { clearTimeout(waiting); waiting = setTimeout(list, 300); } });

@@ -21,7 +21,7 @@ function tiles({ stats, lag, gaps, covered }) {
 async function overTime() {
   try {
     const all = await samples();
-    notice();
+    notice(null, "history");
     plot($("plot-relays"), { points: all, steps: WHOLE, format: number, lines: [{ label: "up", colour: "--good", value: (s) => s.up }, { label: "down", colour: "--bad", value: (s) => s.down }] });
     // Of two samples far apart nothing is known about the rate between.
     const rates = all.slice(1).map((s, i) => ({ at: s.at, rate: Math.max(0, (s.events - all[i].events) / Math.max(1, s.at - all[i].at) * 60) }));
@@ -29,21 +29,22 @@ async function overTime() {
     plot($("plot-events"), { points: all, steps: WHOLE, format: number, lines: [{ label: "events", colour: "--mark", value: (s) => s.events }] });
     plot($("plot-lag"), { points: all, steps: SECONDS_APART, format: duration, lines: [{ label: "lag", colour: "--mark", value: (s) => s.lag }] });
   } catch (error) {
-    notice(error);
+    notice(error, "history");
   }
 }
 
 async function network() {
-  const share = (name) => ({ value, relays }) => [value, relays, number(relays), `relays?${name}=${encodeURIComponent(value)}`];
+  const share = (name) => ({ value, relays }) => [value, relays, number(relays), `relays?state=up&${name}=${encodeURIComponent(value)}`];
   try {
     const [relays, kinds, places] = await Promise.all([api("summary/relays?state=up"), api("summary/kinds"), api("map")]);
     $("bars-software").replaceChildren(bars(relays.software.slice(0, 10).map(share("software"))));
     $("bars-countries").replaceChildren(bars(relays.countries.slice(0, 10).map(share("country")), "No country is known: the setting monitor.geo names the databases of places."));
-    $("bars-nips").replaceChildren(bars(relays.nips.slice(0, 12).map(({ value, relays: n }) => [`NIP-${value.padStart(2, "0")}`, n, number(n), `relays?nip=${value}`])));
+    $("bars-nips").replaceChildren(bars(relays.nips.slice(0, 12).map(({ value, relays: n }) => [`NIP-${value.padStart(2, "0")}`, n, number(n), `relays?state=up&nip=${value}`])));
     $("bars-kinds").replaceChildren(bars(kinds.slice(0, 12).map((one) => [kind(one.kind), one.events, number(one.events), `events?kinds=${one.kind}`])));
     map($("map"), places);
+    notice(null, "network");
   } catch (error) {
-    notice(error);
+    notice(error, "network");
   }
 }
 

@@ -31,7 +31,7 @@ export function plot(place, { points, lines, format, steps, empty = "Too little 
   lines = lines.filter(({ value }) => points.some((point) => value(point) != null));
   if (points.filter((point) => lines.some(({ value }) => value(point) != null)).length < 2)
     return place.replaceChildren(make("p", { class: "empty small" }, empty));
-  const [times, values] = broken(points, lines);
+  const [times, columns] = broken(points, lines);
   const style = getComputedStyle(document.documentElement), colour = (name) => style.getPropertyValue(name).trim();
   const axis = { stroke: colour("--ink"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
   const shown = (_, value) => value == null ? "–" : format(value);
@@ -43,8 +43,10 @@ export function plot(place, { points, lines, format, steps, empty = "Too little 
     axes: [{ ...axis, values: TICKS }, { ...axis, size: 64, incrs: steps, values: (_, ticks) => ticks.map((tick) => format(tick)) }],
   };
   const canvas = make("div", { role: "img", "aria-label": summary(points, lines, format) });
-  place.replaceChildren(canvas, table(points, lines, format));
-  place.uplot = new uPlot(options, [times, ...values], canvas);
+  const values = table(points, lines, format), open = place.querySelector("details")?.open;
+  place.replaceChildren(canvas, values);
+  values.open = Boolean(open);
+  place.uplot = new uPlot(options, [times, ...columns], canvas);
   place.observer ??= new ResizeObserver(() => { if (place.clientWidth) place.uplot?.setSize({ width: place.clientWidth, height: HEIGHT }); });
   place.observer.observe(place);
 }

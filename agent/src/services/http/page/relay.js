@@ -70,8 +70,9 @@ async function roundTrips() {
   try {
     const checks = (await api(`${path}/checks?since=${begins("7d")}`)).reverse();
     plot($("plot-rtt"), { points: checks, empty: "There are fewer than two checks with a round trip in this range.", from: begins("7d"), format: ms, lines: PHASES.map(([label, field, colour]) => ({ label, colour, value: (check) => check[field] })) });
+    notice(null, "round trips");
   } catch (error) {
-    notice(error);
+    notice(error, "round trips");
   }
 }
 
@@ -92,6 +93,7 @@ function actions() {
 
 const rows = (heads, list, nothing) => list.length ? make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": heads.join(", ") }, make("table", {}, make("thead", {}, make("tr", {}, heads.map((name) => make("th", { scope: "col" }, name)))), make("tbody", {}, list.map((cells) => make("tr", {}, cells.map((cell) => make("td", {}, cell ?? "–"))))))) : make("p", { class: "small" }, nothing);
 
+let shown = "";
 async function load() {
   let relay;
   try {
@@ -100,20 +102,24 @@ async function load() {
     return notice(error.status === 404 ? new Error(`${url} is not known here. An operator adds it on the health page or with brotr relays add.`) : error);
   }
   notice();
+  // What is unchanged stays as it is, with what is selected and focused in it.
+  const answer = JSON.stringify([relay, Boolean(token.get())]);
+  if (answer === shown) return;
+  shown = answer;
   document.title = `${relay.name ?? relay.url} · Brotr`;
   $("relay").hidden = false;
   $("url").textContent = relay.url;
   $("state").replaceChildren(state(relay.state));
   $("about").replaceChildren(...[relay.name && make("strong", {}, theirs(relay.name)), relay.name && " · ", `${relay.network}, found `, time(relay.discovered_at), ", checked ", time(relay.checked_at), `; seen to hold ${plural(relay.events, "event")}.`].filter(Boolean));
-  actions();
+  if (!$("actions").firstChild) actions();
   const { uptime, rtt_ms: rtt, checks } = relay.history;
-  $("uptime").replaceChildren(tile("Last day", percent(uptime.day), "share of time, not of checks"), tile("7 days", percent(uptime.week), "as far as known"), tile("30 days", percent(uptime.month), "as far as known"), tile("Since it is known", percent(uptime.all), `by ${plural(checks, "check")}`));
+  $("uptime").replaceChildren(tile("Last day", percent(uptime.day), "share of time, not of checks"), tile("7 days", percent(uptime.week), "as far as known"), tile("30 days", percent(uptime.month), "as far as known"), tile("All checks", percent(uptime.all), `by ${plural(checks, "check")}`));
   $("days").replaceChildren(days(relay.days, `Uptime of each of the last 90 days; ${percent(uptime.month)} in 30 days`), make("p", { class: "small axis" }, make("span", {}, "90 days ago"), make("span", {}, "today")));
   $("rtt-table").replaceChildren(rows(["Round trip", "p50", "p90", "p99"], Object.entries(rtt).filter(([, one]) => one).map(([name, one]) => [name, ms(one.p50), ms(one.p90), ms(one.p99)]), "No round trip was measured so far."));
   $("says").replaceChildren(says(relay));
   $("found").replaceChildren(found(relay));
   $("coverage").replaceChildren(...(relay.coverage.length ? relay.coverage.map(coverage) : [make("p", { class: "small" }, "Nothing of it is proven to be archived so far.")]));
-  $("incidents").replaceChildren(rows(["Went down", "Lasted", "Checks", "Failure"], relay.incidents.map(({ since, until, checks, failure }) => [utc(since), until == null ? make("span", { class: "bad" }, `${lasting(now() - since)}, still down`) : lasting(until - since), number(checks), failure]), "It was never found down."));
+  $("incidents").replaceChildren(rows(["Went down", "Lasted", "Checks", "Failure"], relay.incidents.map(({ since, until, checks, failure }) => [utc(since), until == null ? make("span", { class: "bad" }, `${lasting(now() - since)}, still down`) : lasting(until - since), number(checks), failure]), "No check that is kept found it down."));
   $("releases").replaceChildren(rows(["Software", "Version", "First seen", "Last seen"], relay.releases.map(({ software, version, since, until }) => [named(software), text(version), utc(since).slice(0, 10), utc(until).slice(0, 10)]), "Its software is not known."));
   const source = new URL(`api/v1/${path}/badge.svg`, location.href), page = new URL(relayPage(relay.url), location.href);
   $("badge").replaceChildren(make("p", {}, make("img", { src: source.pathname, alt: "The badge", height: "20" })), make("label", {}, "HTML ", make("input", { readonly: "", value: `<a href="${page}"><img src="${source}" alt="Relay status"></a>` })));

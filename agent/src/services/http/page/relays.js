@@ -44,8 +44,9 @@ function row(relay) {
     cell("Checked", ago(relay.checked_at)));
 }
 
-let next = null, asked = 0, pages = 1, shown = "";
+let next = null, asked = 0, pages = 1, shown = "", busy = false;
 async function list(more = false) {
+  busy = more;
   const mine = ++asked;
   const query = question([...FILTERS, "sort"]);
   query.set("days", 30);
@@ -70,6 +71,8 @@ async function list(more = false) {
     $("shown").textContent = page.total ? `${number($("rows").children.length)} of ${plural(page.total, filtered ? "matching relay" : "relay")}` : filtered ? "No relay matches." : "No relay is known so far: the finder looks for them, and brotr relays add adds them.";
   } catch (error) {
     if (mine === asked) notice(error);
+  } finally {
+    if (mine === asked) busy = false;
   }
 }
 
@@ -89,8 +92,9 @@ async function summary() {
       chips("Country", "country", all.countries)].filter(Boolean));
     for (const [id, shares] of [["all-software", all.software], ["all-nips", all.nips], ["all-countries", all.countries]]) $(id).replaceChildren(...shares.map(({ value }) => make("option", { value })));
     map($("map"), places);
+    notice(null, "summary");
   } catch (error) {
-    if (mine === summarized) notice(error);
+    if (mine === summarized) notice(error, "summary");
   }
 }
 
@@ -106,4 +110,4 @@ bind($("filter"), load);
 load();
 live();
 // What is shown stays current while somebody looks at it.
-setInterval(() => { if (!document.hidden && pages <= 10) list(); }, 5000);
+setInterval(() => { if (!document.hidden && !busy && pages <= 10) list(); }, 5000);
