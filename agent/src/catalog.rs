@@ -369,8 +369,8 @@ impl Catalog {
         self.entries().values().filter(|entry| selection.selects(entry)).cloned().collect()
     }
 
-    /// Returns the selected relays in an order: those after the relay `after`, at most `limit`. `None` if `after` is not known,
-    /// and its place therefore neither; by URL every text has one.
+    /// Returns the selected relays in an order: those after the relay `after`, at most `limit`. Returns `None` if that relay is
+    /// not known and the order is not by URL.
     #[must_use]
     pub fn page(&self, selection: &Selection, order: Order, after: Option<&str>, limit: usize) -> Option<Page> {
         let ranked = |entry: Entry| (order.rank(&entry), entry);
@@ -397,7 +397,7 @@ impl Catalog {
 }
 
 impl Entry {
-    /// Returns true if there was a check since its facts were read, or they were read so long ago that its uptime is another.
+    /// Returns true if the relay was checked since its facts were read, or they are older than `FRESH`: its uptime has changed.
     fn is_stale(&self, at: i64) -> bool {
         let checked = self.relay.checked_at;
         checked.is_some() && (checked != self.facts.checked_at || self.facts.read_at + FRESH <= at)

@@ -1,7 +1,7 @@
 //! `brotr export`
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -111,8 +111,11 @@ impl Target {
         match self {
             Self::File(file) => {
                 file.flush()?;
-                // Not of pipes.
-                let _ = file.get_ref().sync_all();
+                // A pipe cannot be synced.
+                file.get_ref().sync_all().or_else(|error| match error.kind() {
+                    ErrorKind::InvalidInput => Ok(()),
+                    _ => Err(error),
+                })?;
             }
             Self::Stdout(out) => out.flush()?,
             Self::Terminal => {}

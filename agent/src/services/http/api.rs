@@ -1,5 +1,6 @@
 //! `/api/v1`: REST. The description at `/api/v1/openapi.json` is generated from this code.
 
+mod address;
 mod badge;
 mod coverage;
 mod events;
@@ -162,19 +163,20 @@ fn filter_schema() -> Value {
 }
 
 /// A query string; one that does not parse is answered with a problem.
-struct Asked<T>(T);
+struct Params<T>(T);
 
-impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Asked<T> {
+impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let read: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
-        read.map(|Query(asked)| Self(asked)).map_err(|error| Problem::wrong(error.body_text()))
+        read.map(|Query(params)| Self(params)).map_err(|error| Problem::wrong(error.body_text()))
     }
 }
 
-async fn looked<T>(look: impl Future<Output = Result<T, StorageError>>) -> Result<T, Problem> {
-    Ok(with_time_limit(QUERY_TIMEOUT, look).await?)
+/// Runs a query of the archive within its time limit.
+async fn run_query<T>(query: impl Future<Output = Result<T, StorageError>>) -> Result<T, Problem> {
+    Ok(with_time_limit(QUERY_TIMEOUT, query).await?)
 }
 
 fn rows(limit: Option<u16>) -> Result<i64, Problem> {

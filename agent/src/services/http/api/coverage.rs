@@ -8,8 +8,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::super::AppState;
 use super::super::access::Problem;
-use super::relays::address;
-use super::{Answer, Asked, looked};
+use super::address::address;
+use super::{Answer, Params, run_query};
 
 /// Coverage and gaps of a relay and filter
 #[derive(Serialize, ToSchema)]
@@ -40,7 +40,7 @@ pub(super) struct Missing {
 }
 
 pub(super) async fn covered(state: &AppState, relay: Option<&str>) -> Result<Vec<Coverage>, Problem> {
-    let reports = looked(state.coverage.coverage(relay)).await?;
+    let reports = run_query(state.coverage.coverage(relay)).await?;
     let shown = reports.into_iter().map(|report| {
         let span = |c: brotr_core::Covered| Span {
             since: c.interval.since,
@@ -68,17 +68,17 @@ pub(super) async fn covered(state: &AppState, relay: Option<&str>) -> Result<Vec
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct CoverageAsked {
+pub(super) struct CoverageParams {
     /// The relay's URL
     relay: String,
 }
 
 /// List spans of time in which all events of a relay are archived, and the gaps between them
-#[utoipa::path(get, path = "/api/v1/coverage", params(CoverageAsked), responses((status = 200, body = Vec<Coverage>)))]
+#[utoipa::path(get, path = "/api/v1/coverage", params(CoverageParams), responses((status = 200, body = Vec<Coverage>)))]
 pub(super) async fn coverage(
     State(state): State<AppState>,
-    Asked(asked): Asked<CoverageAsked>,
+    Params(params): Params<CoverageParams>,
 ) -> Answer<Vec<Coverage>> {
-    let address = address(&state, &asked.relay)?;
+    let address = address(&state, &params.relay)?;
     Ok(Json(covered(&state, Some(address.as_str())).await?))
 }

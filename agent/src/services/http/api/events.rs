@@ -12,8 +12,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::super::AppState;
 use super::super::access::Problem;
-use super::relays::address;
-use super::{Answer, Asked, USUAL, looked, rows};
+use super::address::address;
+use super::{Answer, Params, USUAL, rows, run_query};
 use crate::agent::now;
 
 /// Events read per query, and the bytes after which a page of events ends.
@@ -21,7 +21,7 @@ const PART: usize = 50;
 const MAX_PAGE: usize = 4 << 20;
 
 /// Declares the parameters of a request: a filter, and others.
-macro_rules! asked {
+macro_rules! params {
     ($name:ident { $($(#[$meta:meta])* $other:ident: $type:ty),* $(,)? }) => {
         #[derive(Deserialize, IntoParams)]
         #[serde(deny_unknown_fields)]
@@ -59,7 +59,7 @@ macro_rules! asked {
     };
 }
 
-asked!(EventsAsked {
+params!(EventsParams {
     /// Only events after this one: `next` of the previous page
     after: Option<String>,
     /// 1 to 1000; default 100
@@ -67,7 +67,7 @@ asked!(EventsAsked {
     limit: Option<u16>,
 });
 
-asked!(CountAsked {
+params!(CountParams {
     /// Only events seen on this relay
     relay: Option<String>,
 });
@@ -119,23 +119,23 @@ fn field(name: &str, text: &str) -> Result<Value, Problem> {
 }
 
 /// List events that match a filter, as a relay would return them, page by page
-#[utoipa::path(get, path = "/api/v1/events", params(EventsAsked), responses((status = 200, body = Events)))]
-pub(super) async fn events(State(state): State<AppState>, Asked(asked): Asked<EventsAsked>) -> Answer<Events> {
-    let filter = asked.filter()?;
-    rows(asked.limit)?;
-    let (after, left) = match asked.after.as_deref().filter(|after| !after.is_empty()) {
+#[utoipa::path(get, path = "/api/v1/events", params(EventsParams), responses((status = 200, body = Events)))]
+pub(super) async fn events(State(state): State<AppState>, Params(params): Params<EventsParams>) -> Answer<Events> {
+    let filter = params.filter()?;
+    rows(params.limit)?;
+    let (after, left) = match params.after.as_deref().filter(|after| !after.is_empty()) {
         Some(text) => after(text).ok_or_else(|| Problem::wrong("after is not what was given as next"))?,
         None => (None, None),
     };
     // The filter's limit applies to all pages together: what is left of it is in `next`.
     let left = filter.limit.map(|limit| left.unwrap_or(limit).min(limit));
-    let limit = usize::from(asked.limit.unwrap_or(USUAL)).min(left.unwrap_or(usize::MAX));
+    let limit = usize::from(params.limit.unwrap_or(USUAL)).min(left.unwrap_or(usize::MAX));
     let view = View::Client { now: now() };
     let (mut events, mut bytes, mut more) = (Vec::new(), 0, limit > 0);
     let mut cursor = after;
     while more {
         let part = PART.min(limit - events.len());
-        let page = looked(state.agent.archive.page(&filter, view, cursor, part)).await?;
+        let page = run_query(state.agent.archive.page(&filter, view, cursor, part)).await?;
         more = page.len() == part;
         for event in page {
             bytes += event.content.len() + event.tags.iter().flatten().map(String::len).sum::<usize>();
@@ -174,12 +174,12 @@ pub(super) async fn event(State(state): State<AppState>, Path(id): Path<String>)
     };
     let id = EventId::parse(&id).map_err(wrong)?;
     let archive = &state.agent.archive;
-    let page = looked(archive.page(&Filter::new().id(id), View::Client { now: now() }, None, 1)).await?;
+    let page = run_query(archive.page(&Filter::new().id(id), View::Client { now: now() }, None, 1)).await?;
     let event = page
         .into_iter()
         .next()
         .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("the event {id} is not archived")))?;
-    let relays = looked(state.sightings.holders(&[id])).await?.remove(&id).unwrap_or_default();
+    let relays = run_query(state.sightings.holders(&[id])).await?.remove(&id).unwrap_or_default();
     Ok(Json(Found { event, relays }))
 }
 
@@ -197,15 +197,15 @@ pub(super) struct Count {
 }
 
 /// Count the events that match a filter
-#[utoipa::path(get, path = "/api/v1/count", params(CountAsked), responses((status = 200, body = Count)))]
-pub(super) async fn count(State(state): State<AppState>, Asked(asked): Asked<CountAsked>) -> Answer<Count> {
-    let filter = asked.filter()?;
-    let relay = asked
+#[utoipa::path(get, path = "/api/v1/count", params(CountParams), responses((status = 200, body = Count)))]
+pub(super) async fn count(State(state): State<AppState>, Params(params): Params<CountParams>) -> Answer<Count> {
+    let filter = params.filter()?;
+    let relay = params
         .relay
         .filter(|relay| !relay.is_empty())
         .map(|url| address(&state, &url).map(|address| address.as_str().to_owned()))
         .transpose()?;
     let relays: Vec<String> = relay.into_iter().collect();
     let view = View::Client { now: now() };
-    Ok(Json(Count { count: looked(state.agent.archive.count(&[filter], view, &relays)).await? }))
+    Ok(Json(Count { count: run_query(state.agent.archive.count(&[filter], view, &relays)).await? }))
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::AppState;
-use super::{Answer, Asked, looked, rows, words};
+use super::{Answer, Params, rows, run_query, words};
 
 /// The most characters of an input or a reason.
 const MAX_TEXT: usize = 300;
@@ -16,7 +16,7 @@ const MAX_TEXT: usize = 300;
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct JobsAsked {
+pub(super) struct JobsParams {
     /// Only jobs with this status: received, working, unpaid, answered, failed or cancelled
     #[param(pattern = "^(received|working|unpaid|answered|failed|cancelled)?$")]
     status: Option<String>,
@@ -74,10 +74,10 @@ impl From<JobRecord> for JobRow {
 }
 
 /// List jobs, newest first
-#[utoipa::path(get, path = "/api/v1/jobs", params(JobsAsked), responses((status = 200, body = Vec<JobRow>)))]
-pub(super) async fn jobs(State(state): State<AppState>, Asked(asked): Asked<JobsAsked>) -> Answer<Vec<JobRow>> {
+#[utoipa::path(get, path = "/api/v1/jobs", params(JobsParams), responses((status = 200, body = Vec<JobRow>)))]
+pub(super) async fn jobs(State(state): State<AppState>, Params(params): Params<JobsParams>) -> Answer<Vec<JobRow>> {
     let all: Vec<_> = JobStatus::ALL.iter().map(|status| status.as_str()).collect();
-    let status = words::<JobStatus>(asked.status.as_deref(), "status", &all)?;
-    let found = looked(state.jobs.jobs(status.first().copied(), rows(asked.limit)?)).await?;
+    let status = words::<JobStatus>(params.status.as_deref(), "status", &all)?;
+    let found = run_query(state.jobs.jobs(status.first().copied(), rows(params.limit)?)).await?;
     Ok(Json(found.into_iter().map(JobRow::from).collect()))
 }

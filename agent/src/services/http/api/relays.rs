@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::IntoResponse;
 use brotr_core::{Network, RelayState, RelayUrl};
 use brotr_storage::{DocumentSpan, DocumentType, View, Visit};
@@ -15,9 +15,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::super::AppState;
 use super::super::access::Problem;
+use super::address::{path_address, unknown};
 use super::badge;
 use super::coverage::{Coverage, covered};
-use super::{Answer, Asked, looked, rows, words};
+use super::{Answer, Params, rows, run_query, words};
 use crate::agent::now;
 use crate::catalog::{Entry, Order, Selection, SortKey};
 use crate::history::{self, History, Incident};
@@ -40,7 +41,7 @@ const KINDS: usize = 10;
 const NAMED: usize = 10;
 
 /// Declares the parameters of a request: which relays, and others.
-macro_rules! asked {
+macro_rules! params {
     ($name:ident { $($(#[$meta:meta])* $other:ident: $type:ty),* $(,)? }) => {
         #[derive(Deserialize, IntoParams)]
         #[serde(deny_unknown_fields)]
@@ -87,7 +88,7 @@ macro_rules! asked {
         }
     };
 }
-asked!(ListAsked {
+params!(ListParams {
     /// url, name, state, software, country, rtt, uptime, events, checked or discovered; fastest, most and newest come first.
     /// With a minus before it, they come last. Relays without the value come last in either case.
     #[param(pattern = "^(-?(url|name|state|software|country|rtt|uptime|events|checked|discovered))?$")]
@@ -102,7 +103,7 @@ asked!(ListAsked {
     limit: Option<u16>,
 });
 
-asked!(SelectionAsked {});
+params!(SelectionParams {});
 
 /// A relay and the result of its last check
 #[derive(Serialize, ToSchema)]
@@ -188,20 +189,20 @@ pub(super) struct Relays {
 }
 
 /// List relays, page by page
-#[utoipa::path(get, path = "/api/v1/relays", params(ListAsked), responses((status = 200, body = Relays)))]
-pub(super) async fn relays(State(state): State<AppState>, Asked(asked): Asked<ListAsked>) -> Answer<Relays> {
-    let limit = rows(asked.limit)?;
-    let days = asked.days.unwrap_or_default();
+#[utoipa::path(get, path = "/api/v1/relays", params(ListParams), responses((status = 200, body = Relays)))]
+pub(super) async fn relays(State(state): State<AppState>, Params(params): Params<ListParams>) -> Answer<Relays> {
+    let limit = rows(params.limit)?;
+    let days = params.days.unwrap_or_default();
     if days > LISTED_DAYS {
         return Err(Problem::wrong(format!("days is {days}: give a number from 0 to {LISTED_DAYS}")));
     }
-    let sort = asked.sort.as_deref().filter(|sort| !sort.is_empty()).unwrap_or("url");
+    let sort = params.sort.as_deref().filter(|sort| !sort.is_empty()).unwrap_or("url");
     let order: Order = sort.parse().map_err(|_| {
         let all: Vec<_> = SortKey::ALL.iter().map(|key| key.as_str()).collect();
         Problem::wrong(format!("sort is {sort:?}: give one of {}, or one with a minus before it", all.join(",")))
     })?;
-    let after = asked.after.as_deref().filter(|after| !after.is_empty());
-    let page = state.catalog.page(&asked.selection()?, order, after, limit as usize);
+    let after = params.after.as_deref().filter(|after| !after.is_empty());
+    let page = state.catalog.page(&params.selection()?, order, after, limit as usize);
     let Some(page) = page else { return Err(Problem::wrong("after is not what was given as next")) };
     let next = page.entries.last().filter(|_| page.has_more).map(|last| last.relay.url.clone());
     let relays = page.entries.iter().map(|entry| RelayRow::of(entry, days)).collect();
@@ -233,9 +234,9 @@ pub(super) struct Map {
 }
 
 /// List places and the relays there
-#[utoipa::path(get, path = "/api/v1/map", params(SelectionAsked), responses((status = 200, body = Map)))]
-pub(super) async fn map(State(state): State<AppState>, Asked(asked): Asked<SelectionAsked>) -> Answer<Map> {
-    let selected = state.catalog.select(&asked.selection()?);
+#[utoipa::path(get, path = "/api/v1/map", params(SelectionParams), responses((status = 200, body = Map)))]
+pub(super) async fn map(State(state): State<AppState>, Params(params): Params<SelectionParams>) -> Answer<Map> {
+    let selected = state.catalog.select(&params.selection()?);
     let (mut places, mut placed) = (HashMap::<(i64, i64), Place>::new(), 0);
     for Entry { relay, facts } in &selected {
         let Some((latitude, longitude)) = facts.place else { continue };
@@ -282,7 +283,7 @@ impl From<&Visit> for Checked {
     }
 }
 
-/// A time over which a relay said that it runs one version of one software
+/// A version of a software that a relay said it runs
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct Release {
     software: Option<String>,
@@ -327,12 +328,12 @@ pub(super) async fn relay(State(state): State<AppState>, Path(url): Path<String>
     let (address, entry) = known(&state, &url).await?;
     let url = address.as_str();
     let at = now();
-    let documents = looked(state.checks.documents(url)).await?;
-    let visits = looked(state.checks.visits(url, 0, History::VISITS)).await?;
-    let failures = looked(state.checks.failures(url, 0, History::VISITS)).await?;
-    let releases = looked(state.checks.nip11_history(url, MAX_DOCUMENTS)).await?;
-    let cap = looked(OBSERVED_CAP.get(state.states.as_ref(), url)).await?;
-    let hints = looked(HINTS.get(state.states.as_ref(), url)).await?;
+    let documents = run_query(state.checks.documents(url)).await?;
+    let visits = run_query(state.checks.visits(url, 0, History::VISITS)).await?;
+    let failures = run_query(state.checks.failures(url, 0, History::VISITS)).await?;
+    let releases = run_query(state.checks.nip11_history(url, MAX_DOCUMENTS)).await?;
+    let cap = run_query(OBSERVED_CAP.get(state.states.as_ref(), url)).await?;
+    let hints = run_query(HINTS.get(state.states.as_ref(), url)).await?;
     let parsed = |kind: DocumentType| {
         let document = documents.iter().find(|document| document.kind == kind);
         document.and_then(|document| serde_json::from_str(&document.data).ok())
@@ -347,7 +348,7 @@ pub(super) async fn relay(State(state): State<AppState>, Path(url): Path<String>
         checks: visits.iter().take_while(|visit| visit.at >= at - A_WEEK).take(SHOWN).map(Checked::from).collect(),
         history: history.to_json(),
         incidents,
-        releases: told_apart(&releases),
+        releases: releases_of(&releases),
         nip11: parsed(DocumentType::Nip11),
         nip66: parsed(DocumentType::Nip66),
         coverage: covered(&state, Some(url)).await?,
@@ -358,7 +359,7 @@ pub(super) async fn relay(State(state): State<AppState>, Path(url): Path<String>
 }
 
 /// Returns what a relay ran, newest first, from its documents, the last seen first.
-fn told_apart(documents: &[DocumentSpan]) -> Vec<Release> {
+fn releases_of(documents: &[DocumentSpan]) -> Vec<Release> {
     let mut releases: Vec<Release> = Vec::new();
     for DocumentSpan { since, until, data } in documents {
         let document: Value = serde_json::from_str(data).unwrap_or_default();
@@ -375,44 +376,31 @@ fn told_apart(documents: &[DocumentSpan]) -> Vec<Release> {
 /// Returns a relay that is known.
 async fn known(state: &AppState, url: &str) -> Result<(RelayUrl, Entry), Problem> {
     let address = path_address(state, url)?;
-    let relay = looked(state.relays.relay(address.as_str())).await?;
+    let relay = run_query(state.relays.relay(address.as_str())).await?;
     let Some(relay) = relay else { return Err(unknown(address.as_str())) };
-    let entry = looked(state.catalog.entry(state.checks.as_ref(), relay)).await?;
+    let entry = run_query(state.catalog.entry(state.checks.as_ref(), relay)).await?;
     Ok((address, entry))
-}
-
-pub(super) fn address(state: &AppState, url: &str) -> Result<RelayUrl, Problem> {
-    RelayUrl::parse(url, state.agent.dialer.guard()).map_err(|error| Problem::wrong(format!("{url:?}: {error}")))
-}
-
-/// Returns the relay that a path names: there is none at a path that names no relay.
-pub(super) fn path_address(state: &AppState, url: &str) -> Result<RelayUrl, Problem> {
-    address(state, url).map_err(|problem| problem.with_status(StatusCode::NOT_FOUND))
-}
-
-pub(super) fn unknown(url: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, format!("{url} is not known here"))
 }
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct ChecksAsked {
+pub(super) struct ChecksParams {
     /// Not before this time, in unix seconds; by default a week ago
     since: Option<i64>,
 }
 
 /// List the checks of a relay, newest first, at most 5000
-#[utoipa::path(get, path = "/api/v1/relays/{url}/checks", params(("url" = String, Path, description = "Its URL"), ChecksAsked),
+#[utoipa::path(get, path = "/api/v1/relays/{url}/checks", params(("url" = String, Path, description = "Its URL"), ChecksParams),
     responses((status = 200, body = Vec<Checked>), (status = 404, description = "It is not known here")))]
 pub(super) async fn checks(
     State(state): State<AppState>,
     Path(url): Path<String>,
-    Asked(asked): Asked<ChecksAsked>,
+    Params(params): Params<ChecksParams>,
 ) -> Answer<Vec<Checked>> {
     let (address, _) = known(&state, &url).await?;
-    let since = asked.since.unwrap_or_else(|| now() - A_WEEK);
-    let visits = looked(state.checks.visits(address.as_str(), since, History::VISITS)).await?;
+    let since = params.since.unwrap_or_else(|| now() - A_WEEK);
+    let visits = run_query(state.checks.visits(address.as_str(), since, History::VISITS)).await?;
     Ok(Json(visits.iter().map(Checked::from).collect()))
 }
 
@@ -441,7 +429,7 @@ pub(super) async fn kinds(State(state): State<AppState>, Path(url): Path<String>
         }
         Ok(counts)
     };
-    let mut counts = looked(count).await?;
+    let mut counts = run_query(count).await?;
     counts.retain(|count| count.events > 0);
     counts.sort_by_key(|count| (std::cmp::Reverse(count.events), count.kind));
     Ok(Json(counts))
@@ -480,6 +468,6 @@ mod tests {
         };
         let wanted =
             [release(Some("a"), Some("2"), 30, 90), release(None, Some("1"), 20, 25), release(None, None, 10, 15)];
-        assert_eq!(told_apart(&documents), wanted);
+        assert_eq!(releases_of(&documents), wanted);
     }
 }

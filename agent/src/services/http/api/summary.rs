@@ -13,8 +13,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::super::AppState;
 use super::super::samples::Sample;
-use super::relays::{KindCount, SelectionAsked};
-use super::{Answer, Asked, looked};
+use super::relays::{KindCount, SelectionParams};
+use super::{Answer, Params, run_query};
 use crate::agent::now;
 use crate::config::Profile;
 
@@ -70,9 +70,12 @@ impl<T: Hash + Eq + Ord + ToString> Counter<T> {
 }
 
 /// Count relays by state, network, software, NIP, country, requirement and failure
-#[utoipa::path(get, path = "/api/v1/summary/relays", params(SelectionAsked), responses((status = 200, body = RelaySummary)))]
-pub(super) async fn relays(State(state): State<AppState>, Asked(asked): Asked<SelectionAsked>) -> Answer<RelaySummary> {
-    let selected = state.catalog.select(&asked.selection()?);
+#[utoipa::path(get, path = "/api/v1/summary/relays", params(SelectionParams), responses((status = 200, body = RelaySummary)))]
+pub(super) async fn relays(
+    State(state): State<AppState>,
+    Params(params): Params<SelectionParams>,
+) -> Answer<RelaySummary> {
+    let selected = state.catalog.select(&params.selection()?);
     let (mut states, mut networks) = (Counter::new(), Counter::new());
     let (mut software, mut nips, mut countries) = (Counter::new(), Counter::new(), Counter::new());
     let (mut requires, mut failures) = (Counter::new(), Counter::new());
@@ -101,7 +104,7 @@ pub(super) async fn relays(State(state): State<AppState>, Asked(asked): Asked<Se
 /// Count events by kind, most frequent first
 #[utoipa::path(get, path = "/api/v1/summary/kinds", responses((status = 200, body = Vec<KindCount>)))]
 pub(super) async fn kinds(State(state): State<AppState>) -> Answer<Vec<KindCount>> {
-    let kinds = looked(state.agent.archive.stats()).await?.kinds.into_iter();
+    let kinds = run_query(state.agent.archive.stats()).await?.kinds.into_iter();
     let count =
         |(kind, events): (i64, i64)| Some(KindCount { kind: kind.try_into().ok()?, events: events.try_into().ok()? });
     let mut kinds: Vec<_> = kinds.filter_map(count).collect();
@@ -143,9 +146,9 @@ impl From<CoverageTotal> for Total {
 /// Count relays, claims and gaps: what is proven by which method, and missing for which reason
 #[utoipa::path(get, path = "/api/v1/summary/coverage", responses((status = 200, body = CoverageSummary)))]
 pub(super) async fn coverage(State(state): State<AppState>) -> Answer<CoverageSummary> {
-    let progress = looked(state.coverage.progress(now())).await?;
-    let methods = looked(state.coverage.claims_by_method()).await?;
-    let reasons = looked(state.coverage.gaps_by_reason()).await?;
+    let progress = run_query(state.coverage.progress(now())).await?;
+    let methods = run_query(state.coverage.claims_by_method()).await?;
+    let reasons = run_query(state.coverage.gaps_by_reason()).await?;
     let totals = |list: Vec<CoverageTotal>| list.into_iter().map(Total::from).collect();
     Ok(Json(CoverageSummary {
         relays: progress.relays,
@@ -159,13 +162,13 @@ pub(super) async fn coverage(State(state): State<AppState>) -> Answer<CoverageSu
 /// Get statistics of the archive
 #[utoipa::path(get, path = "/api/v1/stats", responses((status = 200, body = Object)))]
 pub(super) async fn stats(State(state): State<AppState>) -> Answer<Value> {
-    Ok(Json(serde_json::to_value(looked(state.agent.archive.stats()).await?).unwrap_or_default()))
+    Ok(Json(serde_json::to_value(run_query(state.agent.archive.stats()).await?).unwrap_or_default()))
 }
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct HistoryAsked {
+pub(super) struct HistoryParams {
     /// Not before this time, in unix seconds; by default a week before `until`
     since: Option<i64>,
     /// Not after this time; by default now
@@ -176,10 +179,13 @@ pub(super) struct HistoryAsked {
 ///
 /// There is a sample every five minutes of the last week, every hour of the last 90 days, and every day of the last ten years:
 /// the answer has the finest of these that reaches back to `since`. There is none of the time when the agent did not run.
-#[utoipa::path(get, path = "/api/v1/history", params(HistoryAsked), responses((status = 200, body = Vec<Sample>)))]
-pub(super) async fn history(State(state): State<AppState>, Asked(asked): Asked<HistoryAsked>) -> Answer<Vec<Sample>> {
-    let until = asked.until.unwrap_or_else(now);
-    let since = asked.since.unwrap_or_else(|| until.saturating_sub(7 * 86_400));
+#[utoipa::path(get, path = "/api/v1/history", params(HistoryParams), responses((status = 200, body = Vec<Sample>)))]
+pub(super) async fn history(
+    State(state): State<AppState>,
+    Params(params): Params<HistoryParams>,
+) -> Answer<Vec<Sample>> {
+    let until = params.until.unwrap_or_else(now);
+    let since = params.since.unwrap_or_else(|| until.saturating_sub(7 * 86_400));
     Ok(Json(state.live.samples().between(since, until)))
 }
 

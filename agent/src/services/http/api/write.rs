@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::relays::{path_address, unknown};
-use super::{Answer, AppState, Problem, looked};
+use super::address::{path_address, unknown};
+use super::{Answer, AppState, Problem, run_query};
 use crate::initializer;
 
 /// Authorizes a write request.
@@ -44,7 +44,7 @@ pub(super) async fn add_relays(
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the archive could not be written: try again later")
     })?;
     // So that a list of relays has them at once.
-    looked(state.catalog.list(state.relays.as_ref())).await?;
+    run_query(state.catalog.list(state.relays.as_ref())).await?;
     Ok(Json(serde_json::to_value(added).unwrap_or_default()))
 }
 
@@ -62,10 +62,10 @@ pub(super) async fn check_relay(
     admit(&state, &method, &uri, &headers, &[])?;
     let address = path_address(&state, &url)?;
     let url = address.as_str();
-    if looked(state.relays.relay(url)).await?.is_none() {
+    if run_query(state.relays.relay(url)).await?.is_none() {
         return Err(unknown(url));
     }
-    looked(state.checks.set_check_due(url, 0)).await?;
+    run_query(state.checks.set_check_due(url, 0)).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({"relay": url, "due": true}))))
 }
 
