@@ -5,6 +5,7 @@
 mod clock;
 mod commands;
 mod control;
+mod dashboard;
 mod faults;
 mod finder;
 mod flood;

@@ -11,7 +11,7 @@ pub(super) fn address(state: &AppState, url: &str) -> Result<RelayUrl, Problem> 
     RelayUrl::parse(url, state.agent.dialer.guard()).map_err(|error| Problem::wrong(format!("{url:?}: {error}")))
 }
 
-/// Returns the relay that a path names: there is none at a path that names no relay.
+/// Parses the URL of a relay in a path; one that is malformed is answered with 404.
 pub(super) fn path_address(state: &AppState, url: &str) -> Result<RelayUrl, Problem> {
     address(state, url).map_err(|problem| problem.with_status(StatusCode::NOT_FOUND))
 }

@@ -40,7 +40,7 @@ pub(super) struct JobRow {
     status: JobStatus,
     /// Whether the request, and so its answer, is encrypted
     encrypted: bool,
-    /// The first input of the request, up to 300 characters; null if there is none or the request is encrypted
+    /// The first input of the request, up to 300 characters; null without inputs, or if the request is encrypted
     input: Option<String>,
     /// Why it failed, up to 300 characters; null if it did not or the request is encrypted
     error: Option<String>,

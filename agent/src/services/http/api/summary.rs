@@ -178,7 +178,7 @@ pub(super) struct HistoryParams {
 /// Get the agent's numbers over time, oldest first
 ///
 /// There is a sample every five minutes of the last week, every hour of the last 90 days, and every day of the last ten years:
-/// the answer has the finest of these that reaches back to `since`. There is none of the time when the agent did not run.
+/// the answer has the finest of these that reaches back to `since`. While the agent is stopped, no samples are taken.
 #[utoipa::path(get, path = "/api/v1/history", params(HistoryParams), responses((status = 200, body = Vec<Sample>)))]
 pub(super) async fn history(
     State(state): State<AppState>,
