@@ -5,12 +5,17 @@ use std::borrow::Cow;
 /// The most characters that are kept.
 const MAX_CHARS: usize = 300;
 
-/// Returns true if a terminal may act on a character instead of showing it: control characters (C0, DEL, C1), and Unicode's
-/// controls of direction and line breaks, which make a text look like another.
+/// Returns true if a terminal may act on a character instead of showing it: control characters (C0, DEL, C1), Unicode's controls
+/// of direction and line breaks, and characters without width, which make a text look like another. The joiners (U+200C, U+200D)
+/// are shown: scripts and emoji need them.
 #[must_use]
 pub fn is_unsafe_to_show(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(
+            c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+        )
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
 /// Returns a text in which such characters are escaped as in JSON, such as `\u001b` or `\n`: JSON stays the same JSON.
@@ -55,7 +60,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn escaped_json_is_the_same_json(text in "(\\PC|[\\x00-\\x20\\x7f-\\u{9f}\u{202e}\u{2066}\u{feff}]){0,40}") {
+        fn escaped_json_is_the_same_json(text in "(\\PC|[\\x00-\\x20\\x7f-\\u{9f}\u{200b}\u{202e}\u{2066}\u{feff}]){0,40}") {
             let json = serde_json::to_string(&text).expect("a string");
             let escaped = escape(&json);
             prop_assert!(!escaped.contains(is_unsafe_to_show), "{escaped:?}");

@@ -14,6 +14,62 @@ pub(crate) struct Place {
     dir: tempfile::TempDir,
 }
 
+/// A command on a terminal.
+pub(crate) struct Terminal {
+    child: Child,
+    path: PathBuf,
+    /// Bytes of what it has shown that were waited for.
+    read: usize,
+}
+
+impl Terminal {
+    /// Types a text.
+    pub(crate) fn say(&mut self, text: &str) {
+        self.child.stdin.as_mut().expect("piped").write_all(text.as_bytes()).expect("it runs");
+    }
+
+    /// Returns true once the terminal shows a text, after the last one that was waited for.
+    pub(crate) fn shows(&mut self, text: &str, within: Duration) -> bool {
+        let end = Instant::now() + within;
+        loop {
+            let shown = self.shown();
+            if let Some(place) = shown[self.read..].find(text) {
+                self.read += place + text.len();
+                return true;
+            }
+            if Instant::now() >= end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Returns all that it has shown.
+    pub(crate) fn shown(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.path).expect("created")).into_owned()
+    }
+
+    /// Returns the exit status of the command, or `None` if it still runs after 20 s.
+    pub(crate) fn status(&mut self) -> Option<i32> {
+        let end = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // Nothing is left if it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -117,18 +173,27 @@ impl Place {
 
     /// As `run_on_terminal`, with another program that runs the command, such as `timeout 3`.
     pub(crate) fn run_on_terminal_by(&self, runner: &str, args: &[&str], columns: u16) -> String {
+        let output =
+            self.on_terminal(runner, args, columns).stdin(Stdio::null()).output().expect("util-linux has script");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Starts a command on a terminal at which someone types.
+    pub(crate) fn terminal(&self, args: &[&str]) -> Terminal {
+        let path = self.dir.path().join("terminal");
+        let shown = std::fs::File::create(&path).expect("created");
+        let mut command = self.on_terminal("", args, 100);
+        let child = command.stdin(Stdio::piped()).stdout(shown).spawn().expect("util-linux has script");
+        Terminal { child, path, read: 0 }
+    }
+
+    fn on_terminal(&self, runner: &str, args: &[&str], columns: u16) -> Command {
         let quoted = |arg: &&str| format!("'{}'", arg.replace('\'', r"'\''"));
         let args = args.iter().map(quoted).collect::<Vec<_>>().join(" ");
         let command = format!("stty cols {columns} rows 50; exec {runner} '{}' {args}", env!("CARGO_BIN_EXE_brotr"));
-        let output = Command::new("script")
-            .args(["-qec", &command, "/dev/null"])
-            .current_dir(self.dir.path())
-            .env_clear()
-            .env("TERM", "xterm")
-            .stdin(Stdio::null())
-            .output()
-            .expect("util-linux has script");
-        String::from_utf8(output.stdout).expect("text")
+        let mut script = Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]).current_dir(self.dir.path()).env_clear().env("TERM", "xterm");
+        script
     }
 
     /// Starts the daemon, with its log in a file.

@@ -1,10 +1,12 @@
 //! What people see: tables that fit the terminal, and nothing that a relay could do to it.
 
+use std::time::Duration;
+
 use brotr_tests::{Script, ScriptedRelay};
 use nostr::{EventBuilder, Keys, Timestamp};
 use serde_json::json;
 
-use super::program::Place;
+use super::program::{Place, Terminal};
 
 /// A window title, the same with C1 controls, a cleared screen, an overridden direction, and a bell.
 const HOSTILE: &str = "\u{1b}]0;owned\u{7}\u{9d}0;owned\u{9c}\u{1b}[2J\u{9b}2J\u{202e}owned\u{2066}";
@@ -158,4 +160,39 @@ fn sql_takes_its_statement_from_a_file_or_stdin_and_prints_csv() {
     assert!(!wrong.stderr.contains("Error code"), "{wrong:?}");
     let both = place.run(&["sql", "select 1", "-f", file]);
     assert_eq!(both.status, 2, "{both:?}");
+}
+
+#[test]
+fn the_sql_shell_survives_errors_and_stops_a_statement_at_ctrl_c() {
+    let place = Place::with("");
+    place.run(&["init"]).ok();
+    let mut shell = place.terminal(&["sql"]);
+    let wait = |shell: &mut Terminal, text: &str| {
+        assert!(shell.shows(text, Duration::from_secs(20)), "{text:?} is missing in {}", shell.shown());
+    };
+    wait(&mut shell, "brotr> ");
+    for (say, shown) in [
+        ("\\d\n", "relay_coverage"),
+        ("select * from nowhere;\n", "no such table"),
+        ("select 'two' ||\n", "..> "),
+        ("' lines' as joined;\n", "two lines"),
+    ] {
+        shell.say(say);
+        wait(&mut shell, shown);
+    }
+    wait(&mut shell, "brotr> ");
+    shell.say("with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n;\n");
+    // At the prompt, before the statement begins, Ctrl-C does nothing.
+    let cancelled = (0..40).any(|_| {
+        shell.say("\u{3}");
+        shell.shows("cancelled", Duration::from_millis(500))
+    });
+    assert!(cancelled, "{}", shell.shown());
+    shell.say("select 41 + 1 as answer;\n");
+    wait(&mut shell, "42");
+    wait(&mut shell, "(1 row)");
+    shell.say("\\q\n");
+    assert_eq!(shell.status(), Some(0), "the statement has ended too: {}", shell.shown());
+    let history = std::fs::read_to_string(place.path().join("brotr-data/sql_history")).expect("kept");
+    assert!(history.contains("41 + 1"), "{history}");
 }

@@ -127,20 +127,22 @@ impl Readers {
         self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        self.read_at(self.inline, read).await
+        self.read_at(self.inline, || false, read).await
     }
 
-    /// Runs a read that may block while others read its results.
+    /// Runs a read that may block while others read its results. It is interrupted once `is_cancelled` returns true.
     pub(super) async fn stream<T: Send + 'static>(
         self: &Arc<Self>,
+        is_cancelled: impl Fn() -> bool + Send + 'static,
         read: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        self.read_at(false, read).await
+        self.read_at(false, is_cancelled, read).await
     }
 
     async fn read_at<T: Send + 'static>(
         self: &Arc<Self>,
         inline: bool,
+        is_cancelled: impl Fn() -> bool + Send + 'static,
         read: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let longest = time_limit();
@@ -158,15 +160,14 @@ impl Readers {
                 Some(connection) => connection,
                 None => open(&readers.path, OpenFlags::SQLITE_OPEN_READ_ONLY, &readers.codec)?,
             };
-            let result = match longest {
-                None => read(&connection),
-                Some(longest) => {
-                    let end = Instant::now() + longest;
-                    connection.progress_handler(STEPS, Some(move || Instant::now() >= end))?;
-                    let result = read(&connection);
-                    connection.progress_handler(0, None::<fn() -> bool>)?;
-                    result.map_err(|error| if error.is_interrupted() { StorageError::TooLong(longest) } else { error })
-                }
+            let end = longest.map(|longest| Instant::now() + longest);
+            let is_over = move || end.is_some_and(|end| Instant::now() >= end);
+            connection.progress_handler(STEPS, Some(move || is_over() || is_cancelled()))?;
+            let result = read(&connection);
+            connection.progress_handler(0, None::<fn() -> bool>)?;
+            let result = match (result, longest) {
+                (Err(error), Some(longest)) if error.is_interrupted() => Err(StorageError::TooLong(longest)),
+                (result, _) => result,
             };
             if !readers.permits.is_closed() {
                 readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);

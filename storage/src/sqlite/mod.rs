@@ -263,7 +263,9 @@ impl Archive for SqliteArchive {
 
     async fn sql(&self, statement: &str, rows: tokio::sync::mpsc::Sender<SqlRow>) -> Result<(), StorageError> {
         let statement = statement.to_owned();
-        self.readers.stream(move |connection| functions::run(connection, &statement, &rows)).await
+        let receiver = rows.clone();
+        let is_cancelled = move || receiver.is_closed();
+        self.readers.stream(is_cancelled, move |connection| functions::run(connection, &statement, &rows)).await
     }
 
     async fn costly_settings(&self) -> Result<Vec<Setting>, StorageError> {

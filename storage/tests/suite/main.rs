@@ -190,7 +190,7 @@ const CASES: [(&str, Case); 42] = cases!(
     a_newer_database_is_refused,
 );
 
-const TESTS: [(&str, Alone); 18] = tests!(
+const TESTS: [(&str, Alone); 19] = tests!(
     plans::views_are_read_by_their_indexes,
     plans::storing_reads_no_more_than_what_it_stores,
     plans::clients_are_answered_by_their_indexes,
@@ -208,6 +208,7 @@ const TESTS: [(&str, Alone); 18] = tests!(
     sqlite_only::a_lock_of_another_process_blocks_no_worker_thread,
     sqlite_only::files_are_private,
     sqlite_only::the_log_is_truncated_when_idle,
+    sqlite_only::a_statement_ends_when_nobody_reads_its_rows,
     sqlite_only::a_panic_fails_one_batch_only,
 );
 
