@@ -72,13 +72,16 @@ pub fn sort(text: &str, guard: &Guard) -> Sorted {
     sorted
 }
 
-/// Reads a list: `builtin`, an http(s) URL, or a path.
+/// Reads a list: `builtin`, an http(s) URL, or a path. The URL of a relay is a list of one.
 ///
 /// # Errors
 /// Fails if it cannot be read, is larger than 16 MiB or is not text.
 pub async fn read<A: ?Sized>(agent: &Agent<A>, source: &str) -> Result<String> {
     if source == "builtin" {
         return Ok(BUILTIN.to_owned());
+    }
+    if source.starts_with("ws://") || source.starts_with("wss://") {
+        return Ok(source.to_owned());
     }
     if source.starts_with("http://") || source.starts_with("https://") {
         let answer = http::get(&agent.dialer, source, "text/plain, */*", MAX_LIST).await;

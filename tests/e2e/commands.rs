@@ -7,7 +7,7 @@ use brotr_tests::{Dns, Script, ScriptedRelay, events};
 use nostr::JsonUtil;
 use serde_json::json;
 
-use super::program::Place;
+use super::program::{Place, soon};
 
 #[test]
 fn init_creates_a_directory_once() {
@@ -386,4 +386,14 @@ fn completions_and_manuals_are_written() {
     let page = std::fs::read_to_string(place.path().join("manual/brotr-relays-show.1")).expect("a page");
     assert!(page.contains("Show one relay"), "{page}");
     assert!(place.path().join("manual/brotr.1").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_url_of_a_relay_is_a_seed() {
+    let place = Place::with("monitor: {enabled: false}\nsynchronizer: {enabled: false}\nfinder: {enabled: false}");
+    let text = std::fs::read_to_string(place.path().join("brotr.yaml")).expect("written");
+    place.write("brotr.yaml", &text.replace("seeds: []", "seeds: [\"ws://127.0.0.1:9/\"]"));
+    let _daemon = place.daemon();
+    let listed = soon(10, "relay", async || place.run(&["--json", "relays", "list"]).json().pop()).await;
+    assert_eq!(listed["url"], "ws://127.0.0.1:9/");
 }

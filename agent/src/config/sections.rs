@@ -272,7 +272,7 @@ pub struct KeepRule {
 section! {
     /// The initial relays.
     Initializer {
-        /// `builtin`, paths and http(s) URLs of lists with one address per line.
+        /// `builtin`, URLs of relays, and paths and http(s) URLs of lists with one URL per line.
         seeds: Vec<String> = vec!["builtin".into()],
     }
 }
