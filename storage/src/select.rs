@@ -73,15 +73,11 @@ impl Condition {
     /// Returns a condition that the event with number `k` of a table is not hidden: a lookup per row, not a join. The planner
     /// assumes that an inequality holds for nearly all rows, which is true here, and that `is null` holds for nearly none.
     pub(crate) fn shown(&mut self, table: &str, view: View) -> String {
-        match view {
-            View::All => "true".into(),
-            View::Client { now } => {
-                let now = self.bind(now);
-                format!(
-                    "coalesce((select 1 from hidden h where h.event = {table}.k and h.since <= {now} limit 1), 0) <> 1"
-                )
-            }
-        }
+        let Some((now, reason)) = view.hides() else { return "true".into() };
+        let now = self.bind(now);
+        format!(
+            "coalesce((select 1 from hidden h where h.event = {table}.k and h.since <= {now} and {reason} limit 1), 0) <> 1"
+        )
     }
 
     /// Returns the condition of `filter` alone, whose values are added to these.
@@ -92,10 +88,11 @@ impl Condition {
     }
 
     fn view(&mut self, view: View) {
-        if let View::Client { now } = view {
+        if let Some((now, reason)) = view.hides() {
             let now = self.bind(now);
-            let shown =
-                format!(" and not exists (select 1 from hidden h where h.event = event.k and h.since <= {now})");
+            let shown = format!(
+                " and not exists (select 1 from hidden h where h.event = event.k and h.since <= {now} and {reason})"
+            );
             self.sql.push_str(&shown);
         }
     }

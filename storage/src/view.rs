@@ -19,6 +19,24 @@ pub enum View {
         /// The time, in unix seconds.
         now: i64,
     },
+    /// The same, and the versions of replaceable and addressable events that newer ones replaced. A version that was deleted by
+    /// its id, expired or vanished is left out; one that was deleted by its address after it was replaced is not.
+    Versions {
+        /// The time, in unix seconds.
+        now: i64,
+    },
+}
+
+impl View {
+    /// Returns the time at which events may be hidden, and a condition on the rows of `hidden h` that hide them; `None` if no
+    /// event is.
+    pub(crate) fn hides(self) -> Option<(i64, &'static str)> {
+        match self {
+            Self::All => None,
+            Self::Client { now } => Some((now, "true")),
+            Self::Versions { now } => Some((now, "h.reason <> 'replaced'")),
+        }
+    }
 }
 
 const DELETION: u16 = 5;

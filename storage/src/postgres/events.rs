@@ -256,26 +256,24 @@ impl EventStore for PostgresArchive {
             && filter.is_empty()
             && relays.is_empty()
         {
-            let hidden = match view {
-                View::All => "0",
-                View::Client { .. } => "(select count(distinct event) from hidden where since <= $1)",
-            };
-            let sql = format!("select events - {hidden} from archive where $1 >= 0");
-            let now = if let View::Client { now } = view { now } else { 0 };
+            let (now, reason) = view.hides().unwrap_or((0, "false"));
+            let hidden = format!("select count(distinct event) from hidden h where since <= $1 and {reason}");
+            let sql = format!("select events - ({hidden}) from archive where $1 >= 0");
             let count = sqlx::query_scalar(AssertSqlSafe(sql)).bind(now).fetch_one(reader.connection()).await;
             return Ok(reader.ended::<i64>(count).await?.cast_unsigned());
         }
         if let [filter] = filters
-            && let Some(kinds) = filter.kinds.as_ref().filter(|_| relays.is_empty() && !self.distributed)
+            && let Some(kinds) = filter
+                .kinds
+                .as_ref()
+                .filter(|_| relays.is_empty() && !self.distributed && !matches!(view, View::Versions { .. }))
             && (Filter { kinds: None, ..filter.clone() }).is_empty()
         {
             let kinds: Vec<i32> = kinds.iter().map(|kind| i32::from(kind.as_u16())).collect();
             let query = match view {
-                View::All => {
-                    sqlx::query_scalar(postgres!("kind_count")).bind(kinds)
-                }
+                View::All => sqlx::query_scalar(postgres!("kind_count")).bind(kinds),
                 // Minus events hidden permanently, and those hidden from a time on that has passed.
-                View::Client { now } => sqlx::query_scalar(AssertSqlSafe(format!(
+                View::Client { now } | View::Versions { now } => sqlx::query_scalar(AssertSqlSafe(format!(
                     "select coalesce((select sum(events - hidden) from kind where kind = any($1)), 0)::bigint - count(*) \
                      from (select distinct event from hidden where since <> 0 and since <= $2) h cross join lateral {} e \
                      where e.kind = any($1) and not exists (select 1 from hidden p where p.event = h.event and p.since = 0)",

@@ -78,14 +78,22 @@ pub(super) fn is_about_time_only(filter: &Filter) -> bool {
         && filter.search.as_deref().and_then(search_terms).is_none()
 }
 
+/// Returns the statement that finds whether an event is hidden.
+pub(super) fn hidden(view: View) -> &'static str {
+    match view {
+        View::Versions { .. } => sqlite!("hidden_check_version"),
+        View::All | View::Client { .. } => sqlite!("hidden_check"),
+    }
+}
+
 /// Removes hidden events from a set.
 pub(super) fn retain_shown(
     connection: &Connection,
     events: &mut RoaringTreemap,
     view: View,
 ) -> Result<(), StorageError> {
-    let View::Client { now } = view else { return Ok(()) };
-    let mut hidden = connection.prepare_cached(sqlite!("hidden_check"))?;
+    let Some((now, _)) = view.hides() else { return Ok(()) };
+    let mut hidden = connection.prepare_cached(hidden(view))?;
     retain(events, |event| Ok(!hidden.exists([event, now])?))
 }
 
@@ -265,13 +273,13 @@ pub(super) fn total(
         // Hidden events are few: they are subtracted, not filtered out.
         (None, None, [], View::Client { now }) => Ok(Some(query(sqlite!("count_shown"), &[now])?)),
         (None, None, [relay], View::All) => Ok(Some(query(sqlite!("count_of_relay"), &[*relay])?)),
-        (None, Some(kinds), [], view) => {
+        (None, Some(kinds), [], View::All | View::Client { .. }) => {
             let mut total = 0;
             for kind in kinds {
                 let kind = i64::from(kind.as_u16());
                 total += match view {
                     View::All => query(sqlite!("kind_count"), &[kind])?,
-                    View::Client { .. } => query(sqlite!("kind_count_shown"), &[kind])?,
+                    _ => query(sqlite!("kind_count_shown"), &[kind])?,
                 };
             }
             // Events hidden permanently are subtracted; those hidden from a time on that has passed are looked up.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use nostr::{EventId, Filter, PublicKey};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
-use super::authors;
 use super::runs::{Dated, Indexes, Merge, Set, TagEntry};
+use super::{authors, count};
 use crate::decode::event_id;
 use crate::query::sqlite;
 use crate::search::{SEARCHED, search_terms};
@@ -172,7 +172,7 @@ fn newest_gathering(
         for author in authors {
             for kind in kinds.clone().map_or_else(|| scan.indexes.kinds_of(author.number), Ok)? {
                 let slot = u16::try_from(kind).ok().and_then(|kind| replaceable_slot(&author.key, kind));
-                match slot.filter(|_| view != View::All) {
+                match slot.filter(|_| matches!(view, View::Client { .. })) {
                     Some(slot) => scan.slot(slot)?,
                     None => scan.range(|indexes, since, until| indexes.authored(author.number, kind, since, until))?,
                 }
@@ -259,7 +259,6 @@ impl<'c> Scan<'c> {
     ) -> rusqlite::Result<Self> {
         Ok(Self {
             connection,
-            rest,
             since,
             until,
             limit,
@@ -267,8 +266,9 @@ impl<'c> Scan<'c> {
             met: HashSet::new(),
             indexes,
             by_k: connection.prepare_cached(BY_NUMBER)?,
-            is_hidden: connection.prepare_cached(sqlite!("hidden_check"))?,
+            is_hidden: connection.prepare_cached(count::hidden(rest.view))?,
             has_terms: connection.prepare_cached(sqlite!("search_check"))?,
+            rest,
         })
     }
 
@@ -385,7 +385,7 @@ impl<'c> Scan<'c> {
         {
             return Ok(false);
         }
-        if let View::Client { now } = rest.view
+        if let Some((now, _)) = rest.view.hides()
             && self.is_hidden.exists(params![head.k, now])?
         {
             return Ok(false);
