@@ -18,11 +18,13 @@ pub mod intake;
 pub mod outage;
 pub mod outbox;
 pub mod pulse;
+pub mod recall;
 pub mod scheduler;
 pub mod services;
 pub mod state;
 pub mod supervisor;
 pub mod telemetry;
+pub mod versions;
 
 /// Events are allocated on one thread and dropped on another, in many small pieces: this allocator takes a seventh less CPU
 /// time per event. Huge pages are off, since they double resident memory.

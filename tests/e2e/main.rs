@@ -25,6 +25,7 @@ mod payment;
 mod presence;
 mod program;
 mod push;
+mod recall;
 mod relay_limits;
 mod relay_server;
 mod scheduler;

@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test's server has nobody to supervise it: it ends with its handle")]
 
+pub mod authors;
 pub mod bouncer;
 pub mod browser;
 pub mod dns;

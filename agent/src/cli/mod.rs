@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+mod authors;
 mod backup;
 mod check;
 mod config;
@@ -85,6 +86,8 @@ enum Command {
     Sync(sync::Args),
     /// Print archived events as JSON lines, newest first
     Query(query::Args),
+    /// Print earlier versions of an author's profile, follows, relays or other replaceable event, and what changed
+    History(authors::HistoryArgs),
     /// Read events from JSON lines
     Import(import::Args),
     /// Write archived events as JSON lines, newest first
@@ -193,6 +196,7 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Monitor(args) => monitor::main(shared, args).await,
         Command::Sync(args) => sync::main(shared, args).await,
         Command::Query(args) => query::main(shared, args).await,
+        Command::History(args) => authors::history(shared, args).await,
         Command::Import(args) => import::main(shared, args).await,
         Command::Export(args) => export::main(shared, args).await,
         Command::Push(args) => push::main(shared, args).await,

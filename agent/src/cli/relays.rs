@@ -9,7 +9,7 @@ use clap::Subcommand;
 
 use super::failure::Failure;
 use super::remote::Remote;
-use super::{Access, Done, Shared, list, output, show};
+use super::{Access, Done, Shared, authors, list, output, show};
 use crate::initializer::{self, Refused};
 
 #[derive(Debug, Clone, Subcommand)]
@@ -22,6 +22,8 @@ pub(super) enum Command {
     },
     /// List relays
     List(list::Args),
+    /// Find the relays that give most of the events of authors, by where the events were seen
+    For(authors::RelaysArgs),
     /// Show one relay: what it says, what was found, its past, and what is archived of it
     Show {
         /// Its URL
@@ -57,6 +59,7 @@ pub(super) async fn main(shared: &Shared, command: Command) -> Result<Done> {
             list::list(shared.json, archive.as_ref(), args).await?;
             Ok(Done::Well)
         }
+        Command::For(args) => authors::relays(shared, &config, args).await,
         Command::Show { url, documents } => {
             let address = RelayUrl::parse(&url, &guard);
             let address = address.map_err(|error| Failure::usage(format_args!("{url}: {error}")))?;

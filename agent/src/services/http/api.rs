@@ -1,6 +1,7 @@
 //! `/api/v1`: REST. The description at `/api/v1/openapi.json` is generated from this code.
 
 mod address;
+mod authors;
 mod badge;
 mod coverage;
 mod events;
@@ -50,6 +51,9 @@ const MOST: u16 = 1_000;
         events::events,
         events::event,
         events::count,
+        authors::relays,
+        authors::relays_for_all,
+        authors::versions,
         summary::relays,
         summary::kinds,
         summary::coverage,
@@ -79,6 +83,9 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/events/{id}", get(events::event))
         .route("/api/v1/count", get(events::count))
+        .route("/api/v1/authors/relays", post(authors::relays_for_all))
+        .route("/api/v1/authors/{author}/relays", get(authors::relays))
+        .route("/api/v1/authors/{author}/versions", get(authors::versions))
         .route("/api/v1/summary/relays", get(summary::relays))
         .route("/api/v1/summary/kinds", get(summary::kinds))
         .route("/api/v1/summary/coverage", get(summary::coverage))

@@ -184,7 +184,7 @@ pub(super) async fn event(State(state): State<AppState>, Path(id): Path<String>)
 }
 
 /// Parses `next`: where to continue, and what is left of the filter's limit.
-fn after(text: &str) -> Option<(Option<Cursor>, Option<usize>)> {
+pub(super) fn after(text: &str) -> Option<(Option<Cursor>, Option<usize>)> {
     let mut parts = text.split(':');
     let (at, id, left) = (parts.next()?.parse().ok()?, EventId::from_hex(parts.next()?).ok()?, parts.next());
     let left = left.map(str::parse).transpose().ok()?;
