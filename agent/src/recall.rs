@@ -93,7 +93,7 @@ impl Sample {
     /// each. Events that no relay was seen to hold do not count.
     fn recall(&self, relays: &BTreeSet<&str>) -> f64 {
         let held = |one: &&Located| one.relays.iter().any(|relay| relays.contains(relay.as_str()));
-        self.located.iter().filter(held).map(|one| one.weight).sum()
+        rounded(self.located.iter().filter(held).map(|one| one.weight).sum())
     }
 
     /// Returns the share of the recent, or of the earlier, events that a relay holds; `None` if there are none.
@@ -113,6 +113,11 @@ impl Sample {
 #[expect(clippy::cast_precision_loss, reason = "counts of a sample")]
 fn count_of(n: usize) -> f64 {
     n as f64
+}
+
+/// Returns a share without the error of adding fractions: all of 24 events is 1.
+fn rounded(share: f64) -> f64 {
+    ((share * 1e9).round() / 1e9).clamp(0.0, 1.0)
 }
 
 /// A relay that was chosen.
@@ -138,8 +143,7 @@ fn choose(samples: &[Sample], is_usable: impl Fn(&str) -> bool, wanted: Wanted) 
     held.retain(|relay, _| is_usable(relay));
     let mut missing = vec![true; events.len()];
     let (mut chosen, mut recall) = (Vec::new(), 0.0);
-    // Sums of fractions may miss one by their rounding.
-    while recall + 1e-9 < wanted.recall && chosen.len() < wanted.relays {
+    while rounded(recall) < wanted.recall && chosen.len() < wanted.relays {
         let gain = |held: &[usize]| -> f64 {
             held.iter().filter(|place| missing[**place]).map(|place| events[*place].weight * part).sum()
         };
@@ -153,7 +157,7 @@ fn choose(samples: &[Sample], is_usable: impl Fn(&str) -> bool, wanted: Wanted) 
         }
         held.remove(relay).into_iter().flatten().for_each(|place| missing[place] = false);
         recall += gain;
-        chosen.push(Choice { relay: relay.to_owned(), recall: recall.min(1.0) });
+        chosen.push(Choice { relay: relay.to_owned(), recall: rounded(recall) });
     }
     chosen
 }

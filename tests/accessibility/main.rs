@@ -12,6 +12,7 @@ use std::time::Duration;
 use brotr_tests::browser::Browser;
 use brotr_tests::{Script, ScriptedRelay, Signal, events};
 use libtest_mimic::{Arguments, Failed, Trial};
+use nostr::{Keys, Kind};
 use program::Place;
 use serde_json::json;
 
@@ -37,7 +38,11 @@ fn main() -> ExitCode {
 async fn check(width: u32, height: u32, dark: bool) -> Result<(), Failed> {
     let document = json!({"name": "a relay", "software": "https://example.com/soft.git", "version": "1", "supported_nips": [1, 11, 77],
         "limitation": {"max_limit": 5_000}});
-    let script = Script { nip11: Some(document.to_string()), ..Script::honest(events::signed(120, 1_600_000_000)) };
+    let keys = Keys::generate();
+    let profile = |at, name| events::at(&keys, Kind::Metadata, at, &json!({"name": name}).to_string());
+    let mut archived = events::signed(120, 1_600_000_000);
+    archived.extend([profile(1_600_001_000, "old"), profile(1_600_002_000, "new")]);
+    let script = Script { nip11: Some(document.to_string()), ..Script::honest(archived) };
     let relay = ScriptedRelay::start(script).await?;
     let place = Place::with("monitor: {interval: 1h, warm_up: false}\nsynchronizer: {interval: 1s, settle: 1s}");
     place.run(&["relays", "add", &relay.url, "wss://unchecked.example.com"]).ok();
@@ -67,6 +72,7 @@ async fn check(width: u32, height: u32, dark: bool) -> Result<(), Failed> {
         (String::new(), "#bars-kinds .bars"),
         ("relays".to_owned(), "#rows .days"),
         ("events?kinds=1".to_owned(), ".event"),
+        (format!("author?key={}", keys.public_key().to_hex()), "#versions .event:nth-child(2)"),
         ("jobs".to_owned(), "#shown:not(:empty)"),
         ("health".to_owned(), "#services td"),
     ] {

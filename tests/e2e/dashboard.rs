@@ -98,6 +98,18 @@ async fn the_dashboard_shows_what_there_is_and_nothing_hostile_runs() {
         .wait("document.querySelector('.event .columns a')?.getAttribute('href').startsWith('relay?url=')")
         .await
         .expect("holders");
+    let link = "return document.querySelector('.event a[href^=author]').getAttribute('href')";
+    let author_page = format!("/{}", browser.run(link).await.expect("asked").as_str().expect("a link"));
+    browser.run("document.querySelector('.event a[href^=author]').click()").await.expect("clicked");
+    browser
+        .wait("document.querySelector('#all a')?.getAttribute('href').startsWith('relay?url=')")
+        .await
+        .expect("where");
+    browser.wait("document.querySelector('#chosen td + td')?.textContent === '100 %'").await.expect("chosen");
+    browser.wait("document.querySelector('#none')?.textContent.includes('no version')").await.expect("no profile");
+    browser.run("document.querySelector('#kind button:nth-child(3)').click()").await.expect("clicked");
+    browser.wait("location.search.includes('kind=10002')").await.expect("in the address");
+    keep(&browser, "author").await;
     open(&browser, &house, "/events?authors=npub1nonsense").await;
     browser
         .wait("document.querySelector('#notice')?.textContent.includes('NIP-19')")
@@ -116,11 +128,15 @@ async fn the_dashboard_shows_what_there_is_and_nothing_hostile_runs() {
 
     // On a phone, in the dark: nothing is wider than the screen.
     let phone = Browser::start(390, 844, true).await.expect("a browser");
-    for (path, name) in
-        [("/", "overview"), ("/relays", "relays"), (&relay_page(&relay.url), "relay"), ("/health", "health")]
-    {
+    for (path, name) in [
+        ("/", "overview"),
+        ("/relays", "relays"),
+        (&relay_page(&relay.url), "relay"),
+        ("/health", "health"),
+        (&author_page, "author"),
+    ] {
         open(&phone, &house, path).await;
-        phone.wait("document.querySelector('.tiles div, #rows tr, #services tr')").await.expect("content");
+        phone.wait("document.querySelector('.tiles div, #rows tr, #services tr, #all tr')").await.expect("content");
         let wide =
             phone.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
         assert_eq!(wide.expect("measured"), 0, "{path}");

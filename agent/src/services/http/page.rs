@@ -17,17 +17,18 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SHELL: &str = include_str!("page/shell.html");
 
 /// A page: its path, its title, its script without the extension, and its content.
-const PAGES: [(&str, &str, &str, &str); 6] = [
+const PAGES: [(&str, &str, &str, &str); 7] = [
     ("/", "Overview", "overview", include_str!("page/overview.html")),
     ("/relays", "Relays", "relays", include_str!("page/relays.html")),
     ("/relay", "Relay", "relay", include_str!("page/relay.html")),
     ("/events", "Events", "events", include_str!("page/events.html")),
+    ("/author", "Author", "author", include_str!("page/author.html")),
     ("/jobs", "Jobs", "jobs", include_str!("page/jobs.html")),
     ("/health", "Health", "health", include_str!("page/health.html")),
 ];
 
 /// A file: its path, its type and its content. uPlot is by Leon Sorokin, under the MIT licence beside it.
-const FILES: [(&str, &str, &str); 13] = [
+const FILES: [(&str, &str, &str); 14] = [
     ("/base.js", SCRIPT, include_str!("page/base.js")),
     ("/plot.js", SCRIPT, include_str!("page/plot.js")),
     ("/map.js", SCRIPT, include_str!("page/map.js")),
@@ -35,6 +36,7 @@ const FILES: [(&str, &str, &str); 13] = [
     ("/relays.js", SCRIPT, include_str!("page/relays.js")),
     ("/relay.js", SCRIPT, include_str!("page/relay.js")),
     ("/events.js", SCRIPT, include_str!("page/events.js")),
+    ("/author.js", SCRIPT, include_str!("page/author.js")),
     ("/jobs.js", SCRIPT, include_str!("page/jobs.js")),
     ("/health.js", SCRIPT, include_str!("page/health.js")),
     ("/page.css", STYLE, include_str!("page/page.css")),

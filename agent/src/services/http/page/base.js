@@ -132,6 +132,9 @@ export function bars(rows, nothing = "Nothing so far.") {
   })));
 }
 
+/// A table with a header; what is said if it has no row.
+export const table = (heads, list, nothing) => list.length ? make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": heads.join(", ") }, make("table", {}, make("thead", {}, make("tr", {}, heads.map((name) => make("th", { scope: "col" }, name)))), make("tbody", {}, list.map((cells) => make("tr", {}, cells.map((cell) => make("td", {}, cell ?? "–"))))))) : make("p", { class: "small" }, nothing);
+
 /// Uptime by day as a row of bars; a day without checks is empty.
 export function days(list, label) {
   const width = list.length * 4;
@@ -152,9 +155,12 @@ export const tile = (name, value, hint) => make("div", {}, make("dt", {}, name),
 export const token = { get: () => sessionStorage.getItem("token"), set: (text) => text ? sessionStorage.setItem("token", text) : sessionStorage.removeItem("token") };
 export const act = (path, body) => api(path, { method: "POST", headers: { Authorization: `Bearer ${token.get() ?? ""}` }, body: body && JSON.stringify(body) });
 
+/// Pages that are reached from another one.
+const PARTS = [["/relay", "/relays"], ["/author", "/events"]];
+
 /// Shows who the agent is and how it is, and follows its numbers and jobs.
 export function live(handlers = {}) {
-  for (const link of document.querySelectorAll("nav a")) if (link.pathname === location.pathname || (link.pathname.endsWith("/relays") && location.pathname.endsWith("/relay"))) link.setAttribute("aria-current", "page");
+  for (const link of document.querySelectorAll("nav a")) if (link.pathname === location.pathname || PARTS.some(([part, whole]) => location.pathname.endsWith(part) && link.pathname.endsWith(whole))) link.setAttribute("aria-current", "page");
   let agent;
   const who = () => {
     if (!agent) return;

@@ -24,7 +24,7 @@ function show(event) {
   const raw = make("details", {}, make("summary", {}, "As signed"));
   raw.addEventListener("toggle", () => { if (raw.children.length === 1) raw.append(make("pre", { tabindex: "0" }, theirs(JSON.stringify(event, null, 2)))); });
   return make("li", { class: "event" },
-    make("p", { class: "small" }, make("strong", {}, kind(event.kind)), ` · ${utc(event.created_at)} · by `, make("a", { href: `events?authors=${event.pubkey}` }, make("code", {}, short(event.pubkey))), " · ", make("a", { href: `events?ids=${event.id}` }, make("code", {}, short(event.id)))),
+    make("p", { class: "small" }, make("strong", {}, kind(event.kind)), ` · ${utc(event.created_at)} · by `, make("a", { href: `author?key=${event.pubkey}` }, make("code", {}, short(event.pubkey))), " · ", make("a", { href: `events?ids=${event.id}` }, make("code", {}, short(event.id)))),
     event.content ? content : null, make("p", { class: "small" }, holders), relays, raw);
 }
 

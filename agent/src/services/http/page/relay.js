@@ -1,4 +1,4 @@
-import { $, act, ago, api, bars, choice, days, kind, lasting, live, make, ms, notice, now, number, parameters, percent, plural, relayPage, state, theirs, tile, time, token, utc } from "./base.js";
+import { $, act, ago, api, bars, choice, days, kind, lasting, live, make, ms, notice, now, number, parameters, percent, plural, relayPage, state, table, theirs, tile, time, token, utc } from "./base.js";
 import { RANGES, begins, plot } from "./plot.js";
 
 const url = parameters().get("url") ?? "";
@@ -91,7 +91,6 @@ function actions() {
   $("actions").replaceChildren(token.get() ? check : make("a", { class: "small", href: "health#operator-title" }, "Give the operator's token to check it now"), " ", done);
 }
 
-const rows = (heads, list, nothing) => list.length ? make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": heads.join(", ") }, make("table", {}, make("thead", {}, make("tr", {}, heads.map((name) => make("th", { scope: "col" }, name)))), make("tbody", {}, list.map((cells) => make("tr", {}, cells.map((cell) => make("td", {}, cell ?? "–"))))))) : make("p", { class: "small" }, nothing);
 
 let shown = "";
 async function load() {
@@ -115,12 +114,12 @@ async function load() {
   const { uptime, rtt_ms: rtt, checks } = relay.history;
   $("uptime").replaceChildren(tile("Last day", percent(uptime.day), "share of time, not of checks"), tile("7 days", percent(uptime.week), "as far as known"), tile("30 days", percent(uptime.month), "as far as known"), tile("All checks", percent(uptime.all), `by ${plural(checks, "check")}`));
   $("days").replaceChildren(days(relay.days, `Uptime of each of the last 90 days; ${percent(uptime.month)} in 30 days`), make("p", { class: "small axis" }, make("span", {}, "90 days ago"), make("span", {}, "today")));
-  $("rtt-table").replaceChildren(rows(["Round trip", "p50", "p90", "p99"], Object.entries(rtt).filter(([, one]) => one).map(([name, one]) => [name, ms(one.p50), ms(one.p90), ms(one.p99)]), "No round trip was measured so far."));
+  $("rtt-table").replaceChildren(table(["Round trip", "p50", "p90", "p99"], Object.entries(rtt).filter(([, one]) => one).map(([name, one]) => [name, ms(one.p50), ms(one.p90), ms(one.p99)]), "No round trip was measured so far."));
   $("says").replaceChildren(says(relay));
   $("found").replaceChildren(found(relay));
   $("coverage").replaceChildren(...(relay.coverage.length ? relay.coverage.map(coverage) : [make("p", { class: "small" }, "Nothing of it is proven to be archived so far.")]));
-  $("incidents").replaceChildren(rows(["Went down", "Lasted", "Checks", "Failure"], relay.incidents.map(({ since, until, checks, failure }) => [utc(since), until == null ? make("span", { class: "bad" }, `${lasting(now() - since)}, still down`) : lasting(until - since), number(checks), failure]), "No check that is kept found it down."));
-  $("releases").replaceChildren(rows(["Software", "Version", "First seen", "Last seen"], relay.releases.map(({ software, version, since, until }) => [named(software), text(version), utc(since).slice(0, 10), utc(until).slice(0, 10)]), "Its software is not known."));
+  $("incidents").replaceChildren(table(["Went down", "Lasted", "Checks", "Failure"], relay.incidents.map(({ since, until, checks, failure }) => [utc(since), until == null ? make("span", { class: "bad" }, `${lasting(now() - since)}, still down`) : lasting(until - since), number(checks), failure]), "No check that is kept found it down."));
+  $("releases").replaceChildren(table(["Software", "Version", "First seen", "Last seen"], relay.releases.map(({ software, version, since, until }) => [named(software), text(version), utc(since).slice(0, 10), utc(until).slice(0, 10)]), "Its software is not known."));
   const source = new URL(`api/v1/${path}/badge.svg`, location.href), page = new URL(relayPage(relay.url), location.href);
   $("badge").replaceChildren(make("p", {}, make("img", { src: source.pathname, alt: "The badge", height: "20" })), make("label", {}, "HTML ", make("input", { readonly: "", value: `<a href="${page}"><img src="${source}" alt="Relay status"></a>` })));
   for (const name of ["nip11", "nip66"]) $(name).textContent = relay[name] ? JSON.stringify(relay[name], null, 2) : "none";
