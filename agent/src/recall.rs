@@ -93,7 +93,8 @@ impl Sample {
     /// each. Events that no relay was seen to hold do not count.
     fn recall(&self, relays: &BTreeSet<&str>) -> f64 {
         let held = |one: &&Located| one.relays.iter().any(|relay| relays.contains(relay.as_str()));
-        rounded(self.located.iter().filter(held).map(|one| one.weight).sum())
+        // The sum of nothing would be minus zero.
+        rounded(self.located.iter().filter(held).fold(0.0, |sum, one| sum + one.weight))
     }
 
     /// Returns the share of the recent, or of the earlier, events that a relay holds; `None` if there are none.

@@ -52,6 +52,8 @@ async fn three_relays_give_nearly_all_events_of_an_author_whatever_the_author_sa
         // What the chosen relays hold of the sample is what the report says of them.
         let most = report.chosen.last().map_or(0.0, |choice| choice.recall);
         assert!((0.0..=1.0).contains(&most) && report.chosen.windows(2).all(|pair| pair[0].recall < pair[1].recall));
+        let list_recall = report.list.as_ref().map_or(-1.0, |list| list.recall);
+        assert!(list_recall.is_sign_positive(), "{report:?}");
         assert!(report.relays.iter().all(|share| share.is_up || !chosen.contains(&share.relay)), "{report:?}");
         let list = report.list.expect("every author has one");
         assert_eq!(list.write, author.list.iter().map(|relay| World::url(*relay)).collect::<Vec<_>>());

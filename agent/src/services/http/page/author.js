@@ -5,7 +5,7 @@ const KINDS = { 0: "Profile", 3: "Follows", 10002: "Relays" };
 const SHOWN = 10;
 
 const link = (url) => make("a", { href: relayPage(url) }, theirs(url));
-const yes = (is) => is ? "yes" : "";
+const yes = (is) => is ? "yes" : "no";
 
 function show(report) {
   const known = report.located > 0;
@@ -18,7 +18,7 @@ function show(report) {
   $("own").replaceChildren(list
     ? make("div", {}, make("p", {}, `${plural(list.write.length, "write relay")} on ${utc(list.created_at)}, which give ${percent(list.recall)}.`), make("ul", {}, list.write.map((url) => make("li", {}, link(url)))))
     : make("p", { class: "small" }, "The archive has no list of this author."));
-  $("all").replaceChildren(table(["Relay", "Of 30 days", "Of earlier events", "Up", "Listed"], report.relays.map((one) => [link(one.relay), percent(one.recent), percent(one.earlier), yes(one.is_up), yes(one.is_listed)]), "No relay was seen to hold any."));
+  $("all").replaceChildren(table(["Relay", "Of the last 30 days", "Of earlier events", "Up", "Listed"], report.relays.map((one) => [link(one.relay), percent(one.recent), percent(one.earlier), yes(one.is_up), yes(one.is_listed)]), "No relay was seen to hold any.", { cards: true }));
 }
 
 function changes({ added, removed, fields, content }) {

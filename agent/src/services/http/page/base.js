@@ -132,8 +132,14 @@ export function bars(rows, nothing = "Nothing so far.") {
   })));
 }
 
-/// A table with a header; what is said if it has no row.
-export const table = (heads, list, nothing) => list.length ? make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": heads.join(", ") }, make("table", {}, make("thead", {}, make("tr", {}, heads.map((name) => make("th", { scope: "col" }, name)))), make("tbody", {}, list.map((cells) => make("tr", {}, cells.map((cell) => make("td", {}, cell ?? "–"))))))) : make("p", { class: "small" }, nothing);
+/// A table with a header, whose rows may become cards on a phone; what is said if it has no row.
+export function table(heads, list, nothing, { cards = false } = {}) {
+  if (!list.length) return make("p", { class: "small" }, nothing);
+  const head = make("thead", {}, make("tr", {}, heads.map((name) => make("th", { scope: "col" }, name))));
+  const cell = (content, n) => make("td", { "data-label": heads[n], class: cards && n === 0 ? "first" : null }, content ?? "–");
+  const body = make("tbody", {}, list.map((cells) => make("tr", {}, cells.map(cell))));
+  return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": heads.join(", ") }, make("table", { class: cards ? "cards" : null }, head, body));
+}
 
 /// Uptime by day as a row of bars; a day without checks is empty.
 export function days(list, label) {
