@@ -6,6 +6,7 @@ mod clock;
 mod commands;
 mod control;
 mod dashboard;
+mod examples;
 mod faults;
 mod finder;
 mod flood;
