@@ -12,10 +12,12 @@ use utoipa::ToSchema;
 
 /// The most versions that are returned at once.
 pub const MOST: usize = 100;
-/// The bytes of events after which a list ends.
-const MAX_BYTES: usize = 4 << 20;
+/// The bytes of events, in memory, after which a list ends.
+const MAX_BYTES: usize = 8 << 20;
+/// The most events that are read for one list: of an addressable event without a `d` tag, all of its kind are.
+const MAX_READ: usize = 2_000;
 /// Versions read per query.
-const PART: usize = 10;
+const PART: usize = 4;
 
 /// The address of a replaceable or addressable event.
 #[derive(Debug, Clone)]
@@ -46,15 +48,25 @@ impl Address {
 
     fn filter(&self) -> Filter {
         let filter = Filter::new().author(self.author).kind(self.kind);
-        if self.kind.is_addressable() { filter.identifier(&self.d) } else { filter }
+        if self.d.is_empty() { filter } else { filter.identifier(&self.d) }
+    }
+
+    /// Returns true if an event that the filter matches is a version: its first `d` tag counts, and one without is empty.
+    fn is_of(&self, event: &Event) -> bool {
+        let first = event.tags.iter().find(|tag| tag.first().is_some_and(|name| name == "d"));
+        !self.kind.is_addressable() || first.and_then(|tag| tag.get(1)).map_or("", String::as_str) == self.d
     }
 
     /// Returns a filter for deletions of the event by its address (NIP-09).
     fn deletions(&self) -> Filter {
-        let coordinate = format!("{}:{}:", self.kind, self.author.to_hex());
-        let mut named = vec![format!("{coordinate}{}", self.d)];
-        if self.d.is_empty() {
-            named.push(coordinate.trim_end_matches(':').to_owned());
+        let author = self.author.to_hex();
+        let mut named = Vec::new();
+        for author in [author.to_uppercase(), author] {
+            let address = format!("{}:{author}", self.kind);
+            named.push(format!("{address}:{}", self.d));
+            if self.d.is_empty() {
+                named.push(address);
+            }
         }
         Filter::new()
             .author(self.author)
@@ -80,9 +92,8 @@ pub struct Changes {
 impl Changes {
     /// Compares two versions. Their order of tags does not count.
     fn between(before: &Event, after: &Event) -> Self {
-        let of = |event: &Event| event.tags.iter().cloned().collect::<BTreeSet<_>>();
-        let (had, has) = (of(before), of(after));
-        let keep = |event: &Event, other: &BTreeSet<Vec<String>>| {
+        let (had, has) = (tags_of(before), tags_of(after));
+        let keep = |event: &Event, other: &BTreeSet<&Vec<String>>| {
             let mut seen = BTreeSet::new();
             let tags = event.tags.iter().filter(|tag| !other.contains(*tag) && seen.insert(*tag));
             tags.cloned().collect()
@@ -104,6 +115,16 @@ impl Changes {
     }
 }
 
+fn tags_of(event: &Event) -> BTreeSet<&Vec<String>> {
+    event.tags.iter().collect()
+}
+
+/// Returns the bytes that an event takes in memory, roughly: many small tags take far more than their texts.
+fn size_of(event: &Event) -> usize {
+    let tag = |tag: &Vec<String>| 64 + tag.iter().map(|value| 32 + value.len()).sum::<usize>();
+    event.content.len() + event.tags.iter().map(tag).sum::<usize>()
+}
+
 /// A version of an event.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Version {
@@ -114,8 +135,8 @@ pub struct Version {
     pub changes: Option<Changes>,
 }
 
-/// Returns the versions of an event after a cursor, newest first, at most `limit`, and whether there are more. Those that were
-/// deleted, expired or vanished are left out.
+/// Returns the versions of an event after a cursor, newest first, at most `limit`, and where to continue if there may be more. Those
+/// that were deleted, expired or vanished are left out.
 ///
 /// # Errors
 /// Fails if the archive cannot be queried.
@@ -125,21 +146,24 @@ pub async fn list(
     after: Option<Cursor>,
     limit: usize,
     now: i64,
-) -> Result<(Vec<Version>, bool), StorageError> {
+) -> Result<(Vec<Version>, Option<Cursor>), StorageError> {
     let limit = limit.min(MOST);
-    let deleted = archive.page(&address.deletions(), View::Client { now }, None, 1).await?;
+    // A deletion counts although it may be hidden itself.
+    let deleted = archive.page(&address.deletions(), View::All, None, 1).await?;
     let deleted_until = deleted.first().map_or(i64::MIN, |event| event.created_at);
     let filter = address.filter();
-    let (mut events, mut bytes, mut cursor, mut more) = (Vec::<Event>::new(), 0, after, true);
+    let (mut events, mut bytes, mut read) = (Vec::<Event>::new(), 0, 0);
+    let (mut cursor, mut more) = (after, true);
     // One more than asked for: the last one is compared with it.
-    while more && events.len() <= limit && (bytes <= MAX_BYTES || events.len() < 2) {
+    while more && events.len() <= limit && (events.len() == 1 || (bytes <= MAX_BYTES && read < MAX_READ)) {
         let page = archive.page(&filter, View::Versions { now }, cursor, PART).await?;
         more = page.len() == PART;
+        read += page.len();
         for event in page {
+            cursor = Some(cursor_of(&event));
             more &= event.created_at > deleted_until;
-            if event.created_at > deleted_until {
-                bytes += event.content.len() + event.tags.iter().flatten().map(String::len).sum::<usize>();
-                cursor = Some(Cursor { created_at: event.created_at, id: event.id });
+            if event.created_at > deleted_until && address.is_of(&event) {
+                bytes += size_of(&event);
                 events.push(event);
             }
         }
@@ -152,7 +176,11 @@ pub async fn list(
     if !is_whole {
         events.pop();
     }
+    let next = if is_whole { None } else { events.last().map(cursor_of).or(cursor) };
     let changes = changes.into_iter().chain([None]);
-    let versions = events.into_iter().zip(changes).map(|(event, changes)| Version { event, changes }).collect();
-    Ok((versions, !is_whole))
+    Ok((events.into_iter().zip(changes).map(|(event, changes)| Version { event, changes }).collect(), next))
+}
+
+fn cursor_of(event: &Event) -> Cursor {
+    Cursor { created_at: event.created_at, id: event.id }
 }

@@ -94,6 +94,8 @@ async fn earlier_versions_are_listed_with_what_changed_but_not_what_was_deleted(
         sign(&keys, 30_023, 1_000, &[&["d", "x"]], "first"),
         sign(&keys, 30_023, 2_000, &[&["d", "x"]], "second"),
         sign(&keys, 30_023, 2_000, &[&["d", "y"]], "another"),
+        sign(&keys, 30_023, 3_000, &[&["d", "z"], &["d", "x"]], "the first d tag counts"),
+        sign(&keys, 30_023, 3_000, &[], "nameless"),
     ];
     let place = Place::with("monitor: {enabled: false}\nsynchronizer: {enabled: false}\nfinder: {enabled: false}");
     let import = |events: &[nostr::Event]| {
@@ -109,6 +111,7 @@ async fn earlier_versions_are_listed_with_what_changed_but_not_what_was_deleted(
     let wanted = json!({"added": [["p", carol]], "removed": [["p", alice]], "fields": {}, "content": false});
     assert_eq!((follows.len(), &follows[0]["changes"], &follows[1]["changes"]), (2, &wanted, &Json::Null));
     assert_eq!(history(&["30023", "x"]).ok().json().len(), 2);
+    assert_eq!(history(&["30023"]).ok().json().len(), 1, "one without a d tag is the one whose d is empty");
     let shown = place.run(&["history", &pubkey, "3"]).ok().stdout;
     assert!(
         shown.contains(&format!("+ p {carol}")[..20]) && shown.contains("the oldest in the archive: 2 tags"),
@@ -139,7 +142,8 @@ async fn earlier_versions_are_listed_with_what_changed_but_not_what_was_deleted(
 
     // A deletion by address takes all versions up to its time, those replaced as well; one by id takes one.
     events = vec![
-        sign(&keys, 5, 2_000, &[&["a", &format!("0:{pubkey}:")]], ""),
+        // It is hidden from clients itself (NIP-70), and counts nevertheless.
+        sign(&keys, 5, 2_000, &[&["a", &format!("0:{pubkey}:")], &["-"]], ""),
         sign(&keys, 5, 2_500, &[&["e", &events[3].id.to_hex()]], ""),
     ];
     import(&events);

@@ -161,16 +161,16 @@ pub(super) async fn history(shared: &Shared, args: HistoryArgs) -> Result<Done> 
     let address = Address::new(key(&args.author)?, args.kind, &args.d).map_err(Failure::usage)?;
     let config = shared.load()?;
     let archive = shared.archive(&config, Access::Read).await?;
-    let (mut left, mut after, mut printed) = (args.limit, None, 0_u64);
+    let (mut left, mut after, mut printed) = (args.limit, None::<Cursor>, 0_u64);
     while left > 0 {
-        let (versions, has_more) = versions::list(archive.as_ref(), &address, after, left, now()).await?;
+        let (versions, next) = versions::list(archive.as_ref(), &address, after, left, now()).await?;
         for version in &versions {
             if shared.json { output::json(version)? } else { print_version(version)? }
         }
         printed += versions.len() as u64;
         left -= versions.len().min(left);
-        after = versions.last().map(|last| Cursor { created_at: last.event.created_at, id: last.event.id });
-        if !has_more || after.is_none() {
+        after = next;
+        if after.is_none() {
             break;
         }
     }

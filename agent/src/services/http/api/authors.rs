@@ -6,12 +6,14 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use nostr::PublicKey;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::AppState;
 use super::super::access::Problem;
 use super::events::after;
-use super::{Answer, Params, run_query};
+use super::{Answer, Params, QUERY_TIMEOUT, run_query};
 use crate::agent::now;
 use crate::recall::{AuthorReport, ListReport, MAX_AUTHORS, Source, Wanted};
 use crate::versions::{self, Address, Version};
@@ -25,6 +27,9 @@ const USUAL_FOR_MANY: usize = 30;
 const MOST_RELAYS: usize = 100;
 /// Versions, if no other number is given.
 const USUAL_VERSIONS: usize = 20;
+
+/// The permit to answer a request for several authors.
+static ONE_LIST: Semaphore = Semaphore::const_new(1);
 
 /// Parses the public key in a path.
 fn author(text: &str) -> Result<PublicKey, Problem> {
@@ -106,6 +111,14 @@ pub(super) async fn relays_for_all(State(state): State<AppState>, body: Bytes) -
         asked.authors.iter().map(|key| author(key).map_err(|problem| problem.with_status(StatusCode::BAD_REQUEST)));
     let authors = authors.collect::<Result<Vec<_>, _>>()?;
     let wanted = wanted(asked.recall, asked.most, USUAL_FOR_MANY)?;
+    // It may read the events of a thousand authors.
+    let busy = |_| {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "another request for several authors is answered: try again later",
+        )
+    };
+    let _permit = timeout(QUERY_TIMEOUT, ONE_LIST.acquire()).await.map_err(busy)?;
     Ok(Json(run_query(source(&state).authors(&authors, wanted)).await?))
 }
 
@@ -152,7 +165,7 @@ pub(super) async fn versions(
         None => None,
     };
     let archive = state.agent.archive.as_ref();
-    let (versions, has_more) = run_query(versions::list(archive, &address, cursor, limit, now())).await?;
-    let next = versions.last().filter(|_| has_more).map(|last| format!("{}:{}", last.event.created_at, last.event.id));
+    let (versions, next) = run_query(versions::list(archive, &address, cursor, limit, now())).await?;
+    let next = next.map(|next| format!("{}:{}", next.created_at, next.id));
     Ok(Json(Versions { versions, next }))
 }
