@@ -109,7 +109,8 @@ impl Facts {
             failure: text(&found["failure"]),
             requires: requires.collect(),
             rtt_ms: visits.first().map(|visit| visit.rtt_ms).unwrap_or_default(),
-            uptime: [day, week, month],
+            // Nothing is known since its last check.
+            uptime: if relay.state == RelayState::OptedOut { [None; 3] } else { [day, week, month] },
             days: history::daily(&visits, days, at),
             checked_at: relay.checked_at,
             read_at: at,

@@ -15,6 +15,7 @@ mod inbound;
 pub mod ingest;
 pub mod initializer;
 pub mod intake;
+pub mod manners;
 pub mod outage;
 pub mod outbox;
 pub mod pulse;

@@ -81,6 +81,9 @@ impl<T: DeserializeOwned> FromStr for Json<T> {
     }
 }
 
+/// Why a relay is neither checked nor read.
+pub const OPTED_OUT: State<String> = State::new("monitor", "opted out");
+
 /// How many events a relay was observed to return per request.
 pub const OBSERVED_CAP: State<ObservedCap> = State::new("synchronizer", "cap");
 

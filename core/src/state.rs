@@ -13,5 +13,7 @@ words! {
         Down = "down",
         /// It is the relay at the root of its host, under another path.
         Alias = "alias",
+        /// It is left alone, because its operator or the agent's asked for that.
+        OptedOut = "opted-out",
     }
 }

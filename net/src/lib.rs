@@ -10,6 +10,7 @@ mod message;
 mod page;
 mod permits;
 mod reconcile;
+pub mod robots;
 mod session;
 mod settings;
 mod stream;

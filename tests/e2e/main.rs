@@ -16,6 +16,7 @@ mod hosts;
 mod http;
 mod live;
 mod main_job;
+mod manners;
 mod memory;
 mod monitor;
 mod negentropy;

@@ -268,13 +268,13 @@ async fn a_database_of_places_may_be_exchanged_while_the_agent_runs() {
 }
 
 /// A relay as the archive has it.
-async fn known(place: &Place, url: &str) -> Relay {
+pub(crate) async fn known(place: &Place, url: &str) -> Relay {
     place.agent.archive.add_relays(&[(url.to_owned(), Network::Clearnet)], now()).await.expect("added");
     place.agent.archive.relay(url).await.expect("read").expect("there")
 }
 
 /// Sends what waits, and gives what the relay has by then of a kind.
-async fn published(place: &Place, publisher: &Publisher, own: &ScriptedRelay, kind: u16) -> Vec<Event> {
+pub(crate) async fn published(place: &Place, publisher: &Publisher, own: &ScriptedRelay, kind: u16) -> Vec<Event> {
     let client = RelayClient::new(&place.agent);
     let sent = async {
         while !place.agent.archive.due_relays(now()).await.expect("asked").is_empty() {

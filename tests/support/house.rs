@@ -9,14 +9,14 @@ use futures::{SinkExt, StreamExt};
 use nostr::filter::MatchEventOptions;
 use nostr::{ClientMessage, Event, Filter, JsonUtil};
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::head;
 use crate::script::{Fault, Hints, Negentropy, Script};
+use crate::{document, head};
 
 /// Events that a slow subscriber may be behind.
 const NEWS: usize = 1_024;
@@ -28,6 +28,8 @@ pub struct Counts {
     pub connections: AtomicUsize,
     /// Requests for the information document.
     pub documents: AtomicUsize,
+    /// Requests for `robots.txt`.
+    pub robots: AtomicUsize,
     /// REQ messages.
     pub requests: AtomicUsize,
     /// NEG-OPEN and NEG-MSG messages.
@@ -90,6 +92,12 @@ impl House {
         self.events.lock().expect("no holder panics").clone()
     }
 
+    /// Returns how many WebSockets are open.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.news.receiver_count()
+    }
+
     /// Adds an event, and sends it to those who subscribed, if the script is live.
     pub fn add(&self, event: Event) {
         if self.script.live {
@@ -113,7 +121,7 @@ impl House {
         }
         let (head, mut stream) = head::peek(stream).await?;
         if !head.to_ascii_lowercase().contains("upgrade: websocket") {
-            return self.inform(stream).await;
+            return document::answer(stream, &head, &self.script, self.document(), &self.counts).await;
         }
         if let Fault::WrongUpgrade(status) = self.script.fault {
             let page = "<html>this is not a relay</html>";
@@ -486,30 +494,5 @@ impl House {
             page.extend(found.into_iter().flat_map(|event| std::iter::repeat_n(event, times)).cloned());
         }
         page
-    }
-
-    async fn inform<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S) -> anyhow::Result<()> {
-        if self.script.fault == Fault::Nip11Bomb {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/nostr+json\r\n\r\n{\"name\":\"").await?;
-            for _ in 0..1_024 {
-                stream.write_all(&[b'x'; 65_536]).await?;
-            }
-            return Ok(());
-        }
-        self.counts.documents.fetch_add(1, Ordering::Relaxed);
-        let (status, body) = match self.document() {
-            Some(body) => ("200 OK", body),
-            None => ("404 Not Found", String::new()),
-        };
-        let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: application/nostr+json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            body.len()
-        );
-        // The request is read before the answer, or closing would reset the connection.
-        let mut request = [0; 4096];
-        let _ = stream.read(&mut request).await?;
-        stream.write_all(head.as_bytes()).await?;
-        stream.write_all(body.as_bytes()).await?;
-        Ok(())
     }
 }

@@ -8,6 +8,7 @@ pub mod authors;
 pub mod bouncer;
 pub mod browser;
 pub mod dns;
+mod document;
 pub mod events;
 pub mod head;
 mod house;

@@ -60,6 +60,12 @@ impl ScriptedRelay {
         Ok(Self { url, counts: house.counts.clone(), house, server })
     }
 
+    /// Returns how many WebSockets are open.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.house.connected()
+    }
+
     /// Replaces its events.
     pub fn replace(&self, events: Vec<Event>) {
         self.house.replace(events);

@@ -129,6 +129,8 @@ pub struct Script {
     pub fault: Fault,
     /// Its information document (NIP-11); without one it answers 404.
     pub nip11: Option<String>,
+    /// Its `robots.txt`; without one it answers 404.
+    pub robots: Option<&'static str>,
     /// Refuses events with this message.
     pub refuses: Option<String>,
     /// How it handles NIP-77.
@@ -150,6 +152,7 @@ impl Script {
             cap: 500,
             fault: Fault::None,
             nip11: None,
+            robots: None,
             refuses: None,
             negentropy: Negentropy::Ignores,
             auth: false,

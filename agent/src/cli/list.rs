@@ -15,7 +15,7 @@ use crate::history::percent;
 pub(super) struct Args {
     /// Only relays whose URL or name contains this text
     text: Option<String>,
-    /// Only these states: new, up, down, alias
+    /// Only these states: new, up, down, alias, opted-out
     #[arg(long, value_delimiter = ',')]
     state: Vec<RelayState>,
     /// Only these networks: clearnet, tor, i2p, loki
@@ -98,7 +98,7 @@ fn print(listed: &[Entry]) -> Result<()> {
         let tone = match relay.state {
             RelayState::Up => Tone::Good,
             RelayState::Down => Tone::Bad,
-            RelayState::New | RelayState::Alias => Tone::Faint,
+            RelayState::New | RelayState::Alias | RelayState::OptedOut => Tone::Faint,
         };
         // A relay that is down has said something of itself earlier.
         let about = match relay.state {

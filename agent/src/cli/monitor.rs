@@ -15,6 +15,7 @@ use crate::outbox::Publisher;
 use crate::pulse::Pulse;
 use crate::services::monitor::Monitor;
 use crate::services::publisher::{RelayClient, deliver};
+use crate::state::OPTED_OUT;
 
 /// How long the command goes on sending results before it exits; the daemon sends the rest.
 const SENDING: std::time::Duration = std::time::Duration::from_secs(10);
@@ -35,7 +36,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let mut visits = futures::stream::iter(relays)
         .map(|relay| {
             let monitor = monitor.clone();
-            async move { monitor.visit(&relay).await }
+            async move { monitor.visit(&relay).await.map(|health| (relay.url, health)) }
         })
         .buffer_unordered(agent.config.monitor.concurrency);
     let (mut checked, mut up) = (0_u64, 0_u64);
@@ -50,7 +51,12 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         };
         let Some(health) = health else { break };
         bar.inc(1);
-        let Some(health) = health? else { continue };
+        let (url, health) = health?;
+        let Some(health) = health else {
+            let reason = OPTED_OUT.get(agent.archive.as_ref(), &url).await?.unwrap_or_default();
+            bar.suspend(|| output::note(&format!("left alone  {url}  {reason}")))?;
+            continue;
+        };
         if !health.is_ours {
             checked += 1;
             up += u64::from(health.up);
@@ -102,6 +108,8 @@ async fn chosen(agent: &Agent, urls: &[String]) -> Result<Vec<Relay>> {
     for url in urls {
         let address = RelayUrl::parse(url, agent.dialer.guard());
         let address = address.map_err(|e| Failure::usage(format_args!("{url}: {e}")))?;
+        // It may have changed since it was read.
+        agent.manners.forget(&address);
         relays.push(agent.archive.relay(address.as_str()).await?.unwrap_or_else(|| Relay {
             url: address.as_str().to_owned(),
             network: address.network(),

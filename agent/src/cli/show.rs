@@ -10,7 +10,7 @@ use super::{Shared, coverage, output};
 use crate::agent::now;
 use crate::config::Config;
 use crate::history::{History, percent};
-use crate::state::{HINTS, Hints, OBSERVED_CAP};
+use crate::state::{HINTS, Hints, OBSERVED_CAP, OPTED_OUT};
 
 /// State changes that are printed.
 const CHANGES: usize = 8;
@@ -36,6 +36,10 @@ pub(super) async fn show(
     // What the synchronizer found out.
     let cap = OBSERVED_CAP.get(archive, url).await?.map(|cap| cap.events);
     let hints = HINTS.get(archive, url).await?;
+    let opted_out = match relay.state {
+        RelayState::OptedOut => OPTED_OUT.get(archive, url).await?,
+        _ => None,
+    };
     let reports = archive.coverage(Some(url)).await?;
     let reached = config.network_settings().unreached(address.network());
     if shared.json {
@@ -44,6 +48,7 @@ pub(super) async fn show(
         shown["history"] = history.to_json();
         shown["observed_cap"] = json!(cap);
         shown["hints"] = json!(hints.map(Hints::as_str));
+        shown["opted_out"] = json!(opted_out);
         shown["coverage"] = reports.iter().map(coverage::to_json).collect();
         for document in &documents {
             shown[document.kind.as_str()] = json!({"generated_at": document.generated_at,
@@ -55,6 +60,7 @@ pub(super) async fn show(
     let info = of(DocumentType::Nip11).map(|document| parsed(&document.data)).unwrap_or_default();
     let facts = of(DocumentType::Nip66).map(|document| parsed(&document.data)).unwrap_or_default();
     state(&relay, &facts, reached)?;
+    some("Left alone", opted_out)?;
     says(&info, cap)?;
     found(&facts)?;
     match hints {

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::failure::Failure;
 use super::{Done, Shared, output};
 use crate::agent::{Agent, now};
+use crate::manners;
 use crate::services::synchronizer::{self, Pass};
 use tokio::time::Instant;
 
@@ -29,10 +30,15 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let bars = output::bars();
     let bar = bars.add(output::progress(addresses.len() as u64, "synchronizing", output::Unit::Things));
     let began = Instant::now();
+    // What a person names is read.
+    let is_named = !args.urls.is_empty();
     let mut passes = futures::stream::iter(addresses)
         .map(|address| {
             let (agent, bars, bar) = (agent.clone(), bars.clone(), bar.clone());
             async move {
+                if !is_named && manners::objection(&agent, &address, RelayState::New).await?.is_some() {
+                    return Ok(None);
+                }
                 // One line per relay in work, above the total.
                 let line = bars.insert_before(&bar, output::spinner(address.as_str().to_owned()));
                 let began = Instant::now();
@@ -56,7 +62,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
                 };
                 let pass = synchronizer::pass(&agent, &address, None, progress).await;
                 line.finish_and_clear();
-                pass
+                pass.map(Some)
             }
         })
         .buffer_unordered(agent.config.synchronizer.concurrency);
@@ -75,6 +81,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         let Some(pass) = pass else { break };
         let pass = pass?;
         bar.inc(1);
+        let Some(pass) = pass else { continue };
         relays += 1;
         failed += u64::from(pass.error.is_some());
         total.transferred += pass.transferred;

@@ -24,6 +24,10 @@ section! {
         dials_per_minute: u32 = 1_200,
         /// The largest message accepted from a relay.
         max_message: Size = Size::mib(1),
+        /// Relays that are neither checked nor read: URLs, or patterns of hosts in which `*` matches anything.
+        avoid: Vec<String> = vec![],
+        /// Whether the `robots.txt` of relays is honoured.
+        robots: bool = true,
         /// How relay operators can contact you; the agent's npub if not set.
         contact: Option<String> = None,
         /// Name servers (address and port); the system's if none is listed.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Span;
+use super::network::Network;
 use super::sections::{Monitor, Synchronizer};
 
 /// Synchronizer settings for some relays; keys that are not set keep the general value.
@@ -45,10 +46,15 @@ pub struct Override {
 impl Override {
     /// Returns true if the override applies to a relay.
     pub(crate) fn is_about(&self, url: &str, host: &str) -> bool {
-        match self.relay.contains("://") {
-            true => self.relay.trim_end_matches('/') == url.trim_end_matches('/'),
-            false => is_like(&self.relay.to_ascii_lowercase(), host),
-        }
+        is_about(&self.relay, url, host)
+    }
+}
+
+/// Returns true if a URL, or a pattern of hosts, stands for a relay.
+fn is_about(relay: &str, url: &str, host: &str) -> bool {
+    match relay.contains("://") {
+        true => relay.trim_end_matches('/') == url.trim_end_matches('/'),
+        false => is_like(&relay.to_ascii_lowercase(), host),
     }
 }
 
@@ -63,6 +69,14 @@ fn is_like(pattern: &str, text: &str) -> bool {
         text = &text[at + part.len()..];
     }
     text.ends_with(end)
+}
+
+impl Network {
+    /// Returns true if a relay is to be left alone.
+    #[must_use]
+    pub fn avoids(&self, url: &str, host: &str) -> bool {
+        self.avoid.iter().any(|relay| is_about(relay, url, host))
+    }
 }
 
 impl Monitor {

@@ -14,7 +14,7 @@ pub use archive::{
 pub use jobs::{JobEnded, JobReceived, PaymentReceived, watch_jobs};
 pub use metrics::describe;
 pub use outbox::{EventAccepted, EventDelayed, EventRefused};
-pub use relays::{RelayChanged, RelayChecked, RelaysFound, SourceFailed};
+pub use relays::{RelayChanged, RelayChecked, RelayOptedOut, RelaysFound, SourceFailed};
 pub use services::{ClaimFailed, ServiceFailed, ServiceStarted, Summary, SweepProgress, WorkFailed};
 
 /// An operational event that is logged and counted.

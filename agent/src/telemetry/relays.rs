@@ -93,3 +93,23 @@ impl Telemetry for RelayChanged<'_> {
         counter!("brotr_state_changes_total", "to" => if up { "up" } else { "down" }).increment(1);
     }
 }
+
+/// A relay is left alone from now on.
+#[derive(Debug)]
+pub struct RelayOptedOut<'a> {
+    /// The relay.
+    pub relay: &'a str,
+    /// Who asked for it, and how.
+    pub reason: &'a str,
+}
+
+impl Telemetry for RelayOptedOut<'_> {
+    fn emit(self) {
+        static LIMIT: Limit = Limit::new();
+        let Self { relay, reason } = self;
+        if let Some(suppressed) = LIMIT.admit() {
+            info!(relay, reason, suppressed, "relay is neither checked nor read");
+        }
+        counter!("brotr_state_changes_total", "to" => "opted-out").increment(1);
+    }
+}

@@ -66,6 +66,11 @@ impl<D: Database> CheckStore for D {
         let mut tx = self.begin().await?;
         let relay = relay_key(tx.as_mut(), url, network, check.at).await?;
         tx.execute(common!("check_update"), args![relay, check.state.as_str(), check.at, check.due_at]).await?;
+        if check.state == RelayState::OptedOut {
+            // Nothing was checked.
+            write_aftermath(tx.as_mut(), &check.aftermath, check.at).await?;
+            return tx.commit().await;
+        }
         let nip11 = match &check.nip11 {
             Some(data) => Some(document_key(tx.as_mut(), DocumentType::Nip11, data).await?),
             None => None,

@@ -67,6 +67,8 @@ impl<A: Stores + ?Sized> Monitor<A> {
             let addresses = relays.iter().filter_map(|relay| RelayUrl::parse(&relay.url, dialer.guard()).ok());
             others.extend(addresses.map(|address| (state == RelayState::New, address)));
         }
+        // Whether the operator of a relay that is new objects is not known yet; those that are listed are known.
+        others.retain(|(_, address)| !self.agent.config.network.avoids(address.as_str(), address.host()));
         fastrand::shuffle(&mut others);
         others.sort_by_key(|(is_new, _)| *is_new);
         let mut hosts: BTreeSet<String> = except.map(str::to_owned).into_iter().collect();

@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 use brotr_core::{RelayState, RelayUrl};
 use brotr_net::info::Info;
 use brotr_storage::{
-    Aftermath, Archive, CheckRecord, CheckStore, CoverageStore, DocumentType, LeaseStore, OutboxStore, Relay,
-    RelayQuery, RelayStore, StateStore, Task,
+    Aftermath, Archive, CheckRecord, CheckStore, CoverageStore, DocumentType, EventStore, LeaseStore, OutboxStore,
+    Relay, RelayQuery, RelayStore, StateStore, Task,
 };
 use nostr::EventBuilder;
 use tokio::sync::Mutex;
@@ -26,11 +26,12 @@ pub use place::{Place, Places};
 pub use probe::{Probe, Probes};
 
 use crate::agent::{Agent, now};
+use crate::manners::{self, Objection};
 use crate::outbox::Publisher;
 use crate::pulse::Pulse;
 use crate::scheduler::Scheduler;
-use crate::state::State;
-use crate::telemetry::{ChecksRemoved, RelayChanged, RelayChecked, Telemetry};
+use crate::state::{OPTED_OUT, State};
+use crate::telemetry::{ChecksRemoved, RelayChanged, RelayChecked, RelayOptedOut, Telemetry};
 
 /// When the last 30166 of a relay was published, by its URL, in unix seconds.
 const PUBLISHED_AT: State<i64> = State::new("monitor", "published at");
@@ -43,9 +44,12 @@ const RETRY: std::time::Duration = std::time::Duration::from_secs(10);
 const TIDY: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 /// The stores that this service needs.
-pub trait Stores: CheckStore + CoverageStore + LeaseStore + OutboxStore + RelayStore + StateStore + 'static {}
-impl<T: CheckStore + CoverageStore + LeaseStore + OutboxStore + RelayStore + StateStore + 'static + ?Sized> Stores
-    for T
+pub trait Stores:
+    CheckStore + CoverageStore + EventStore + LeaseStore + OutboxStore + RelayStore + StateStore + 'static
+{
+}
+impl<T> Stores for T where
+    T: CheckStore + CoverageStore + EventStore + LeaseStore + OutboxStore + RelayStore + StateStore + 'static + ?Sized
 {
 }
 
@@ -101,6 +105,10 @@ impl<A: Stores + ?Sized> Monitor<A> {
             return Ok(None);
         };
         let at = now();
+        if let Some(objection) = manners::objection(agent, &address, relay.state).await? {
+            self.leave_alone(relay, &objection, at).await?;
+            return Ok(None);
+        }
         let mut health = check(&agent.dialer, &address, &self.plan).await;
         let interval = agent.config.monitor.interval.as_secs();
         let mut wait = OURS_WAIT.min(interval);
@@ -129,7 +137,8 @@ impl<A: Stores + ?Sized> Monitor<A> {
             true if self.is_alias(&address, &health).await? => RelayState::Alias,
             true => RelayState::Up,
         };
-        if relay.state != RelayState::New && (relay.state == RelayState::Down) == health.up {
+        let is_known = !matches!(relay.state, RelayState::New | RelayState::OptedOut);
+        if is_known && (relay.state == RelayState::Down) == health.up {
             RelayChanged { relay: &health.url, up: health.up, reason: health.reason() }.emit();
         }
         let warm = self.warm.load(Ordering::Relaxed);
@@ -162,6 +171,23 @@ impl<A: Stores + ?Sized> Monitor<A> {
         Ok(Some(health))
     }
 
+    /// Records that a relay is left alone, and withdraws what was published of it.
+    async fn leave_alone(&self, relay: &Relay, objection: &Objection, at: i64) -> Result<()> {
+        let mut aftermath = match self.agent.config.monitor.publish && !self.publisher.is_silent() {
+            true => self.withdrawal(&relay.url, i64::MAX).await?,
+            false => Aftermath::default(),
+        };
+        aftermath.states.push(OPTED_OUT.entry(&relay.url, &objection.to_string()));
+        let (state, due_at) = (RelayState::OptedOut, at + objection.wait());
+        let record = CheckRecord { at, due_at, state, aftermath, ..CheckRecord::default() };
+        self.agent.archive.record_check(&relay.url, relay.network, &record).await?;
+        self.publisher.wake();
+        if relay.state != RelayState::OptedOut {
+            RelayOptedOut { relay: &relay.url, reason: &objection.to_string() }.emit();
+        }
+        Ok(())
+    }
+
     /// Returns the seconds after which the results of an unreachable relay are withdrawn.
     fn dark(&self) -> i64 {
         self.agent.config.monitor.withdraw_after.as_secs()
@@ -176,7 +202,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
             return Ok(false);
         }
         let Some(known) = agent.archive.relay(root.as_str()).await? else { return Ok(false) };
-        if known.state != RelayState::Up {
+        if !matches!(known.state, RelayState::Up | RelayState::OptedOut) {
             return Ok(false);
         }
         let documents = agent.archive.documents(root.as_str()).await?;
@@ -217,7 +243,7 @@ impl<A: Stores + ?Sized> Monitor<A> {
             let query = RelayQuery { networks, states: states.to_vec(), limit: 1, ..RelayQuery::default() };
             Ok::<_, Error>(!self.agent.archive.relays(&query).await?.is_empty())
         };
-        let checked = [RelayState::Up, RelayState::Down, RelayState::Alias];
+        let checked = [RelayState::Up, RelayState::Down, RelayState::Alias, RelayState::OptedOut];
         if !any(&[RelayState::New]).await? && any(&checked).await? {
             WARM_SINCE.set(self.agent.archive.as_ref(), "", &now()).await?;
             self.warm.store(true, Ordering::Relaxed);

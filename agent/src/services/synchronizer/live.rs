@@ -14,7 +14,7 @@ use brotr_storage::{Batch, RelayQuery};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::{Stores, failure, rest, wait_for_room};
+use super::{Stores, failure, objection, rest, wait_for_room};
 use crate::agent::{Agent, now};
 use crate::state::State;
 use crate::telemetry::{LiveEnded, LiveStarted, PageStored, Telemetry};
@@ -101,6 +101,9 @@ pub async fn run(agent: Agent<impl Stores + ?Sized>) -> Result<()> {
         let due = Instant::now() >= fill_at;
         if due {
             fill_at = Instant::now() + FILL;
+            for url in left_alone(&agent).await {
+                followed.remove(&url).inspect(AbortHandle::abort);
+            }
         }
         if due && (followed.len() < places || Instant::now() >= rotate_at) {
             resting.retain(|_, rest| rest.until + LAST_REST > Instant::now());
@@ -211,6 +214,18 @@ async fn candidates(agent: &Agent<impl Stores + ?Sized>) -> Result<Vec<String>> 
     Ok(agent.archive.relays(&query).await?.into_iter().map(|relay| relay.url).collect())
 }
 
+/// Returns the relays whose operators asked that they are not read.
+async fn left_alone(agent: &Agent<impl Stores + ?Sized>) -> Vec<String> {
+    let query = RelayQuery { states: vec![RelayState::OptedOut], limit: CANDIDATES, ..RelayQuery::default() };
+    match agent.archive.relays(&query).await {
+        Ok(relays) => relays.into_iter().map(|relay| relay.url).collect(),
+        Err(error) => {
+            tracing::warn!(%error, "failed to look for relays that are not to be followed any more");
+            vec![]
+        }
+    }
+}
+
 async fn remembered(agent: &Agent<impl Stores + ?Sized>) -> Result<HashMap<String, Novelty>> {
     Ok(NOVELTY.all(agent.archive.as_ref()).await?.into_iter().collect())
 }
@@ -263,7 +278,7 @@ fn choose(candidates: Vec<String>, novelties: &HashMap<String, Novelty>, free: u
 async fn follow(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<Duration> {
     let Ok(address) = RelayUrl::parse(url, agent.dialer.guard()) else { return Ok(LAST_REST) };
     let settings = agent.config.synchronizer.of(address.as_str(), address.host());
-    if !settings.enabled || !settings.live {
+    if !settings.enabled || !settings.live || objection(agent, &address, RelayState::Up).await?.is_some() {
         return Ok(LAST_REST);
     }
     let filters = settings.filters.iter().map(parse_filter).collect::<Result<Vec<_>, _>>()?;

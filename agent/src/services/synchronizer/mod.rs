@@ -31,6 +31,7 @@ use visit::Visit;
 use crate::agent::{Agent, now};
 use crate::clock::timestamp;
 use crate::error::Result;
+use crate::manners::{self, Objection};
 use crate::pulse::Pulse;
 use crate::scheduler::Scheduler;
 use crate::telemetry::{DiskLow, RelaySynchronized, Telemetry};
@@ -135,6 +136,21 @@ async fn hold(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<()> {
     }
 }
 
+/// Returns why a relay is not to be read. The monitor asks before each check; without one, it is asked here.
+async fn objection(
+    agent: &Agent<impl Stores + ?Sized>,
+    address: &RelayUrl,
+    state: RelayState,
+) -> Result<Option<Objection>> {
+    if agent.config.network.avoids(address.as_str(), address.host()) {
+        return Ok(Some(Objection::Listed));
+    }
+    if agent.config.monitor.enabled {
+        return Ok(None);
+    }
+    Ok(manners::objection(agent, address, state).await?)
+}
+
 /// Runs one turn at a relay that is due.
 async fn turn(agent: &Agent<impl Stores + ?Sized>, lanes: &Lanes, relay: &Relay) -> Result<()> {
     let Ok(address) = RelayUrl::parse(&relay.url, agent.dialer.guard()) else {
@@ -143,6 +159,10 @@ async fn turn(agent: &Agent<impl Stores + ?Sized>, lanes: &Lanes, relay: &Relay)
     let settings = agent.config.synchronizer.of(address.as_str(), address.host());
     if !settings.enabled {
         return Ok(agent.archive.set_sync_due(&relay.url, now() + settings.interval.as_secs()).await?);
+    }
+    if let Some(objection) = objection(agent, &address, relay.state).await? {
+        tracing::debug!(relay = relay.url, %objection, "left a relay alone");
+        return Ok(agent.archive.set_sync_due(&relay.url, now() + objection.wait()).await?);
     }
     let Some(_lane) = lanes.enter(&address) else {
         return Ok(agent.archive.set_sync_due(&relay.url, now() + LANE_WAIT).await?);

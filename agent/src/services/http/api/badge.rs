@@ -15,8 +15,11 @@ pub(super) fn svg(state: RelayState, uptime: Option<f64>) -> String {
         RelayState::Down => ("down", "#b3261e"),
         RelayState::New => ("unchecked", "#57606a"),
         RelayState::Alias => ("alias", "#57606a"),
+        RelayState::OptedOut => ("not checked", "#57606a"),
     };
-    let text = uptime.map_or_else(|| word.to_owned(), |uptime| format!("{word}, {} in 30 d", percent(uptime)));
+    let text = uptime
+        .filter(|_| state != RelayState::OptedOut)
+        .map_or_else(|| word.to_owned(), |uptime| format!("{word}, {} in 30 d", percent(uptime)));
     let width = |text: &str| text.chars().count() * CHARACTER + 2 * PADDING;
     let (left, right) = (width("relay"), width(&text));
     let (all, place) = (left + right, left + PADDING);

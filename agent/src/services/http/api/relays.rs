@@ -22,7 +22,7 @@ use super::{Answer, Params, rows, run_query, words};
 use crate::agent::now;
 use crate::catalog::{Entry, Order, Selection, SortKey};
 use crate::history::{self, History, Incident};
-use crate::state::{HINTS, Hints, OBSERVED_CAP};
+use crate::state::{HINTS, Hints, OBSERVED_CAP, OPTED_OUT};
 
 const A_DAY: i64 = 86_400;
 const A_WEEK: i64 = 7 * A_DAY;
@@ -50,8 +50,8 @@ macro_rules! params {
             /// Only these networks: clearnet, tor, i2p, loki; several separated by commas
             #[param(pattern = "^((clearnet|tor|i2p|loki)(,(clearnet|tor|i2p|loki))*)?$")]
             network: Option<String>,
-            /// Only these states: new, up, down, alias; several separated by commas
-            #[param(pattern = "^((new|up|down|alias)(,(new|up|down|alias))*)?$")]
+            /// Only these states: new, up, down, alias, opted-out; several separated by commas
+            #[param(pattern = "^((new|up|down|alias|opted-out)(,(new|up|down|alias|opted-out))*)?$")]
             state: Option<String>,
             /// Only relays whose URL or name contains this text
             contains: Option<String>,
@@ -317,6 +317,8 @@ pub(super) struct RelayDetail {
     observed_cap: Option<u64>,
     /// What was seen of its completeness hints (NIP-67): `confirmed` or `refuted`; null if it gives none
     hints: Option<&'static str>,
+    /// Why it is neither checked nor read, in the state `opted-out`
+    opted_out: Option<String>,
 }
 
 /// Get one relay, with its history and coverage
@@ -334,6 +336,10 @@ pub(super) async fn relay(State(state): State<AppState>, Path(url): Path<String>
     let releases = run_query(state.checks.nip11_history(url, MAX_DOCUMENTS)).await?;
     let cap = run_query(OBSERVED_CAP.get(state.states.as_ref(), url)).await?;
     let hints = run_query(HINTS.get(state.states.as_ref(), url)).await?;
+    let opted_out = match entry.relay.state {
+        RelayState::OptedOut => run_query(OPTED_OUT.get(state.states.as_ref(), url)).await?,
+        _ => None,
+    };
     let parsed = |kind: DocumentType| {
         let document = documents.iter().find(|document| document.kind == kind);
         document.and_then(|document| serde_json::from_str(&document.data).ok())
@@ -354,6 +360,7 @@ pub(super) async fn relay(State(state): State<AppState>, Path(url): Path<String>
         coverage: covered(&state, Some(url)).await?,
         observed_cap: cap.map(|cap| cap.events as u64),
         hints: hints.map(Hints::as_str),
+        opted_out,
         relay,
     }))
 }

@@ -40,7 +40,7 @@ export const relayPage = (url) => `relay?url=${encodeURIComponent(url)}`;
 const KINDS = { 0: "profile", 1: "note", 3: "follow list", 4: "direct message", 5: "deletion", 6: "repost", 7: "reaction", 16: "repost", 20: "picture", 1059: "gift wrap", 1063: "file", 1111: "comment", 1984: "report", 1985: "label", 9734: "zap request", 9735: "zap", 10000: "mute list", 10002: "relay list", 10166: "monitor", 22242: "authentication", 30000: "follow set", 30023: "article", 30078: "application data", 30166: "relay check", 30311: "live event", 31990: "handler" };
 export const kind = (n) => KINDS[n] ? `${n} ${KINDS[n]}` : String(n);
 
-const STATES = { up: ["good", "● up"], down: ["bad", "▼ down"], new: ["faint", "○ unchecked"], alias: ["faint", "≡ alias"] };
+const STATES = { up: ["good", "● up"], down: ["bad", "▼ down"], new: ["faint", "○ unchecked"], alias: ["faint", "≡ alias"], "opted-out": ["faint", "⊘ opted out"] };
 export const state = (word) => make("span", { class: STATES[word]?.[0] ?? "" }, STATES[word]?.[1] ?? word);
 
 /// Asks the REST interface. An error is worded for people.

@@ -7,7 +7,7 @@ const sum = (counts) => Object.values(counts).reduce((all, n) => all + n, 0);
 function tiles({ stats, lag, gaps, covered }) {
   const { relays, jobs } = stats, n = (counts, name) => counts[name] ?? 0;
   $("tiles").replaceChildren(
-    tile("Relays up", `${number(n(relays, "up"))} of ${number(sum(relays))}`, `${number(n(relays, "down"))} down, ${number(n(relays, "new"))} unchecked, ${number(n(relays, "alias"))} second URLs of others`),
+    tile("Relays up", `${number(n(relays, "up"))} of ${number(sum(relays))}`, `${number(n(relays, "down"))} down, ${number(n(relays, "new"))} unchecked, ${number(n(relays, "alias"))} second URLs of others, ${number(n(relays, "opted-out"))} opted out`),
     tile("Events", number(stats.events), `of ${number(stats.pubkeys)} authors, each stored once`),
     tile("Sightings", number(stats.sightings), "which relay holds which event"),
     tile("Relays proven", number(covered), "relays of which a span of time is proven to be archived"),

@@ -109,7 +109,7 @@ async function load() {
   $("relay").hidden = false;
   $("url").textContent = relay.url;
   $("state").replaceChildren(state(relay.state));
-  $("about").replaceChildren(...[relay.name && make("strong", {}, theirs(relay.name)), relay.name && " · ", `${relay.network}, found `, time(relay.discovered_at), ", checked ", time(relay.checked_at), `; seen to hold ${plural(relay.events, "event")}.`].filter(Boolean));
+  $("about").replaceChildren(...[relay.name && make("strong", {}, theirs(relay.name)), relay.name && " · ", `${relay.network}, found `, time(relay.discovered_at), ", checked ", time(relay.checked_at), `; seen to hold ${plural(relay.events, "event")}.`, relay.opted_out && make("strong", {}, " It is neither checked nor read: ", theirs(relay.opted_out), ".")].filter(Boolean));
   if (!$("actions").firstChild) actions();
   const { uptime, rtt_ms: rtt, checks } = relay.history;
   $("uptime").replaceChildren(tile("Last day", percent(uptime.day), "share of time, not of checks"), tile("7 days", percent(uptime.week), "as far as known"), tile("30 days", percent(uptime.month), "as far as known"), tile("All checks", percent(uptime.all), `by ${plural(checks, "check")}`));
