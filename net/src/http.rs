@@ -1,14 +1,17 @@
 //! Bounded HTTP GETs: relay information documents, seed lists and relay lists, over the same dialer.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use brotr_core::RelayUrl;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
+use hyper::client::conn::http1::SendRequest;
 use hyper::header::{
     ACCEPT, CONNECTION, CONTENT_TYPE, ETAG, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, USER_AGENT,
 };
+use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
@@ -16,7 +19,7 @@ use tokio::time::{Instant, timeout};
 use url::Url;
 
 use crate::dial::Trace;
-use crate::{Dialer, Purpose};
+use crate::{Dialer, Permits, Purpose};
 
 /// The largest head of a response, in bytes.
 const MAX_HEAD: usize = 64 << 10;
@@ -87,54 +90,111 @@ pub async fn get_if_changed(
     most: usize,
     had: &Version,
 ) -> Result<Option<Answer>, HttpError> {
-    let url = Url::parse(url).map_err(|e| HttpError::Refused(format!("not a URL: {e}")))?;
-    let server = server(dialer, &url)?;
-    dialer.reaches(server.network()).map_err(|e| HttpError::Refused(e.to_string()))?;
-    let limits = dialer.limits(server.network());
-    let connect = limits.connect_timeout;
-    // The caller may hold a connection to the same host meanwhile.
-    let permits = timeout(connect, dialer.permit(&server, Purpose::Visit)).await;
-    let _permits = permits.map_err(|_| HttpError::Busy)?.map_err(|_| HttpError::Busy)?;
-    let mut trace = Trace::default();
-    let began = Instant::now();
-    let failed = |what: &dyn std::fmt::Display| HttpError::Failed(what.to_string());
-    let stream = timeout(connect, dialer.stream(&server, &mut trace)).await;
-    let stream = stream.map_err(|_| failed(&format!("no connection within {connect:?}")))?.map_err(|e| failed(&e))?;
-    let mut path = url.path().to_owned();
-    if let Some(query) = url.query() {
-        path = format!("{path}?{query}");
-    }
-    let mut request = Request::get(path)
-        .header(HOST, &url[url::Position::BeforeHost..url::Position::AfterPort])
-        .header(USER_AGENT, dialer.user_agent())
-        .header(ACCEPT, accept)
-        .header(CONNECTION, "close");
+    let url = parse(url)?;
+    let mut line = Line::open(dialer, &url).await?;
+    let mut request = request(dialer, &url, url.path(), accept).header(CONNECTION, "close");
     for (name, value) in [(IF_NONE_MATCH, &had.etag), (IF_MODIFIED_SINCE, &had.modified)] {
         if let Some(value) = value {
             request = request.header(name, value);
         }
     }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|e| failed(&e))?;
-    let mut http = hyper::client::conn::http1::Builder::new();
-    let (mut sender, connection) =
-        http.max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
-    let talk = async {
-        let response = sender.send_request(request).await.map_err(|e| failed(&cause_of(&e)))?;
-        read(response, most, began).await
-    };
-    // The connection is driven beside the exchange, and ends with it.
-    let both = async {
-        let connection = async {
+    line.ask(request, most).await
+}
+
+/// Fetches the first of several paths of a server that it has, over one connection. A server that closes the connection after it has
+/// denied one has none of the others.
+///
+/// # Errors
+/// See [`HttpError`]; it is [`HttpError::Status`] of the last path if the server has none.
+pub async fn get_first(
+    dialer: &Arc<Dialer>,
+    url: &str,
+    paths: &[&str],
+    accept: &str,
+    most: usize,
+) -> Result<Answer, HttpError> {
+    let mut url = parse(url)?;
+    url.set_query(None);
+    let mut line = Line::open(dialer, &url).await?;
+    let mut denied = None;
+    for path in paths {
+        match (line.ask(request(dialer, &url, path, accept), most).await, denied) {
+            (Ok(Some(answer)), _) => return Ok(answer),
+            (Ok(None), _) => denied = Some(StatusCode::NOT_MODIFIED.as_u16()),
+            (Err(HttpError::Status(status @ 400..500)), _) => denied = Some(status),
+            (Err(_), Some(status)) => return Err(HttpError::Status(status)),
+            (Err(error), None) => return Err(error),
+        }
+    }
+    Err(HttpError::Status(denied.unwrap_or(StatusCode::NOT_FOUND.as_u16())))
+}
+
+fn parse(url: &str) -> Result<Url, HttpError> {
+    Url::parse(url).map_err(|e| HttpError::Refused(format!("not a URL: {e}")))
+}
+
+fn request(dialer: &Dialer, url: &Url, path: &str, accept: &str) -> Builder {
+    let path = url.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    Request::get(path)
+        .header(HOST, &url[url::Position::BeforeHost..url::Position::AfterPort])
+        .header(USER_AGENT, dialer.user_agent())
+        .header(ACCEPT, accept)
+}
+
+/// A connection to a server, and its permits.
+struct Line {
+    sender: SendRequest<Empty<Bytes>>,
+    connection: Pin<Box<dyn Future<Output = ()> + Send>>,
+    limit: Duration,
+    began: Instant,
+    _permits: Permits,
+}
+
+impl Line {
+    async fn open(dialer: &Arc<Dialer>, url: &Url) -> Result<Self, HttpError> {
+        let server = server(dialer, url)?;
+        dialer.reaches(server.network()).map_err(|e| HttpError::Refused(e.to_string()))?;
+        let limits = dialer.limits(server.network());
+        let connect = limits.connect_timeout;
+        // The caller may hold a connection to the same host meanwhile.
+        let permits = timeout(connect, dialer.permit(&server, Purpose::Visit)).await;
+        let permits = permits.map_err(|_| HttpError::Busy)?.map_err(|_| HttpError::Busy)?;
+        let mut trace = Trace::default();
+        let began = Instant::now();
+        let stream = timeout(connect, dialer.stream(&server, &mut trace)).await;
+        let stream =
+            stream.map_err(|_| failed(&format!("no connection within {connect:?}")))?.map_err(|e| failed(&e))?;
+        let mut http = hyper::client::conn::http1::Builder::new();
+        let (sender, connection) =
+            http.max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
+        // It is driven beside each exchange, and does not end one.
+        let connection = Box::pin(async {
             let _ = connection.await;
             std::future::pending().await
+        });
+        Ok(Self { sender, connection, limit: limits.request_timeout, began, _permits: permits })
+    }
+
+    async fn ask(&mut self, request: Builder, most: usize) -> Result<Option<Answer>, HttpError> {
+        let request = request.body(Empty::<Bytes>::new()).map_err(|e| failed(&e))?;
+        let Self { sender, connection, limit, began, .. } = self;
+        let talk = async {
+            sender.ready().await.map_err(|e| failed(&cause_of(&e)))?;
+            let response = sender.send_request(request).await.map_err(|e| failed(&cause_of(&e)))?;
+            read(response, most, *began).await
         };
-        tokio::select! {
-            ended = talk => ended,
-            () = connection => unreachable!("it is pending for ever"),
-        }
-    };
-    let limit = limits.request_timeout;
-    timeout(limit, both).await.unwrap_or_else(|_| Err(failed(&format!("no answer within {limit:?}"))))
+        let both = async {
+            tokio::select! {
+                ended = talk => ended,
+                () = connection => unreachable!("it is pending for ever"),
+            }
+        };
+        timeout(*limit, both).await.unwrap_or_else(|_| Err(failed(&format!("no answer within {limit:?}"))))
+    }
+}
+
+fn failed(what: &dyn std::fmt::Display) -> HttpError {
+    HttpError::Failed(what.to_string())
 }
 
 async fn read(
@@ -147,7 +207,12 @@ async fn read(
         StatusCode::NOT_MODIFIED => return Ok(None),
         status if status.is_redirection() => return Err(HttpError::Redirect(optional(LOCATION).unwrap_or_default())),
         StatusCode::OK => {}
-        status => return Err(HttpError::Status(status.as_u16())),
+        status => {
+            // It is read to its end, so that another request can follow.
+            let mut body = Limited::new(response.into_body(), MAX_HEAD);
+            while let Some(Ok(_)) = body.frame().await {}
+            return Err(HttpError::Status(status.as_u16()));
+        }
     }
     let content_type = optional(CONTENT_TYPE).unwrap_or_default();
     let version = Version { etag: optional(ETAG), modified: optional(LAST_MODIFIED) };

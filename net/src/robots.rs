@@ -31,17 +31,11 @@ pub async fn read(dialer: &Arc<Dialer>, address: &RelayUrl) -> Option<String> {
 }
 
 async fn fetch(dialer: &Arc<Dialer>, address: &RelayUrl) -> Option<String> {
-    let mut url = url::Url::parse(&address.info_url()).ok()?;
-    for path in PATHS {
-        url.set_path(path);
-        url.set_query(None);
-        match http::get(dialer, url.as_str(), "text/plain", MAX_FILE).await {
-            Ok(Answer { body, .. }) => return Some(rules(&String::from_utf8_lossy(&body))),
-            Err(HttpError::Status(400..500)) => {}
-            Err(_) => return None,
-        }
+    match http::get_first(dialer, &address.info_url(), &PATHS, "text/plain", MAX_FILE).await {
+        Ok(Answer { body, .. }) => Some(rules(&String::from_utf8_lossy(&body))),
+        Err(HttpError::Status(400..500)) => Some(String::new()),
+        Err(_) => None,
     }
-    Some(String::new())
 }
 
 /// Returns the lines of a file that are rules; nothing if they allow everything. Relays answer other requests with their document,

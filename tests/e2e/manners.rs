@@ -11,6 +11,7 @@ use brotr_storage::{CheckRecord, Relay};
 use brotr_tests::{Script, ScriptedRelay};
 use nostr::{EventBuilder, Keys, Kind, Tag};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::faults::{Place, place_with};
 use super::monitor::{known, published};
@@ -49,10 +50,10 @@ async fn relays_are_left_alone_if_their_robots_txt_says_so() {
         let [requests, documents] =
             [&relay.counts.requests, &relay.counts.documents].map(|n| n.load(Ordering::Relaxed));
         assert_eq!((requests > 0, documents > 0), (!is_left_alone, !is_left_alone), "{robots:?}");
-        // The file is read once a day, in its other spelling as well if there is none.
+        // The file is read once a day.
         let before = relay.counts.connections.load(Ordering::Relaxed);
         visit(&place, &monitor, &row).await;
-        assert_eq!(relay.counts.robots.load(Ordering::Relaxed), if robots.is_some() { 1 } else { 2 }, "{robots:?}");
+        assert_eq!(relay.counts.robots.load(Ordering::Relaxed), 1, "{robots:?}");
         if is_left_alone {
             assert_eq!(relay.counts.connections.load(Ordering::Relaxed), before, "{robots:?}");
             // Nothing was checked, so there is no check that failed.
@@ -162,4 +163,48 @@ async fn without_an_answer_what_robots_txt_said_before_counts() {
     // One that never objected is down.
     let other = known(&place, "ws://127.0.0.1:9/").await;
     assert_eq!(visit(&place, &monitor, &other).await.0, RelayState::Down);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_where_writes_are_restricted() {
+    let own = relay_with(None, None).await;
+    let place = place_with(&format!("identity: {{relays: [\"{}\"]}}\nmonitor: {{warm_up: false}}", own.url)).await;
+    let monitor = Monitor::new(&place.agent, &Publisher::new(&place.agent)).await.expect("made");
+    for (restricted, written) in [(false, 1), (true, 0)] {
+        let document = json!({"limitation": {"restricted_writes": restricted}}).to_string();
+        let relay = relay_with(None, Some(document)).await;
+        let row = known(&place, &format!("{}/", relay.url)).await;
+        let health = monitor.visit(&row).await.expect("the archive works").expect("checked");
+        assert_eq!(health.checks["write"].ok, (!restricted).then_some(true), "{:?}", health.checks);
+        assert_eq!(relay.counts.published.load(Ordering::Relaxed), written);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_spelling_is_asked_for_on_the_same_connection() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let url = format!("ws://{}/", listener.local_addr().expect("bound"));
+    let answers = async {
+        let (mut stream, _) = listener.accept().await.expect("accepted");
+        for (path, answer) in [
+            ("/robots.txt", "HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nnot found"),
+            ("/Robots.txt", "HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\nUser-agent: *\nDisallow: /"),
+        ] {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                assert!(stream.read_buf(&mut head).await.expect("read") > 0, "it was closed before {path}");
+            }
+            assert!(
+                head.starts_with(format!("GET {path} HTTP/1.1\r\n").as_bytes()),
+                "{}",
+                String::from_utf8_lossy(&head)
+            );
+            stream.write_all(answer.as_bytes()).await.expect("written");
+        }
+    };
+    let place = place_with("").await;
+    let address = brotr_core::RelayUrl::parse(&url, place.agent.dialer.guard()).expect("an address");
+    let (rules, ()) = tokio::join!(brotr_net::robots::read(&place.agent.dialer, &address), answers);
+    let rules = rules.expect("an answer");
+    assert!(!brotr_net::robots::is_allowed(&rules, &address), "{rules}");
 }

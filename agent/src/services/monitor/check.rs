@@ -437,6 +437,10 @@ fn take_document(health: &mut Health, document: Option<Result<(Info, Duration), 
 /// Sends an event that a relay may accept from a monitor, and judges by its OK or by reading it back.
 async fn write(session: &mut Session, time_limit: Duration, plan: &Plan, health: &mut Health) {
     let WriteTest::As(signer) = &plan.write else { return };
+    if health.info.as_ref().is_some_and(|info| info.limitation("restricted_writes") == Some(true)) {
+        health.checks.insert("write", Outcome::unknown("not tried: its document says that writes are restricted"));
+        return;
+    }
     let bits = health.info.as_ref().and_then(|info| info.limit("min_pow_difficulty")).unwrap_or(0);
     if bits > u64::from(plan.max_pow) {
         let reason = format!("not tried: it asks for {bits} bits of work, and monitor.max_pow is {}", plan.max_pow);

@@ -147,7 +147,9 @@ fn claims(info: &Info, requirement: Requirement) -> Option<bool> {
 pub fn withdrawal(author: PublicKey, url: &str) -> EventBuilder {
     let address = format!("{}:{}:{url}", DISCOVERY.as_u16(), author.to_hex());
     let tags = [tag("a", [&address]), tag("k", [&DISCOVERY.as_u16().to_string()])];
-    EventBuilder::new(Kind::EventDeletion, "not reached any more").tags(tags).custom_created_at(timestamp())
+    EventBuilder::new(Kind::EventDeletion, "this result does not hold any more")
+        .tags(tags)
+        .custom_created_at(timestamp())
 }
 
 /// Returns kind 10166: that this agent monitors relays, how often, from where, and what is checked.
