@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 pub use crate::clock::now;
 use crate::config::Config;
 use crate::ingest::Ingest;
-use crate::manners::Manners;
 use crate::outage::Outage;
+use crate::robots::RobotsCache;
 
 /// The longest interval between two checks of a relay that is down, in seconds.
 pub const LONGEST_WAIT: i64 = 7 * 86_400;
@@ -39,8 +39,8 @@ pub struct Agent<A: ?Sized = dyn Archive> {
     pub holder: i64,
     /// Tells an outage of our own network from relays that are down.
     pub outage: Outage,
-    /// Remembers which relays ask crawlers to stay away.
-    pub manners: Manners,
+    /// What relays' hosts say to crawlers.
+    pub robots: RobotsCache,
 }
 
 impl<A: ?Sized> Clone for Agent<A> {
@@ -103,7 +103,7 @@ impl Agent {
             archived: Arc::default(),
             holder: fastrand::i64(1..),
             outage: Outage::default(),
-            manners: Manners::default(),
+            robots: RobotsCache::default(),
         })
     }
 
@@ -151,7 +151,7 @@ impl<A: ?Sized> Agent<A> {
             archived: self.archived.clone(),
             holder: self.holder,
             outage: self.outage.clone(),
-            manners: self.manners.clone(),
+            robots: self.robots.clone(),
         }
     }
 

@@ -3,17 +3,14 @@
 //! An operator can do so in `robots.txt`, or by a signed request (a label, NIP-32); whoever runs the agent can list relays in
 //! `network.avoid`.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use brotr_core::{RelayState, RelayUrl};
 use brotr_net::info::{self, Info};
 use brotr_net::robots;
 use brotr_storage::{CheckStore, DocumentType, EventStore, StateStore, StorageError, View};
 use nostr::{Alphabet, EventId, Filter, Kind, PublicKey, SingleLetterTag};
-use tokio::time::Instant;
 
 use crate::agent::{Agent, now};
 use crate::state::OPTED_OUT;
@@ -22,13 +19,6 @@ use crate::state::OPTED_OUT;
 const ASKED_AGAIN: i64 = 86_400;
 /// The same if there was no answer.
 const TRIED_AGAIN: i64 = 3_600;
-/// How long a `robots.txt` counts,
-const FRESH: Duration = Duration::from_secs(86_000);
-/// and how long it counts that there was no answer.
-const FRESH_SILENCE: Duration = Duration::from_secs(3_500);
-/// The most hosts that are remembered, and the most bytes of their rules.
-const MAX_HOSTS: usize = 100_000;
-const MAX_BYTES: usize = 32 << 20;
 /// The label by which an operator asks to be left out (NIP-32), and its namespace.
 const LABEL: &str = "no-crawl";
 const NAMESPACE: &str = "brotr";
@@ -67,62 +57,6 @@ impl fmt::Display for Objection {
     }
 }
 
-/// The `robots.txt` of a host.
-#[derive(Debug, Clone)]
-struct Remembered {
-    read_at: Instant,
-    /// Its rules; `None` if there was no answer.
-    rules: Option<Arc<str>>,
-}
-
-impl Remembered {
-    fn is_fresh(&self) -> bool {
-        self.read_at.elapsed() < if self.rules.is_some() { FRESH } else { FRESH_SILENCE }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Hosts {
-    by_root: HashMap<String, Remembered>,
-    bytes: usize,
-}
-
-/// Remembers the `robots.txt` of each host. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Manners(Arc<Mutex<Hosts>>);
-
-/// Returns what relays on the same host and port have in common.
-fn root(address: &RelayUrl) -> String {
-    format!("{}:{}", address.host(), address.port())
-}
-
-impl Manners {
-    /// Forgets the `robots.txt` of a relay's host, so that it is read again.
-    pub fn forget(&self, address: &RelayUrl) {
-        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(gone) = hosts.by_root.remove(&root(address)) {
-            hosts.bytes -= gone.rules.map_or(0, |rules| rules.len());
-        }
-    }
-
-    fn remembered(&self, address: &RelayUrl) -> Option<Remembered> {
-        let hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.by_root.get(&root(address)).filter(|host| host.is_fresh()).cloned()
-    }
-
-    fn remember(&self, address: &RelayUrl, rules: Option<Arc<str>>) {
-        self.forget(address);
-        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = rules.as_ref().map_or(0, |rules| rules.len());
-        if hosts.by_root.len() >= MAX_HOSTS || hosts.bytes + bytes > MAX_BYTES {
-            // It costs a request for each host and check until a day is over.
-            *hosts = Hosts::default();
-        }
-        hosts.bytes += bytes;
-        hosts.by_root.insert(root(address), Remembered { read_at: Instant::now(), rules });
-    }
-}
-
 /// Returns why a relay is not to be checked and read, if it is not. The operator's own relays always are, unless they are listed.
 ///
 /// # Errors
@@ -145,11 +79,11 @@ pub async fn objection<A: CheckStore + EventStore + StateStore + ?Sized>(
     if !network.robots {
         return Ok(None);
     }
-    let rules = match agent.manners.remembered(address) {
-        Some(host) => host.rules,
+    let rules = match agent.robots.get(address) {
+        Some(rules) => rules,
         None => {
             let rules = robots::read(&agent.dialer, address).await.map(Arc::from);
-            agent.manners.remember(address, rules.clone());
+            agent.robots.set(address, rules.clone());
             rules
         }
     };

@@ -157,7 +157,7 @@ async fn without_an_answer_what_robots_txt_said_before_counts() {
     assert_eq!(visit(&place, &monitor, &row).await.0, RelayState::OptedOut);
     drop(relay);
     let address = brotr_core::RelayUrl::parse(&url, place.agent.dialer.guard()).expect("an address");
-    place.agent.manners.forget(&address);
+    place.agent.robots.forget(&address);
     let row = known(&place, &url).await;
     assert_eq!(visit(&place, &monitor, &row).await.0, RelayState::OptedOut, "it is not known that it may be read now");
     // One that never objected is down.

@@ -109,7 +109,7 @@ async fn chosen(agent: &Agent, urls: &[String]) -> Result<Vec<Relay>> {
         let address = RelayUrl::parse(url, agent.dialer.guard());
         let address = address.map_err(|e| Failure::usage(format_args!("{url}: {e}")))?;
         // It may have changed since it was read.
-        agent.manners.forget(&address);
+        agent.robots.forget(&address);
         relays.push(agent.archive.relay(address.as_str()).await?.unwrap_or_else(|| Relay {
             url: address.as_str().to_owned(),
             network: address.network(),

@@ -65,7 +65,7 @@ pub(super) async fn check_relay(
     if run_query(state.relays.relay(url)).await?.is_none() {
         return Err(unknown(url));
     }
-    state.agent.manners.forget(&address);
+    state.agent.robots.forget(&address);
     run_query(state.checks.set_check_due(url, 0)).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({"relay": url, "due": true}))))
 }
