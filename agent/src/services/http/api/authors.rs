@@ -127,6 +127,7 @@ pub(super) async fn relays_for_all(State(state): State<AppState>, body: Bytes) -
 #[into_params(parameter_in = Query)]
 pub(super) struct VersionsParams {
     /// The kind: 0 (profile), 3 (follows), 10002 (relays), or another that is replaceable or addressable
+    #[param(minimum = 0, maximum = 65535)]
     kind: u16,
     /// The `d` tag of an addressable event
     d: Option<String>,
