@@ -1,6 +1,6 @@
 //! Whether a relay may be checked and read: its operator can ask crawlers to stay away.
 //!
-//! An operator can do so in `robots.txt`, or by a signed request (a label, NIP-32); whoever runs the agent can list relays in
+//! An operator can do so in `robots.txt`, or by a signed request (a label, NIP-32). The agent's operator can list relays in
 //! `network.avoid`.
 
 use std::fmt;

@@ -4,8 +4,8 @@
 //! cargo bench -p brotr --bench recall -- 25000 40
 //! ```
 //!
-//! A world of 100 relays and so many authors with so many posts each (`tests/support/authors.rs`) is archived in SQLite, but for a quarter of
-//! the posts. Printed are the shares of these held-out posts that one, two and three relays give: chosen by where other posts were
+//! 100 relays, the given number of authors and of posts of each (`tests/support/authors.rs`) are archived in SQLite, except a quarter of
+//! the posts. The bench prints the shares of these held-out posts that one, two and three relays give: chosen by where other posts were
 //! seen, and as the authors' own lists name them; and the time of a report on an author and of a choice for many.
 
 use std::collections::HashSet;

@@ -45,7 +45,7 @@ pub struct World {
 }
 
 impl World {
-    /// Makes authors with so many posts each, a quarter of which is held out.
+    /// Makes authors who have published a number of posts each, and holds out a quarter of these.
     #[must_use]
     pub fn new(relays: usize, authors: usize, posts: usize, seed: u64) -> Self {
         let keys = lifelike::authors(authors, seed);

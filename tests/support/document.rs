@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::house::Counts;
 use crate::script::{Fault, Script};
 
-/// Answers one request, whose head was read and is still in the stream. Without a `document`, there is none.
+/// Answers one request, whose head was read and is still in the stream. Without a `document` the answer is 404.
 pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     head: &str,
