@@ -76,7 +76,9 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     };
     let archive = shared.archive(&config, Access::Read).await?;
     match statement {
-        Some(statement) => print(archive.as_ref(), &statement, format).await?,
+        Some(statement) => {
+            print(archive.as_ref(), &statement, format, std::future::pending()).await?;
+        }
         None => shell(&config, archive.as_ref(), format).await?,
     }
     Ok(Done::Well)
@@ -91,8 +93,8 @@ fn read(from: impl Read) -> Result<String> {
     Ok(text)
 }
 
-/// Runs a statement and prints its rows as they come.
-async fn print(archive: &dyn Archive, statement: &str, format: Format) -> Result<()> {
+/// Runs a statement and prints its rows as they come, until `stop` ends. Returns whether it was stopped.
+async fn print(archive: &dyn Archive, statement: &str, format: Format, stop: impl Future<Output = ()>) -> Result<bool> {
     let (sender, rows) = mpsc::channel::<Vec<Json>>(WAITING);
     let print = async {
         match format {
@@ -102,9 +104,18 @@ async fn print(archive: &dyn Archive, statement: &str, format: Format) -> Result
             Format::Json => objects(rows).await,
         }
     };
+    // A statement whose rows nobody reads any more is interrupted.
+    let print = async {
+        tokio::select! {
+            printed = print => Some(printed),
+            () = stop => None,
+        }
+    };
     let (ran, printed) = tokio::join!(archive.sql(statement, sender), print);
+    let Some(printed) = printed else { return Ok(true) };
     printed?;
-    Ok(ran?)
+    ran?;
+    Ok(false)
 }
 
 type Rows = mpsc::Receiver<Vec<Json>>;
@@ -236,13 +247,14 @@ async fn shell(config: &Config, archive: &dyn Archive, format: Format) -> Result
             }
         };
         let _ = editor.add_history_entry(asked.trim());
-        tokio::select! {
-            ran = print(archive, asked.trim().trim_end_matches(';'), format) => {
-                if let Err(error) = ran {
-                    eprintln!("error: {}", output::lines(&Failure::from(error).to_string()));
-                }
-            }
-            _ = tokio::signal::ctrl_c() => eprintln!("cancelled"),
+        let stop = async {
+            // Without a signal handler there is no Ctrl-C either.
+            let _ = tokio::signal::ctrl_c().await;
+        };
+        match print(archive, asked.trim().trim_end_matches(';'), format, stop).await {
+            Ok(false) => {}
+            Ok(true) => eprintln!("cancelled"),
+            Err(error) => eprintln!("error: {}", output::lines(&Failure::from(error).to_string())),
         }
     }
     // Statements are not worth failing for.

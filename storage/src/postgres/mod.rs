@@ -327,6 +327,18 @@ fn shown(row: &PgRow, place: usize) -> Result<serde_json::Value, sqlx::Error> {
     })
 }
 
+/// How long a cancelled statement may take to end before it is cancelled again.
+const CANCELLED: Duration = Duration::from_secs(1);
+
+impl PostgresArchive {
+    /// Cancels the statement of another connection.
+    async fn cancel(&self, process: i32) -> Result<(), StorageError> {
+        let mut tx = self.server.begin_as("read only").await?;
+        sqlx::query(postgres!("process_cancel")).bind(process).persistent(false).execute(&mut *tx).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
 #[async_trait]
 impl Archive for PostgresArchive {
     async fn backup(&self, target: &Path) -> Result<Counts, StorageError> {
@@ -339,9 +351,10 @@ impl Archive for PostgresArchive {
         }
         let mut tx = self.server.begin_as("read only").await?;
         // After a read, a transaction can no longer be made writable.
+        let process: i32 = sqlx::query_scalar(postgres!("process")).persistent(false).fetch_one(&mut *tx).await?;
         sqlx::raw_sql(
-            "select 1; set local enable_seqscan = on; set local enable_hashjoin = on; \
-             set local enable_mergejoin = on; set local jit = on",
+            "set local enable_seqscan = on; set local enable_hashjoin = on; set local enable_mergejoin = on; \
+             set local jit = on",
         )
         .execute(&mut *tx)
         .await?;
@@ -350,7 +363,22 @@ impl Archive for PostgresArchive {
         tx.prepare(sql.clone()).await?;
         let mut found = sqlx::raw_sql(sql).fetch(&mut *tx);
         let mut named = false;
-        while let Some(row) = found.try_next().await? {
+        loop {
+            let row = tokio::select! {
+                biased;
+                row = found.try_next() => row?,
+                () = rows.closed() => {
+                    self.cancel(process).await?;
+                    // The statement may have come later than the request to cancel it.
+                    match tokio::time::timeout(CANCELLED, found.try_next()).await {
+                        Ok(Ok(None)) => break,
+                        Ok(Err(error)) => return Err(error.into()),
+                        // More rows, or nothing yet.
+                        Ok(Ok(Some(_))) | Err(_) => continue,
+                    }
+                }
+            };
+            let Some(row) = row else { break };
             if !named {
                 let _ = rows.send(row.columns().iter().map(|column| column.name().into()).collect()).await;
                 named = true;

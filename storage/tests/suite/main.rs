@@ -145,7 +145,8 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-const CASES: [(&str, Case); 42] = cases!(
+const CASES: [(&str, Case); 43] = cases!(
+    a_statement_ends_when_nobody_reads_its_rows,
     events_come_back_exactly,
     a_batch_is_stored_once,
     sightings_of_lost_events_are_removed,
@@ -190,7 +191,7 @@ const CASES: [(&str, Case); 42] = cases!(
     a_newer_database_is_refused,
 );
 
-const TESTS: [(&str, Alone); 19] = tests!(
+const TESTS: [(&str, Alone); 18] = tests!(
     plans::views_are_read_by_their_indexes,
     plans::storing_reads_no_more_than_what_it_stores,
     plans::clients_are_answered_by_their_indexes,
@@ -208,7 +209,6 @@ const TESTS: [(&str, Alone); 19] = tests!(
     sqlite_only::a_lock_of_another_process_blocks_no_worker_thread,
     sqlite_only::files_are_private,
     sqlite_only::the_log_is_truncated_when_idle,
-    sqlite_only::a_statement_ends_when_nobody_reads_its_rows,
     sqlite_only::a_panic_fails_one_batch_only,
 );
 

@@ -335,3 +335,18 @@ pub(crate) async fn an_archive_that_cannot_be_opened_is_named() {
     assert!(error.contains("127.0.0.1:1") && !error.contains("secret"), "{error}");
     assert!(matches!(open("mysql://x", Options::default()).await, Err(StorageError::Scheme)));
 }
+
+pub(super) async fn a_statement_ends_when_nobody_reads_its_rows(archive: Arc<dyn Archive>, _: String) {
+    let (sender, rows) = tokio::sync::mpsc::channel(10);
+    let endless = "with recursive n(i) as (select 1 union all select i + 1 from n where i > 0) select count(*) from n where i < 0";
+    let running = archive.sql(endless, sender);
+    let leave = async {
+        // It runs by then; SQLite has given the names of the columns.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        drop(rows);
+    };
+    let ended = async { tokio::join!(running, leave).0 };
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(60), ended).await.expect("it ends");
+    ended.expect_err("it was cancelled");
+    assert_eq!(sql_rows(&archive, "select 1").await, [[1]], "the connection is as good as new");
+}

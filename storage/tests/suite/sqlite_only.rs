@@ -131,21 +131,3 @@ async fn others_go_on_while_a_lock_is_held() {
     tasks.join_next().await.expect("there").expect("no panic");
     archive.close().await;
 }
-
-pub(crate) async fn a_statement_ends_when_nobody_reads_its_rows() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let (_, url) = place(&dir);
-    let archive = open(&url, Options::default()).await.expect("opened");
-    let (sender, mut rows) = tokio::sync::mpsc::channel(10);
-    let endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n";
-    let running = archive.sql(endless, sender);
-    let read = async {
-        rows.recv().await.expect("the names of the columns");
-        drop(rows);
-    };
-    let ended = async { tokio::join!(running, read).0 };
-    let ended = tokio::time::timeout(Duration::from_secs(60), ended).await.expect("it ends");
-    ended.expect_err("it was interrupted");
-    assert_eq!(sql_rows(&archive, "select 1").await, [[1]], "the connection is as good as new");
-    archive.close().await;
-}
