@@ -127,7 +127,7 @@ impl Readers {
         self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        self.read_at(self.inline, || false, read).await
+        self.read_at(self.inline, None, read).await
     }
 
     /// Runs a read that may block while others read its results. It is interrupted once `is_cancelled` returns true.
@@ -136,13 +136,13 @@ impl Readers {
         is_cancelled: impl Fn() -> bool + Send + 'static,
         read: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        self.read_at(false, is_cancelled, read).await
+        self.read_at(false, Some(Box::new(is_cancelled)), read).await
     }
 
     async fn read_at<T: Send + 'static>(
         self: &Arc<Self>,
         inline: bool,
-        is_cancelled: impl Fn() -> bool + Send + 'static,
+        is_cancelled: Option<Box<dyn Fn() -> bool + Send>>,
         read: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let longest = time_limit();
@@ -161,10 +161,16 @@ impl Readers {
                 None => open(&readers.path, OpenFlags::SQLITE_OPEN_READ_ONLY, &readers.codec)?,
             };
             let end = longest.map(|longest| Instant::now() + longest);
-            let is_over = move || end.is_some_and(|end| Instant::now() >= end);
-            connection.progress_handler(STEPS, Some(move || is_over() || is_cancelled()))?;
+            let is_limited = end.is_some() || is_cancelled.is_some();
+            if is_limited {
+                let is_over = move || end.is_some_and(|end| Instant::now() >= end);
+                let is_cancelled = move || is_cancelled.as_ref().is_some_and(|is_cancelled| is_cancelled());
+                connection.progress_handler(STEPS, Some(move || is_over() || is_cancelled()))?;
+            }
             let result = read(&connection);
-            connection.progress_handler(0, None::<fn() -> bool>)?;
+            if is_limited {
+                connection.progress_handler(0, None::<fn() -> bool>)?;
+            }
             let result = match (result, longest) {
                 (Err(error), Some(longest)) if error.is_interrupted() => Err(StorageError::TooLong(longest)),
                 (result, _) => result,
