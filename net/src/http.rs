@@ -98,7 +98,7 @@ pub async fn get_if_changed(
             request = request.header(name, value);
         }
     }
-    line.ask(request, most).await
+    line.ask(request, most, true).await
 }
 
 /// Fetches the first of several paths of a server that it has, over one connection. A server that closes the connection after it has
@@ -117,8 +117,9 @@ pub async fn get_first(
     url.set_query(None);
     let mut line = Line::open(dialer, &url).await?;
     let mut denied = None;
-    for path in paths {
-        match (line.ask(request(dialer, &url, path, accept), most).await, denied) {
+    for (place, path) in paths.iter().enumerate() {
+        let is_last = place + 1 == paths.len();
+        match (line.ask(request(dialer, &url, path, accept), most, is_last).await, denied) {
             (Ok(Some(answer)), _) => return Ok(answer),
             (Ok(None), _) => denied = Some(StatusCode::NOT_MODIFIED.as_u16()),
             (Err(HttpError::Status(status @ 400..500)), _) => denied = Some(status),
@@ -175,13 +176,14 @@ impl Line {
         Ok(Self { sender, connection, limit: limits.request_timeout, began, _permits: permits })
     }
 
-    async fn ask(&mut self, request: Builder, most: usize) -> Result<Option<Answer>, HttpError> {
+    /// Sends a request. If it is not the last one, an answer without the document is read to its end, so that another can follow.
+    async fn ask(&mut self, request: Builder, most: usize, is_last: bool) -> Result<Option<Answer>, HttpError> {
         let request = request.body(Empty::<Bytes>::new()).map_err(|e| failed(&e))?;
         let Self { sender, connection, limit, began, .. } = self;
         let talk = async {
             sender.ready().await.map_err(|e| failed(&cause_of(&e)))?;
             let response = sender.send_request(request).await.map_err(|e| failed(&cause_of(&e)))?;
-            read(response, most, *began).await
+            read(response, most, *began, is_last).await
         };
         let both = async {
             tokio::select! {
@@ -201,6 +203,7 @@ async fn read(
     response: hyper::Response<hyper::body::Incoming>,
     most: usize,
     began: Instant,
+    is_last: bool,
 ) -> Result<Option<Answer>, HttpError> {
     let optional = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     match response.status() {
@@ -208,9 +211,10 @@ async fn read(
         status if status.is_redirection() => return Err(HttpError::Redirect(optional(LOCATION).unwrap_or_default())),
         StatusCode::OK => {}
         status => {
-            // It is read to its end, so that another request can follow.
-            let mut body = Limited::new(response.into_body(), MAX_HEAD);
-            while let Some(Ok(_)) = body.frame().await {}
+            if !is_last {
+                let mut body = Limited::new(response.into_body(), MAX_HEAD);
+                while let Some(Ok(_)) = body.frame().await {}
+            }
             return Err(HttpError::Status(status.as_u16()));
         }
     }
