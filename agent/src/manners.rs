@@ -3,7 +3,6 @@
 //! An operator can do so in `robots.txt`, or by a signed request (a label, NIP-32). The agent's operator can list relays in
 //! `network.avoid`.
 
-use std::fmt;
 use std::sync::Arc;
 
 use brotr_core::{RelayState, RelayUrl};
@@ -13,7 +12,7 @@ use brotr_storage::{CheckStore, DocumentType, EventStore, StateStore, StorageErr
 use nostr::{Alphabet, EventId, Filter, Kind, PublicKey, SingleLetterTag};
 
 use crate::agent::{Agent, now};
-use crate::state::OPTED_OUT;
+use crate::state::{OPTED_OUT, Objection};
 
 /// Seconds until an operator's wish is looked for again.
 const ASKED_AGAIN: i64 = 86_400;
@@ -23,37 +22,18 @@ const TRIED_AGAIN: i64 = 3_600;
 const LABEL: &str = "no-crawl";
 const NAMESPACE: &str = "brotr";
 
-/// Why a relay is left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Objection {
-    /// `network.avoid` lists it.
-    Listed,
-    /// Its host's `robots.txt`.
-    Robots,
-    /// Its host's `robots.txt`, as it last was: there is no answer now.
-    EarlierRobots,
-    /// A request signed by the key of its information document.
-    Request(EventId),
+/// Why a relay is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeftAlone {
+    /// Who asked for it, and how.
+    pub objection: Objection,
+    /// Seconds until it is looked for again.
+    pub wait: i64,
 }
 
-impl Objection {
-    /// Returns the seconds until it is looked for again.
-    #[must_use]
-    pub fn wait(&self) -> i64 {
-        if *self == Self::EarlierRobots { TRIED_AGAIN } else { ASKED_AGAIN }
-    }
-}
-
-/// The words for `robots.txt`, which are stored.
-const BY_ROBOTS: &str = "its robots.txt disallows it";
-
-impl fmt::Display for Objection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listed => f.write_str("network.avoid lists it"),
-            Self::Robots | Self::EarlierRobots => f.write_str(BY_ROBOTS),
-            Self::Request(id) => write!(f, "its operator asked for it, in event {id}"),
-        }
+impl LeftAlone {
+    fn for_a_day(objection: Objection) -> Self {
+        Self { objection, wait: ASKED_AGAIN }
     }
 }
 
@@ -65,16 +45,16 @@ pub async fn objection<A: CheckStore + EventStore + StateStore + ?Sized>(
     agent: &Agent<A>,
     address: &RelayUrl,
     state: RelayState,
-) -> Result<Option<Objection>, StorageError> {
+) -> Result<Option<LeftAlone>, StorageError> {
     let network = &agent.config.network;
     if network.avoids(address.as_str(), address.host()) {
-        return Ok(Some(Objection::Listed));
+        return Ok(Some(LeftAlone::for_a_day(Objection::Listed)));
     }
-    if agent.own_relays().iter().chain(&agent.job_relays()).any(|own| own == address) {
+    if agent.dialer.is_own(address) {
         return Ok(None);
     }
     if let Some(id) = request(agent, address, state).await? {
-        return Ok(Some(Objection::Request(id)));
+        return Ok(Some(LeftAlone::for_a_day(Objection::Request(id))));
     }
     if !network.robots {
         return Ok(None);
@@ -93,14 +73,15 @@ pub async fn objection<A: CheckStore + EventStore + StateStore + ?Sized>(
             RelayState::OptedOut => OPTED_OUT.get(agent.archive.as_ref(), address.as_str()).await?,
             _ => None,
         };
-        return Ok(before.filter(|reason| reason == BY_ROBOTS).map(|_| Objection::EarlierRobots));
+        let before = before.filter(|objection| *objection == Objection::Robots);
+        return Ok(before.map(|objection| LeftAlone { objection, wait: TRIED_AGAIN }));
     };
     if rules.is_empty() {
         return Ok(None);
     }
     let address = address.clone();
     let allowed = tokio::task::spawn_blocking(move || robots::is_allowed(&rules, &address)).await;
-    Ok((!allowed.unwrap_or(true)).then_some(Objection::Robots))
+    Ok((!allowed.unwrap_or(true)).then(|| LeftAlone::for_a_day(Objection::Robots)))
 }
 
 /// Returns the request of a relay's operator to be left out: a label by the key of its information document.

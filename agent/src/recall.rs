@@ -21,6 +21,12 @@ use utoipa::ToSchema;
 
 /// The most authors for whom relays are chosen together.
 pub const MAX_AUTHORS: usize = 1_000;
+/// The share of the events that is wanted, if no other is given.
+pub const USUAL_RECALL: f64 = 0.95;
+/// The most relays for one author, if no other number is given,
+pub const USUAL_FOR_ONE: usize = 3;
+/// and for several.
+pub const USUAL_FOR_MANY: usize = 30;
 /// The most relays of an author's own list that are read.
 const MAX_LISTED: usize = 100;
 /// Seconds before an author's newest event in which events are recent.

@@ -14,6 +14,7 @@ const FRESH_SILENCE: Duration = Duration::from_secs(3_500);
 /// The most hosts that are remembered, and the most bytes of their rules.
 const MAX_HOSTS: usize = 100_000;
 const MAX_BYTES: usize = 32 << 20;
+
 /// The `robots.txt` of a host.
 #[derive(Debug, Clone)]
 struct Remembered {
@@ -65,7 +66,7 @@ impl RobotsCache {
         let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = rules.as_ref().map_or(0, |rules| rules.len());
         if hosts.by_root.len() >= MAX_HOSTS || hosts.bytes + bytes > MAX_BYTES {
-            // It costs a request for each host and check until a day is over.
+            // Each host is then asked again at its next check.
             *hosts = Hosts::default();
         }
         hosts.bytes += bytes;

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::str::FromStr;
 
 use brotr_storage::{ServiceState, StateStore, StorageError};
+use nostr::EventId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -82,7 +83,53 @@ impl<T: DeserializeOwned> FromStr for Json<T> {
 }
 
 /// Why a relay is neither checked nor read.
-pub const OPTED_OUT: State<String> = State::new("monitor", "opted out");
+pub const OPTED_OUT: State<Objection> = State::new("monitor", "opted out");
+
+/// The value of [`OPTED_OUT`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Objection {
+    /// `network.avoid` lists it.
+    Listed,
+    /// Its host's `robots.txt`.
+    Robots,
+    /// A request signed by the key of its information document (NIP-11).
+    Request(EventId),
+}
+
+impl Objection {
+    /// Returns it in words.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Listed => "network.avoid lists it".into(),
+            Self::Robots => "its robots.txt disallows it".into(),
+            Self::Request(id) => format!("its operator asked for it, in event {id}"),
+        }
+    }
+}
+
+impl Display for Objection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listed => f.write_str("listed"),
+            Self::Robots => f.write_str("robots"),
+            Self::Request(id) => write!(f, "request {id}"),
+        }
+    }
+}
+
+impl FromStr for Objection {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.split_once(' ') {
+            None if text == "listed" => Ok(Self::Listed),
+            None if text == "robots" => Ok(Self::Robots),
+            Some(("request", id)) => EventId::from_hex(id).map(Self::Request).map_err(|_| ()),
+            _ => Err(()),
+        }
+    }
+}
 
 /// How many events a relay was observed to return per request.
 pub const OBSERVED_CAP: State<ObservedCap> = State::new("synchronizer", "cap");
@@ -187,6 +234,9 @@ mod tests {
         assert_eq!(LISTS.get(archive, "a").await.expect("read"), None);
         for hints in [Hints::Confirmed { visits: 2, largest: 70 }, Hints::Refuted(9)] {
             assert_eq!(HINTS.entry("r", &hints).value.parse(), Ok(hints));
+        }
+        for objection in [Objection::Listed, Objection::Robots, Objection::Request(EventId::all_zeros())] {
+            assert_eq!(OPTED_OUT.entry("r", &objection).value.parse(), Ok(objection));
         }
         let cap = ObservedCap { events: 500, until: 7 };
         assert_eq!((OBSERVED_CAP.entry("r", &cap).value.parse(), "500".parse::<ObservedCap>()), (Ok(cap), Err(())));

@@ -322,6 +322,12 @@ impl Dialer {
         self.large.clone()
     }
 
+    /// Returns true for the operator's own relays.
+    #[must_use]
+    pub fn is_own(&self, address: &RelayUrl) -> bool {
+        self.gate.is_own(address)
+    }
+
     /// Returns true if every connection for this purpose to a host is taken.
     #[must_use]
     pub fn is_full(&self, host: &str, purpose: Purpose) -> bool {

@@ -118,6 +118,11 @@ impl Gate {
         }
     }
 
+    /// Returns true if the operator names a relay.
+    pub(crate) fn is_own(&self, address: &RelayUrl) -> bool {
+        self.own.contains(address.as_str())
+    }
+
     /// Returns true if every connection for this purpose to a host is taken.
     pub(crate) fn is_full(&self, host: &str, purpose: Purpose) -> bool {
         self.hosts.get(&(host.to_owned(), purpose)).is_some_and(|host| host.available_permits() == 0)
@@ -138,7 +143,7 @@ impl Gate {
         let mut permits = Permits { place: place.clone(), hosts: self.hosts.clone(), held: Vec::with_capacity(4) };
         let mut wanted = Vec::with_capacity(4);
         // The host comes first, so that waiting for it holds nothing that others need.
-        if purpose != Purpose::Standing || !self.own.contains(address.as_str()) {
+        if purpose != Purpose::Standing || !self.is_own(address) {
             let host = self.hosts.entry(place);
             wanted.push(host.or_insert_with(|| Arc::new(Semaphore::new(purpose.per_host()))).clone());
         }

@@ -27,7 +27,8 @@ async fn relay_with(robots: Option<&'static str>, nip11: Option<String>) -> Scri
 async fn visit(place: &Place, monitor: &Monitor, relay: &Relay) -> (RelayState, Option<String>) {
     monitor.visit(relay).await.expect("the archive works");
     let now = place.agent.archive.relay(&relay.url).await.expect("read").expect("there");
-    (now.state, OPTED_OUT.get(place.agent.archive.as_ref(), &relay.url).await.expect("read"))
+    let objection = OPTED_OUT.get(place.agent.archive.as_ref(), &relay.url).await.expect("read");
+    (now.state, objection.map(|objection| objection.reason()))
 }
 
 #[tokio::test(flavor = "multi_thread")]

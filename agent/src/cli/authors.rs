@@ -13,12 +13,11 @@ use super::{Access, Done, Shared, output};
 use crate::agent::now;
 use crate::config::Config;
 use crate::history::percent;
-use crate::recall::{AuthorReport, Choice, ListReport, MAX_AUTHORS, Source, Wanted};
+use crate::recall::{
+    AuthorReport, Choice, ListReport, MAX_AUTHORS, Source, USUAL_FOR_MANY, USUAL_FOR_ONE, USUAL_RECALL, Wanted,
+};
 use crate::versions::{self, Address, Changes, Version};
 
-/// Relays for one author, if no other number is given, and for several.
-const USUAL_FOR_ONE: usize = 3;
-const USUAL_FOR_MANY: usize = 30;
 /// Relays of one author that are printed.
 const SHOWN: usize = 20;
 /// Changes of a version that are printed.
@@ -32,7 +31,7 @@ pub(super) struct RelaysArgs {
     #[arg(required = true, value_name = "NPUB")]
     authors: Vec<String>,
     /// The share of the events that is wanted, from 0 to 1
-    #[arg(long, default_value_t = 0.95, value_name = "SHARE")]
+    #[arg(long, default_value_t = USUAL_RECALL, value_name = "SHARE")]
     recall: f64,
     /// The most relays; 3 for one author, 30 for several if left out
     #[arg(long, value_name = "N")]

@@ -53,7 +53,8 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         bar.inc(1);
         let (url, health) = health?;
         let Some(health) = health else {
-            let reason = OPTED_OUT.get(agent.archive.as_ref(), &url).await?.unwrap_or_default();
+            let objection = OPTED_OUT.get(agent.archive.as_ref(), &url).await?;
+            let reason = objection.map(|objection| objection.reason()).unwrap_or_default();
             bar.suspend(|| output::note(&format!("left alone  {url}  {reason}")))?;
             continue;
         };

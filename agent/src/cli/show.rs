@@ -40,6 +40,7 @@ pub(super) async fn show(
         RelayState::OptedOut => OPTED_OUT.get(archive, url).await?,
         _ => None,
     };
+    let opted_out = opted_out.map(|objection| objection.reason());
     let reports = archive.coverage(Some(url)).await?;
     let reached = config.network_settings().unreached(address.network());
     if shared.json {

@@ -26,7 +26,7 @@ pub use place::{Place, Places};
 pub use probe::{Probe, Probes};
 
 use crate::agent::{Agent, now};
-use crate::manners::{self, Objection};
+use crate::manners::{self, LeftAlone};
 use crate::outbox::Publisher;
 use crate::pulse::Pulse;
 use crate::scheduler::Scheduler;
@@ -105,8 +105,8 @@ impl<A: Stores + ?Sized> Monitor<A> {
             return Ok(None);
         };
         let at = now();
-        if let Some(objection) = manners::objection(agent, &address, relay.state).await? {
-            self.leave_alone(relay, &objection, at).await?;
+        if let Some(left_alone) = manners::objection(agent, &address, relay.state).await? {
+            self.leave_alone(relay, left_alone, at).await?;
             return Ok(None);
         }
         let mut health = check(&agent.dialer, &address, &self.plan).await;
@@ -172,18 +172,18 @@ impl<A: Stores + ?Sized> Monitor<A> {
     }
 
     /// Records that a relay is left alone, and withdraws what was published of it.
-    async fn leave_alone(&self, relay: &Relay, objection: &Objection, at: i64) -> Result<()> {
+    async fn leave_alone(&self, relay: &Relay, LeftAlone { objection, wait }: LeftAlone, at: i64) -> Result<()> {
         let mut aftermath = match self.agent.config.monitor.publish && !self.publisher.is_silent() {
             true => self.withdrawal(&relay.url, i64::MAX).await?,
             false => Aftermath::default(),
         };
-        aftermath.states.push(OPTED_OUT.entry(&relay.url, &objection.to_string()));
-        let (state, due_at) = (RelayState::OptedOut, at + objection.wait());
+        aftermath.states.push(OPTED_OUT.entry(&relay.url, &objection));
+        let (state, due_at) = (RelayState::OptedOut, at + wait);
         let record = CheckRecord { at, due_at, state, aftermath, ..CheckRecord::default() };
         self.agent.archive.record_check(&relay.url, relay.network, &record).await?;
         self.publisher.wake();
         if relay.state != RelayState::OptedOut {
-            RelayOptedOut { relay: &relay.url, reason: &objection.to_string() }.emit();
+            RelayOptedOut { relay: &relay.url, reason: &objection.reason() }.emit();
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ use visit::Visit;
 use crate::agent::{Agent, now};
 use crate::clock::timestamp;
 use crate::error::Result;
-use crate::manners::{self, Objection};
+use crate::manners::{self, LeftAlone};
 use crate::pulse::Pulse;
 use crate::scheduler::Scheduler;
 use crate::telemetry::{DiskLow, RelaySynchronized, Telemetry};
@@ -141,11 +141,10 @@ async fn objection(
     agent: &Agent<impl Stores + ?Sized>,
     address: &RelayUrl,
     state: RelayState,
-) -> Result<Option<Objection>> {
-    if agent.config.network.avoids(address.as_str(), address.host()) {
-        return Ok(Some(Objection::Listed));
-    }
-    if agent.config.monitor.enabled {
+) -> Result<Option<LeftAlone>> {
+    // A relay may have been listed after its last check.
+    let is_listed = agent.config.network.avoids(address.as_str(), address.host());
+    if agent.config.monitor.enabled && !is_listed {
         return Ok(None);
     }
     Ok(manners::objection(agent, address, state).await?)
@@ -160,9 +159,9 @@ async fn turn(agent: &Agent<impl Stores + ?Sized>, lanes: &Lanes, relay: &Relay)
     if !settings.enabled {
         return Ok(agent.archive.set_sync_due(&relay.url, now() + settings.interval.as_secs()).await?);
     }
-    if let Some(objection) = objection(agent, &address, relay.state).await? {
+    if let Some(LeftAlone { objection, wait }) = objection(agent, &address, relay.state).await? {
         tracing::debug!(relay = relay.url, %objection, "left a relay alone");
-        return Ok(agent.archive.set_sync_due(&relay.url, now() + objection.wait()).await?);
+        return Ok(agent.archive.set_sync_due(&relay.url, now() + wait).await?);
     }
     let Some(_lane) = lanes.enter(&address) else {
         return Ok(agent.archive.set_sync_due(&relay.url, now() + LANE_WAIT).await?);

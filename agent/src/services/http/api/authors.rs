@@ -15,14 +15,11 @@ use super::super::access::Problem;
 use super::events::after;
 use super::{Answer, Params, QUERY_TIMEOUT, run_query};
 use crate::agent::now;
-use crate::recall::{AuthorReport, ListReport, MAX_AUTHORS, Source, Wanted};
+use crate::recall::{
+    AuthorReport, ListReport, MAX_AUTHORS, Source, USUAL_FOR_MANY, USUAL_FOR_ONE, USUAL_RECALL, Wanted,
+};
 use crate::versions::{self, Address, Version};
 
-/// The share of events that is wanted, if no other is given.
-const USUAL_RECALL: f64 = 0.95;
-/// Relays for one author, if no other number is given, and for several.
-const USUAL_FOR_ONE: usize = 3;
-const USUAL_FOR_MANY: usize = 30;
 /// The most relays.
 const MOST_RELAYS: usize = 100;
 /// Versions, if no other number is given.

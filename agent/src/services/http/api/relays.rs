@@ -360,7 +360,7 @@ pub(super) async fn relay(State(state): State<AppState>, Path(url): Path<String>
         coverage: covered(&state, Some(url)).await?,
         observed_cap: cap.map(|cap| cap.events as u64),
         hints: hints.map(Hints::as_str),
-        opted_out,
+        opted_out: opted_out.map(|objection| objection.reason()),
         relay,
     }))
 }
