@@ -20,7 +20,7 @@ use std::str::FromStr;
 
 use brotr_core::{GapReason, Interval};
 use brotr_net::{End, Page};
-use nostr::{EventId, Filter};
+use nostr::{EventId, Filter, Timestamp};
 
 use super::habits::within;
 use super::rest::Trouble;
@@ -52,7 +52,7 @@ pub struct Pager {
     pending: Option<Pending>,
     /// A full page of one second shows no order, and may be the oldest one: whether anything lies above that second is
     /// requested before that is claimed to be empty.
-    above: Option<i64>,
+    above: Option<Above>,
     /// How many events the last page had, if fewer than requested.
     short: Option<usize>,
     /// The largest page that was shorter than requested and not the last one, and how often that was seen.
@@ -197,9 +197,11 @@ impl Pager {
     /// Returns the next request; `None` when the walk is over.
     #[must_use]
     pub fn next(&self, filter: &Filter) -> Option<Filter> {
-        let since = self.above.map_or(self.since, |second| second + 1);
+        let since = self.above.map_or(self.since, |above| above.second + 1);
         let left = Interval { since, until: self.until? };
-        Some(within(filter, left, self.bounds).limit(self.limit))
+        let request = within(filter, left, self.bounds).limit(self.limit);
+        let is_exact = self.above.is_some_and(|above| above.is_exact);
+        Some(if is_exact { request.since(Timestamp::from_secs(since.unsigned_abs())) } else { request })
     }
 
     /// Sets what is known of the relay's bounds.
@@ -308,13 +310,13 @@ impl Pager {
             });
         }
         let full = page.transferred >= self.limit.min(self.smallest) || page.hints.more;
-        if let Some(second) = self.above.take() {
-            return self.take_above(page, &inside, second, until);
+        if let Some(above) = self.above.take() {
+            return self.take_above(page, sound, above, full, until);
         }
         match oldest {
             Some(oldest) if oldest < until => {
                 if full && sound.iter().all(|(_, at)| *at == oldest) {
-                    self.above = Some(oldest);
+                    self.above = Some(Above { second: oldest, is_exact: false });
                     self.short = None;
                     return Proof::default();
                 }
@@ -336,12 +338,20 @@ impl Pager {
         Proof::of(None, unproven(self.since, until, reason, count))
     }
 
-    /// Takes the answer to whether anything lies above a second that filled a page.
-    fn take_above(&mut self, page: &Page, inside: &[(EventId, i64)], second: i64, until: i64) -> Proof {
+    /// Takes the answer to whether anything lies above a second that filled a page. If the bounds are not known, it may hold
+    /// events of that second and of the one after the window. A page full of them shows as little as the first one did.
+    fn take_above(&mut self, page: &Page, sound: &[(EventId, i64)], above: Above, full: bool, until: i64) -> Proof {
+        let second = above.second;
+        let is_full = full && !sound.is_empty();
+        if is_full && !above.is_exact && sound.iter().all(|(_, at)| *at == second) {
+            // The relay includes a request's first second, so that this one can be left out.
+            self.above = Some(Above { is_exact: true, ..above });
+            return Proof::default();
+        }
         self.until = Some(second);
         let last = self.pending.take();
-        // If the bounds are not known, that second is included.
-        if inside.iter().all(|(_, at)| *at <= second) && page.late.is_empty() {
+        let is_empty = !sound.iter().any(|(_, at)| second < *at && *at <= until);
+        if is_empty && !is_full && page.late.is_empty() {
             return Proof::of(Interval::new(second + 1, until), last.map(Pending::gap));
         }
         let last = last.map_or(until, |pending| pending.second);
@@ -450,6 +460,14 @@ fn reason(end: &End) -> Option<GapReason> {
         End::Overflow => Some(GapReason::Overflow),
         End::Eose => None,
     }
+}
+
+/// A second that filled a page, above which the next page looks.
+#[derive(Debug, Clone, Copy)]
+struct Above {
+    second: i64,
+    /// Whether that second is left out, whatever is known of the relay's bounds.
+    is_exact: bool,
 }
 
 /// A second that filled a page, waiting for what the next page shows.

@@ -281,3 +281,42 @@ fn hints_save_a_request_and_are_checked() {
     // "More" shows a cap.
     assert_eq!(walk_with_hints(&[2; 50], 30, Says::Truth, 0).2, Some(Cap::Seen(30)));
 }
+
+/// Takes a page of one event at each of these seconds.
+fn take(pager: &mut Pager, seconds: &[i64]) -> Proof {
+    let events: Vec<_> = seconds.iter().map(|at| event((id(at.unsigned_abs() as usize), *at))).collect();
+    let sound: Vec<_> = events.iter().map(|event| (event.id, event.created_at)).collect();
+    let page = Page {
+        transferred: events.len(),
+        events,
+        outside: 0,
+        in_order: true,
+        late: vec![],
+        took: None,
+        end: End::Eose,
+        hints: Hints::default(),
+        room: None,
+    };
+    pager.take(&page, &sound)
+}
+
+#[test]
+fn a_full_page_of_the_margin_does_not_show_that_nothing_lies_above_a_second() {
+    let pager = || {
+        let mut pager = Pager::new(Interval::new(2, 9).expect("in order"), Bounds::Outside, 500);
+        pager.expect_cap(1);
+        assert_eq!(take(&mut pager, &[5]), Proof::default());
+        let next = pager.next(&Filter::new()).expect("a request");
+        assert_eq!((next.since, next.until), (Some(Timestamp::from(5)), Some(Timestamp::from(10))));
+        pager
+    };
+    // The same event again: the second is left out.
+    let mut same = pager();
+    assert_eq!(take(&mut same, &[5]), Proof::default());
+    let next = same.next(&Filter::new()).expect("a request");
+    assert_eq!((next.since, next.until), (Some(Timestamp::from(6)), Some(Timestamp::from(10))));
+    assert_eq!(take(&mut same, &[]).covered, Interval::new(6, 9));
+    // The second after the window: events of the window may have been cut off.
+    let proof = take(&mut pager(), &[10]);
+    assert_eq!((proof.covered, proof.gap.map(|gap| gap.interval)), (None, Interval::new(6, 9)));
+}
