@@ -11,6 +11,7 @@ mod network;
 mod raw_event;
 mod relay_url;
 mod sanitize;
+mod sketch;
 mod state;
 mod words;
 
@@ -23,5 +24,6 @@ pub use network::Network;
 pub use raw_event::RawEvent;
 pub use relay_url::{MAX_RELAY_URL, RelayUrl, RelayUrlError};
 pub use sanitize::{escape, is_unsafe_to_show, sanitize};
+pub use sketch::{InvalidSketch, Offset, Sketch};
 pub use state::RelayState;
 pub use words::UnknownWord;

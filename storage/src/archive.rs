@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use async_trait::async_trait;
-use brotr_core::Event;
+use brotr_core::{Event, Offset, Sketch};
 use nostr::{EventId, Filter};
 
 use crate::batch::{Batch, Stored};
@@ -38,6 +38,9 @@ pub trait EventStore: std::fmt::Debug + Send + Sync {
     /// Counts the distinct events that match any of the filters and were seen on any of the relays; without relays, all that
     /// match. `limit` is ignored (NIP-45).
     async fn count(&self, filters: &[Filter], view: View, relays: &[String]) -> Result<u64>;
+
+    /// Counts the events that match a filter, and sketches their authors (NIP-45). `limit` is ignored.
+    async fn sketch(&self, filter: &Filter, view: View, offset: Offset) -> Result<(u64, Sketch)>;
 
     /// Returns ids and times of the events that match a filter, oldest first, for NIP-77.
     async fn ids(&self, filter: &Filter, view: View) -> Result<Vec<(EventId, i64)>>;

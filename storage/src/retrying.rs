@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use async_trait::async_trait;
-use brotr_core::{Event, Network};
+use brotr_core::{Event, Network, Offset, Sketch};
 use nostr::{EventId, Filter, PublicKey};
 
 use crate::archive::{Archive, EventStore, Setting, SightingStore, SqlRow};
@@ -76,6 +76,7 @@ retrying! {
         Always known(ids: &[EventId]) -> HashSet<EventId>;
         Always page(filter: &Filter, view: View, after: Option<Cursor>, limit: usize) -> Vec<Event>;
         Always count(filters: &[Filter], view: View, relays: &[String]) -> u64;
+        Always sketch(filter: &Filter, view: View, offset: Offset) -> (u64, Sketch);
         Always ids(filter: &Filter, view: View) -> Vec<(EventId, i64)>;
         Always stored_after(after: i64, limit: i64) -> Vec<(i64, Event)>;
         Always last_stored() -> i64;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
-use brotr_core::{Event, matches};
+use brotr_core::{Event, Offset, Sketch, matches};
 use nostr::{EventId, Filter};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
@@ -298,6 +298,30 @@ impl EventStore for PostgresArchive {
         let row = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_one(reader.connection()).await;
         let row = reader.ended(row).await?;
         Ok(row.try_get::<i64, _>(0)?.cast_unsigned())
+    }
+
+    async fn sketch(&self, filter: &Filter, view: View, offset: Offset) -> Result<(u64, Sketch), StorageError> {
+        self.options.can_search(std::slice::from_ref(filter))?;
+        let Condition { sql, args, .. } = Condition::of(filter, view, None);
+        // The server computes the registers: 256 rows at most, whatever the number of authors.
+        let at = offset.byte();
+        let sql = format!(
+            "select get_byte(pubkey, {at}), \
+             max(57 - length(ltrim(('x' || encode(substring(pubkey from {} for 7), 'hex'))::bit(56)::text, '0'))), \
+             sum(found.n)::bigint \
+             from (select author, count(*) as n from event where {sql} group by author) found \
+             join author on author.k = found.author group by 1",
+            at + 2
+        );
+        let mut reader = self.reader_for_clients().await?;
+        let rows = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_all(reader.connection()).await;
+        let (mut total, mut sketch) = (0, Sketch::default());
+        for row in reader.ended(rows).await? {
+            let byte = |column| Ok::<_, sqlx::Error>(u8::try_from(row.try_get::<i32, _>(column)?).unwrap_or(u8::MAX));
+            sketch.raise(byte(0)?, byte(1)?);
+            total += row.try_get::<i64, _>(2)?;
+        }
+        Ok((total.cast_unsigned(), sketch))
     }
 
     async fn ids(&self, filter: &Filter, view: View) -> Result<Vec<(EventId, i64)>, StorageError> {

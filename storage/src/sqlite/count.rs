@@ -5,6 +5,7 @@
 use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
 
+use brotr_core::{Offset, Sketch};
 use nostr::Filter;
 use roaring::RoaringTreemap;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
@@ -112,6 +113,22 @@ pub(super) fn retain_sighted(
         }
         Ok(false)
     })
+}
+
+/// Sketches the authors of events.
+pub(super) fn sketch(connection: &Connection, events: &RoaringTreemap, offset: Offset) -> Result<Sketch, StorageError> {
+    let mut find = connection.prepare_cached(sqlite!("event_author"))?;
+    let mut authors = RoaringTreemap::new();
+    for event in events {
+        let author: i64 = find.query_row([number(event)], |row| row.get(0))?;
+        authors.insert(author.cast_unsigned());
+    }
+    let mut find = connection.prepare_cached(sqlite!("author_pubkey"))?;
+    let mut sketch = Sketch::default();
+    for author in authors {
+        sketch.add(&find.query_row([number(author)], |row| row.get(0))?, offset);
+    }
+    Ok(sketch)
 }
 
 fn retain(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use async_trait::async_trait;
-use brotr_core::{Event, matches};
+use brotr_core::{Event, Offset, Sketch, matches};
 use nostr::{EventId, Filter};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -173,6 +173,19 @@ impl EventStore for SqliteArchive {
                 }
                 count::retain_shown(&tx, &mut events, view)?;
                 Ok(events.len())
+            })
+            .await
+    }
+
+    async fn sketch(&self, filter: &Filter, view: View, offset: Offset) -> Result<(u64, Sketch), StorageError> {
+        self.can_search(std::slice::from_ref(filter))?;
+        let (filter, runs) = (filter.clone(), self.runs.clone());
+        self.readers
+            .read(move |connection| {
+                let tx = connection.unchecked_transaction()?;
+                let mut events = count::found(&tx, &runs.at(&tx)?, &[filter])?;
+                count::retain_shown(&tx, &mut events, view)?;
+                Ok((events.len(), count::sketch(&tx, &events, offset)?))
             })
             .await
     }

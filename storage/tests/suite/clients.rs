@@ -71,6 +71,8 @@ pub(super) async fn filters_agree_with_a_naive_implementation(archive: Arc<dyn A
                     let times: Vec<_> = wanted.iter().rev().map(|e| e.created_at).collect();
                     let ids = archive.ids(filter, View::All).await.expect("ids");
                     prop_assert_eq!(ids.iter().map(|(_, at)| *at).collect::<Vec<_>>(), times);
+                    let sketch = sketch_of(&wanted);
+                    prop_assert_eq!(archive.sketch(filter, View::All, offset()).await.expect("sketched"), sketch);
                     let limit = filter.limit.unwrap_or(1_000);
                     wanted.truncate(limit);
                     let found = archive.page(filter, View::All, None, limit).await.expect("a page");
@@ -84,6 +86,17 @@ pub(super) async fn filters_agree_with_a_naive_implementation(archive: Arc<dyn A
         })
     };
     tokio::task::spawn_blocking(run).await.expect("no panic").expect("holds for every case");
+}
+
+fn offset() -> Offset {
+    Offset::of_value("any")
+}
+
+/// Returns how many events there are, and a sketch of their authors.
+fn sketch_of(events: &[Event]) -> (u64, Sketch) {
+    let mut sketch = Sketch::default();
+    events.iter().for_each(|event| sketch.add(event.pubkey.as_bytes(), offset()));
+    (events.len() as u64, sketch)
 }
 
 /// NIP-01, implemented naively.
@@ -283,8 +296,11 @@ pub(super) async fn hidden_events_agree_with_a_naive_implementation(archive: Arc
                     Filter::new().author(keys[0].public_key()),
                 ] {
                     let count = archive.count(std::slice::from_ref(&filter), view, &[]).await.expect("a count");
-                    let matching = all.iter().filter(|e| naive(&filter, e) && wanted.contains(&e.id)).count();
-                    prop_assert_eq!(count, matching as u64, "{:?}", filter);
+                    let matching = all.iter().filter(|e| naive(&filter, e) && wanted.contains(&e.id)).cloned();
+                    let (matching, sketch) = sketch_of(&matching.collect::<Vec<_>>());
+                    prop_assert_eq!(count, matching, "{:?}", filter);
+                    let sketched = archive.sketch(&filter, view, offset()).await.expect("sketched");
+                    prop_assert_eq!(sketched, (matching, sketch), "{:?}", filter);
                 }
                 if let Some(until) = removed {
                     let filter = Filter::new().until(Timestamp::from(until));
