@@ -22,6 +22,7 @@ pub use dial::{ConnectFailure, Connection, DialError, Dialer, Trace};
 pub use internet::Internet;
 pub use live::{Live, Received};
 pub use lookup::{Lookup, LookupError};
+pub use message::Count;
 #[cfg(fuzzing)]
 pub use message::parse_any;
 pub use page::{End, Hints, Page, Verdict};

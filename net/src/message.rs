@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use brotr_core::sanitize;
+use brotr_core::{Sketch, sanitize};
 use serde_json::value::RawValue;
 
 use crate::page::Hints;
@@ -17,8 +17,19 @@ pub(crate) enum RelayMessage<'a> {
     Auth(Cow<'a, str>),
     NegMsg(Cow<'a, str>, Cow<'a, str>),
     NegErr(Cow<'a, str>, String),
-    Count(Cow<'a, str>, u64),
+    Count(Cow<'a, str>, Count),
     Other,
+}
+
+/// A relay's answer to COUNT (NIP-45).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// The number of events.
+    pub events: u64,
+    /// Whether the relay says that the number is not exact.
+    pub is_approximate: bool,
+    /// A sketch of their authors; `None` if the relay sent none, or something else.
+    pub sketch: Option<Sketch>,
 }
 
 /// For `fuzz/`.
@@ -53,7 +64,12 @@ pub(crate) fn parse(text: &str) -> RelayMessage<'_> {
             "NEG-ERR" => RelayMessage::NegErr(word(parts.get(1))?, sanitize(&text(2))),
             "COUNT" => {
                 let answer: serde_json::Value = serde_json::from_str(parts.get(2)?.get()).ok()?;
-                RelayMessage::Count(word(parts.get(1))?, answer["count"].as_u64()?)
+                let sketch = answer["hll"].as_str().and_then(|hex| hex.parse().ok());
+                let is_approximate = answer["approximate"].as_bool().unwrap_or_default();
+                RelayMessage::Count(
+                    word(parts.get(1))?,
+                    Count { events: answer["count"].as_u64()?, is_approximate, sketch },
+                )
             }
             "OK" => RelayMessage::Ok(word(parts.get(1))?, parts.get(2)?.get() == "true", text(3)),
             _ => return None,

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::dial::Connection;
-use crate::message::{RelayMessage, parse};
+use crate::message::{Count, RelayMessage, parse};
 use crate::page::{End, Hints, Page, Verdict};
 use crate::{DialError, Dialer, Purpose, Trace};
 
@@ -297,7 +297,7 @@ impl Session {
     ///
     /// # Errors
     /// How the request ended without a number.
-    pub async fn count(&mut self, filter: &Filter) -> Result<u64, End> {
+    pub async fn count(&mut self, filter: &Filter) -> Result<Count, End> {
         let id = self.name();
         self.send(&serde_json::json!(["COUNT", id, filter])).await?;
         let mut until = Instant::now() + self.idle;
@@ -308,7 +308,7 @@ impl Session {
                 Err(_) => return Err(notice.map_or(End::Timeout, End::Notice)),
             };
             match parse(&text) {
-                RelayMessage::Count(sub, n) if sub == id => return Ok(n),
+                RelayMessage::Count(sub, count) if sub == id => return Ok(count),
                 RelayMessage::Closed(sub, reason) if sub == id => return Err(End::Closed(reason)),
                 RelayMessage::Notice(text) => {
                     until = until.min(Instant::now() + NOTICE_TIMEOUT);

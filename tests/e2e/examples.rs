@@ -1,6 +1,6 @@
 //! The examples of `docs/CLIENTS.md`, as written there.
 
-use brotr_core::{Event, Network, RelayState};
+use brotr_core::{Event, Network, Offset, RelayState, Sketch};
 use brotr_storage::{Batch, CheckRecord, Options};
 use brotr_tests::browser::http;
 use nostr::{EventBuilder, JsonUtil, Keys, Kind, Tag, Timestamp};
@@ -31,10 +31,15 @@ async fn the_examples_for_clients_work() {
     let newest = sign(&alice, 1, 1_700_000_100, "newest");
     let note = sign(&bob, 1, 1_700_000_010, "hello");
     let both = [sign(&alice, 1, 1_700_000_000, "both"), sign(&alice, 1, 1_700_000_020, "both again")];
+    let follows = EventBuilder::new(Kind::ContactList, "")
+        .tag(Tag::public_key(alice.public_key()))
+        .custom_created_at(Timestamp::from(1_700_000_005))
+        .sign_with_keys(&bob)
+        .expect("signed");
     let old = sign(&alice, 1, 1_600_000_000, "old");
     let list = sign(&alice, 10_002, 1_690_000_000, "");
     let one = [&first, &second, &newest, &both[0], &both[1], &list];
-    let two = [&note, &old];
+    let two = [&note, &old, &follows];
 
     let place = Place::with(
         "monitor: {enabled: false}\nsynchronizer: {enabled: false}\nfinder: {enabled: false}\n\
@@ -61,6 +66,8 @@ async fn the_examples_for_clients_work() {
 
     let house = House::start(&place);
     let mut relay = Client::connect(&served(&house.daemon).await).await;
+    let offset = Offset::of_value(&alice.public_key().to_hex());
+    let followers: Sketch = [(bob.public_key(), offset)].into_iter().collect();
     let fill = |text: &str| {
         let named = [
             ("\"<first>\"", first.as_json()),
@@ -69,6 +76,7 @@ async fn the_examples_for_clients_work() {
             ("\"<newest>\"", newest.as_json()),
             ("<alice>", alice.public_key().to_hex()),
             ("<bob>", bob.public_key().to_hex()),
+            ("<registers>", followers.to_string()),
         ];
         named.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
     };
@@ -99,5 +107,5 @@ async fn the_examples_for_clients_work() {
             other => panic!("no test runs a block of {other:?}"),
         }
     }
-    assert_eq!((asked, answered), (3, 6));
+    assert_eq!((asked, answered), (3, 8));
 }

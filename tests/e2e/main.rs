@@ -5,6 +5,7 @@
 mod clock;
 mod commands;
 mod control;
+mod counts;
 mod dashboard;
 mod examples;
 mod faults;

@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod config;
 mod control;
+mod count;
 mod coverage;
 mod doctor;
 mod dvm;

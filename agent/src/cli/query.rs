@@ -7,7 +7,7 @@ use nostr::Filter;
 use serde_json::{Value, json};
 
 use super::failure::Failure;
-use super::{Access, Done, Shared, output};
+use super::{Access, Done, Shared, count, output};
 use crate::agent::now;
 
 /// Events read per query.
@@ -20,6 +20,10 @@ pub(super) struct Args {
     /// Print only the number of events
     #[arg(long)]
     count: bool,
+    /// Ask this relay for the number instead of the archive (NIP-45); repeat it for several relays. For reactions, reposts,
+    /// quotes, replies, comments and followers, relays may say about how many authors there are, one by one and together
+    #[arg(long, value_name = "URL", requires = "count", conflicts_with_all = ["seen", "all"])]
+    relay: Vec<String>,
     /// Print with each event the relays that hold it
     #[arg(long)]
     seen: bool,
@@ -31,6 +35,9 @@ pub(super) struct Args {
 pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let filter = parse(args.filter.as_deref())?;
     let config = shared.load()?;
+    if !args.relay.is_empty() {
+        return count::on_relays(shared, &config, &filter, &args.relay).await;
+    }
     let archive = shared.archive(&config, Access::Read).await?;
     let view = if args.all { View::All } else { View::Client { now: now() } };
     if args.count {

@@ -82,8 +82,10 @@ pub(super) async fn claimed(session: &mut Session, info: &Info) -> Probes {
     let nobody = || Filter::new().author(Keys::generate().public_key());
     let claimed = Some(true);
     if nips.contains(&45) {
-        let (found, detail) = match session.count(&nobody()).await {
-            Ok(_) => (Some(true), None),
+        // Whether it sketches authors shows with a filter that NIP-45 names.
+        let followers = Filter::new().kind(nostr::Kind::ContactList).pubkey(Keys::generate().public_key());
+        let (found, detail) = match session.count(&followers).await {
+            Ok(count) => (Some(true), count.sketch.map(|_| "with HyperLogLog".to_owned())),
             Err(End::Closed(reason)) => (Some(false), Some(format!("CLOSED: {reason}"))),
             Err(End::Notice(text)) => (Some(false), Some(format!("NOTICE: {text}"))),
             Err(End::Timeout) => (Some(false), Some("no answer".into())),

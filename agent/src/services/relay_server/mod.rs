@@ -4,6 +4,7 @@
 mod answer;
 mod budget;
 mod compare;
+mod count;
 mod feed;
 mod line;
 mod session;
@@ -24,6 +25,7 @@ use axum::{Json, Router};
 use brotr_core::parse_filter;
 use brotr_storage::{EventStore, StorageError, View, with_time_limit};
 use budget::Budget;
+use count::Counts;
 use feed::Feed;
 use line::Line;
 use nostr::Filter;
@@ -57,6 +59,7 @@ struct Server {
     feed: Arc<Feed>,
     budget: Arc<Budget>,
     source: Arc<Source>,
+    counts: Arc<Counts>,
 }
 
 /// Binds the port.
@@ -86,7 +89,7 @@ pub async fn serve(
     let feed = Feed::new(memory / FEED);
     let budget = Budget::new(memory - memory / FEED, config.max_per_address);
     let source = Arc::new(Source::new(agent.archive.clone()));
-    let server = Server { agent, jobs, feed, budget, source };
+    let server = Server { agent, jobs, feed, budget, source, counts: Arc::default() };
     let router = Router::new().route("/", any(welcome)).with_state(server.clone());
     tokio::select! {
         ended = inbound::serve(TcpListener::from_std(listener)?, limits, router) => ended,

@@ -17,7 +17,7 @@ use super::compare::Comparisons;
 use super::feed::{Batch, Listener, NewEvent, Wanted};
 use super::line::{Disconnected, FRAGMENT, Line};
 use super::submit::submit;
-use super::{MAX_NAME, MAX_SUBSCRIPTIONS, QUERY_TIMEOUT, Server, parse, query, view};
+use super::{MAX_NAME, MAX_SUBSCRIPTIONS, QUERY_TIMEOUT, Server, parse};
 
 /// Messages per second of one client, and the burst; further ones wait.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
@@ -194,11 +194,11 @@ impl Session {
 
     async fn count(&mut self, name: &str, values: &[Value]) -> Result<(), Disconnected> {
         let counted = match parse(values) {
-            Ok(filters) => query(self.server.agent.archive.count(&filters, view(), &[])).await,
+            Ok(filters) => self.server.counts.answer(self.server.agent.archive.as_ref(), &filters).await,
             Err(why) => Err(why),
         };
         match counted {
-            Ok(count) => self.line.send(json!(["COUNT", name, {"count": count}])).await,
+            Ok(answer) => self.line.send(json!(["COUNT", name, answer])).await,
             Err(why) => self.line.send(json!(["CLOSED", name, why])).await,
         }
     }
