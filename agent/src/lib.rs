@@ -20,6 +20,7 @@ pub mod outage;
 pub mod outbox;
 pub mod pulse;
 pub mod recall;
+pub mod rescue;
 pub mod robots;
 pub mod scheduler;
 pub mod services;

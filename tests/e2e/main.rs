@@ -31,6 +31,7 @@ mod push;
 mod recall;
 mod relay_limits;
 mod relay_server;
+mod rescue;
 mod scheduler;
 mod schema;
 mod several;

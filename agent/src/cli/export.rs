@@ -27,11 +27,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let config = shared.load()?;
     let archive = shared.archive(&config, Access::Read).await?;
     let mut out = match &args.output {
-        Some(path) => {
-            let part = part(path);
-            let file = File::create(&part).with_context(|| format!("failed to write {}", part.display()))?;
-            Target::File(BufWriter::new(file))
-        }
+        Some(path) => Target::file(path)?,
         None if std::io::stdout().is_terminal() => Target::Terminal,
         None => Target::Stdout(BufWriter::new(std::io::stdout())),
     };
@@ -65,11 +61,11 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
         events += page.len() as u64;
         bar.inc(page.len() as u64);
     }
-    out.flush()?;
-    bar.finish_and_clear();
-    if let (Some(path), false) = (&args.output, interrupted) {
-        std::fs::rename(part(path), path).with_context(|| format!("failed to write {}", path.display()))?;
+    match args.output.as_ref().filter(|_| !interrupted) {
+        Some(path) => out.complete(path)?,
+        None => out.flush()?,
     }
+    bar.finish_and_clear();
     if args.output.is_some() || std::io::stderr().is_terminal() {
         let (n, events, size) = (events, output::counted(events, "event"), output::bytes(bytes.cast_signed()));
         let stopped = if interrupted { "interrupted: " } else { "" };
@@ -80,7 +76,7 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
 }
 
 /// Returns the name that a file has until it is complete. What is not a regular file, such as a pipe or a link, keeps its name.
-fn part(path: &Path) -> PathBuf {
+pub(super) fn part(path: &Path) -> PathBuf {
     if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
         return path.to_owned();
     }
@@ -90,7 +86,7 @@ fn part(path: &Path) -> PathBuf {
 }
 
 /// Where the events go.
-enum Target {
+pub(super) enum Target {
     File(BufWriter<File>),
     Stdout(BufWriter<std::io::Stdout>),
     /// What is unsafe to show is escaped.
@@ -98,7 +94,20 @@ enum Target {
 }
 
 impl Target {
-    fn print(&mut self, line: &str) -> Result<()> {
+    /// Creates a file, which has another name until it is complete: see [`part`].
+    pub(super) fn file(path: &Path) -> Result<Self> {
+        let part = part(path);
+        let file = File::create(&part).with_context(|| format!("failed to write {}", part.display()))?;
+        Ok(Self::File(BufWriter::new(file)))
+    }
+
+    /// Gives the file its name.
+    pub(super) fn complete(&mut self, path: &Path) -> Result<()> {
+        self.flush()?;
+        std::fs::rename(part(path), path).with_context(|| format!("failed to write {}", path.display()))
+    }
+
+    pub(super) fn print(&mut self, line: &str) -> Result<()> {
         match self {
             Self::File(file) => writeln!(file, "{line}")?,
             Self::Stdout(out) => writeln!(out, "{line}")?,
@@ -107,7 +116,7 @@ impl Target {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<()> {
+    pub(super) fn flush(&mut self) -> Result<()> {
         match self {
             Self::File(file) => {
                 file.flush()?;

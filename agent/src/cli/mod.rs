@@ -23,6 +23,7 @@ mod push;
 mod query;
 mod relays;
 mod remote;
+mod rescue;
 mod run;
 mod show;
 mod sql;
@@ -95,6 +96,8 @@ enum Command {
     Export(export::Args),
     /// Send a relay the archived events that it lacks (NIP-77)
     Push(push::Args),
+    /// Find the events that only failing or closing relays hold; write them to a file, or publish them to other relays
+    Rescue(rescue::Args),
     /// Send a job request (NIP-90) and print the answers
     Job(job::Args),
     /// Write the whole archive, except the key, to a file; works beside a running daemon
@@ -201,6 +204,7 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Import(args) => import::main(shared, args).await,
         Command::Export(args) => export::main(shared, args).await,
         Command::Push(args) => push::main(shared, args).await,
+        Command::Rescue(args) => rescue::main(shared, args).await,
         Command::Job(args) => job::main(shared, args).await,
         Command::Backup(args) => backup::backup(shared, args).await,
         Command::Restore(args) => backup::restore(shared, args).await,
