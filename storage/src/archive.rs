@@ -71,6 +71,9 @@ pub trait EventStore: std::fmt::Debug + Send + Sync {
 pub trait SightingStore: std::fmt::Debug + Send + Sync {
     /// Returns the relays that hold each of these events.
     async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>>;
+
+    /// Returns the relays that were seen to hold each of these events, and later not to. Some may hold it again.
+    async fn lost(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>>;
 }
 
 /// One row of the result of an ad-hoc statement; the first row sent has the names of the columns. Binary values are

@@ -104,6 +104,7 @@ retrying! {
 retrying! {
     impl SightingStore {
         Always holders(ids: &[EventId]) -> BTreeMap<EventId, Vec<String>>;
+        Always lost(ids: &[EventId]) -> BTreeMap<EventId, Vec<String>>;
     }
 }
 

@@ -42,7 +42,7 @@ macro_rules! migration {
     };
 }
 /// The schema's migrations, in order; those applied are in the table `_sqlx_migrations`.
-const MIGRATIONS: [(&str, &str); 10] = [
+const MIGRATIONS: [(&str, &str); 11] = [
     migration!("0001_archive"),
     migration!("0002_lost"),
     migration!("0003_visits"),
@@ -53,6 +53,7 @@ const MIGRATIONS: [(&str, &str); 10] = [
     migration!("0008_spans"),
     migration!("0009_research"),
     migration!("0010_hidden_totals"),
+    migration!("0011_retention"),
 ];
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
     let migrations = MIGRATIONS.into_iter().zip(1..).map(|((name, text), version)| {

@@ -310,23 +310,38 @@ impl EventStore for SqliteArchive {
 #[async_trait]
 impl SightingStore for SqliteArchive {
     async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
+        self.relays_of(ids, sqlite!("sighting_holders")).await
+    }
+
+    async fn lost(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
+        self.relays_of(ids, sqlite!("lost_relays")).await
+    }
+}
+
+impl SqliteArchive {
+    /// Returns the relays that a statement has of each of these events.
+    async fn relays_of(
+        &self,
+        ids: &[EventId],
+        statement: &'static str,
+    ) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
         let ids: BTreeSet<EventId> = ids.iter().copied().collect();
         let runs = self.runs.clone();
         self.readers
             .read(move |connection| {
                 let tx = connection.unchecked_transaction()?;
                 let mut index = Indexes::new(&tx, &runs.at(&tx)?)?;
-                let mut statement = tx.prepare_cached(sqlite!("sighting_holders"))?;
-                let mut holders = BTreeMap::new();
+                let mut statement = tx.prepare_cached(statement)?;
+                let mut relays = BTreeMap::new();
                 for id in ids {
                     let Some(k) = index.find(&id)? else { continue };
                     let urls = statement.query_map([k], |row| row.get(0))?;
                     let urls = urls.collect::<rusqlite::Result<Vec<String>>>()?;
                     if !urls.is_empty() {
-                        holders.insert(id, urls);
+                        relays.insert(id, urls);
                     }
                 }
-                Ok(holders)
+                Ok(relays)
             })
             .await
     }

@@ -32,7 +32,7 @@ use connection::{Readers, SqliteTransaction, WriterConnection};
 use runs::Runs;
 
 /// The schema's migrations, in order; the file's `user_version` is the number of those applied.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("../../../migrations/sqlite/0001_archive.sql"),
     include_str!("../../../migrations/sqlite/0002_lost.sql"),
     include_str!("../../../migrations/sqlite/0003_visits.sql"),
@@ -43,6 +43,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../../../migrations/sqlite/0008_runs.sql"),
     include_str!("../../../migrations/sqlite/0009_research.sql"),
     include_str!("../../../migrations/sqlite/0010_totals.sql"),
+    include_str!("../../../migrations/sqlite/0011_retention.sql"),
 ];
 /// Twice SQLite's default: half as many pages are written for the same events.
 const PAGE_SIZE: u32 = 8192;

@@ -85,6 +85,8 @@ pub(super) async fn sightings_of_lost_events_are_removed(archive: Arc<dyn Archiv
     let lost = "select relay_url, seen_at, missed_at from events_relays_lost";
     let row = format!("{RELAY}|1700000000|1700000500");
     assert_eq!(shell(&url, lost), format!("{row}\n{row}"));
+    let lost_by = archive.lost(&ids).await.expect("lost");
+    assert_eq!((lost_by.len(), &lost_by[&ids[1]]), (2, &vec![RELAY.to_owned()]));
     // Once more is no news; and what comes back is there again.
     archive.store(Batch { gone, seen_at: 1_700_000_900, ..batch(vec![]) }).await.expect("stored");
     assert_eq!(shell(&url, lost), format!("{row}\n{row}"));

@@ -107,6 +107,13 @@ pub(super) async fn the_statements_of_research_md_run(archive: Arc<dyn Archive>,
     assert_eq!(rows(spans).await, [format!("{}|{{}}|0|86399|paged", relay(0))]);
     let gaps = "select relay_url, filter, since, until, reason, count from relay_gaps order by 1 limit 1";
     assert_eq!(rows(gaps).await, [format!("{}|{{}}|100000|100001|dense second|3", relay(0))]);
+    let notes = r#"{"measured_at":7,"classes":[{"class":"notes","proven_since":null,"since":5,"authors":1,"events":9,"held":8,"lost":1}]}"#;
+    for (url, value) in [(relay(0), notes), (relay(1), ""), (relay(2), "{}")] {
+        archive.set_state("synchronizer", "retention", &url, value).await.expect("stored");
+    }
+    let kept =
+        "select relay_url, class, measured_at, proven_since, since, authors, events, held, lost from relay_retention";
+    assert_eq!(rows(kept).await, [format!("{}|notes|7|null|5|1|9|8|1", relay(0))]);
     let tags = "select place, name, value, count(*) from event_tags group by place, name, value order by place";
     assert_eq!(rows(tags).await, ["0|t|nostr|3", "1|e|null|3"]);
     assert_eq!(rows("select since, seen_at from agents").await, ["5|9"]);
