@@ -13,11 +13,13 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 
 use brotr_core::{Event, Guard, RelayState, RelayUrl};
-use brotr_storage::{Cursor, EventStore, RelayStore, SightingStore, StorageError, View};
+use brotr_storage::{EventStore, RelayStore, SightingStore, StorageError, View};
 use futures::{StreamExt, TryStreamExt};
-use nostr::{EventId, Filter, Kind, PublicKey, Timestamp};
+use nostr::{EventId, Filter, Kind, PublicKey};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::sampling::Depth;
 
 /// The most authors for whom relays are chosen together.
 pub const MAX_AUTHORS: usize = 1_000;
@@ -31,26 +33,13 @@ pub const USUAL_FOR_MANY: usize = 30;
 const MAX_LISTED: usize = 100;
 /// Seconds before an author's newest event in which events are recent.
 const RECENT: i64 = 30 * 86_400;
-/// The shortest earlier period.
-const A_DAY: i64 = 86_400;
-/// Authors whose events are read concurrently, and events per query.
+/// Authors whose events are read concurrently.
 const AT_ONCE: usize = 2;
-const PART: usize = 25;
 
-/// How many events of an author are sampled.
-#[derive(Debug, Clone, Copy)]
-struct Depth {
-    newest: usize,
-    earlier: usize,
-    periods: u32,
-}
-
-impl Depth {
-    /// For a report on one author.
-    const ONE: Self = Self { newest: 200, earlier: 25, periods: 10 };
-    /// For a choice for many authors.
-    const MANY: Self = Self { newest: 40, earlier: 10, periods: 4 };
-}
+/// The sample for a report on one author,
+const FOR_ONE: Depth = Depth { newest: 200, earlier: 25, periods: 10 };
+/// and for a choice for many authors.
+const FOR_MANY: Depth = Depth { newest: 40, earlier: 10, periods: 4 };
 
 /// What is wanted of a choice of relays.
 #[derive(Debug, Clone, Copy)]
@@ -323,7 +312,7 @@ impl Source<'_> {
     /// Fails if the archive cannot be queried.
     pub async fn author(&self, author: PublicKey, wanted: Wanted, guard: &Guard) -> Result<AuthorReport, StorageError> {
         let mut names = Names::default();
-        let sample = self.sample(author, Depth::ONE, &mut names).await?;
+        let sample = self.sample(author, FOR_ONE, &mut names).await?;
         let samples = std::slice::from_ref(&sample);
         let usable = self.usable(&names).await?;
         let filter = Filter::new().author(author).kind(Kind::RelayList);
@@ -363,7 +352,7 @@ impl Source<'_> {
     pub async fn authors(&self, authors: &[PublicKey], wanted: Wanted) -> Result<ListReport, StorageError> {
         let (mut seen, mut names, mut samples) = (BTreeSet::new(), Names::default(), Vec::new());
         let authors: Vec<_> = authors.iter().copied().filter(|author| seen.insert(*author)).collect();
-        let mut read = futures::stream::iter(authors).map(|author| self.held(author, Depth::MANY)).buffered(AT_ONCE);
+        let mut read = futures::stream::iter(authors).map(|author| self.held(author, FOR_MANY)).buffered(AT_ONCE);
         while let Some(held) = read.try_next().await? {
             samples.push(Sample::of(held.author, &held.sampled, held.holders, &mut names));
         }
@@ -383,38 +372,11 @@ impl Source<'_> {
 
     /// Reads a sample of an author's events, and the relays that hold each.
     async fn held(&self, author: PublicKey, depth: Depth) -> Result<Held, StorageError> {
-        let mut sampled = self.dates(author, self.now, depth.newest).await?;
-        if let [first, .., last] = sampled.as_slice()
-            && sampled.len() == depth.newest
-        {
-            let (newest, mut period, mut end) = (first.1, (first.1 - last.1).max(A_DAY), last.1 - 1);
-            for _ in 0..depth.periods {
-                let earlier = self.dates(author, end, depth.earlier).await?;
-                let Some((_, oldest)) = earlier.last().copied() else { break };
-                sampled.extend(earlier);
-                period = period.saturating_mul(2);
-                end = (newest - period).min(oldest - 1);
-            }
-        }
+        let filter = Filter::new().author(author);
+        let sampled = depth.sample(self.events, &filter, self.now).await?;
         let ids: Vec<EventId> = sampled.iter().map(|(id, _)| *id).collect();
         let holders = self.sightings.holders(&ids).await?;
         Ok(Held { author, sampled, holders })
-    }
-
-    /// Reads ids and times of the newest events of an author up to a time. The events, which may be large, are not kept.
-    async fn dates(&self, author: PublicKey, until: i64, most: usize) -> Result<Vec<(EventId, i64)>, StorageError> {
-        let filter = Filter::new().author(author).until(Timestamp::from(until.max(0).cast_unsigned()));
-        let (mut dates, mut cursor) = (Vec::new(), None);
-        while dates.len() < most {
-            let part = PART.min(most - dates.len());
-            let page = self.events.page(&filter, self.view(), cursor, part).await?;
-            dates.extend(page.iter().map(|event| (event.id, event.created_at)));
-            cursor = page.last().map(|last| Cursor { created_at: last.created_at, id: last.id });
-            if page.len() < part {
-                break;
-            }
-        }
-        Ok(dates)
     }
 
     /// Returns those relays that may be read from: the others were down at their last check, or are not read.

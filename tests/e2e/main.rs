@@ -32,6 +32,7 @@ mod recall;
 mod relay_limits;
 mod relay_server;
 mod rescue;
+mod retention;
 mod scheduler;
 mod schema;
 mod several;

@@ -10,7 +10,8 @@ use super::{Shared, coverage, output};
 use crate::agent::now;
 use crate::config::Config;
 use crate::history::{History, percent};
-use crate::state::{HINTS, Hints, OBSERVED_CAP, OPTED_OUT};
+use crate::relay_retention::{RETENTION, Retention};
+use crate::state::{HINTS, Hints, Json, OBSERVED_CAP, OPTED_OUT};
 
 /// State changes that are printed.
 const CHANGES: usize = 8;
@@ -41,6 +42,7 @@ pub(super) async fn show(
         _ => None,
     };
     let opted_out = opted_out.map(|objection| objection.reason());
+    let retention = RETENTION.get(archive, url).await?.map(|Json(retention)| retention);
     let reports = archive.coverage(Some(url)).await?;
     let reached = config.network_settings().unreached(address.network());
     if shared.json {
@@ -50,6 +52,7 @@ pub(super) async fn show(
         shown["observed_cap"] = json!(cap);
         shown["hints"] = json!(hints.map(Hints::as_str));
         shown["opted_out"] = json!(opted_out);
+        shown["retention"] = json!(retention);
         shown["coverage"] = reports.iter().map(coverage::to_json).collect();
         for document in &documents {
             shown[document.kind.as_str()] = json!({"generated_at": document.generated_at,
@@ -78,11 +81,36 @@ pub(super) async fn show(
     for report in &reports {
         archived(report)?;
     }
+    if let Some(retention) = retention {
+        keeps(&retention)?;
+    }
     for document in documents.iter().filter(|_| documents_too) {
         output::heading(&format!("\n{} of {}", document.kind, output::time(document.generated_at)))?;
         output::line(&serde_json::to_string_pretty(&parsed(&document.data))?)?;
     }
     Ok(())
+}
+
+/// Prints how far back the relay's history goes.
+fn keeps(retention: &Retention) -> Result<()> {
+    let at = output::time(retention.measured_at);
+    output::heading(&format!("\nRetention, measured {at} on the archived events of some of its authors"))?;
+    let columns = ["Sampled", "Held", "Still held"].map(Column::Number);
+    let mut table =
+        Table::new(&[Column::Key("Class"), columns[0], columns[1], columns[2], Column::Text("Unbroken since")]);
+    let share = |share: Option<f64>| share.map_or_else(String::new, percent);
+    for class in retention.classes.iter().filter(|class| class.events + class.lost > 0) {
+        let since = class.since.map_or_else(|| "not even lately".into(), output::time);
+        let (sampled, held) = (output::number(class.events), share(class.share()));
+        table.add(vec![
+            class.class.as_str().into(),
+            sampled.into(),
+            held.into(),
+            share(class.kept()).into(),
+            since.into(),
+        ]);
+    }
+    table.print(2)
 }
 
 /// The width of the names of a page.
@@ -131,6 +159,8 @@ fn says(info: &Value, cap: Option<usize>) -> Result<()> {
     some("NIPs", Some(nips.join(" ")))?;
     let limits = info["limitation"].as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
     some("Limits", Some(limits.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")))?;
+    let keeps = info["retention"].as_array().filter(|rules| !rules.is_empty());
+    some("Retention", keeps.map(|rules| serde_json::Value::from(rules.clone()).to_string()))?;
     let Some(cap) = cap else { return Ok(()) };
     let claimed = info["limitation"]["max_limit"].as_u64();
     let contradicts = if claimed.is_some_and(|claimed| claimed > cap as u64) { ": contradicts itself" } else { "" };

@@ -17,7 +17,7 @@ use brotr_storage::{
     Aftermath, Archive, CheckRecord, CheckStore, CoverageStore, DocumentType, EventStore, LeaseStore, OutboxStore,
     Relay, RelayQuery, RelayStore, StateStore, Task,
 };
-use nostr::EventBuilder;
+use nostr::{EventBuilder, Tag};
 use tokio::sync::Mutex;
 
 pub use check::{Health, Outcome, Plan, Requirement, WriteTest, check};
@@ -29,8 +29,9 @@ use crate::agent::{Agent, now};
 use crate::manners::{self, LeftAlone};
 use crate::outbox::Publisher;
 use crate::pulse::Pulse;
+use crate::relay_retention::RETENTION;
 use crate::scheduler::Scheduler;
-use crate::state::{OPTED_OUT, State};
+use crate::state::{Json, OPTED_OUT, State};
 use crate::telemetry::{ChecksRemoved, RelayChanged, RelayChecked, RelayOptedOut, Telemetry};
 
 /// When the last 30166 of a relay was published, by its URL, in unix seconds.
@@ -160,7 +161,13 @@ impl<A: Stores + ?Sized> Monitor<A> {
             aftermath: match warm && agent.config.monitor.publish && !self.publisher.is_silent() {
                 false => Aftermath::default(),
                 true => match state {
-                    RelayState::Up => self.publication(nip66::discovery(&health, at), address.as_str(), at)?,
+                    RelayState::Up => {
+                        let retention = RETENTION.get(agent.archive.as_ref(), address.as_str()).await?;
+                        let measured = retention.map(|Json(retention)| retention.tags(at)).unwrap_or_default();
+                        let event = nip66::discovery(&health, at)
+                            .tags(measured.into_iter().filter_map(|tag| Tag::parse(tag).ok()));
+                        self.publication(event, address.as_str(), at)?
+                    }
                     RelayState::Alias => self.withdrawal(address.as_str(), i64::MAX).await?,
                     _ => self.withdrawal(address.as_str(), at - self.dark()).await?,
                 },

@@ -7,6 +7,7 @@ pub mod live;
 mod pager;
 mod reconcile;
 mod rest;
+mod retention;
 mod turn;
 mod visit;
 mod walk;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use brotr_core::{Interval, RelayState, RelayUrl};
 use brotr_net::{End, Purpose, Session};
 use brotr_storage::{
-    CheckStore, CoverageStore, EventStore, LeaseStore, Relay, RelayQuery, RelayStore, StateStore, Task,
+    CheckStore, CoverageStore, EventStore, LeaseStore, Relay, RelayQuery, RelayStore, SightingStore, StateStore, Task,
 };
 use nostr::{Event, EventBuilder};
 use serde::Serialize;
@@ -33,6 +34,7 @@ use crate::clock::timestamp;
 use crate::error::Result;
 use crate::manners::{self, LeftAlone};
 use crate::pulse::Pulse;
+use crate::relay_retention::Authors;
 use crate::scheduler::Scheduler;
 use crate::telemetry::{DiskLow, RelaySynchronized, Telemetry};
 
@@ -71,6 +73,9 @@ pub struct Pass {
     /// Seconds of which the relay returned a part.
     #[serde(skip)]
     dense: Vec<Interval>,
+    /// A sample of the authors of the events that it gave.
+    #[serde(skip)]
+    authors: Authors,
     /// The kind of failure behind `error`.
     #[serde(skip)]
     pub trouble: Trouble,
@@ -83,9 +88,20 @@ pub struct Pass {
 }
 
 /// The stores that this service needs.
-pub trait Stores: CheckStore + CoverageStore + EventStore + LeaseStore + RelayStore + StateStore + 'static {}
-impl<T: CheckStore + CoverageStore + EventStore + LeaseStore + RelayStore + StateStore + 'static + ?Sized> Stores
-    for T
+pub trait Stores:
+    CheckStore + CoverageStore + EventStore + LeaseStore + RelayStore + SightingStore + StateStore + 'static
+{
+}
+impl<T> Stores for T where
+    T: CheckStore
+        + CoverageStore
+        + EventStore
+        + LeaseStore
+        + RelayStore
+        + SightingStore
+        + StateStore
+        + 'static
+        + ?Sized
 {
 }
 
@@ -214,6 +230,7 @@ pub async fn pass(
     if pass.error.is_none() {
         rest::over(agent, address).await?;
     }
+    retention::update(agent, address, &pass).await?;
     agent.archive.set_sync_due(address.as_str(), due).await?;
     RelaySynchronized {
         relay: &pass.relay,

@@ -10,6 +10,7 @@ use nostr::{EventId, Filter};
 use super::visit::{Subject, Visit};
 use super::{Bounds, Stores, Trouble, failure, habits, wait_for_room};
 use crate::agent::{Agent, now};
+use crate::config::Profile;
 use crate::error::Result;
 use crate::state::State;
 
@@ -25,6 +26,8 @@ const FETCHED: usize = 250;
 const IN_VAIN: usize = 8;
 /// Sightings stored per batch.
 const SIGHTED: usize = 5_000;
+/// Events of a piece that both sides have, of which the authors are looked up.
+const SAMPLED: usize = 50;
 /// Seconds for which a refusal is remembered.
 const BELIEVED: i64 = 7 * 86_400;
 /// Seconds for which a comparison that broke off is remembered.
@@ -272,6 +275,7 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
         };
         let both: Vec<EventId> = ours.into_iter().map(|(id, _)| id).filter(|id| !found.extra.contains(id)).collect();
         self.pass.known += both.len() as u64;
+        self.sample_authors(&both).await?;
         let at = now();
         // The last part of what both sides have is stored with the claim.
         let mut parts: Vec<&[EventId]> = both.chunks(SIGHTED).collect();
@@ -289,6 +293,17 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
         agent.archive.store(Batch { known: last.to_vec(), covered, gaps, refuted, ..self.batch(subject) }).await?;
         (self.progress)(self.pass);
         Ok(Piece::Proven)
+    }
+
+    /// Adds authors of events that the relay and the archive hold to the relay's sample, if there is room.
+    async fn sample_authors(&mut self, both: &[EventId]) -> Result<()> {
+        if both.is_empty() || !self.pass.authors.has_room() || self.agent.config.profile != Profile::Bigbrotr {
+            return Ok(());
+        }
+        let ids = both.iter().step_by(both.len().div_ceil(SAMPLED)).copied();
+        let page = self.agent.archive.page(&Filter::new().ids(ids), View::All, None, SAMPLED).await?;
+        page.iter().for_each(|event| self.pass.authors.add(self.address.as_str(), event.pubkey));
+        Ok(())
     }
 
     /// Withdraws the coverage of a span: the relay names events of it that we do not have, and they could not be fetched.
@@ -326,6 +341,7 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
             let mut events = std::mem::take(&mut page.events);
             let late = page.late.len();
             events.append(&mut page.late);
+            events.iter().for_each(|event| self.pass.authors.add(address.as_str(), event.pubkey));
             let checked = agent.ingest.check(address.as_str(), events).await?;
             let sound: Vec<EventId> = checked.sound().map(|(id, _)| id).collect();
             let before = left.len();

@@ -247,6 +247,7 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
             page = self.session.request(asked).await;
         }
         self.pass.trouble = Trouble::of(&page.end);
+        page.events.iter().for_each(|event| self.pass.authors.add(address.as_str(), event.pubkey));
         let mut checked = agent.ingest.check(address.as_str(), std::mem::take(&mut page.events)).await?;
         let sound: Vec<_> = checked.sound().collect();
         let proof = pager.take(&page, &sound);

@@ -22,7 +22,8 @@ use super::{Answer, Params, rows, run_query, words};
 use crate::agent::now;
 use crate::catalog::{Entry, Order, Selection, SortKey};
 use crate::history::{self, History, Incident};
-use crate::state::{HINTS, Hints, OBSERVED_CAP, OPTED_OUT};
+use crate::relay_retention::{RETENTION, Retention};
+use crate::state::{HINTS, Hints, Json as Stored, OBSERVED_CAP, OPTED_OUT};
 
 const A_DAY: i64 = 86_400;
 const A_WEEK: i64 = 7 * A_DAY;
@@ -317,6 +318,8 @@ pub(super) struct RelayDetail {
     observed_cap: Option<u64>,
     /// What was seen of its completeness hints (NIP-67): `confirmed` or `refuted`; null if it gives none
     hints: Option<&'static str>,
+    /// How far back its history goes, as measured; null if it was not measured
+    retention: Option<Retention>,
     /// Why it is neither checked nor read, in the state `opted-out`
     opted_out: Option<String>,
 }
@@ -336,6 +339,7 @@ pub(super) async fn relay(State(state): State<AppState>, Path(url): Path<String>
     let releases = run_query(state.checks.nip11_history(url, MAX_DOCUMENTS)).await?;
     let cap = run_query(OBSERVED_CAP.get(state.states.as_ref(), url)).await?;
     let hints = run_query(HINTS.get(state.states.as_ref(), url)).await?;
+    let retention = run_query(RETENTION.get(state.states.as_ref(), url)).await?;
     let opted_out = match entry.relay.state {
         RelayState::OptedOut => run_query(OPTED_OUT.get(state.states.as_ref(), url)).await?,
         _ => None,
@@ -360,6 +364,7 @@ pub(super) async fn relay(State(state): State<AppState>, Path(url): Path<String>
         coverage: covered(&state, Some(url)).await?,
         observed_cap: cap.map(|cap| cap.events as u64),
         hints: hints.map(Hints::as_str),
+        retention: retention.map(|Stored(retention)| retention),
         opted_out: opted_out.map(|objection| objection.reason()),
         relay,
     }))

@@ -26,6 +26,7 @@ function says({ nip11, nip66, observed_cap: cap }) {
     ["Name", text(nip11.name)], ["Description", text(nip11.description)], ["Operator", text(nip11.pubkey) && make("code", {}, theirs(String(nip11.pubkey)))], ["Contact", text(nip11.contact)],
     ["Software", link(nip11.software)], ["Version", text(nip11.version)], ["NIPs", nips], ["Limits", limits], ["Posting policy", link(nip11.posting_policy)], ["Payments", link(nip11.payments_url)],
     ["Countries", text(items(nip11.relay_countries).filter((one) => typeof one === "string").join(", "))], ["Languages", text(items(nip11.language_tags).filter((one) => typeof one === "string").join(", "))],
+    ["Says it keeps", items(nip11.retention).length ? text(JSON.stringify(nip11.retention).slice(0, 500)) : null],
   ], "Its document says nothing.");
 }
 
@@ -64,6 +65,14 @@ function coverage({ filter, covered, gaps }) {
     make("tbody", {}, [...gaps].reverse().slice(0, 100).map((gap) => make("tr", {}, make("td", {}, utc(Math.max(gap.since, 0))), make("td", {}, utc(gap.until)), make("td", {}, gap.reason), make("td", { class: "number" }, number(gap.count)), make("td", {}, ago(gap.tried_at))))))) : null;
   return make("div", {}, make("p", {}, everything ? null : make("code", {}, JSON.stringify(filter)), everything ? "" : ": ", `${label}. ${covered.length ? `The archive holds everything it serves ${earliest <= EARLIEST ? "from the beginning" : `from ${utc(earliest).slice(0, 10)}`} on, except for the gaps.` : ""}`),
     svg, make("p", { class: "small axis" }, make("span", {}, utc(start).slice(0, 10)), make("span", {}, "now")), missing);
+}
+
+/// What it holds of the events of some of its authors, by class and age.
+function retention({ measured_at: at, classes }) {
+  const share = (held, all) => all ? percent(held / all) : null;
+  const ages = (list) => list.map(({ days, events, held }, i) => [days == null ? `older than ${list[i - 1].days} days` : `up to ${days} days`, share(held, events)]).filter(([, part]) => part).map(([age, part]) => `${age}: ${part}`).join(", ");
+  const rows = classes.filter((one) => one.events + one.lost).map((one) => [one.class, one.since == null ? "not even lately" : utc(one.since).slice(0, 10), share(one.held, one.events), share(one.held, one.held + one.lost), number(one.events), ages(one.ages)]);
+  return [make("p", {}, "Measured ", time(at), " on archived events of some of its authors, in spans in which it was asked for everything."), table(["Class", "Unbroken since", "Held, of what any relay holds", "Still held, of what it was seen to hold", "Sampled", "Held by age"], rows, "None of the sampled events is of these classes.")];
 }
 
 async function roundTrips() {
@@ -118,6 +127,7 @@ async function load() {
   $("says").replaceChildren(says(relay));
   $("found").replaceChildren(found(relay));
   $("coverage").replaceChildren(...(relay.coverage.length ? relay.coverage.map(coverage) : [make("p", { class: "small" }, "Nothing of it is proven to be archived so far.")]));
+  $("retention").replaceChildren(...(relay.retention ? retention(relay.retention) : [make("p", { class: "small" }, "Not measured so far. It is measured once a day, after it was synchronized.")]));
   $("incidents").replaceChildren(table(["Went down", "Lasted", "Checks", "Failure"], relay.incidents.map(({ since, until, checks, failure }) => [utc(since), until == null ? make("span", { class: "bad" }, `${lasting(now() - since)}, still down`) : lasting(until - since), number(checks), failure]), "No check that is kept found it down."));
   $("releases").replaceChildren(table(["Software", "Version", "First seen", "Last seen"], relay.releases.map(({ software, version, since, until }) => [named(software), text(version), utc(since).slice(0, 10), utc(until).slice(0, 10)]), "Its software is not known."));
   const source = new URL(`api/v1/${path}/badge.svg`, location.href), page = new URL(relayPage(relay.url), location.href);

@@ -1,0 +1,86 @@
+//! How far back relays go, measured from what others hold.
+
+use std::collections::BTreeMap;
+
+use brotr_tests::{Script, ScriptedRelay};
+use nostr::{Event, EventBuilder, Keys, Kind, Timestamp};
+use serde_json::{Value, json};
+
+use super::main_job::{Client, relay};
+use super::program::{Place, soon};
+
+const A_DAY: u64 = 86_400;
+
+/// Returns what was measured of a relay's notes.
+fn notes(place: &Place, url: &str) -> Value {
+    let shown = place.run(&["relays", "show", url, "--json"]).ok().json().remove(0);
+    let classes = shown["retention"]["classes"].as_array().expect("measured").clone();
+    classes.into_iter().find(|class| class["class"] == "notes").expect("notes")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_deletes_old_events_is_told_from_one_that_keeps_them() {
+    let now = Timestamp::now().as_secs() - 3_600;
+    let authors: Vec<Keys> = (0..8).map(|_| Keys::generate()).collect();
+    let note = |keys: &Keys, kind: Kind, days: u64| {
+        let builder = EventBuilder::new(kind, "").custom_created_at(Timestamp::from(now - days * A_DAY));
+        builder.sign_with_keys(keys).expect("signed")
+    };
+    // A note each second day of a year, and a private message each day.
+    let of = |keys: &Keys| -> Vec<Event> {
+        let days = (0..360).step_by(2).map(|days| note(keys, Kind::TextNote, days));
+        days.chain((0..10).map(|days| note(keys, Kind::EncryptedDirectMessage, days))).collect()
+    };
+    let all: Vec<Event> = authors.iter().flat_map(of).collect();
+    let kept = all.iter().filter(|event| event.created_at.as_secs() > now - 35 * A_DAY).cloned().collect();
+    let keeper = ScriptedRelay::start(Script::honest(all.clone())).await.expect("a relay");
+    let forgetful = ScriptedRelay::start(Script::honest(kept)).await.expect("a relay");
+    let (_relay, published_to) = relay(&[]).await;
+    let place = Place::with(&format!(
+        "identity: {{relays: [\"{published_to}\"]}}\nfinder: {{enabled: false}}\nmonitor: {{interval: 3s}}"
+    ));
+    for url in [&keeper.url, &forgetful.url] {
+        place.run(&["sync", url]).ok();
+    }
+    let (full, partly) = (notes(&place, &keeper.url), notes(&place, &forgetful.url));
+    assert_eq!((&full["authors"], &full["held"]), (&json!(8), &full["events"]), "{full}");
+    // The oldest sampled one.
+    assert!(full["since"].as_u64().is_some_and(|since| since < now - 300 * A_DAY), "{full}");
+    assert_eq!(full["proven_since"], 0);
+    // It holds all of the last 30 days, and few of the 60 days before.
+    assert_eq!(partly["since"], json!(now - 28 * A_DAY), "{partly}");
+    assert_eq!((&partly["events"], &partly["lost"]), (&full["events"], &json!(0)));
+    let ages: BTreeMap<String, (Value, Value)> = partly["ages"]
+        .as_array()
+        .expect("ages")
+        .iter()
+        .map(|age| (age["days"].to_string(), (age["events"].clone(), age["held"].clone())))
+        .collect();
+    assert_eq!(ages["7"].0, ages["7"].1, "{partly}");
+    assert_eq!(ages["365"].1, 0, "{partly}");
+
+    let rows =
+        place.run(&["sql", "select class, events, held from relay_retention order by relay_url, class", "--json"]);
+    let rows = rows.ok().json();
+    assert_eq!(rows.len(), 6, "{rows:?}");
+    assert!(
+        rows.iter().all(|row| row["class"] == "notes" || row["events"] == 0),
+        "private messages are not sampled: {rows:?}"
+    );
+    let said = place.run(&["relays", "show", &forgetful.url]).ok().stdout;
+    assert!(said.contains("Retention, measured") && said.contains("notes"), "{said}");
+
+    let daemon = place.daemon();
+    let mut client = Client::connect(&published_to).await;
+    let event = soon(30, "the relay's event", async || {
+        let found =
+            client.fetch(json!({"kinds": [30_166], "#d": [format!("{}/", forgetful.url.trim_end_matches('/'))]})).await;
+        found.into_iter().next()
+    })
+    .await;
+    let since = (now - 28 * A_DAY).to_string();
+    let tag = event.tags.iter().find(|tag| tag.kind().as_str() == "retention").expect("a tag").as_slice();
+    assert_eq!(tag[1..3], ["notes", &since]);
+    assert_eq!(tag[4..], ["1.00", &partly["events"].to_string()]);
+    drop(daemon);
+}
