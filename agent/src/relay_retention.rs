@@ -33,7 +33,7 @@ const DEPTH: Depth = Depth { newest: 20, earlier: 5, periods: 8 };
 /// Ages for which shares are told apart: up to as many days.
 const AGES: [Option<u32>; 6] = [Some(7), Some(30), Some(90), Some(365), Some(1_095), None];
 /// An age with fewer events says nothing.
-const FEW: u64 = 5;
+const FEW: u64 = 3;
 /// The fewest events and authors of a measurement that is published.
 const PUBLISHED: (u64, u64) = (50, 5);
 const A_DAY: i64 = 86_400;

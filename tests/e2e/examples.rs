@@ -1,6 +1,8 @@
 //! The examples of `docs/CLIENTS.md`, as written there.
 
-use brotr_core::{Event, Network, Offset, RelayState, Sketch};
+use brotr::relay_retention::{Authors, RETENTION, Retention};
+use brotr::state::Json;
+use brotr_core::{Covered, Event, Interval, Method, Network, Offset, RelayState, Sketch};
 use brotr_storage::{Batch, CheckRecord, Options};
 use brotr_tests::browser::http;
 use nostr::{EventBuilder, JsonUtil, Keys, Kind, Tag, Timestamp};
@@ -56,12 +58,25 @@ async fn the_examples_for_clients_work() {
         known: known.iter().map(|event| event.id).collect(),
         ..Batch::default()
     };
-    archive.store(batch("wss://one.example/", &one, &[])).await.expect("stored");
+    let everything = Covered {
+        interval: Interval::new(0, 1_700_000_200).expect("in order"),
+        method: Method::Paged,
+        proven_at: 1_700_000_200,
+    };
+    let of_one = Batch { covered: vec![everything], filter: "{}".into(), ..batch("wss://one.example/", &one, &[]) };
+    archive.store(of_one).await.expect("stored");
     archive.store(batch("wss://two.example/", &two, &both)).await.expect("stored");
     for (url, state) in [("one", RelayState::Up), ("two", RelayState::Up), ("old", RelayState::Down)] {
         let check = CheckRecord { at: 1_700_000_200, due_at: i64::MAX, state, ..CheckRecord::default() };
         archive.record_check(&format!("wss://{url}.example/"), Network::Clearnet, &check).await.expect("recorded");
     }
+    let mut authors = Authors::default();
+    [&alice, &bob].into_iter().for_each(|keys| authors.add("wss://one.example/", keys.public_key()));
+    let coverage = archive.coverage(Some("wss://one.example/")).await.expect("read");
+    let retention =
+        Retention::measure(archive.as_ref(), "wss://one.example/", &authors, &coverage, 1_700_000_300).await;
+    let retention = Json(retention.expect("measured"));
+    RETENTION.set(archive.as_ref(), "wss://one.example/", &retention).await.expect("stored");
     archive.close().await;
 
     let house = House::start(&place);
@@ -107,5 +122,5 @@ async fn the_examples_for_clients_work() {
             other => panic!("no test runs a block of {other:?}"),
         }
     }
-    assert_eq!((asked, answered), (3, 8));
+    assert_eq!((asked, answered), (4, 8));
 }

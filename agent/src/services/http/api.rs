@@ -45,6 +45,7 @@ const MOST: u16 = 1_000;
         relays::relay,
         relays::checks,
         relays::kinds,
+        relays::retention,
         relays::badge,
         relays::map,
         coverage::coverage,
@@ -78,6 +79,7 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/api/v1/relays/{url}/check", post(write::check_relay))
         .route("/api/v1/relays/{url}/checks", get(relays::checks))
         .route("/api/v1/relays/{url}/kinds", get(relays::kinds))
+        .route("/api/v1/relays/{url}/retention", get(relays::retention))
         .route("/api/v1/map", get(relays::map))
         .route("/api/v1/coverage", get(coverage::coverage))
         .route("/api/v1/events", get(events::events))

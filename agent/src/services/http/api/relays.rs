@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::http::header;
 use axum::response::IntoResponse;
 use brotr_core::{Network, RelayState, RelayUrl};
@@ -414,6 +415,16 @@ pub(super) async fn checks(
     let since = params.since.unwrap_or_else(|| now() - A_WEEK);
     let visits = run_query(state.checks.visits(address.as_str(), since, History::VISITS)).await?;
     Ok(Json(visits.iter().map(Checked::from).collect()))
+}
+
+/// Get how far back the history of a relay goes, as measured on events of some of its authors
+#[utoipa::path(get, path = "/api/v1/relays/{url}/retention", params(("url" = String, Path, description = "Its URL")),
+    responses((status = 200, body = Retention), (status = 404, description = "It is not known here, or was not measured")))]
+pub(super) async fn retention(State(state): State<AppState>, Path(url): Path<String>) -> Answer<Retention> {
+    let (address, _) = known(&state, &url).await?;
+    let measured = run_query(RETENTION.get(state.states.as_ref(), address.as_str())).await?;
+    let unmeasured = || Problem::new(StatusCode::NOT_FOUND, format!("{address} was not measured so far"));
+    measured.map(|Stored(retention)| Json(retention)).ok_or_else(unmeasured)
 }
 
 /// Events of one kind
