@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use brotr_core::{RelayState, RelayUrl};
 use brotr_net::info::{self, Info};
-use brotr_net::robots;
+use brotr_net::{ATTEMPTS_PER_SUBNET, VISITS_PER_HOST, robots};
 use brotr_storage::{CheckStore, DocumentType, EventStore, StateStore, StorageError, View};
 use nostr::{Alphabet, EventId, Filter, Kind, PublicKey, SingleLetterTag};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::agent::{Agent, now};
+use crate::config::Config;
 use crate::state::{OPTED_OUT, Objection};
 
 /// Seconds until an operator's wish is looked for again.
@@ -115,4 +118,30 @@ async fn request<A: CheckStore + EventStore + ?Sized>(
         return Ok(None);
     }
     Ok(label)
+}
+
+/// How much this agent asks of relays, at most: published, so that operators can judge it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CrawlRate {
+    /// New connections per minute, to all relays together
+    pub dials_per_minute: u32,
+    /// Attempts to connect at a time to addresses of one /24 (IPv4) or /48 (IPv6)
+    pub attempts_per_subnet: usize,
+    /// Short-lived connections at a time to one host
+    pub connections_per_host: usize,
+    /// Seconds between two checks of a relay that is up
+    pub check_interval: i64,
+}
+
+impl CrawlRate {
+    /// Returns what the configuration allows.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            dials_per_minute: config.network.dials_per_minute,
+            attempts_per_subnet: ATTEMPTS_PER_SUBNET,
+            connections_per_host: VISITS_PER_HOST,
+            check_interval: config.monitor.interval.as_secs(),
+        }
+    }
 }

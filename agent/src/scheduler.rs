@@ -89,7 +89,10 @@ impl<A: Stores + ?Sized> Scheduler<'_, A> {
                             .map(|one| &*one.relay.url)
                             .chain(busy.values().map(|(url, _)| &**url))
                             .collect();
-                        let new: Vec<_> = relays.into_iter().filter(|relay| !known.contains(&*relay.url)).collect();
+                        let new = relays.into_iter().filter(|relay| !known.contains(&*relay.url));
+                        let mut new: Vec<Relay> = new.collect();
+                        // Sorted by URL if they are due at once: neighbours would be connected to one after the other.
+                        fastrand::shuffle(&mut new);
                         waiting.extend(new.into_iter().map(|relay| self.claimed(relay)));
                     }
                     Err(error) => {

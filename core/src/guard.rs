@@ -73,7 +73,7 @@ impl Guard {
     /// # Errors
     /// Fails if it is neither public nor in an allowed range.
     pub fn check(&self, ip: IpAddr) -> Result<(), PrivateAddress> {
-        if self.allow.iter().any(|net| net.contains(&ip)) {
+        if self.is_allowed(ip) {
             return Ok(());
         }
         let found = match ip {
@@ -82,6 +82,12 @@ impl Guard {
             IpAddr::V6(ip) => NOT_PUBLIC_V6.iter().find(|(net, _)| net.contains(&ip)).map(|(_, name)| *name),
         };
         found.map_or(Ok(()), |name| Err(PrivateAddress(name)))
+    }
+
+    /// Returns true if an address is in an allowed range.
+    #[must_use]
+    pub fn is_allowed(&self, ip: IpAddr) -> bool {
+        self.allow.iter().any(|net| net.contains(&ip))
     }
 
     /// Checks a name. If ranges are allowed, local names may resolve into them, and [`Guard::check`] decides on the addresses.

@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::{self};
 
 use crate::internet::{Internet, System};
 use crate::lookup::{Lookup, LookupError, Resolver};
-use crate::permits::{Busy, Gate, Permits, Purpose};
+use crate::permits::{Attempt, Busy, Gate, Permits, Purpose};
 use crate::settings::{Limits, Settings, SettingsError};
 use crate::stream::Stream;
 use crate::tls::{Connector, Seen, Tls, TlsError, Trust};
@@ -212,6 +212,12 @@ impl std::fmt::Debug for Dialer {
     }
 }
 
+/// The way to a relay on the clearnet: the addresses of its host, and the permit to try them. Other networks find their own.
+pub(crate) struct Way {
+    addresses: Vec<IpAddr>,
+    _attempt: Option<Attempt>,
+}
+
 /// Orders addresses so that IPv4 and IPv6 alternate: if one family cannot be reached, the other is tried soon.
 fn alternating(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     let (v4, v6): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv4);
@@ -376,13 +382,19 @@ impl Dialer {
         trace: &mut Trace,
     ) -> Result<Connection, DialError> {
         let limit = self.limits(address.network()).connect_timeout;
+        let way = self.way(address, trace).await?;
         let began = Instant::now();
-        let socket = timeout(limit, self.open(address, trace)).await.map_err(|_| DialError::Timeout(limit))??;
+        let socket = timeout(limit, self.open(address, way, trace)).await.map_err(|_| DialError::Timeout(limit))??;
         Ok(Connection { socket, opened_in: began.elapsed(), permits: Some(permits) })
     }
 
-    async fn open(&self, address: &RelayUrl, trace: &mut Trace) -> Result<WebSocketStream<Box<dyn Stream>>, DialError> {
-        let stream = self.stream(address, trace).await?;
+    async fn open(
+        &self,
+        address: &RelayUrl,
+        way: Way,
+        trace: &mut Trace,
+    ) -> Result<WebSocketStream<Box<dyn Stream>>, DialError> {
+        let stream = self.stream(address, way, trace).await?;
         let mut request = address.as_str().into_client_request().map_err(|e| DialError::Handshake(e.to_string()))?;
         request.headers_mut().insert(header::USER_AGENT, self.user_agent.clone());
         let most = self.settings.max_message;
@@ -407,9 +419,32 @@ impl Dialer {
         }
     }
 
+    /// Finds the way to a relay: looks up its host, and waits until few other attempts are under way in the neighbourhood of its
+    /// first address. Both are bounded, and not counted against the connect timeout.
+    ///
+    /// Addresses of `network.allow` are the operator's own, and have no neighbours.
+    pub(crate) async fn way(&self, address: &RelayUrl, trace: &mut Trace) -> Result<Way, DialError> {
+        let through_tor = self.tor.is_some() && self.settings.tor.clearnet;
+        if address.network() != Network::Clearnet || through_tor {
+            return Ok(Way { addresses: vec![], _attempt: None });
+        }
+        let addresses = alternating(self.resolve(address.host(), trace).await?);
+        let busy = |Busy| DialError::Busy(address.host().to_owned());
+        let attempt = match addresses.first().filter(|ip| !self.guard.is_allowed(**ip)) {
+            Some(ip) => Some(self.gate.attempt(*ip).await.map_err(busy)?),
+            None => None,
+        };
+        Ok(Way { addresses, _attempt: attempt })
+    }
+
     /// Opens a stream to a relay's host and port, with TLS if its URL says so. The network must be one that is reached; the
     /// caller enforces the timeout.
-    pub(crate) async fn stream(&self, address: &RelayUrl, trace: &mut Trace) -> Result<Box<dyn Stream>, DialError> {
+    pub(crate) async fn stream(
+        &self,
+        address: &RelayUrl,
+        way: Way,
+        trace: &mut Trace,
+    ) -> Result<Box<dyn Stream>, DialError> {
         let (host, port) = (address.host(), address.port());
         let failed = |error: String| DialError::Connect(ConnectFailure::Other, sanitize(&error));
         let through_tor = address.network() == Network::Tor || self.settings.tor.clearnet;
@@ -421,7 +456,7 @@ impl Dialer {
                 trace.connect = Some(began.elapsed());
                 stream
             }
-            (Network::Clearnet, _) => self.connect(host, port, trace).await?,
+            (Network::Clearnet, _) => self.connect(host, port, way, trace).await?,
             (network, _) => {
                 let proxy = match network {
                     Network::I2p => self.settings.i2p.socks,
@@ -447,14 +482,15 @@ impl Dialer {
         Ok(Box::new(tls.map_err(DialError::Tls)?))
     }
 
-    async fn connect(&self, host: &str, port: u16, trace: &mut Trace) -> Result<Box<dyn Stream>, DialError> {
-        let tried = alternating(self.resolve(host, trace).await?);
+    /// Connects to one of the addresses. Those in the neighbourhood of the first one may be tried again when this returns.
+    async fn connect(&self, host: &str, port: u16, way: Way, trace: &mut Trace) -> Result<Box<dyn Stream>, DialError> {
+        let tried = &way.addresses;
         // An address that never answers leaves time for the others, and for the upgrade.
         let each = self.limits(Network::Clearnet).connect_timeout / u32::try_from(tried.len() + 1).unwrap_or(1);
         let mut failed: Option<DialError> = None;
         let alone = tried.len() == 1;
         for ip in tried {
-            let one = SocketAddr::new(ip, port);
+            let one = SocketAddr::new(*ip, port);
             let began = Instant::now();
             let connecting = self.internet.connect(one);
             let connected = if alone { Ok(connecting.await) } else { timeout(each, connecting).await };

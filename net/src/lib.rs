@@ -26,7 +26,7 @@ pub use message::Count;
 #[cfg(fuzzing)]
 pub use message::parse_any;
 pub use page::{End, Hints, Page, Verdict};
-pub use permits::{LIVE_PER_HOST, Permits, Purpose, VISITS_PER_HOST};
+pub use permits::{ATTEMPTS_PER_SUBNET, LIVE_PER_HOST, Permits, Purpose, VISITS_PER_HOST};
 pub use reconcile::{Difference, Refusal};
 pub use session::Session;
 pub use settings::{Direct, Limits, Proxied, Settings, SettingsError, TorSettings};

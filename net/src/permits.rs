@@ -1,9 +1,11 @@
-//! Permits to connect: a number of connections in total, on each network and to each host, and a rate of new ones.
+//! Permits to connect: a number of connections in total, on each network and to each host, a rate of new ones, and a number of
+//! attempts at a time in each neighbourhood of addresses.
 //!
 //! Short-lived and long-lived connections have separate budgets, so that neither kind can exclude the other. No wait for
 //! another connection to end is unbounded.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
+use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -25,6 +28,8 @@ pub const VISITS_PER_HOST: usize = 4;
 pub const LIVE_PER_HOST: usize = 2;
 /// Connections to one host at a time for publishing and job requests. Relays that the operator names have no limit.
 const STANDING_PER_HOST: usize = 4;
+/// Attempts to connect at a time to addresses of one /24 (IPv4) or /48 (IPv6). Hosting companies take more for a scan.
+pub const ATTEMPTS_PER_SUBNET: usize = 2;
 /// How long a caller waits for a permit, except live subscriptions, which do not wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
@@ -50,12 +55,14 @@ impl Purpose {
 }
 
 type Hosts = DashMap<(String, Purpose), Arc<Semaphore>>;
+type Subnets = DashMap<IpNet, Arc<Semaphore>>;
 
 /// Issues permits.
 pub(crate) struct Gate {
     all: Arc<Semaphore>,
     networks: [Lane; 4],
     hosts: Arc<Hosts>,
+    subnets: Arc<Subnets>,
     rate: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<std::time::Instant>>,
     /// URLs of the relays that the operator names: those published to, and those on which jobs are taken.
     own: HashSet<String>,
@@ -96,6 +103,26 @@ impl Drop for Permits {
     }
 }
 
+/// A permit for one attempt to connect to an address.
+pub(crate) struct Attempt {
+    subnet: IpNet,
+    subnets: Arc<Subnets>,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.held = None;
+        self.subnets.remove_if(&self.subnet, |_, semaphore| Arc::strong_count(semaphore) == 1);
+    }
+}
+
+/// Returns the neighbourhood of an address.
+fn subnet(ip: IpAddr) -> IpNet {
+    let length = if ip.is_ipv4() { 24 } else { 48 };
+    IpNet::new(ip, length).expect("shorter than an address").trunc()
+}
+
 /// Every connection that a caller may use is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Busy;
@@ -112,6 +139,7 @@ impl Gate {
             all: Arc::new(Semaphore::new(settings.max_connections)),
             networks: [Network::Clearnet, Network::Tor, Network::I2p, Network::Loki].map(lane),
             hosts: Arc::default(),
+            subnets: Arc::default(),
             rate: RateLimiter::direct_with_clock(quota, TokioClock),
             own,
             longest_wait: LONGEST_WAIT,
@@ -134,6 +162,17 @@ impl Gate {
         while let Err(early) = self.rate.check() {
             tokio::time::sleep(early.wait_time_from(TokioClock.now())).await;
         }
+    }
+
+    /// Acquires a permit for an attempt to connect to an address, waiting at most half a minute for others in its neighbourhood.
+    pub(crate) async fn attempt(&self, ip: IpAddr) -> Result<Attempt, Busy> {
+        let subnet = subnet(ip);
+        let mut attempt = Attempt { subnet, subnets: self.subnets.clone(), held: None };
+        let neighbours = self.subnets.entry(subnet);
+        let neighbours = neighbours.or_insert_with(|| Arc::new(Semaphore::new(ATTEMPTS_PER_SUBNET))).clone();
+        let held = timeout(self.longest_wait, neighbours.acquire_owned()).await;
+        attempt.held = Some(held.map_err(|_| Busy)?.map_err(|_| Busy)?);
+        Ok(attempt)
     }
 
     /// Acquires a permit to connect to a relay, waiting at most half a minute for other connections to end, and then for the
@@ -229,6 +268,24 @@ mod tests {
         }
         drop(held);
         assert!(gate.hosts.is_empty(), "nothing is remembered of hosts without connections");
+    }
+
+    #[tokio::test]
+    async fn few_addresses_of_a_neighbourhood_are_tried_at_a_time() {
+        let gate = gate(&[]);
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        for (first, second, third, elsewhere) in [
+            ("203.0.114.1", "203.0.114.2", "203.0.114.255", "203.0.115.1"),
+            ("2001:4860:1:1::1", "2001:4860:1:2::1", "2001:4860:1:ffff::1", "2001:4860:2::1"),
+        ] {
+            let held = [gate.attempt(ip(first)).await.expect("free"), gate.attempt(ip(second)).await.expect("free")];
+            assert_eq!(gate.attempt(ip(third)).await.err(), Some(Busy));
+            gate.attempt(ip(elsewhere)).await.expect("another neighbourhood");
+            let waits = gate.attempt(ip(third));
+            drop(held);
+            waits.await.expect("free again");
+        }
+        assert!(gate.subnets.is_empty(), "nothing is remembered of neighbourhoods without attempts");
     }
 
     #[tokio::test]

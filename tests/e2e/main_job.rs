@@ -154,7 +154,8 @@ async fn main_job(storage: &str) {
     .await;
     let of_kind = |kind: u16| about.iter().find(|e| e.kind.as_u16() == kind).expect("one of each");
     assert_eq!(tag(of_kind(10_002), "r"), Some(format!("{}/", url.trim_end_matches('/')).as_str()));
-    assert!(of_kind(0).content.contains("tester"));
+    let profile: Value = serde_json::from_str(&of_kind(0).content).expect("JSON");
+    assert_eq!((&profile["name"], &profile["crawl"]["dials_per_minute"]), (&json!("tester"), &json!(1_200)));
     assert_eq!(tag(of_kind(10_166), "frequency"), Some("3600"));
     let kinds: Vec<_> = of_kind(31_990).tags.filter(TagKind::k()).filter_map(|tag| tag.content()).collect();
     assert_eq!(kinds, ["5300", "5301", "5302", "5303", "5400"]);

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::{RelayClient, Stores};
 use crate::agent::{Agent, now};
 use crate::clock::timestamp;
+use crate::manners::CrawlRate;
 use crate::outbox::{Publisher, outgoing, spelled};
 use crate::state::{Json, State};
 
@@ -127,10 +128,11 @@ fn about_us<A: Stores + ?Sized>(agent: &Agent<A>, monitor: fn(&Agent<A>) -> Even
     let inbox = if agent.config.dvm.enabled { agent.job_relays() } else { vec![] };
     let inbox = inbox.iter().filter(|a| !relays.contains(a)).map(|a| tag(&[a.as_str(), "read"]));
     let list = relays.iter().map(|a| tag(&[a.as_str()])).chain(inbox);
-    let mut events = vec![
-        EventBuilder::new(Kind::Metadata, profile(agent).to_string()),
-        EventBuilder::new(Kind::RelayList, "").tags(list),
-    ];
+    // A field of our own: operators of relays find it by the key in the User-Agent.
+    let mut profile = profile(agent);
+    profile["crawl"] = json!(CrawlRate::of(&agent.config));
+    let mut events =
+        vec![EventBuilder::new(Kind::Metadata, profile.to_string()), EventBuilder::new(Kind::RelayList, "").tags(list)];
     if !relays.is_empty() && agent.config.monitor.enabled && agent.config.monitor.publish {
         events.push(monitor(agent));
     }

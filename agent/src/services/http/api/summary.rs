@@ -17,6 +17,7 @@ use super::relays::{KindCount, SelectionParams};
 use super::{Answer, Params, run_query};
 use crate::agent::now;
 use crate::config::Profile;
+use crate::manners::CrawlRate;
 
 /// The most values of one property in a summary of relays.
 const MAX_VALUES: usize = 100;
@@ -204,6 +205,8 @@ pub(super) struct Agent {
     profile: Profile,
     /// Whether texts can be searched
     search: bool,
+    /// How much it asks of relays, at most
+    crawl: CrawlRate,
 }
 
 /// Get who this agent is
@@ -218,5 +221,6 @@ pub(super) async fn agent(State(state): State<AppState>) -> Json<Agent> {
         started_at: state.started_at,
         profile: config.profile,
         search: config.storage.search,
+        crawl: CrawlRate::of(config),
     })
 }

@@ -1,4 +1,4 @@
-import { $, act, api, bars, bytes, choice, live, make, notice, number, plural, theirs, token } from "./base.js";
+import { $, act, api, bars, bytes, choice, lasting, live, make, notice, number, plural, theirs, token } from "./base.js";
 import { BINARY, RANGES, WHOLE, plot, samples } from "./plot.js";
 
 const WORDS = { up: ["good", "● runs"], paused: ["faint", "‖ paused"], restarting: ["bad", "▲ restarts"], stalled: ["bad", "▲ stalled"] };
@@ -62,6 +62,16 @@ async function overTime() {
   }
 }
 
+async function manners() {
+  try {
+    const { crawl } = await api("agent");
+    $("crawl").textContent = `At most ${plural(crawl.dials_per_minute, "new connection")} a minute to all relays together, ${plural(crawl.connections_per_host, "connection")} for checks and reading to a host, and ${plural(crawl.attempts_per_subnet, "attempt")} to connect at a time among neighbouring addresses (/24, /48). A relay that is up is checked about every ${lasting(crawl.check_interval)}. The agent's profile (kind 0) has the same figures.`;
+    notice(null, "manners");
+  } catch (error) {
+    notice(error, "manners");
+  }
+}
+
 async function coverage() {
   try {
     const { methods, reasons } = await api("summary/coverage");
@@ -78,5 +88,6 @@ choice($("range"), "range", RANGES, "24h", overTime);
 live({ numbers: services });
 overTime();
 coverage();
+manners();
 setInterval(overTime, 300000);
 setInterval(coverage, 60000);
