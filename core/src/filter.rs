@@ -44,6 +44,9 @@ pub fn parse_filter(value: &serde_json::Value) -> Result<Filter, FilterError> {
             _ if tag => {}
             _ => return Err(FilterError::UnknownKey(key.clone())),
         }
+        if value.is_null() {
+            return Err(FilterError::Malformed(format!("{key} is null: leave it out instead")));
+        }
         values += value.as_array().map_or(0, Vec::len);
     }
     if values > MAX_FILTER_VALUES {
@@ -130,6 +133,14 @@ mod tests {
         for bad in [json!(-1), json!(1.5), json!(1e20), json!("1"), json!(null)] {
             let error = parse_filter(&json!({ "kinds": [1, bad] })).expect_err("no kind").to_string();
             assert!(error.contains(&bad.to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn null_is_no_condition() {
+        for key in ["ids", "authors", "kinds", "since", "until", "limit", "search", "#e"] {
+            let error = parse_filter(&json!({ key: null })).expect_err("refused").to_string();
+            assert!(error.contains(key) && error.contains("null"), "{error}");
         }
     }
 
