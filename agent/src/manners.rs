@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use brotr_core::{RelayState, RelayUrl};
 use brotr_net::info::{self, Info};
-use brotr_net::{ATTEMPTS_PER_SUBNET, VISITS_PER_HOST, robots};
+use brotr_net::{ATTEMPTS_PER_SUBNET, LIVE_PER_HOST, VISITS_PER_HOST, robots};
 use brotr_storage::{CheckStore, DocumentType, EventStore, StateStore, StorageError, View};
 use nostr::{Alphabet, EventId, Filter, Kind, PublicKey, SingleLetterTag};
 use serde::Serialize;
@@ -127,9 +127,11 @@ pub struct CrawlRate {
     pub dials_per_minute: u32,
     /// Attempts to connect at a time to addresses of one /24 (IPv4) or /48 (IPv6)
     pub attempts_per_subnet: usize,
-    /// Short-lived connections at a time to one host
+    /// Short-lived connections at a time to one host, for checks and reading
     pub connections_per_host: usize,
-    /// Seconds between two checks of a relay that is up
+    /// Live subscriptions at a time to one host
+    pub subscriptions_per_host: usize,
+    /// Seconds between two checks of a relay that is up, about
     pub check_interval: i64,
 }
 
@@ -141,6 +143,7 @@ impl CrawlRate {
             dials_per_minute: config.network.dials_per_minute,
             attempts_per_subnet: ATTEMPTS_PER_SUBNET,
             connections_per_host: VISITS_PER_HOST,
+            subscriptions_per_host: LIVE_PER_HOST,
             check_interval: config.monitor.interval.as_secs(),
         }
     }

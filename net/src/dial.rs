@@ -1,7 +1,6 @@
 //! Dialing: one name lookup, the guard, a stream to the very address that was checked (or through Tor or a proxy), and a
 //! WebSocket on it. Each step is recorded, even if a later one fails.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,12 +16,13 @@ use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self};
 
+use crate::failure::{ConnectFailure, DialError};
 use crate::internet::{Internet, System};
 use crate::lookup::{Lookup, LookupError, Resolver};
-use crate::permits::{Attempt, Busy, Gate, Permits, Purpose};
+use crate::permits::{Attempt, Busy, Gate, Permits, Purpose, UNANSWERED};
 use crate::settings::{Limits, Settings, SettingsError};
 use crate::stream::Stream;
-use crate::tls::{Connector, Seen, Tls, TlsError, Trust};
+use crate::tls::{Connector, Seen, Tls, Trust};
 use crate::tor::Tor;
 
 /// Addresses of one host that are tried.
@@ -76,124 +76,6 @@ impl Trace {
     }
 }
 
-/// Why a connection could not be opened.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum DialError {
-    /// The guard refused the address.
-    #[error("{host} resolves to {ip}: {reason}")]
-    Private {
-        /// The host.
-        host: String,
-        /// What it resolved to.
-        ip: IpAddr,
-        /// Why that is refused.
-        reason: String,
-    },
-    /// The configuration does not reach the network.
-    #[error("{0} relays are not reached: {1}")]
-    Unreachable(Network, &'static str),
-    /// The name does not resolve.
-    #[error("failed to resolve {0}: {1}")]
-    Resolve(String, LookupError),
-    /// Tor could not be started, or the proxy is not there. This says nothing about the relay.
-    #[error("no way into the network: {0}")]
-    Way(String),
-    /// The connection was refused.
-    #[error("failed to connect: {0}")]
-    Refused(String),
-    /// The connection failed.
-    #[error("failed to connect: {1}")]
-    Connect(ConnectFailure, String),
-    /// The TLS handshake failed.
-    #[error("TLS failed: {0}")]
-    Tls(TlsError),
-    /// The HTTP response was not an upgrade to WebSocket.
-    #[error("the upgrade was answered with HTTP {0}")]
-    Upgrade(u16),
-    /// The upgrade failed otherwise.
-    #[error("the upgrade failed: {0}")]
-    Handshake(String),
-    /// The timeout passed.
-    #[error("no connection within {0:?}")]
-    Timeout(Duration),
-    /// The agent's own limit on connections is reached.
-    #[error("no connection to {0} was free: too many are open to its host or in all (network.max_connections)")]
-    Busy(String),
-}
-
-impl DialError {
-    /// Returns whether the failure is the agent's own and says nothing about the relay.
-    #[must_use]
-    pub fn is_ours(&self) -> bool {
-        matches!(self, Self::Way(_) | Self::Busy(_))
-    }
-
-    /// Returns true if nothing beyond this machine answered: no name server, or there was no route. Either the agent's own
-    /// network is away, or the relay's part of the internet.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        matches!(self, Self::Resolve(_, LookupError::NoAnswer) | Self::Connect(ConnectFailure::NoRoute, _))
-    }
-
-    /// Returns true if this machine cannot reach addresses of this kind, which says nothing about the others of a host.
-    fn is_of_the_kind(&self) -> bool {
-        matches!(self, Self::Connect(ConnectFailure::NoRoute | ConnectFailure::NoIpv6, _))
-    }
-
-    /// Returns a code for the failure, for statistics.
-    #[must_use]
-    pub fn code(&self) -> Cow<'static, str> {
-        Cow::Borrowed(match self {
-            Self::Private { .. } => "private_address",
-            Self::Unreachable(..) => "network_off",
-            Self::Resolve(_, error) => error.code(),
-            Self::Way(_) => "network_unavailable",
-            Self::Refused(_) => "connection_refused",
-            Self::Connect(ConnectFailure::NoRoute | ConnectFailure::NoIpv6, _) => "no_route",
-            Self::Connect(ConnectFailure::Reset, _) => "connection_reset",
-            Self::Connect(ConnectFailure::Other, _) => "connection_failed",
-            Self::Tls(error) => error.code(),
-            Self::Upgrade(status) => return Cow::Owned(format!("http_{status}")),
-            Self::Handshake(_) => "handshake_failed",
-            Self::Timeout(_) => "timeout_connect",
-            Self::Busy(_) => "busy",
-        })
-    }
-
-    /// Classifies a failed `connect`. Lack of file descriptors, ports or buffers is not a fault of the relay.
-    fn of_connect(to: SocketAddr, error: &std::io::Error) -> Self {
-        use rustix::io::Errno;
-        const OURS: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::ADDRNOTAVAIL];
-        match error.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::NETUNREACH | Errno::NETDOWN | Errno::ADDRNOTAVAIL) if to.is_ipv6() => {
-                Self::Connect(ConnectFailure::NoIpv6, format!("{to}: {error}"))
-            }
-            Some(errno) if OURS.contains(&errno) => {
-                Self::Way(format!("this machine cannot open a connection: {error}"))
-            }
-            Some(Errno::CONNREFUSED) => Self::Refused(format!("{to}: {error}")),
-            Some(Errno::NETUNREACH | Errno::NETDOWN) => {
-                Self::Connect(ConnectFailure::NoRoute, format!("{to}: {error}"))
-            }
-            Some(Errno::CONNRESET) => Self::Connect(ConnectFailure::Reset, format!("{to}: {error}")),
-            _ => Self::Connect(ConnectFailure::Other, format!("{to}: {error}")),
-        }
-    }
-}
-
-/// How a connection failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectFailure {
-    /// This machine has no route to an IPv4 address.
-    NoRoute,
-    /// This machine has no route to an IPv6 address: many have none to any.
-    NoIpv6,
-    /// The other side reset it.
-    Reset,
-    /// Otherwise.
-    Other,
-}
-
 /// Dials relays within the limits of the configuration.
 pub struct Dialer {
     guard: Guard,
@@ -212,10 +94,12 @@ impl std::fmt::Debug for Dialer {
     }
 }
 
-/// The way to a relay on the clearnet: the addresses of its host, and the permit to try them. Other networks find their own.
+/// The way to a relay on the clearnet: the addresses of its host, and the permit to try the first one. Other networks find their
+/// own.
 pub(crate) struct Way {
     addresses: Vec<IpAddr>,
-    _attempt: Option<Attempt>,
+    is_own: bool,
+    attempt: Option<Attempt>,
 }
 
 /// Orders addresses so that IPv4 and IPv6 alternate: if one family cannot be reached, the other is tried soon.
@@ -422,19 +306,20 @@ impl Dialer {
     /// Finds the way to a relay: looks up its host, and waits until few other attempts are under way in the neighbourhood of its
     /// first address. Both are bounded, and not counted against the connect timeout.
     ///
-    /// Addresses of `network.allow` are the operator's own, and have no neighbours.
+    /// The operator's own relays, and addresses of `network.allow`, have no neighbours.
     pub(crate) async fn way(&self, address: &RelayUrl, trace: &mut Trace) -> Result<Way, DialError> {
         let through_tor = self.tor.is_some() && self.settings.tor.clearnet;
         if address.network() != Network::Clearnet || through_tor {
-            return Ok(Way { addresses: vec![], _attempt: None });
+            return Ok(Way { addresses: vec![], is_own: false, attempt: None });
         }
         let addresses = alternating(self.resolve(address.host(), trace).await?);
         let busy = |Busy| DialError::Busy(address.host().to_owned());
-        let attempt = match addresses.first().filter(|ip| !self.guard.is_allowed(**ip)) {
+        let is_own = self.gate.is_own(address);
+        let attempt = match addresses.first().filter(|ip| !is_own && !self.guard.is_allowed(**ip)) {
             Some(ip) => Some(self.gate.attempt(*ip).await.map_err(busy)?),
             None => None,
         };
-        Ok(Way { addresses, _attempt: attempt })
+        Ok(Way { addresses, is_own, attempt })
     }
 
     /// Opens a stream to a relay's host and port, with TLS if its URL says so. The network must be one that is reached; the
@@ -482,17 +367,22 @@ impl Dialer {
         Ok(Box::new(tls.map_err(DialError::Tls)?))
     }
 
-    /// Connects to one of the addresses. Those in the neighbourhood of the first one may be tried again when this returns.
     async fn connect(&self, host: &str, port: u16, way: Way, trace: &mut Trace) -> Result<Box<dyn Stream>, DialError> {
-        let tried = &way.addresses;
+        let Way { addresses: tried, is_own, mut attempt } = way;
         // An address that never answers leaves time for the others, and for the upgrade.
         let each = self.limits(Network::Clearnet).connect_timeout / u32::try_from(tried.len() + 1).unwrap_or(1);
         let mut failed: Option<DialError> = None;
         let alone = tried.len() == 1;
         for ip in tried {
-            let one = SocketAddr::new(*ip, port);
+            let one = SocketAddr::new(ip, port);
+            let permit = match attempt.take() {
+                Some(permit) => Some(permit),
+                None if is_own || self.guard.is_allowed(ip) => None,
+                // Another address of the host: this wait counts against the timeout, and is short.
+                None => timeout(UNANSWERED, self.gate.attempt(ip)).await.ok().and_then(Result::ok),
+            };
             let began = Instant::now();
-            let connecting = self.internet.connect(one);
+            let connecting = Attempt::cover(permit, self.internet.connect(one));
             let connected = if alone { Ok(connecting.await) } else { timeout(each, connecting).await };
             match connected {
                 Ok(Ok(stream)) => {
@@ -517,8 +407,7 @@ impl Dialer {
         let addresses = match host.parse::<IpAddr>() {
             Ok(ip) => vec![ip],
             Err(_) => {
-                // Before the timeout of the whole, which does not say what failed.
-                let limit = self.limits(Network::Clearnet).connect_timeout.mul_f32(0.9);
+                let limit = self.limits(Network::Clearnet).connect_timeout;
                 let lookup = timeout(limit, self.internet.lookup(host)).await.unwrap_or(Err(LookupError::NoAnswer));
                 let lookup = lookup.map_err(|error| DialError::Resolve(host.to_owned(), error))?;
                 trace.lookup.insert(lookup).addresses.clone()

@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 use url::Url;
 
-use crate::dial::{DialError, Trace};
+use crate::dial::Trace;
+use crate::failure::DialError;
 use crate::{Dialer, Permits, Purpose};
 
 /// The largest head of a response, in bytes.
@@ -161,9 +162,9 @@ impl Line {
         let permits = timeout(connect, dialer.permit(&server, Purpose::Visit)).await;
         let permits = permits.map_err(|_| HttpError::Busy)?.map_err(|_| HttpError::Busy)?;
         let mut trace = Trace::default();
-        let began = Instant::now();
         let way = dialer.way(&server, &mut trace).await;
         let way = way.map_err(|e| if matches!(e, DialError::Busy(_)) { HttpError::Busy } else { failed(&e) })?;
+        let began = Instant::now();
         let stream = timeout(connect, dialer.stream(&server, way, &mut trace)).await;
         let stream =
             stream.map_err(|_| failed(&format!("no connection within {connect:?}")))?.map_err(|e| failed(&e))?;

@@ -1,6 +1,7 @@
 //! The only crate that opens connections. Every outbound byte of the agent passes the guard here.
 
 mod dial;
+mod failure;
 pub mod http;
 pub mod info;
 mod internet;
@@ -18,7 +19,8 @@ mod tls;
 mod tor;
 mod transport;
 
-pub use dial::{ConnectFailure, Connection, DialError, Dialer, Trace};
+pub use dial::{Connection, Dialer, Trace};
+pub use failure::{ConnectFailure, DialError};
 pub use internet::Internet;
 pub use live::{Live, Received};
 pub use lookup::{Lookup, LookupError};

@@ -30,7 +30,9 @@ pub const LIVE_PER_HOST: usize = 2;
 const STANDING_PER_HOST: usize = 4;
 /// Attempts to connect at a time to addresses of one /24 (IPv4) or /48 (IPv6). Hosting companies take more for a scan.
 pub const ATTEMPTS_PER_SUBNET: usize = 2;
-/// How long a caller waits for a permit, except live subscriptions, which do not wait.
+/// An attempt that is not answered counts for this long, so that a neighbourhood that does not answer excludes nobody in it.
+pub(crate) const UNANSWERED: Duration = Duration::from_secs(1);
+/// How long a caller waits for a permit. Live subscriptions do not wait for other connections to end.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// The purpose of a connection.
@@ -117,6 +119,20 @@ impl Drop for Attempt {
     }
 }
 
+impl Attempt {
+    /// Connects under a permit, which is given back when there is an answer, or none for a second.
+    pub(crate) async fn cover<T>(permit: Option<Self>, connecting: impl Future<Output = T>) -> T {
+        let mut connecting = std::pin::pin!(connecting);
+        match timeout(UNANSWERED, &mut connecting).await {
+            Ok(connected) => connected,
+            Err(_) => {
+                drop(permit);
+                connecting.await
+            }
+        }
+    }
+}
+
 /// Returns the neighbourhood of an address.
 fn subnet(ip: IpAddr) -> IpNet {
     let length = if ip.is_ipv4() { 24 } else { 48 };
@@ -129,7 +145,10 @@ pub(crate) struct Busy;
 
 impl Gate {
     pub(crate) fn new(settings: &Settings, own: HashSet<String>) -> Self {
-        let quota = Quota::per_minute(NonZeroU32::new(settings.dials_per_minute).unwrap_or(NonZeroU32::MIN));
+        let most = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        // Those of a second at once, not those of a minute.
+        let quota =
+            Quota::per_minute(most(settings.dials_per_minute)).allow_burst(most(settings.dials_per_minute / 60));
         let lane = |network: Network| {
             let most = settings.limits(network).max_connections;
             let live = Arc::new(Semaphore::new(most.div_ceil(2)));
@@ -286,6 +305,19 @@ mod tests {
             waits.await.expect("free again");
         }
         assert!(gate.subnets.is_empty(), "nothing is remembered of neighbourhoods without attempts");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_keeps_its_neighbours_waiting_for_a_second() {
+        let gate = Gate { longest_wait: Duration::from_secs(20), ..gate(&[]) };
+        let ip: IpAddr = "203.0.114.1".parse().expect("an address");
+        let silent = || async { Attempt::cover(gate.attempt(ip).await.ok(), std::future::pending::<()>()).await };
+        let (first, second) = (silent(), silent());
+        tokio::select! {
+            () = first => unreachable!("it never connects"),
+            () = second => unreachable!("it never connects"),
+            third = async { tokio::task::yield_now().await; gate.attempt(ip).await } => drop(third.expect("given back")),
+        }
     }
 
     #[tokio::test]

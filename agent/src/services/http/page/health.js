@@ -65,7 +65,7 @@ async function overTime() {
 async function manners() {
   try {
     const { crawl } = await api("agent");
-    $("crawl").textContent = `At most ${plural(crawl.dials_per_minute, "new connection")} a minute to all relays together, ${plural(crawl.connections_per_host, "connection")} for checks and reading to a host, and ${plural(crawl.attempts_per_subnet, "attempt")} to connect at a time among neighbouring addresses (/24, /48). A relay that is up is checked about every ${lasting(crawl.check_interval)}. The agent's profile (kind 0) has the same figures.`;
+    $("crawl").textContent = `At most ${plural(crawl.dials_per_minute, "new connection")} a minute to all relays together, ${plural(crawl.connections_per_host, "connection")} for checks and reading and ${plural(crawl.subscriptions_per_host, "live subscription")} to a host, and ${plural(crawl.attempts_per_subnet, "attempt")} to connect at a time among neighbouring addresses (/24, /48). A relay that is up is checked about every ${lasting(crawl.check_interval)}. The agent's profile (kind 0) has the same figures.`;
     notice(null, "manners");
   } catch (error) {
     notice(error, "manners");
