@@ -47,7 +47,10 @@ const ANNOUNCEMENTS: [&str; 20] = [
 ];
 /// Kinds whose content only some can read: direct messages, seals and gift wraps (NIP-04, 17, 59), groups (MLS), wallets (NIP-60),
 /// drafts (NIP-37).
-const ENCRYPTED: [u16; 14] = [4, 13, 14, 15, 444, 445, 1_059, 1_060, 7_374, 7_375, 7_376, 17_375, 31_234, 37_375];
+const ENCRYPTED: [u16; 16] =
+    [4, 13, 14, 15, 444, 445, 1_059, 1_060, 1_234, 7_374, 7_375, 7_376, 10_013, 17_375, 31_234, 37_375];
+/// What relays say of their groups (NIP-29).
+const GROUPS: std::ops::RangeInclusive<u16> = 39_000..=39_009;
 
 /// Why a relay's events may be lost.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +79,10 @@ impl Danger {
 
     /// Returns why a relay's events may be lost, by its checks of the last month, newest first, and its information document.
     fn of(visits: &[Visit], info: Option<&str>, now: i64) -> Option<Self> {
+        // Of a relay that was not checked lately nothing is known.
+        if visits.first().is_none_or(|newest| now - newest.at > history::HOLDS) {
+            return None;
+        }
         if let Some(text) = info.and_then(announcement) {
             return Some(Self::Closing(text));
         }
@@ -92,15 +99,13 @@ impl Danger {
 /// Returns the sentence of an information document that announces the end of its relay.
 fn announcement(info: &str) -> Option<String> {
     let info: Value = serde_json::from_str(info).ok()?;
-    ["name", "description"].iter().find_map(|field| {
-        let text = info[field].as_str()?;
-        let of_interest = |sentence: &&str| {
-            let sentence = sentence.to_lowercase();
-            ANNOUNCEMENTS.iter().any(|phrase| sentence.contains(phrase))
-        };
-        let sentence = text.split_inclusive(['.', '!', '\n']).find(of_interest)?;
-        Some(sanitize(sentence.trim()).chars().take(MAX_TEXT).collect())
-    })
+    let text = info["description"].as_str()?;
+    let of_interest = |sentence: &&str| {
+        let sentence = sentence.to_lowercase();
+        ANNOUNCEMENTS.iter().any(|phrase| sentence.contains(phrase))
+    };
+    let sentence = text.split_inclusive(['.', '!', '\n']).find(of_interest)?;
+    Some(sanitize(sentence.trim()).chars().take(MAX_TEXT).collect())
 }
 
 /// Returns the relays that hold events which may be lost with them, and why.
@@ -160,11 +165,12 @@ impl Search {
     }
 }
 
-/// Returns true if an event may be sent to other relays: anybody can read it, and its author did not restrict it (NIP-70).
+/// Returns true if an event may be sent to other relays: anybody can read it, its author did not restrict it (NIP-70), and it is
+/// not of a group that may be closed (NIP-29).
 #[must_use]
 pub fn is_public(event: &Event) -> bool {
-    let is_protected = event.tags.iter().any(|tag| tag.first().is_some_and(|name| name == "-"));
-    !is_protected && !ENCRYPTED.contains(&event.kind)
+    let is_restricted = event.tags.iter().any(|tag| tag.first().is_some_and(|name| name == "-" || name == "h"));
+    !is_restricted && !ENCRYPTED.contains(&event.kind) && !GROUPS.contains(&event.kind)
 }
 
 #[cfg(test)]
@@ -194,7 +200,30 @@ mod tests {
         let text = "We will SHUT DOWN on 1 May\u{202e}.";
         assert!(matches!(said(&format!("Thanks to all. {text} Bye.")), Some(Danger::Closing(said))
             if said.starts_with("We will SHUT DOWN") && !said.contains('\u{202e}') && !said.contains("Bye")));
-        assert_eq!(Danger::of(&[], Some("not JSON"), NOW), None);
+        assert_eq!(Danger::of(&visits(&[(0, true)]), Some("not JSON"), NOW), None);
+        let named = serde_json::json!({"name": "Sunset Relay", "description": ""}).to_string();
+        assert_eq!(Danger::of(&visits(&[(0, true)]), Some(&named), NOW), None);
+        assert_eq!(of(&[(20, false), (30, false)]), None, "not checked since");
+    }
+
+    #[test]
+    fn only_what_anybody_may_read_is_public() {
+        let event = |kind: u16, tag: &[&str]| Event {
+            id: EventId::all_zeros(),
+            pubkey: nostr::PublicKey::from_byte_array([1; 32]),
+            created_at: NOW,
+            kind,
+            tags: vec![tag.iter().map(|text| (*text).to_owned()).collect()],
+            content: String::new(),
+            sig: [0; 64],
+        };
+        for kind in [0, 1, 3, 7, 1_111, 10_002, 30_023] {
+            assert!(is_public(&event(kind, &["t", "h"])), "{kind}");
+            assert!(!is_public(&event(kind, &["-"])) && !is_public(&event(kind, &["h", "group"])), "{kind}");
+        }
+        for kind in [4, 13, 445, 1_059, 1_234, 7_375, 10_013, 31_234, 39_000, 39_003] {
+            assert!(!is_public(&event(kind, &["t", "a"])), "{kind}");
+        }
     }
 
     #[test]

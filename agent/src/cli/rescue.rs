@@ -70,9 +70,16 @@ pub(super) async fn main(shared: &Shared, args: Args) -> Result<Done> {
     let at = now();
     let mut dangers = endangered(archive.as_ref(), at).await?;
     dangers.extend(named.iter().map(|url| (url.as_str().to_owned(), Danger::Named)));
-    if let Some(target) = targets.iter().find(|target| dangers.contains_key(target.as_str())) {
-        let why = dangers[target.as_str()].reason(at);
-        return Err(Failure::usage(format_args!("{target} is no place to publish to: {why}")).into());
+    for target in &targets {
+        match dangers.get(target.as_str()) {
+            // Its document may mean something else.
+            Some(danger @ Danger::Closing(_)) => output::note(&format!("note: {target} {}", danger.reason(at)))?,
+            Some(danger) => {
+                let why = danger.reason(at);
+                return Err(Failure::usage(format_args!("{target} is no place to publish to: {why}")).into());
+            }
+            None => {}
+        }
     }
     let search = Search {
         endangered: dangers.keys().cloned().collect(),
@@ -270,9 +277,15 @@ impl Target {
         if public.is_empty() {
             return;
         }
-        let Some(session) = self.session(dialer).await else { return };
         let wanted = Filter::new().ids(public.iter().map(|event| event.id)).limit(public.len());
-        let page = session.request(&wanted).await;
+        let Some(session) = self.session(dialer).await else { return };
+        let mut page = session.request(&wanted).await;
+        if matches!(page.end, End::Disconnect(_)) {
+            // Nothing was said for long.
+            self.session = None;
+            let Some(session) = self.session(dialer).await else { return };
+            page = session.request(&wanted).await;
+        }
         if let End::Timeout | End::Disconnect(_) = page.end {
             self.given_up = Some("no answer to a request".into());
             return;
@@ -297,9 +310,16 @@ impl Target {
 
     async fn send(&mut self, event: &nostr::Event, dialer: &Dialer) {
         let mut verdict = self.try_to_send(event, dialer).await;
-        if matches!(&verdict, Some(Verdict::Refused(reason)) if reason.starts_with("rate-limited:")) {
-            tokio::time::sleep(PAUSE).await;
-            verdict = self.try_to_send(event, dialer).await;
+        match &verdict {
+            Some(Verdict::Refused(reason)) if reason.starts_with("rate-limited:") => {
+                tokio::time::sleep(PAUSE).await;
+                verdict = self.try_to_send(event, dialer).await;
+            }
+            Some(Verdict::Unanswered(End::Disconnect(_))) => {
+                self.session = None;
+                verdict = self.try_to_send(event, dialer).await;
+            }
+            _ => {}
         }
         if let Some(verdict) = verdict {
             self.count(verdict);
