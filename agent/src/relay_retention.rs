@@ -1,19 +1,18 @@
 //! Retention of relays, measured: how far back the history of a relay goes, and how much of it the relay still holds.
 //!
-//! While a relay is synchronized, authors whose events it gives are sampled. Of these authors' events a sample is looked up in the
-//! archive: which of them any relay holds, and which this one does. An event counts if the relay was asked for its time, with proof
-//! that the answer was complete; so what is missing is missing there.
+//! While a relay is synchronized, authors whose events it gives are sampled. Of these authors' archived events, whichever relay they
+//! came from, a sample is requested from the relay by id: what it does not return, it does not hold.
 //!
-//! Cost: a relay is measured at most once a day. 48 authors, three classes and at most 60 events of each are 8,640 events, whose
-//! sightings are looked up, whatever the size of the archive.
+//! Cost: a relay is measured once a week, and each day in its first week, when little is known of other relays. 24 authors, two
+//! classes of at most 28 events and one profile are 1,368 events at most, whatever the size of the archive.
 
-use std::collections::BTreeSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{BTreeSet, HashSet};
 
 use brotr_core::{Interval, IntervalSet, parse_filter};
 use brotr_storage::{CoverageReport, EventStore, SightingStore, StorageError};
-use nostr::{Filter, Kind, PublicKey};
+use nostr::{EventId, Filter, Kind, PublicKey};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use crate::sampling::Depth;
@@ -27,68 +26,65 @@ pub const AUTHORS: State<Json<Authors>> = State::new("synchronizer", "authors");
 /// Classes of kinds. Private messages are not among them.
 const CLASSES: [(&str, u16); 3] = [("notes", 1), ("profiles", 0), ("reactions", 7)];
 /// The authors sampled of a relay.
-const MOST: usize = 48;
+const MOST: usize = 24;
 /// The sample of an author's events of one class.
-const DEPTH: Depth = Depth { newest: 20, earlier: 5, periods: 8 };
+const DEPTH: Depth = Depth { newest: 10, earlier: 3, periods: 6 };
 /// Ages for which shares are told apart: up to as many days.
 const AGES: [Option<u32>; 6] = [Some(7), Some(30), Some(90), Some(365), Some(1_095), None];
 /// An age with fewer events says nothing.
 const FEW: u64 = 3;
-/// The fewest events and authors of a measurement that is published.
-const PUBLISHED: (u64, u64) = (50, 5);
+/// The fewest authors of a measurement that is published, and the fewest events, of a class with several of each author and of
+/// profiles.
+const FEWEST_AUTHORS: u64 = 5;
+const FEWEST_EVENTS: (u64, u64) = (50, 10);
 const A_DAY: i64 = 86_400;
-/// Seconds after which a relay is measured again,
-pub const EACH: i64 = A_DAY;
-/// and after which a measurement is too old to be published.
-const STALE: i64 = 7 * A_DAY;
+/// Seconds after which a relay is measured again, and in its first week.
+const EACH: i64 = 7 * A_DAY;
+const AT_FIRST: i64 = A_DAY;
+/// Seconds after which a measurement is too old to be published.
+const STALE: i64 = 2 * EACH;
 /// Proof that ends longer ago than this does not reach up to now.
 const RECENT: i64 = 7 * A_DAY;
 
 /// A sample of the authors whose events a relay gave: those with the smallest hashes, so that each author has the same chance
 /// however many events the relay gave, and in whatever order.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Authors(Vec<PublicKey>);
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authors {
+    /// Nobody else knows it: keys cannot be chosen by their hash.
+    seed: u64,
+    /// Hashes and keys, the smallest hash first.
+    chosen: Vec<(u64, PublicKey)>,
+}
 
 impl Authors {
-    /// Adds an author to the sample of a relay.
-    pub fn add(&mut self, relay: &str, author: PublicKey) {
-        let hash = |author: &PublicKey| {
-            let mut hasher = DefaultHasher::new();
-            (relay, author.as_bytes()).hash(&mut hasher);
-            hasher.finish()
-        };
-        // Sorted by hash. Most authors fail here.
-        if self.0.len() >= MOST && self.0.last().is_some_and(|last| hash(last) <= hash(&author)) {
+    /// Returns a sample without authors, with a random seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { seed, chosen: Vec::new() }
+    }
+
+    /// Adds the author of an event, which must have been verified. Only kinds that are measured count: a key of another kind may
+    /// be used once.
+    pub fn add(&mut self, author: PublicKey, kind: u16) {
+        if !CLASSES.iter().any(|(_, one)| *one == kind) {
             return;
         }
-        if let Err(place) = self.0.binary_search_by_key(&hash(&author), hash) {
-            self.0.insert(place, author);
-            self.0.truncate(MOST);
+        let digest = Sha256::new().chain_update(self.seed.to_be_bytes()).chain_update(author.as_bytes()).finalize();
+        let hash = u64::from_be_bytes(digest[..8].try_into().expect("eight bytes"));
+        // Most authors fail here.
+        if self.chosen.len() >= MOST && self.chosen.last().is_some_and(|(last, _)| *last <= hash) {
+            return;
         }
-    }
-
-    /// Adds another sample of the same relay.
-    pub fn merge(&mut self, relay: &str, other: &Self) {
-        other.0.iter().for_each(|author| self.add(relay, *author));
-    }
-
-    /// Returns the number of authors.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Returns true if there is no author.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        if let Err(place) = self.chosen.binary_search_by_key(&hash, |(hash, _)| *hash) {
+            self.chosen.insert(place, (hash, author));
+            self.chosen.truncate(MOST);
+        }
     }
 
     /// Returns true if there is room for more authors.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.0.len() < MOST
+        self.chosen.len() < MOST
     }
 }
 
@@ -108,16 +104,16 @@ pub struct Class {
     pub class: String,
     /// The time since which the archive has proof of everything that the relay returned, without a gap; null if not up to now
     pub proven_since: Option<i64>,
-    /// The oldest sampled event of an unbroken history: at least half of the sampled events of each age up to then are there; null if
-    /// not even of the newest
+    /// The oldest sampled event of an unbroken history: at least half of the sampled events of each age up to then are there;
+    /// null if the newest are not, or too few were sampled
     pub since: Option<i64>,
-    /// Sampled authors of whom the relay holds an event, or was seen to
+    /// Sampled authors of whom the relay holds an event of any class, or was seen to, with events of this class
     pub authors: u64,
-    /// Sampled events of these authors that any relay holds
+    /// Sampled events of these authors
     pub events: u64,
     /// Those of them that this relay holds
     pub held: u64,
-    /// Sampled events that it was seen to hold, and no longer holds
+    /// Those of them that it was seen to hold, and no longer holds
     pub lost: u64,
     /// By age, youngest first
     pub ages: Vec<Age>,
@@ -128,7 +124,7 @@ pub struct Class {
 pub struct Age {
     /// The most days since the event, and more than those of the age before; null if there is no limit
     pub days: Option<u32>,
-    /// Sampled events that any relay holds
+    /// Sampled events
     pub events: u64,
     /// Those of them that this relay holds
     pub held: u64,
@@ -146,6 +142,17 @@ impl Class {
     pub fn kept(&self) -> Option<f64> {
         ratio(self.held, self.held + self.lost)
     }
+
+    /// Returns true if some age has enough events to say since when the history is unbroken.
+    #[must_use]
+    pub fn has_ages(&self) -> bool {
+        self.ages.iter().any(|age| age.events >= FEW)
+    }
+
+    fn is_published(&self) -> bool {
+        let fewest = if self.class == "profiles" { FEWEST_EVENTS.1 } else { FEWEST_EVENTS.0 };
+        self.authors >= FEWEST_AUTHORS && self.events >= fewest
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of a sample")]
@@ -153,46 +160,95 @@ fn ratio(part: u64, all: u64) -> Option<f64> {
     (all > 0).then(|| part as f64 / all as f64)
 }
 
-impl Retention {
-    /// Measures a relay from what the archive has of these authors.
+/// An archived event that the relay is asked for.
+#[derive(Debug, Clone, Copy)]
+struct Sampled {
+    id: EventId,
+    at: i64,
+    author: PublicKey,
+    /// The index of its class.
+    class: usize,
+    /// Whether the relay was seen to hold it.
+    was_held: bool,
+}
+
+/// Archived events of some of a relay's authors, to be requested from the relay.
+#[derive(Debug)]
+pub struct Question {
+    sampled: Vec<Sampled>,
+    now: i64,
+}
+
+impl Question {
+    /// Returns true if a relay is to be measured, by when that was done last and when the relay was found.
+    #[must_use]
+    pub fn is_due(measured_at: Option<i64>, discovered_at: i64, now: i64) -> bool {
+        let each = if now - discovered_at < EACH { AT_FIRST } else { EACH };
+        measured_at.is_none_or(|at| !(0..each).contains(&(now - at)))
+    }
+
+    /// Samples archived events of these authors, whichever relay they came from.
     ///
     /// # Errors
     /// Fails if the archive cannot be queried.
-    pub async fn measure(
+    pub async fn of(
         archive: &(impl EventStore + SightingStore + ?Sized),
         relay: &str,
         authors: &Authors,
-        coverage: &[CoverageReport],
         now: i64,
     ) -> Result<Self, StorageError> {
-        let mut classes = Vec::new();
-        for (class, kind) in CLASSES {
-            let covered = covered(coverage, kind);
-            let mut tally = Tally::new(class, &covered, now);
-            for author in &authors.0 {
+        let mut sampled = Vec::new();
+        for (class, (_, kind)) in CLASSES.into_iter().enumerate() {
+            for (_, author) in &authors.chosen {
                 let filter = Filter::new().author(*author).kind(Kind::from(kind));
-                let mut sampled = DEPTH.sample(archive, &filter, now).await?;
-                sampled.retain(|(_, at)| contains(&covered, *at));
-                let ids: Vec<_> = sampled.iter().map(|(id, _)| *id).collect();
+                let found = DEPTH.sample(archive, &filter, now).await?;
+                let ids: Vec<EventId> = found.iter().map(|(id, _)| *id).collect();
                 let (holders, lost) = (archive.holders(&ids).await?, archive.lost(&ids).await?);
                 let names =
-                    |relays: Option<&Vec<String>>| relays.is_some_and(|relays| relays.iter().any(|one| one == relay));
-                tally.add(sampled.iter().map(|(id, at)| {
-                    let (any, held) = (holders.contains_key(id), names(holders.get(id)));
-                    Sighted { at: *at, any, held, lost: !held && names(lost.get(id)) }
+                    |relays: Option<&Vec<String>>| relays.iter().any(|relays| relays.iter().any(|one| one == relay));
+                sampled.extend(found.into_iter().map(|(id, at)| {
+                    let was_held = names(holders.get(&id)) || names(lost.get(&id));
+                    Sampled { id, at, author: *author, class, was_held }
                 }));
             }
-            classes.push(tally.class);
         }
-        Ok(Self { measured_at: now, classes })
+        Ok(Self { sampled, now })
     }
 
+    /// Returns the ids to request.
+    #[must_use]
+    pub fn ids(&self) -> Vec<EventId> {
+        self.sampled.iter().map(|event| event.id).collect()
+    }
+
+    /// Returns the ids of events that the relay was seen to hold and that are not among these, at most `most`.
+    #[must_use]
+    pub fn missed(&self, held: &HashSet<EventId>, most: usize) -> Vec<EventId> {
+        let missed = self.sampled.iter().filter(|event| event.was_held && !held.contains(&event.id));
+        missed.take(most).map(|event| event.id).collect()
+    }
+
+    /// Returns what the relay's answer says: the ids of the events that it returned.
+    #[must_use]
+    pub fn answered(&self, held: &HashSet<EventId>, coverage: &[CoverageReport]) -> Retention {
+        let served = self.sampled.iter().filter(|event| event.was_held || held.contains(&event.id));
+        let served: HashSet<PublicKey> = served.map(|event| event.author).collect();
+        let of_class = |class: usize| {
+            let events = self.sampled.iter().filter(|event| event.class == class && served.contains(&event.author));
+            let (name, kind) = CLASSES[class];
+            class_of(name, events, held, &covered(coverage, kind), self.now)
+        };
+        Retention { measured_at: self.now, classes: (0..CLASSES.len()).map(of_class).collect() }
+    }
+}
+
+impl Retention {
     /// Returns the tags of a relay's event of kind 30166 that say so: class, the time of the oldest event of an unbroken history
     /// or nothing, the share held, the share kept, and the size of the sample. Without a measurement, or one of few events, no tag.
     #[must_use]
     pub fn tags(&self, now: i64) -> Vec<Vec<String>> {
-        let is_large = |class: &&Class| class.events >= PUBLISHED.0 && class.authors >= PUBLISHED.1;
-        let classes = self.classes.iter().filter(|_| now - self.measured_at < STALE).filter(is_large);
+        let is_fresh = (0..STALE).contains(&(now - self.measured_at));
+        let classes = self.classes.iter().filter(|class| is_fresh && class.is_published());
         let share = |share: Option<f64>| share.map(|share| format!("{share:.2}")).unwrap_or_default();
         classes
             .map(|class| {
@@ -204,73 +260,50 @@ impl Retention {
     }
 }
 
-/// What is known of a sampled event.
-#[derive(Debug, Clone, Copy)]
-struct Sighted {
-    at: i64,
-    /// Whether any relay holds it,
-    any: bool,
-    /// and this one.
-    held: bool,
-    /// Whether this one did.
-    lost: bool,
-}
-
-/// The sums for one class.
-struct Tally {
-    class: Class,
-    /// The oldest event of each age that the relay holds.
-    oldest: [Option<i64>; AGES.len()],
+/// Sums up the events of one class.
+fn class_of<'a>(
+    name: &str,
+    events: impl Iterator<Item = &'a Sampled>,
+    held: &HashSet<EventId>,
+    covered: &IntervalSet,
     now: i64,
-}
-
-impl Tally {
-    fn new(class: &str, covered: &IntervalSet, now: i64) -> Self {
-        // What is newest is not settled yet.
-        let newest = covered.intervals().last().filter(|last| last.until >= now - RECENT);
-        let class = Class {
-            class: class.to_owned(),
-            proven_since: newest.map(|last| last.since),
-            since: None,
-            authors: 0,
-            events: 0,
-            held: 0,
-            lost: 0,
-            ages: AGES.map(|days| Age { days, events: 0, held: 0 }).to_vec(),
-        };
-        Self { class, oldest: [None; AGES.len()], now }
-    }
-
-    /// Adds the events of an author, who counts if the relay holds any of them, or did.
-    fn add(&mut self, events: impl Iterator<Item = Sighted> + Clone) {
-        if !events.clone().any(|event| event.held || event.lost) {
-            return;
-        }
-        let class = &mut self.class;
-        class.authors += 1;
-        for event in events {
-            class.lost += u64::from(event.lost);
-            if !event.any {
-                continue;
-            }
-            let days = (self.now - event.at).max(0) / A_DAY;
-            let age = AGES.iter().position(|most| most.is_none_or(|most| days < i64::from(most))).unwrap_or_default();
-            class.events += 1;
-            class.ages[age].events += 1;
-            if event.held {
-                class.held += 1;
-                class.ages[age].held += 1;
-                self.oldest[age] = Some(self.oldest[age].map_or(event.at, |oldest| oldest.min(event.at)));
-            }
-        }
-        class.since = None;
-        for (age, oldest) in class.ages.iter().zip(self.oldest).filter(|(age, _)| age.events >= FEW) {
-            if age.held * 2 < age.events {
-                break;
-            }
-            class.since = oldest;
+) -> Class {
+    let newest: Option<&Interval> = covered.intervals().last().filter(|last| last.until >= now - RECENT);
+    let mut class = Class {
+        class: name.to_owned(),
+        proven_since: newest.map(|last| last.since),
+        since: None,
+        authors: 0,
+        events: 0,
+        held: 0,
+        lost: 0,
+        ages: AGES.map(|days| Age { days, events: 0, held: 0 }).to_vec(),
+    };
+    // The oldest event of each age that the relay holds.
+    let mut oldest = [None::<i64>; AGES.len()];
+    let mut authors = HashSet::new();
+    for event in events {
+        let days = (now - event.at).max(0) / A_DAY;
+        let age = AGES.iter().position(|most| most.is_none_or(|most| days < i64::from(most))).unwrap_or_default();
+        authors.insert(event.author);
+        class.events += 1;
+        class.ages[age].events += 1;
+        if held.contains(&event.id) {
+            class.held += 1;
+            class.ages[age].held += 1;
+            oldest[age] = Some(oldest[age].map_or(event.at, |oldest| oldest.min(event.at)));
+        } else {
+            class.lost += u64::from(event.was_held);
         }
     }
+    class.authors = authors.len() as u64;
+    for (age, oldest) in class.ages.iter().zip(oldest).filter(|(age, _)| age.events >= FEW) {
+        if age.held * 2 < age.events {
+            break;
+        }
+        class.since = oldest;
+    }
+    class
 }
 
 /// Returns the spans in which the archive has proof of every event of a kind that a relay returned.
@@ -283,11 +316,6 @@ fn covered(reports: &[CoverageReport], kind: u16) -> IntervalSet {
         others.is_empty() && filter.kinds.is_none_or(|kinds: BTreeSet<Kind>| kinds.contains(&Kind::from(kind)))
     };
     reports.iter().filter(names).flat_map(|report| &report.covered).map(|claim| claim.interval).collect()
-}
-
-fn contains(covered: &IntervalSet, at: i64) -> bool {
-    let within = |interval: &Interval| interval.since <= at && at <= interval.until;
-    covered.intervals().iter().any(within)
 }
 
 #[cfg(test)]
@@ -303,37 +331,51 @@ mod tests {
     #[test]
     fn the_sample_does_not_depend_on_order_or_repetition() {
         let all: Vec<PublicKey> = (0..=255).map(key).collect();
-        let sample = |keys: &[PublicKey]| {
-            let mut authors = Authors::default();
-            keys.iter().for_each(|author| authors.add("wss://relay.example/", *author));
+        let sample = |seed: u64, keys: &[PublicKey]| {
+            let mut authors = Authors::new(seed);
+            keys.iter().for_each(|author| authors.add(*author, 1));
             authors
         };
-        let once = sample(&all);
-        assert_eq!((once.len(), once.has_room()), (MOST, false));
+        let once = sample(7, &all);
+        assert_eq!((once.chosen.len(), once.has_room()), (MOST, false));
         let reversed: Vec<PublicKey> = all.iter().rev().chain(&all).copied().collect();
-        assert_eq!(sample(&reversed), once);
-        let (mut first, second) = (sample(&all[..100]), sample(&all[100..]));
-        first.merge("wss://relay.example/", &second);
-        assert_eq!(first, once);
-        let mut other = Authors::default();
-        all.iter().for_each(|author| other.add("wss://other.example/", *author));
-        assert_ne!(other, once, "another relay, other authors");
+        assert_eq!(sample(7, &reversed), once);
+        assert_ne!(sample(8, &all).chosen, once.chosen, "another seed, other authors");
+        let mut others = Authors::new(7);
+        all.iter().for_each(|author| others.add(*author, 1_059));
+        assert!(others.chosen.is_empty(), "keys that are used once do not count");
+        let stored = AUTHORS.entry("r", &Json(once.clone())).value;
+        assert_eq!(stored.parse::<Json<Authors>>().expect("as stored").0, once);
     }
 
-    /// Returns what is found of a relay that keeps events for so many days, with one event of each author and day.
+    /// Returns what is found of a relay that keeps events for so many days, with a note of each author and day.
     fn keeping(days: i64) -> Class {
-        let covered: IntervalSet = [Interval { since: 0, until: NOW - 60 }].into_iter().collect();
-        let mut tally = Tally::new("notes", &covered, NOW);
-        for author in 0..10 {
-            let held = |day: i64| day < days;
-            tally.add((0..400_i64).map(move |day| Sighted {
-                at: NOW - day * A_DAY - author,
-                any: true,
-                held: held(day),
-                lost: day == days,
-            }));
+        let mut sampled = Vec::new();
+        let mut held = HashSet::new();
+        for author in 0..10_u8 {
+            for day in 0..400_i64 {
+                let mut id = [author; 32];
+                id[..8].copy_from_slice(&day.to_be_bytes());
+                let id = EventId::from_byte_array(id);
+                let at = NOW - day * A_DAY - i64::from(author);
+                sampled.push(Sampled { id, at, author: key(author), class: 0, was_held: day <= days });
+                if day < days {
+                    held.insert(id);
+                }
+            }
         }
-        tally.class
+        // An author of whom it holds nothing, and never did.
+        let id = EventId::from_byte_array([99; 32]);
+        sampled.push(Sampled { id, at: NOW, author: key(99), class: 0, was_held: false });
+        let question = Question { sampled, now: NOW };
+        assert_eq!(question.missed(&held, 3).len(), if days < 400 { 3 } else { 0 });
+        question.answered(&held, &[report("{}", NOW - 60)]).classes.remove(0)
+    }
+
+    fn report(filter: &str, until: i64) -> CoverageReport {
+        let interval = Interval { since: 0, until };
+        let claim = brotr_core::Covered { interval, method: brotr_core::Method::Paged, proven_at: until };
+        CoverageReport { relay: String::new(), filter: filter.to_owned(), covered: vec![claim], gaps: vec![] }
     }
 
     #[test]
@@ -344,10 +386,9 @@ mod tests {
         assert_eq!(keeping(50).since, Some(NOW - 29 * A_DAY - 9));
         let class = keeping(30);
         assert_eq!((class.authors, class.events, class.held, class.lost), (10, 4_000, 300, 10));
-        assert_eq!(class.proven_since, Some(0));
+        assert_eq!((class.proven_since, class.has_ages()), (Some(0), true));
         let nothing = keeping(0);
-        assert_eq!((nothing.since, nothing.held, nothing.share()), (None, 0, Some(0.0)));
-        assert_eq!((nothing.authors, nothing.kept()), (10, Some(0.0)), "it was seen to hold the newest");
+        assert_eq!((nothing.since, nothing.share(), nothing.kept()), (None, Some(0.0), Some(0.0)));
     }
 
     #[test]
@@ -355,24 +396,27 @@ mod tests {
         let published = |class: Class, at: i64| Retention { measured_at: NOW, classes: vec![class] }.tags(at);
         let since = (NOW - 29 * A_DAY - 9).to_string();
         assert_eq!(published(keeping(30), NOW), [["retention", "notes", &since, "0.07", "0.97", "4000"]]);
-        assert_eq!(published(keeping(30), NOW + STALE), Vec::<Vec<String>>::new());
-        assert_eq!(published(Class { authors: 4, ..keeping(30) }, NOW), Vec::<Vec<String>>::new());
-        assert_eq!(published(Class { events: 49, ..keeping(30) }, NOW), Vec::<Vec<String>>::new());
+        let nothing = Vec::<Vec<String>>::new();
+        assert_eq!(published(keeping(30), NOW + STALE), nothing);
+        assert_eq!(published(Class { authors: 4, ..keeping(30) }, NOW), nothing);
+        assert_eq!(published(Class { events: 49, ..keeping(30) }, NOW), nothing);
+        let profiles = Class { class: "profiles".into(), authors: 10, events: 10, held: 9, ..keeping(30) };
+        assert_eq!(published(profiles, NOW).len(), 1);
+    }
+
+    #[test]
+    fn a_relay_is_measured_each_week_and_each_day_at_first() {
+        let is_due = |measured: Option<i64>, found: i64| {
+            Question::is_due(measured.map(|days| NOW - days * A_DAY), NOW - found * A_DAY, NOW)
+        };
+        assert!(is_due(None, 0) && is_due(Some(1), 6) && is_due(Some(7), 8));
+        assert!(!is_due(Some(0), 0) && !is_due(Some(6), 8));
+        assert!(is_due(Some(-3), 100), "the clock was ahead");
     }
 
     #[test]
     fn only_filters_without_conditions_prove_a_kind() {
-        let report = |filter: &str| CoverageReport {
-            relay: String::new(),
-            filter: filter.to_owned(),
-            covered: vec![brotr_core::Covered {
-                interval: Interval { since: 5, until: 9 },
-                method: brotr_core::Method::Paged,
-                proven_at: 9,
-            }],
-            gaps: vec![],
-        };
-        let of = |filter: &str, kind: u16| contains(&covered(&[report(filter)], kind), 7);
+        let of = |filter: &str, kind: u16| !covered(&[report(filter, 9)], kind).intervals().is_empty();
         assert!(of("{}", 1) && of(r#"{"kinds":[0,1]}"#, 1));
         assert!(!of(r#"{"kinds":[0,1]}"#, 7) && !of(r##"{"#t":["a"]}"##, 1) && !of(r#"{"kinds":[1],"since":6}"#, 1));
         assert!(!of("not JSON", 1));

@@ -1,6 +1,6 @@
 //! The examples of `docs/CLIENTS.md`, as written there.
 
-use brotr::relay_retention::{Authors, RETENTION, Retention};
+use brotr::relay_retention::{Authors, Question, RETENTION};
 use brotr::state::Json;
 use brotr_core::{Covered, Event, Interval, Method, Network, Offset, RelayState, Sketch};
 use brotr_storage::{Batch, CheckRecord, Options};
@@ -70,13 +70,13 @@ async fn the_examples_for_clients_work() {
         let check = CheckRecord { at: 1_700_000_200, due_at: i64::MAX, state, ..CheckRecord::default() };
         archive.record_check(&format!("wss://{url}.example/"), Network::Clearnet, &check).await.expect("recorded");
     }
-    let mut authors = Authors::default();
-    [&alice, &bob].into_iter().for_each(|keys| authors.add("wss://one.example/", keys.public_key()));
-    let coverage = archive.coverage(Some("wss://one.example/")).await.expect("read");
-    let retention =
-        Retention::measure(archive.as_ref(), "wss://one.example/", &authors, &coverage, 1_700_000_300).await;
-    let retention = Json(retention.expect("measured"));
-    RETENTION.set(archive.as_ref(), "wss://one.example/", &retention).await.expect("stored");
+    let mut authors = Authors::new(7);
+    [&alice, &bob].into_iter().for_each(|keys| authors.add(keys.public_key(), 1));
+    let (url, archived) = ("wss://one.example/", archive.as_ref());
+    let question = Question::of(archived, url, &authors, 1_700_000_300).await.expect("asked");
+    let coverage = archive.coverage(Some(url)).await.expect("read");
+    let held = one.iter().map(|event| event.id).collect();
+    RETENTION.set(archived, url, &Json(question.answered(&held, &coverage))).await.expect("stored");
     archive.close().await;
 
     let house = House::start(&place);

@@ -100,7 +100,8 @@ fn keeps(retention: &Retention) -> Result<()> {
         Table::new(&[Column::Key("Class"), columns[0], columns[1], columns[2], Column::Text("Unbroken since")]);
     let share = |share: Option<f64>| share.map_or_else(String::new, percent);
     for class in retention.classes.iter().filter(|class| class.events + class.lost > 0) {
-        let since = class.since.map_or_else(|| "not even lately".into(), output::time);
+        let unknown = if class.has_ages() { "not even lately" } else { "too few to say" };
+        let since = class.since.map_or_else(|| unknown.into(), output::time);
         let (sampled, held) = (output::number(class.events), share(class.share()));
         table.add(vec![
             class.class.as_str().into(),

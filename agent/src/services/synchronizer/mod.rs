@@ -73,9 +73,6 @@ pub struct Pass {
     /// Seconds of which the relay returned a part.
     #[serde(skip)]
     dense: Vec<Interval>,
-    /// A sample of the authors of the events that it gave.
-    #[serde(skip)]
-    authors: Authors,
     /// The kind of failure behind `error`.
     #[serde(skip)]
     pub trouble: Trouble,
@@ -214,9 +211,13 @@ pub async fn pass(
                 settings: &settings,
                 session: &mut session,
                 pass: &mut pass,
+                authors: Authors::new(0),
                 progress: &progress,
             };
+            let before = visit.authors().await?;
+            visit.authors = before.clone();
             visit.walk().await?;
+            visit.retention(&before).await?;
             pass.bytes = session.received() + session.sent();
             session.close().await;
         }
@@ -230,7 +231,6 @@ pub async fn pass(
     if pass.error.is_none() {
         rest::over(agent, address).await?;
     }
-    retention::update(agent, address, &pass).await?;
     agent.archive.set_sync_due(address.as_str(), due).await?;
     RelaySynchronized {
         relay: &pass.relay,

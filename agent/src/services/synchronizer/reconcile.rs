@@ -7,6 +7,7 @@ use brotr_net::{End, Refusal};
 use brotr_storage::{Batch, View};
 use nostr::{EventId, Filter};
 
+use super::retention::Sender;
 use super::visit::{Subject, Visit};
 use super::{Bounds, Stores, Trouble, failure, habits, wait_for_room};
 use crate::agent::{Agent, now};
@@ -297,12 +298,12 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
 
     /// Adds authors of events that the relay and the archive hold to the relay's sample, if there is room.
     async fn sample_authors(&mut self, both: &[EventId]) -> Result<()> {
-        if both.is_empty() || !self.pass.authors.has_room() || self.agent.config.profile != Profile::Bigbrotr {
+        if both.is_empty() || !self.authors.has_room() || self.agent.config.profile != Profile::Bigbrotr {
             return Ok(());
         }
         let ids = both.iter().step_by(both.len().div_ceil(SAMPLED)).copied();
         let page = self.agent.archive.page(&Filter::new().ids(ids), View::All, None, SAMPLED).await?;
-        page.iter().for_each(|event| self.pass.authors.add(self.address.as_str(), event.pubkey));
+        page.iter().for_each(|event| self.authors.add(event.pubkey, event.kind));
         Ok(())
     }
 
@@ -341,9 +342,10 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
             let mut events = std::mem::take(&mut page.events);
             let late = page.late.len();
             events.append(&mut page.late);
-            events.iter().for_each(|event| self.pass.authors.add(address.as_str(), event.pubkey));
+            let senders: Vec<Sender> = events.iter().map(Sender::of).collect();
             let checked = agent.ingest.check(address.as_str(), events).await?;
             let sound: Vec<EventId> = checked.sound().map(|(id, _)| id).collect();
+            self.sample(&senders, sound.iter().copied());
             let before = left.len();
             sound.iter().for_each(|id| {
                 left.remove(id);

@@ -1,49 +1,120 @@
-//! Measures the retention of a relay after it was synchronized.
+//! Measures the retention of a relay: asks it for a sample of events that it may hold.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use brotr_core::RelayUrl;
-use brotr_storage::{StorageError, with_time_limit};
+use brotr_core::RawEvent;
+use brotr_net::End;
+use nostr::{EventId, Filter, PublicKey};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-use super::{Pass, Stores};
-use crate::agent::{Agent, now};
+use super::visit::Visit;
+use super::{Stores, habits};
+use crate::agent::now;
 use crate::config::Profile;
 use crate::error::Result;
-use crate::relay_retention::{AUTHORS, Authors, EACH, RETENTION, Retention};
+use crate::relay_retention::{AUTHORS, Authors, Question, RETENTION, Retention};
 use crate::state::Json;
 
-/// Time limit of a statement of a measurement.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// Events requested at a time, by id.
+const ASKED: usize = 100;
+/// Events that a relay was seen to hold and did not return, which are requested one by one: some relays take few ids of a request.
+const AGAIN: usize = 3;
+/// Time limit of a measurement.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
+/// Measurements at a time, since each reads a thousand events of the archive. A relay that finds no place is measured after its
+/// next pass.
+static PLACES: Semaphore = Semaphore::const_new(2);
 
-/// Adds the authors of a pass to the relay's sample, and measures the relay if the pass is complete and a measurement is due. An
-/// archive without contents measures nothing.
-pub(super) async fn update(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl, pass: &Pass) -> Result<()> {
-    if agent.config.profile != Profile::Bigbrotr {
-        return Ok(());
+/// An event that a relay sent, before it is verified.
+pub(super) struct Sender {
+    id: EventId,
+    author: PublicKey,
+    kind: u16,
+}
+
+impl Sender {
+    pub(super) fn of(event: &RawEvent) -> Self {
+        Self { id: event.id, author: event.pubkey, kind: event.kind }
     }
-    let (archive, url) = (agent.archive.as_ref(), address.as_str());
-    let Json(before): Json<Authors> = AUTHORS.get(archive, url).await?.unwrap_or_default();
-    let mut authors = before.clone();
-    authors.merge(url, &pass.authors);
-    if authors != before {
-        AUTHORS.set(archive, url, &Json(authors.clone())).await?;
+}
+
+impl<A: Stores + ?Sized> Visit<'_, A> {
+    /// Returns the sample of the relay's authors.
+    pub(super) async fn authors(&mut self) -> Result<Authors> {
+        let known = AUTHORS.get(self.agent.archive.as_ref(), self.address.as_str()).await?;
+        Ok(known.map_or_else(|| Authors::new(fastrand::u64(..)), |Json(authors)| authors))
     }
-    if pass.error.is_some() || pass.unfinished || authors.is_empty() {
-        return Ok(());
-    }
-    let last = RETENTION.get(archive, url).await?;
-    if last.is_some_and(|Json(last)| (0..EACH).contains(&(now() - last.measured_at))) {
-        return Ok(());
-    }
-    let coverage = archive.coverage(Some(url)).await?;
-    let measured = Retention::measure(archive, url, &authors, &coverage, now());
-    match with_time_limit(TIME_LIMIT, measured).await {
-        Ok(measured) => Ok(RETENTION.set(archive, url, &Json(measured)).await?),
-        // It is measured after the next pass.
-        Err(error @ StorageError::TooLong(_)) => {
-            tracing::debug!(%error, relay = url, "failed to measure how much of its history a relay holds");
-            Ok(())
+
+    /// Adds the authors of those events that were verified to the relay's sample.
+    pub(super) fn sample(&mut self, senders: &[Sender], sound: impl Iterator<Item = EventId>) {
+        let sound: HashSet<EventId> = sound.collect();
+        for sender in senders.iter().filter(|sender| sound.contains(&sender.id)) {
+            self.authors.add(sender.author, sender.kind);
         }
-        Err(error) => Err(error.into()),
+    }
+
+    /// Stores the sample of authors, and measures the relay if that is due and the pass is complete. A measurement that fails is
+    /// made after the next pass. An archive without contents measures nothing.
+    pub(super) async fn retention(&mut self, before: &Authors) -> Result<()> {
+        let (agent, url) = (self.agent, self.address.as_str());
+        if self.authors != *before {
+            AUTHORS.set(agent.archive.as_ref(), url, &Json(self.authors.clone())).await?;
+        }
+        if agent.config.profile != Profile::Bigbrotr || self.pass.error.is_some() || self.pass.unfinished {
+            return Ok(());
+        }
+        let last = RETENTION.get(agent.archive.as_ref(), url).await?.map(|Json(last)| last.measured_at);
+        let Some(relay) = agent.archive.relay(url).await? else { return Ok(()) };
+        if !Question::is_due(last, relay.discovered_at, now()) {
+            return Ok(());
+        }
+        let Ok(_place) = PLACES.try_acquire() else { return Ok(()) };
+        match timeout(TIME_LIMIT, self.measure()).await {
+            Ok(Ok(Some(measured))) => RETENTION.set(agent.archive.as_ref(), url, &Json(measured)).await?,
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, relay = url, "failed to measure what a relay holds"),
+            Err(_) => tracing::debug!(relay = url, "measuring what a relay holds took too long"),
+        }
+        Ok(())
+    }
+
+    /// Measures the relay; returns `None` if it does not answer, or not as it should.
+    async fn measure(&mut self) -> Result<Option<Retention>> {
+        let (agent, url) = (self.agent, self.address.as_str());
+        let question = Question::of(agent.archive.as_ref(), url, &self.authors, now()).await?;
+        let cap = habits::cap(agent, self.address).await?.map_or(ASKED, |cap| cap.clamp(1, ASKED));
+        let mut held = HashSet::new();
+        for ids in question.ids().chunks(cap) {
+            let Some(found) = self.held(ids).await? else { return Ok(None) };
+            held.extend(found);
+        }
+        for id in question.missed(&held, AGAIN) {
+            match self.held(&[id]).await? {
+                // It holds what it did not return among others.
+                Some(found) if !found.is_empty() => return Ok(None),
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+        // Of a relay that returns nothing by id nothing is known.
+        if held.is_empty() {
+            return Ok(None);
+        }
+        let coverage = agent.archive.coverage(Some(url)).await?;
+        Ok(Some(question.answered(&held, &coverage)))
+    }
+
+    /// Requests events by id; returns those that the relay holds, or `None` if it did not end its answer.
+    async fn held(&mut self, ids: &[EventId]) -> Result<Option<Vec<EventId>>> {
+        let asked = Filter::new().ids(ids.iter().copied()).limit(ids.len());
+        let page = self.session.request(&asked).await;
+        self.pass.requests += 1;
+        if page.end != End::Eose {
+            return Ok(None);
+        }
+        let checked = self.agent.ingest.check(self.address.as_str(), page.events).await?;
+        Ok(Some(checked.sound().map(|(id, _)| id).collect()))
     }
 }

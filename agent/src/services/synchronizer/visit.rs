@@ -9,6 +9,7 @@ use super::{Bounds, Pass, Stores, auth_event};
 use crate::agent::{Agent, now};
 use crate::config::Synchronizer;
 use crate::error::Result;
+use crate::relay_retention::Authors;
 
 /// A visit to a relay: what all of its requests share.
 pub(super) struct Visit<'a, A: ?Sized> {
@@ -17,6 +18,8 @@ pub(super) struct Visit<'a, A: ?Sized> {
     pub(super) settings: &'a Synchronizer,
     pub(super) session: &'a mut Session,
     pub(super) pass: &'a mut Pass,
+    /// A sample of the authors whose events the relay gave, in this visit and before.
+    pub(super) authors: Authors,
     /// Called after each page.
     pub(super) progress: &'a (dyn Fn(&Pass) + Send + Sync),
 }

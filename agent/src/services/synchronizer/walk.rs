@@ -8,6 +8,7 @@ use nostr::Filter;
 use tokio::time::Instant;
 
 use super::reconcile::{self, WORTH};
+use super::retention::Sender;
 use super::visit::{Manner, Sample, Subject, Visit};
 use super::{Cap, HintCheck, Pager, Proof, SMALLEST_CAP, Stores, Trouble, Unproven, failure, habits, room};
 use crate::agent::now;
@@ -247,9 +248,10 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
             page = self.session.request(asked).await;
         }
         self.pass.trouble = Trouble::of(&page.end);
-        page.events.iter().for_each(|event| self.pass.authors.add(address.as_str(), event.pubkey));
+        let senders: Vec<Sender> = page.events.iter().map(Sender::of).collect();
         let mut checked = agent.ingest.check(address.as_str(), std::mem::take(&mut page.events)).await?;
         let sound: Vec<_> = checked.sound().collect();
+        self.sample(&senders, sound.iter().map(|(id, _)| *id));
         let proof = pager.take(&page, &sound);
         self.pass.turn.page(sound.len(), began.elapsed());
         if proof.covered.or(proof.hinted).is_some() {

@@ -69,10 +69,12 @@ function coverage({ filter, covered, gaps }) {
 
 /// What it holds of the events of some of its authors, by class and age.
 function retention({ measured_at: at, classes }) {
-  const share = (held, all) => all ? percent(held / all) : null;
-  const ages = (list) => list.map(({ days, events, held }, i) => [days == null ? `older than ${list[i - 1].days} days` : `up to ${days} days`, share(held, events)]).filter(([, part]) => part).map(([age, part]) => `${age}: ${part}`).join(", ");
-  const rows = classes.filter((one) => one.events + one.lost).map((one) => [one.class, one.since == null ? "not even lately" : utc(one.since).slice(0, 10), share(one.held, one.events), share(one.held, one.held + one.lost), number(one.events), ages(one.ages)]);
-  return [make("p", {}, "Measured ", time(at), " on archived events of some of its authors, in spans in which it was asked for everything."), table(["Class", "Unbroken since", "Held, of what any relay holds", "Still held, of what it was seen to hold", "Sampled", "Held by age"], rows, "None of the sampled events is of these classes.")];
+  const share = (held, all) => all ? `${Math.round(held / all * 100)} %` : "–";
+  const span = (days) => days < 365 ? `${days} days` : days === 365 ? "a year" : `${Math.round(days / 365)} years`;
+  const ages = classes[0].ages.map(({ days }) => days == null ? "Older" : `Up to ${span(days)}`);
+  const rows = classes.filter((one) => one.events + one.lost).map((one) => [one.class, one.since == null ? (one.ages.some(({ events }) => events >= 3) ? "not even lately" : "too few to say") : utc(one.since).slice(0, 10), share(one.held, one.held + one.lost), number(one.events), share(one.held, one.events), ...one.ages.map(({ events, held }) => share(held, events))]);
+  return [make("p", {}, "Measured ", time(at), " by asking for archived events of some of its authors. Held: of all sampled events, and by age. Still held: of those that it was seen to hold."),
+    table(["Class", "Unbroken since", "Still held", "Sampled", "Held", ...ages], rows, "None of the sampled events is of these classes.", { cards: true })];
 }
 
 async function roundTrips() {
@@ -127,7 +129,7 @@ async function load() {
   $("says").replaceChildren(says(relay));
   $("found").replaceChildren(found(relay));
   $("coverage").replaceChildren(...(relay.coverage.length ? relay.coverage.map(coverage) : [make("p", { class: "small" }, "Nothing of it is proven to be archived so far.")]));
-  $("retention").replaceChildren(...(relay.retention ? retention(relay.retention) : [make("p", { class: "small" }, "Not measured so far. It is measured once a day, after it was synchronized.")]));
+  $("retention").replaceChildren(...(relay.retention ? retention(relay.retention) : [make("p", { class: "small" }, "Not measured so far. It is measured once a week, after it was synchronized.")]));
   $("incidents").replaceChildren(table(["Went down", "Lasted", "Checks", "Failure"], relay.incidents.map(({ since, until, checks, failure }) => [utc(since), until == null ? make("span", { class: "bad" }, `${lasting(now() - since)}, still down`) : lasting(until - since), number(checks), failure]), "No check that is kept found it down."));
   $("releases").replaceChildren(table(["Software", "Version", "First seen", "Last seen"], relay.releases.map(({ software, version, since, until }) => [named(software), text(version), utc(since).slice(0, 10), utc(until).slice(0, 10)]), "Its software is not known."));
   const source = new URL(`api/v1/${path}/badge.svg`, location.href), page = new URL(relayPage(relay.url), location.href);
