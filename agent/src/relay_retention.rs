@@ -4,31 +4,37 @@
 //! came from, a sample is requested from the relay by id: what it does not return, it does not hold.
 //!
 //! Cost: a relay is measured once a week, and each day in its first week, when little is known of other relays. 24 authors, two
-//! classes of at most 28 events and one profile are 1,368 events at most, whatever the size of the archive.
+//! classes of at most 34 events and one profile are 1,656 events at most, whatever the size of the archive.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 
 use brotr_core::{Interval, IntervalSet, parse_filter};
-use brotr_storage::{CoverageReport, EventStore, SightingStore, StorageError};
+use brotr_storage::{CoverageReport, EventStore, SightingStore, StorageError, View};
 use nostr::{EventId, Filter, Kind, PublicKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use crate::sampling::Depth;
+use crate::sampling::newest;
 use crate::state::{Json, State};
 
 /// What was measured of a relay, by its URL.
 pub const RETENTION: State<Json<Retention>> = State::new("synchronizer", "retention");
 /// Authors whose events a relay gave, by its URL.
 pub const AUTHORS: State<Json<Authors>> = State::new("synchronizer", "authors");
+/// When a relay was last asked, in unix seconds, whether it answered or not.
+pub const ASKED_AT: State<i64> = State::new("synchronizer", "retention asked at");
 
 /// Classes of kinds. Private messages are not among them.
 const CLASSES: [(&str, u16); 3] = [("notes", 1), ("profiles", 0), ("reactions", 7)];
 /// The authors sampled of a relay.
 const MOST: usize = 24;
-/// The sample of an author's events of one class.
-const DEPTH: Depth = Depth { newest: 10, earlier: 3, periods: 6 };
+/// The sample of an author's events of one class: the newest,
+const NEWEST: usize = 10;
+/// and some that are at least so many days old.
+const EARLIER: usize = 2;
+const DAYS: [i64; 12] = [7, 14, 30, 60, 90, 180, 365, 545, 730, 1_095, 1_825, 2_920];
 /// Ages for which shares are told apart: up to as many days.
 const AGES: [Option<u32>; 6] = [Some(7), Some(30), Some(90), Some(365), Some(1_095), None];
 /// An age with fewer events says nothing.
@@ -180,14 +186,15 @@ pub struct Question {
 }
 
 impl Question {
-    /// Returns true if a relay is to be measured, by when that was done last and when the relay was found.
+    /// Returns true if a relay is to be measured, by when that was done last, when it was asked last, and when it was found.
     #[must_use]
-    pub fn is_due(measured_at: Option<i64>, discovered_at: i64, now: i64) -> bool {
+    pub fn is_due(measured_at: Option<i64>, asked_at: Option<i64>, discovered_at: i64, now: i64) -> bool {
         let each = if now - discovered_at < EACH { AT_FIRST } else { EACH };
-        measured_at.is_none_or(|at| !(0..each).contains(&(now - at)))
+        let is_past = |at: Option<i64>, wait: i64| at.is_none_or(|at| !(0..wait).contains(&(now - at)));
+        is_past(measured_at, each) && is_past(asked_at, AT_FIRST)
     }
 
-    /// Samples archived events of these authors, whichever relay they came from.
+    /// Samples archived events of these authors, whichever relay they came from, at most `most`: of fewer authors if need be.
     ///
     /// # Errors
     /// Fails if the archive cannot be queried.
@@ -195,22 +202,28 @@ impl Question {
         archive: &(impl EventStore + SightingStore + ?Sized),
         relay: &str,
         authors: &Authors,
+        most: usize,
         now: i64,
     ) -> Result<Self, StorageError> {
         let mut sampled = Vec::new();
-        for (class, (_, kind)) in CLASSES.into_iter().enumerate() {
-            for (_, author) in &authors.chosen {
+        for (_, author) in &authors.chosen {
+            let mut of_author = Vec::new();
+            for (class, (_, kind)) in CLASSES.into_iter().enumerate() {
                 let filter = Filter::new().author(*author).kind(Kind::from(kind));
-                let found = DEPTH.sample(archive, &filter, now).await?;
+                let found = sample(archive, &filter, now).await?;
                 let ids: Vec<EventId> = found.iter().map(|(id, _)| *id).collect();
                 let (holders, lost) = (archive.holders(&ids).await?, archive.lost(&ids).await?);
                 let names =
                     |relays: Option<&Vec<String>>| relays.iter().any(|relays| relays.iter().any(|one| one == relay));
-                sampled.extend(found.into_iter().map(|(id, at)| {
+                of_author.extend(found.into_iter().map(|(id, at)| {
                     let was_held = names(holders.get(&id)) || names(lost.get(&id));
                     Sampled { id, at, author: *author, class, was_held }
                 }));
             }
+            if sampled.len() + of_author.len() > most {
+                break;
+            }
+            sampled.extend(of_author);
         }
         Ok(Self { sampled, now })
     }
@@ -221,11 +234,14 @@ impl Question {
         self.sampled.iter().map(|event| event.id).collect()
     }
 
-    /// Returns the ids of events that the relay was seen to hold and that are not among these, at most `most`.
+    /// Returns the ids of events that the relay was seen to hold and that are not among these, the newest ones, at most `most`:
+    /// what a relay deletes is old, what it leaves out of a long answer need not be.
     #[must_use]
     pub fn missed(&self, held: &HashSet<EventId>, most: usize) -> Vec<EventId> {
         let missed = self.sampled.iter().filter(|event| event.was_held && !held.contains(&event.id));
-        missed.take(most).map(|event| event.id).collect()
+        let mut missed: Vec<_> = missed.collect();
+        missed.sort_by_key(|event| Reverse(event.at));
+        missed.into_iter().take(most).map(|event| event.id).collect()
     }
 
     /// Returns what the relay's answer says: the ids of the events that it returned.
@@ -258,6 +274,25 @@ impl Retention {
             })
             .collect()
     }
+}
+
+/// Returns ids and times of a sample of the events that match, each once.
+async fn sample(
+    archive: &(impl EventStore + ?Sized),
+    filter: &Filter,
+    now: i64,
+) -> Result<Vec<(EventId, i64)>, StorageError> {
+    let view = View::Client { now };
+    let mut sampled = newest(archive, filter, view, now, NEWEST).await?;
+    // With fewer there is nothing older.
+    let days = if sampled.len() < NEWEST { &[][..] } else { &DAYS };
+    for days in days {
+        let earlier = newest(archive, filter, view, now - days * A_DAY, EARLIER).await?;
+        sampled.extend(earlier);
+    }
+    let mut seen = HashSet::new();
+    sampled.retain(|(id, _)| seen.insert(*id));
+    Ok(sampled)
 }
 
 /// Sums up the events of one class.
@@ -407,11 +442,14 @@ mod tests {
     #[test]
     fn a_relay_is_measured_each_week_and_each_day_at_first() {
         let is_due = |measured: Option<i64>, found: i64| {
-            Question::is_due(measured.map(|days| NOW - days * A_DAY), NOW - found * A_DAY, NOW)
+            let measured = measured.map(|days| NOW - days * A_DAY);
+            Question::is_due(measured, measured, NOW - found * A_DAY, NOW)
         };
         assert!(is_due(None, 0) && is_due(Some(1), 6) && is_due(Some(7), 8));
         assert!(!is_due(Some(0), 0) && !is_due(Some(6), 8));
         assert!(is_due(Some(-3), 100), "the clock was ahead");
+        // A relay that did not answer is asked each day.
+        assert!(!Question::is_due(None, Some(NOW - 9), 0, NOW) && Question::is_due(None, Some(NOW - A_DAY), 0, NOW));
     }
 
     #[test]

@@ -50,7 +50,10 @@ impl Depth {
 }
 
 /// Reads ids and times of the newest events up to a time. The events, which may be large, are not kept.
-async fn newest(
+///
+/// # Errors
+/// Fails if the archive cannot be queried.
+pub async fn newest(
     events: &(impl EventStore + ?Sized),
     filter: &Filter,
     view: View,

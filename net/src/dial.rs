@@ -379,7 +379,13 @@ impl Dialer {
                 Some(permit) => Some(permit),
                 None if is_own || self.guard.is_allowed(ip) => None,
                 // Another address of the host: this wait counts against the timeout, and is short.
-                None => timeout(UNANSWERED, self.gate.attempt(ip)).await.ok().and_then(Result::ok),
+                None => match timeout(UNANSWERED, self.gate.attempt(ip)).await {
+                    Ok(Ok(permit)) => Some(permit),
+                    _ => {
+                        failed = failed.or_else(|| Some(DialError::Busy(host.to_owned())));
+                        continue;
+                    }
+                },
             };
             let began = Instant::now();
             let connecting = Attempt::cover(permit, self.internet.connect(one));

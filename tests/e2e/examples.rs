@@ -73,7 +73,7 @@ async fn the_examples_for_clients_work() {
     let mut authors = Authors::new(7);
     [&alice, &bob].into_iter().for_each(|keys| authors.add(keys.public_key(), 1));
     let (url, archived) = ("wss://one.example/", archive.as_ref());
-    let question = Question::of(archived, url, &authors, 1_700_000_300).await.expect("asked");
+    let question = Question::of(archived, url, &authors, 1_000, 1_700_000_300).await.expect("asked");
     let coverage = archive.coverage(Some(url)).await.expect("read");
     let held = one.iter().map(|event| event.id).collect();
     RETENTION.set(archived, url, &Json(question.answered(&held, &coverage))).await.expect("stored");

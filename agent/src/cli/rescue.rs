@@ -46,7 +46,7 @@ pub(super) struct Args {
     /// Write the events to this file, as JSON lines
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Publish the events to this relay; repeat it for several relays. Encrypted and protected events are left out
+    /// Publish the events to this relay; repeat it for several relays. Events that are encrypted, protected or of a group are left out
     #[arg(long, value_name = "URL")]
     to: Vec<String>,
     /// Events per second that each relay is sent
@@ -389,7 +389,7 @@ impl Target {
         let (accepted, held) = (output::counted(self.accepted, "event"), output::number(self.held));
         let left_out = output::number(self.left_out);
         output::line(&format!(
-            "{}: accepted {accepted}; held {held} already; {left_out} encrypted or protected ones left out",
+            "{}: accepted {accepted}; held {held} already; {left_out} left out that are encrypted, protected or of a group",
             self.address
         ))?;
         for (reason, count) in &self.refused {

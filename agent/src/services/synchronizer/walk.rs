@@ -76,7 +76,7 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
         Ok(())
     }
 
-    async fn manner(&mut self) -> Result<Manner> {
+    pub(super) async fn manner(&mut self) -> Result<Manner> {
         let (agent, address) = (self.agent, self.address);
         let info = self.info().await?;
         let offered = info.as_ref().and_then(|info| info.limit("max_limit"));
