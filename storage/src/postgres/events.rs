@@ -1,6 +1,6 @@
 //! Events and sightings in PostgreSQL.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -14,7 +14,6 @@ use tokio::sync::oneshot;
 use super::key::{event_key, event_of, id_bytes};
 use super::lock::lock;
 use super::{PostgresArchive, bind, scan, sightings, store};
-use crate::archive::SightingStore;
 use crate::backoff::{Backoff, Repeat, retry};
 use crate::batch::{Batch, PreparedBatch, Stored};
 use crate::database::Database;
@@ -428,40 +427,6 @@ impl EventStore for PostgresArchive {
             disk_bytes,
             free_bytes: None,
         })
-    }
-}
-
-#[async_trait]
-impl SightingStore for PostgresArchive {
-    async fn holders(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
-        self.relays_of(ids, postgres!("sighting_holders")).await
-    }
-
-    async fn lost(&self, ids: &[EventId]) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
-        self.relays_of(ids, postgres!("lost_relays")).await
-    }
-}
-
-impl PostgresArchive {
-    /// Returns the relays that a statement has of each of these events.
-    async fn relays_of(
-        &self,
-        ids: &[EventId],
-        statement: &'static str,
-    ) -> Result<BTreeMap<EventId, Vec<String>>, StorageError> {
-        let mut reader = self.server.reader().await?;
-        let rows = sqlx::query_as(statement)
-            .bind(ids.iter().map(event_key).collect::<Vec<_>>())
-            .persistent(false)
-            .fetch_all(reader.connection())
-            .await;
-        let rows: Vec<(i64, String)> = reader.ended(rows).await?;
-        let by_key: HashMap<i64, EventId> = ids.iter().map(|id| (event_key(id), *id)).collect();
-        let mut relays = BTreeMap::<EventId, Vec<String>>::new();
-        for (k, url) in rows {
-            relays.entry(by_key[&k]).or_default().push(url);
-        }
-        Ok(relays)
     }
 }
 

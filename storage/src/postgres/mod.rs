@@ -3,6 +3,7 @@
 mod backup;
 mod distributed;
 mod events;
+mod holders;
 mod key;
 mod lock;
 mod scan;

@@ -89,6 +89,7 @@ pub(super) async fn the_public_views_exist(archive: Arc<dyn Archive>, url: Strin
         "select relay_url, checks, up, first_checked_at, last_checked_at, uptime from relay_uptime",
         "select relay_url, changed_at, up from relay_changes",
         "select relay_url, phase, measured, p50_ms, p90_ms from relay_rtt",
+        "select relay_url, class, measured_at, proven_since, since, authors, events, held, lost from relay_retention",
         "select * from events_statistics",
         "select * from relays_statistics",
         "select * from kind_counts_total",
