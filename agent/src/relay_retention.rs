@@ -32,7 +32,7 @@ const CLASSES: [(&str, u16); 3] = [("notes", 1), ("profiles", 0), ("reactions", 
 const MOST: usize = 24;
 /// The sample of an author's events of one class: the newest,
 const NEWEST: usize = 10;
-/// and some that are at least so many days old.
+/// and some of at least each of these ages, in days.
 const EARLIER: usize = 2;
 const DAYS: [i64; 12] = [7, 14, 30, 60, 90, 180, 365, 545, 730, 1_095, 1_825, 2_920];
 /// Ages for which shares are told apart: up to as many days.
@@ -383,7 +383,7 @@ mod tests {
         assert_eq!(stored.parse::<Json<Authors>>().expect("as stored").0, once);
     }
 
-    /// Returns what is found of a relay that keeps events for so many days, with a note of each author and day.
+    /// Returns what is found of a relay that keeps events for this number of days, with a note of each author and day.
     fn keeping(days: i64) -> Class {
         let mut sampled = Vec::new();
         let mut held = HashSet::new();

@@ -82,7 +82,7 @@ async fn a_relay_that_deletes_old_events_is_told_from_one_that_keeps_them() {
     let is_of_notes = |row: &Value| row["class"] == "notes" || row["events"] == 0;
     assert!(rows.iter().all(is_of_notes), "private messages are not sampled: {rows:?}");
     let said = place.run(&["relays", "show", &forgetful.url]).ok().stdout;
-    assert!(said.contains("Retention, measured") && said.contains("notes"), "{said}");
+    assert!(said.contains("Retention\n  Measured") && said.contains("notes"), "{said}");
 
     let daemon = place.daemon();
     let mut client = Client::connect(&published_to).await;

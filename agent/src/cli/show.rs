@@ -94,7 +94,8 @@ pub(super) async fn show(
 /// Prints how far back the relay's history goes.
 fn keeps(retention: &Retention) -> Result<()> {
     let at = output::time(retention.measured_at);
-    output::heading(&format!("\nRetention, measured {at} on the archived events of some of its authors"))?;
+    output::heading("\nRetention")?;
+    item("Measured", &format!("{at}, by asking for events of some authors"))?;
     let columns = ["Sampled", "Held", "Still held"].map(Column::Number);
     let mut table =
         Table::new(&[Column::Key("Class"), columns[0], columns[1], columns[2], Column::Text("Unbroken since")]);
