@@ -372,17 +372,17 @@ impl Dialer {
         // An address that never answers leaves time for the others, and for the upgrade.
         let each = self.limits(Network::Clearnet).connect_timeout / u32::try_from(tried.len() + 1).unwrap_or(1);
         let mut failed: Option<DialError> = None;
-        let alone = tried.len() == 1;
+        let (alone, mut is_busy) = (tried.len() == 1, false);
         for ip in tried {
             let one = SocketAddr::new(ip, port);
             let permit = match attempt.take() {
                 Some(permit) => Some(permit),
                 None if is_own || self.guard.is_allowed(ip) => None,
-                // Another address of the host: this wait counts against the timeout, and is short.
-                None => match timeout(UNANSWERED, self.gate.attempt(ip)).await {
+                // Another address of the host: this wait counts against the timeout of the whole, and fits into what is left.
+                None => match timeout(UNANSWERED.min(each / 4), self.gate.attempt(ip)).await {
                     Ok(Ok(permit)) => Some(permit),
                     _ => {
-                        failed = failed.or_else(|| Some(DialError::Busy(host.to_owned())));
+                        is_busy = true;
                         continue;
                     }
                 },
@@ -404,7 +404,14 @@ impl Dialer {
                 Err(_) => failed = Some(DialError::Timeout(each)),
             }
         }
-        Err(failed.unwrap_or(DialError::Resolve(host.to_owned(), LookupError::NoAddress)))
+        // An address that was not tried might have answered.
+        let failed = failed.filter(|_| !is_busy);
+        let untried = if is_busy {
+            DialError::Busy(host.to_owned())
+        } else {
+            DialError::Resolve(host.to_owned(), LookupError::NoAddress)
+        };
+        Err(failed.unwrap_or(untried))
     }
 
     /// Looks up a host once and checks every address, IPv4 first. If one is not public, the host is refused: a name that mixes

@@ -50,7 +50,9 @@ pub enum DialError {
     #[error("no connection within {0:?}")]
     Timeout(Duration),
     /// The agent's own limit on connections is reached.
-    #[error("no connection to {0} was free: too many are open to its host or in all (network.max_connections)")]
+    #[error(
+        "no connection to {0} was free: too many are open to its host or in all (network.max_connections), or being opened to its neighbours"
+    )]
     Busy(String),
 }
 

@@ -240,3 +240,42 @@ async fn an_address_without_a_route_does_not_hide_why_the_other_one_failed() {
         assert_eq!((error.code(), error.is_local()), (code.into(), is_local), "{error}");
     }
 }
+
+/// An internet in which a neighbourhood does not answer. One host has an address there, and another one that refuses.
+struct Silent;
+
+#[async_trait::async_trait]
+impl Internet for Silent {
+    async fn lookup(&self, host: &str) -> Result<Lookup, LookupError> {
+        let addresses = if host == "two.example" { &["9.9.8.8", "9.9.9.200"][..] } else { &["9.9.9.9"] };
+        let addresses = addresses.iter().map(|ip| ip.parse().expect("an address")).collect();
+        Ok(Lookup { addresses, ..Lookup::default() })
+    }
+
+    async fn connect(&self, to: std::net::SocketAddr) -> std::io::Result<Box<dyn Stream>> {
+        if to.ip().to_string() == "9.9.8.8" {
+            return Err(std::io::Error::from_raw_os_error(rustix::io::Errno::CONNREFUSED.raw_os_error()));
+        }
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_host_of_which_an_address_was_not_tried_is_not_down() {
+    let place = place_on("{}", "").await;
+    let settings = place.agent.config.network_settings();
+    let dialer = Dialer::over(std::sync::Arc::new(Silent), settings, "test", Default::default()).expect("a dialer");
+    let url = |host: &str| RelayUrl::parse(&format!("ws://{host}.example/"), &Default::default()).expect("an address");
+    let neighbours: Vec<_> = (0..8).map(|n| url(&format!("silent{n}"))).collect();
+    let crowd = neighbours.iter().map(|address| dialer.dial(address, Purpose::Visit));
+    let two = url("two");
+    let error = tokio::select! {
+        _ = futures::future::join_all(crowd) => unreachable!("they wait for ten seconds"),
+        dialed = async {
+            // The others are in the queue by then.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            dialer.dial(&two, Purpose::Visit).await
+        } => dialed.err().expect("it fails"),
+    };
+    assert_eq!((error.code(), error.is_ours()), ("busy".into(), true), "{error}");
+}
