@@ -77,18 +77,22 @@ impl Model {
             Says::Truth => Hints { finish: !is_cut, more: is_cut && limit > found.len(), auth: false },
             Says::Finish => Hints { finish: true, ..Hints::default() },
         };
-        let events: Vec<_> = found.into_iter().map(event).collect();
-        Page {
-            transferred: events.len(),
-            events,
-            outside: 0,
-            in_order,
-            late: vec![],
-            took: None,
-            end,
-            hints,
-            room: None,
-        }
+        Page { in_order, end, hints, ..page_of(found.into_iter().map(event).collect()) }
+    }
+}
+
+/// Returns a page of these events that ended with EOSE.
+fn page_of(events: Vec<RawEvent>) -> Page {
+    Page {
+        transferred: events.len(),
+        events,
+        outside: 0,
+        in_order: true,
+        late: vec![],
+        took: None,
+        end: End::Eose,
+        hints: Hints::default(),
+        room: None,
     }
 }
 
@@ -195,17 +199,7 @@ fn a_long_history_takes_two_requests_per_thousand_events() {
 #[test]
 fn a_page_that_cannot_be_trusted_proves_nothing() {
     let page = |change: fn(&mut Page)| {
-        let mut page = Page {
-            events: vec![],
-            transferred: 0,
-            outside: 0,
-            in_order: true,
-            late: vec![],
-            took: None,
-            end: End::Eose,
-            hints: Hints::default(),
-            room: None,
-        };
+        let mut page = page_of(vec![]);
         change(&mut page);
         let mut pager = Pager::new(Interval::new(0, 9).expect("in order"), Bounds::Inside, 500);
         let proof = pager.take(&page, &[]);
@@ -222,17 +216,7 @@ fn a_page_that_cannot_be_trusted_proves_nothing() {
 
 #[test]
 fn a_page_that_overflows_is_requested_again_with_smaller_limits() {
-    let page = || Page {
-        events: vec![],
-        transferred: 2_000,
-        outside: 0,
-        in_order: true,
-        late: vec![],
-        took: None,
-        end: End::Overflow,
-        hints: Hints::default(),
-        room: None,
-    };
+    let page = || Page { transferred: 2_000, end: End::Overflow, ..page_of(vec![]) };
     let mut pager = Pager::new(Interval::new(0, 9).expect("in order"), Bounds::Inside, 500);
     let mut limits = Vec::new();
     while let Some(filter) = pager.next(&Filter::new()) {
@@ -286,18 +270,7 @@ fn hints_save_a_request_and_are_checked() {
 fn take(pager: &mut Pager, seconds: &[i64]) -> Proof {
     let events: Vec<_> = seconds.iter().map(|at| event((id(at.unsigned_abs() as usize), *at))).collect();
     let sound: Vec<_> = events.iter().map(|event| (event.id, event.created_at)).collect();
-    let page = Page {
-        transferred: events.len(),
-        events,
-        outside: 0,
-        in_order: true,
-        late: vec![],
-        took: None,
-        end: End::Eose,
-        hints: Hints::default(),
-        room: None,
-    };
-    pager.take(&page, &sound)
+    pager.take(&page_of(events), &sound)
 }
 
 #[test]
