@@ -358,7 +358,7 @@ impl Target {
         }
     }
 
-    /// Returns the connection, which is opened if there is none.
+    /// Returns the open connection, or opens one.
     async fn session(&mut self, dialer: &Dialer) -> Option<&mut Session> {
         if self.session.is_none() {
             match Session::open(dialer, &self.address, Purpose::Visit).await {

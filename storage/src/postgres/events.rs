@@ -303,14 +303,13 @@ impl EventStore for PostgresArchive {
         self.options.can_search(std::slice::from_ref(filter))?;
         let Condition { sql, args, .. } = Condition::of(filter, view, None);
         // The server computes the registers: 256 rows at most, whatever the number of authors.
-        let at = offset.byte();
+        let (first, rest) = (offset.byte(), offset.byte() + 2);
         let sql = format!(
-            "select get_byte(pubkey, {at}), \
-             max(57 - length(ltrim(('x' || encode(substring(pubkey from {} for 7), 'hex'))::bit(56)::text, '0'))), \
+            "select get_byte(pubkey, {first}), \
+             max(57 - length(ltrim(('x' || encode(substring(pubkey from {rest} for 7), 'hex'))::bit(56)::text, '0'))), \
              sum(found.n)::bigint \
              from (select author, count(*) as n from event where {sql} group by author) found \
-             join author on author.k = found.author group by 1",
-            at + 2
+             join author on author.k = found.author group by 1"
         );
         let mut reader = self.reader_for_clients().await?;
         let rows = bind(sqlx::query(AssertSqlSafe(sql)), args).persistent(false).fetch_all(reader.connection()).await;

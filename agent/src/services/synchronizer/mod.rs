@@ -34,7 +34,6 @@ use crate::clock::timestamp;
 use crate::error::Result;
 use crate::manners::{self, LeftAlone};
 use crate::pulse::Pulse;
-use crate::relay_retention::Authors;
 use crate::scheduler::Scheduler;
 use crate::telemetry::{DiskLow, RelaySynchronized, Telemetry};
 
@@ -205,17 +204,16 @@ pub async fn pass(
                 session.set_idle(idle.get());
             }
             pass.turn = Turn::new(most, session.idle());
+            let before = retention::authors(agent, address).await?;
             let mut visit = Visit {
                 agent,
                 address,
                 settings: &settings,
                 session: &mut session,
                 pass: &mut pass,
-                authors: Authors::new(0),
+                authors: before.clone(),
                 progress: &progress,
             };
-            let before = visit.authors().await?;
-            visit.authors = before.clone();
             visit.walk().await?;
             visit.retention(&before).await?;
             pass.bytes = session.received() + session.sent();

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use brotr_core::RawEvent;
+use brotr_core::{RawEvent, RelayUrl};
 use brotr_net::End;
 use brotr_storage::with_time_limit;
 use nostr::{EventId, Filter, PublicKey};
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::Stores;
 use super::visit::Visit;
-use crate::agent::now;
+use crate::agent::{Agent, now};
 use crate::config::Profile;
 use crate::error::Result;
 use crate::relay_retention::{ASKED_AT, AUTHORS, Authors, Question, RETENTION, Retention};
@@ -45,13 +45,13 @@ impl Sender {
     }
 }
 
-impl<A: Stores + ?Sized> Visit<'_, A> {
-    /// Returns the sample of the relay's authors.
-    pub(super) async fn authors(&mut self) -> Result<Authors> {
-        let known = AUTHORS.get(self.agent.archive.as_ref(), self.address.as_str()).await?;
-        Ok(known.map_or_else(|| Authors::new(fastrand::u64(..)), |Json(authors)| authors))
-    }
+/// Returns the sample of a relay's authors.
+pub(super) async fn authors(agent: &Agent<impl Stores + ?Sized>, address: &RelayUrl) -> Result<Authors> {
+    let known = AUTHORS.get(agent.archive.as_ref(), address.as_str()).await?;
+    Ok(known.map_or_else(|| Authors::new(fastrand::u64(..)), |Json(authors)| authors))
+}
 
+impl<A: Stores + ?Sized> Visit<'_, A> {
     /// Adds the authors of those events that were verified to the relay's sample.
     pub(super) fn sample(&mut self, senders: &[Sender], sound: impl Iterator<Item = EventId>) {
         let sound: HashSet<EventId> = sound.collect();
