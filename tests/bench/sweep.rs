@@ -5,8 +5,9 @@
 //! ```
 //!
 //! Ten thousand relays by name, each with a document, all of them this process on loopback, which answers everything 200 ms late:
-//! upgrade, request, document. `brotr monitor` checks them once as a process of its own. Printed are the time, connections for each
-//! relay, the most memory it had, and what its history takes on disk.
+//! upgrade, request, document. `brotr monitor` checks them as a process of its own, once with `robots.txt` and once without, as
+//! when it was read a short time ago. Printed are the time, connections for each relay, the most memory it had, and what its
+//! history takes on disk.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ fn main() -> anyhow::Result<()> {
     let mut house = JoinSet::new();
     house.spawn_on(serve(listener, connections.clone()), runtime.handle());
     let dir = tempfile::tempdir()?;
-    write(dir.path(), relays, address, dns.address)?;
+    write(dir.path(), relays, address, dns.address, true)?;
     let brotr = |args: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_brotr"));
         command.args(args).current_dir(dir.path()).env_clear().stderr(std::process::Stdio::null());
@@ -70,6 +71,7 @@ fn main() -> anyhow::Result<()> {
             peak >> 10
         );
         // All are due again.
+        write(dir.path(), relays, address, dns.address, false)?;
         let file = dir.path().join("brotr-data/brotr.db");
         let shell = |sql: &str| std::process::Command::new("sqlite3").arg(&file).arg(sql).output();
         shell("update relay set check_due_at = 0")?;
@@ -95,12 +97,19 @@ fn watch(pid: u32) -> std::thread::JoinHandle<u64> {
     })
 }
 
-fn write(dir: &std::path::Path, relays: usize, address: SocketAddr, dns: SocketAddr) -> anyhow::Result<()> {
+fn write(
+    dir: &std::path::Path,
+    relays: usize,
+    address: SocketAddr,
+    dns: SocketAddr,
+    robots: bool,
+) -> anyhow::Result<()> {
     let port = address.port();
     let list: Vec<String> = (0..relays).map(|n| format!("ws://r{n}.example:{port}")).collect();
     std::fs::write(dir.join("relays.txt"), list.join("\n"))?;
     let config = json!({"version": 1,
         "network": {"allow": ["127.0.0.0/8"], "nameservers": [dns], "max_connections": 2_000, "dials_per_minute": 100_000,
+            "robots": robots,
             "clearnet": {"max_connections": 2_000}},
         "initializer": {"seeds": []}, "monitor": {"concurrency": 500}});
     Ok(std::fs::write(dir.join("brotr.yaml"), config.to_string())?)
