@@ -21,6 +21,8 @@ use crate::internet::{Internet, System};
 use crate::lookup::{Lookup, LookupError, Resolver};
 use crate::permits::{Attempt, Busy, Gate, Permits, Purpose, UNANSWERED};
 use crate::settings::{Limits, Settings, SettingsError};
+use crate::shared::{Opened, Party, SharedConnections};
+use crate::socket::Connection;
 use crate::stream::Stream;
 use crate::tls::{Connector, Seen, Tls, Trust};
 use crate::tor::Tor;
@@ -30,16 +32,6 @@ const TRIES: usize = 3;
 
 /// Answers of more than [`SMALL`](crate::session::SMALL) bytes that are in memory at a time.
 const LARGE: usize = 6;
-
-/// An open WebSocket and its permits.
-pub struct Connection {
-    /// The socket.
-    pub socket: WebSocketStream<Box<dyn Stream>>,
-    /// From the first packet to the end of the upgrade.
-    pub opened_in: Duration,
-    /// Released when the connection is dropped.
-    pub permits: Option<Permits>,
-}
 
 /// What was seen until the WebSocket was open, as far as it came.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +44,9 @@ pub struct Trace {
     pub connect: Option<Duration>,
     /// How long the upgrade to WebSocket took.
     pub upgrade: Option<Duration>,
-    /// The HTTP status of the upgrade.
+    /// From the first packet to the first answer over HTTP, which is the end of the upgrade if it was asked for one.
+    pub opened: Option<Duration>,
+    /// The HTTP status of that answer.
     pub status: Option<u16>,
     /// The Server header.
     pub server: Option<String>,
@@ -68,7 +62,7 @@ impl Trace {
         self.seen.as_ref().map(|seen| seen.tls())
     }
 
-    fn headers(&mut self, status: u16, headers: &HeaderMap) {
+    pub(crate) fn headers(&mut self, status: u16, headers: &HeaderMap) {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(sanitize);
         self.status = Some(status);
         self.server = text("server");
@@ -86,6 +80,7 @@ pub struct Dialer {
     user_agent: HeaderValue,
     gate: Gate,
     large: Arc<Semaphore>,
+    shared: SharedConnections,
 }
 
 impl std::fmt::Debug for Dialer {
@@ -145,6 +140,7 @@ impl Dialer {
             user_agent,
             gate: Gate::new(&settings, own),
             large: Arc::new(Semaphore::new(LARGE)),
+            shared: SharedConnections::default(),
             settings,
         })
     }
@@ -247,29 +243,50 @@ impl Dialer {
         purpose: Purpose,
         trace: &mut Trace,
     ) -> Result<Connection, DialError> {
+        self.open_one(address, purpose, trace).await.map(Connection::from)
+    }
+
+    async fn open_one(&self, address: &RelayUrl, purpose: Purpose, trace: &mut Trace) -> Result<Opened, DialError> {
         self.reaches(address.network())?;
         let permits = self.permit(address, purpose).await?;
         self.dial_with(address, permits, trace).await
+    }
+
+    /// Opens a WebSocket that others use as well, or joins one that is open.
+    ///
+    /// # Errors
+    /// See [`DialError`].
+    pub(crate) async fn dial_shared(
+        &self,
+        address: &RelayUrl,
+        purpose: Purpose,
+        party: Party,
+    ) -> Result<Connection, DialError> {
+        let mut trace = Trace::default();
+        let opening = self.open_one(address, purpose, &mut trace);
+        self.shared.join_or_open(address, party, opening).await.map(Connection::from)
+    }
+
+    /// Joins a WebSocket that is open and may be used by this party, if there is one.
+    pub(crate) async fn join(&self, address: &RelayUrl, party: Party) -> Option<Connection> {
+        self.shared.join(address, party).await.map(Connection::from)
     }
 
     /// Opens a WebSocket in place of a broken one and takes over its permits: tasks in the same position never wait for each
     /// other's permits.
     pub(crate) async fn redial(&self, address: &RelayUrl, permits: Permits) -> Result<Connection, DialError> {
         self.gate.until_ready().await;
-        self.dial_with(address, permits, &mut Trace::default()).await
+        self.dial_with(address, permits, &mut Trace::default()).await.map(Connection::from)
     }
 
-    async fn dial_with(
-        &self,
-        address: &RelayUrl,
-        permits: Permits,
-        trace: &mut Trace,
-    ) -> Result<Connection, DialError> {
+    async fn dial_with(&self, address: &RelayUrl, permits: Permits, trace: &mut Trace) -> Result<Opened, DialError> {
         let limit = self.limits(address.network()).connect_timeout;
         let way = self.way(address, trace).await?;
         let began = Instant::now();
         let socket = timeout(limit, self.open(address, way, trace)).await.map_err(|_| DialError::Timeout(limit))??;
-        Ok(Connection { socket, opened_in: began.elapsed(), permits: Some(permits) })
+        let opened_in = began.elapsed();
+        trace.opened = Some(opened_in);
+        Ok(Opened { socket: Box::new(socket), opened_in, permits })
     }
 
     async fn open(

@@ -76,7 +76,21 @@ pub enum HttpError {
 /// # Errors
 /// See [`HttpError`].
 pub async fn get(dialer: &Arc<Dialer>, url: &str, accept: &str, most: usize) -> Result<Answer, HttpError> {
-    let answer = get_if_changed(dialer, url, accept, most, &Version::default()).await?;
+    get_traced(dialer, url, accept, most, &mut Trace::default()).await
+}
+
+/// The same, recording what is seen on the way.
+///
+/// # Errors
+/// See [`HttpError`]; what was seen before the failure is in the trace.
+pub(crate) async fn get_traced(
+    dialer: &Arc<Dialer>,
+    url: &str,
+    accept: &str,
+    most: usize,
+    trace: &mut Trace,
+) -> Result<Answer, HttpError> {
+    let answer = request_document(dialer, url, accept, most, &Version::default(), trace).await?;
     answer.ok_or(HttpError::Status(StatusCode::NOT_MODIFIED.as_u16()))
 }
 
@@ -91,15 +105,26 @@ pub async fn get_if_changed(
     most: usize,
     had: &Version,
 ) -> Result<Option<Answer>, HttpError> {
+    request_document(dialer, url, accept, most, had, &mut Trace::default()).await
+}
+
+async fn request_document(
+    dialer: &Arc<Dialer>,
+    url: &str,
+    accept: &str,
+    most: usize,
+    had: &Version,
+    trace: &mut Trace,
+) -> Result<Option<Answer>, HttpError> {
     let url = parse(url)?;
-    let mut line = Line::open(dialer, &url).await?;
+    let mut line = Line::open(dialer, &url, trace).await?;
     let mut request = request(dialer, &url, url.path(), accept).header(CONNECTION, "close");
     for (name, value) in [(IF_NONE_MATCH, &had.etag), (IF_MODIFIED_SINCE, &had.modified)] {
         if let Some(value) = value {
             request = request.header(name, value);
         }
     }
-    line.ask(request, most, true).await
+    line.ask(request, most, true, trace).await
 }
 
 /// Fetches the first of several paths of a server that it has, over one connection. A server that closes the connection after it has
@@ -116,11 +141,12 @@ pub async fn get_first(
 ) -> Result<Answer, HttpError> {
     let mut url = parse(url)?;
     url.set_query(None);
-    let mut line = Line::open(dialer, &url).await?;
+    let mut trace = Trace::default();
+    let mut line = Line::open(dialer, &url, &mut trace).await?;
     let mut denied = None;
     for (place, path) in paths.iter().enumerate() {
         let is_last = place + 1 == paths.len();
-        match (line.ask(request(dialer, &url, path, accept), most, is_last).await, denied) {
+        match (line.ask(request(dialer, &url, path, accept), most, is_last, &mut trace).await, denied) {
             (Ok(Some(answer)), _) => return Ok(answer),
             (Ok(None), _) => denied = Some(StatusCode::NOT_MODIFIED.as_u16()),
             (Err(HttpError::Status(status @ 400..500)), _) => denied = Some(status),
@@ -153,7 +179,7 @@ struct Line {
 }
 
 impl Line {
-    async fn open(dialer: &Arc<Dialer>, url: &Url) -> Result<Self, HttpError> {
+    async fn open(dialer: &Arc<Dialer>, url: &Url, trace: &mut Trace) -> Result<Self, HttpError> {
         let server = server(dialer, url)?;
         dialer.reaches(server.network()).map_err(|e| HttpError::Refused(e.to_string()))?;
         let limits = dialer.limits(server.network());
@@ -161,11 +187,10 @@ impl Line {
         // The caller may hold a connection to the same host meanwhile.
         let permits = timeout(connect, dialer.permit(&server, Purpose::Visit)).await;
         let permits = permits.map_err(|_| HttpError::Busy)?.map_err(|_| HttpError::Busy)?;
-        let mut trace = Trace::default();
-        let way = dialer.way(&server, &mut trace).await;
+        let way = dialer.way(&server, trace).await;
         let way = way.map_err(|e| if matches!(e, DialError::Busy(_)) { HttpError::Busy } else { failed(&e) })?;
         let began = Instant::now();
-        let stream = timeout(connect, dialer.stream(&server, way, &mut trace)).await;
+        let stream = timeout(connect, dialer.stream(&server, way, trace)).await;
         let stream =
             stream.map_err(|_| failed(&format!("no connection within {connect:?}")))?.map_err(|e| failed(&e))?;
         let mut http = hyper::client::conn::http1::Builder::new();
@@ -180,12 +205,20 @@ impl Line {
     }
 
     /// Sends a request. If it is not the last one, an answer without the document is read to its end, so that another can follow.
-    async fn ask(&mut self, request: Builder, most: usize, is_last: bool) -> Result<Option<Answer>, HttpError> {
+    async fn ask(
+        &mut self,
+        request: Builder,
+        most: usize,
+        is_last: bool,
+        trace: &mut Trace,
+    ) -> Result<Option<Answer>, HttpError> {
         let request = request.body(Empty::<Bytes>::new()).map_err(|e| failed(&e))?;
         let Self { sender, connection, limit, began, .. } = self;
         let talk = async {
             sender.ready().await.map_err(|e| failed(&cause_of(&e)))?;
             let response = sender.send_request(request).await.map_err(|e| failed(&cause_of(&e)))?;
+            trace.opened = Some(began.elapsed());
+            trace.headers(response.status().as_u16(), response.headers());
             read(response, most, *began, is_last).await
         };
         let both = async {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use brotr_core::RelayUrl;
 use serde_json::Value;
 
-use crate::Dialer;
 use crate::http::{self, HttpError};
+use crate::{Dialer, Trace};
 
 /// The largest document, in bytes.
 const MAX_DOCUMENT: usize = 64 << 10;
@@ -127,7 +127,19 @@ impl Info {
 /// # Errors
 /// Fails if there is none, or it is not a JSON object of at most 64 KiB.
 pub async fn fetch(dialer: &Arc<Dialer>, address: &RelayUrl) -> Result<(Info, Duration), HttpError> {
-    let answer = http::get(dialer, &address.info_url(), "application/nostr+json", MAX_DOCUMENT).await?;
+    fetch_traced(dialer, address, &mut Trace::default()).await
+}
+
+/// The same, recording what is seen on the way.
+///
+/// # Errors
+/// As [`fetch`]; what was seen before the failure is in the trace.
+pub async fn fetch_traced(
+    dialer: &Arc<Dialer>,
+    address: &RelayUrl,
+    trace: &mut Trace,
+) -> Result<(Info, Duration), HttpError> {
+    let answer = http::get_traced(dialer, &address.info_url(), "application/nostr+json", MAX_DOCUMENT, trace).await?;
     let info = Info::parse(answer.body).map_err(HttpError::Failed)?;
     Ok((info, answer.took))
 }

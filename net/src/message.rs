@@ -21,6 +21,47 @@ pub(crate) enum RelayMessage<'a> {
     Other,
 }
 
+/// What a client asks of a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Events, or a count of them.
+    Events,
+    /// A comparison (NIP-77).
+    Comparison,
+    /// That an event is taken.
+    Publication,
+    /// Authentication (NIP-42).
+    Login,
+    /// The next message of a comparison.
+    Continuation,
+    /// The end of a request.
+    Close,
+}
+
+/// Returns what a client's message asks, and the id of the subscription or the event.
+pub(crate) fn asked(text: &str) -> Option<(String, Asked)> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        id: String,
+    }
+    let parts: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+    let asked = match serde_json::from_str::<&str>(parts.first()?.get()).ok()? {
+        "REQ" | "COUNT" => Asked::Events,
+        "NEG-OPEN" => Asked::Comparison,
+        "NEG-MSG" => Asked::Continuation,
+        "CLOSE" | "NEG-CLOSE" => Asked::Close,
+        "EVENT" => Asked::Publication,
+        "AUTH" => Asked::Login,
+        _ => return None,
+    };
+    let second = parts.get(1)?.get();
+    let id = match asked {
+        Asked::Publication | Asked::Login => serde_json::from_str::<Named>(second).ok()?.id,
+        _ => serde_json::from_str(second).ok()?,
+    };
+    Some((id, asked))
+}
+
 /// A relay's answer to COUNT (NIP-45).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
@@ -93,6 +134,26 @@ mod tests {
             ]
         ) {
             let _ = parse(&text);
+        }
+    }
+
+    #[test]
+    fn requests_are_told_apart() {
+        let is = |text: &str| asked(text).map(|(id, asked)| (id.clone(), asked));
+        for (text, id, what) in [
+            (r#"["REQ","a",{"kinds":[1]},{}]"#, "a", Asked::Events),
+            (r#"[ "COUNT" , "\u0061" ,{}]"#, "a", Asked::Events),
+            (r#"["NEG-OPEN","n",{},"61"]"#, "n", Asked::Comparison),
+            (r#"["NEG-MSG","n","61"]"#, "n", Asked::Continuation),
+            (r#"["NEG-CLOSE","n"]"#, "n", Asked::Close),
+            (r#"["CLOSE","a"]"#, "a", Asked::Close),
+            (r#"["EVENT",{"kind":1,"id":"00ff","tags":[["id","x"]]}]"#, "00ff", Asked::Publication),
+            (r#"["AUTH",{"id":"00fe"}]"#, "00fe", Asked::Login),
+        ] {
+            assert_eq!(is(text), Some((id.to_owned(), what)), "{text}");
+        }
+        for other in ["", "[]", r#"["REQ"]"#, r#"["REQ",1]"#, r#"["EVENT","a"]"#, r#"["PING","a"]"#] {
+            assert_eq!(is(other), None, "{other}");
         }
     }
 

@@ -59,11 +59,23 @@ impl Session {
         storage.seal().map_err(|error| broken(error.to_string()))?;
         let mut side = Negentropy::owned(storage, FRAME).map_err(|error| broken(error.to_string()))?;
         let first = side.initiate().map_err(|error| broken(error.to_string()))?;
+        self.take_turn().await.map_err(Refusal::Broken)?;
+        let result = self.exchange_all(filter, &mut side, &first).await;
+        self.end_turn();
+        result
+    }
+
+    async fn exchange_all(
+        &mut self,
+        filter: &Filter,
+        side: &mut Negentropy<'_, NegentropyStorageVector>,
+        first: &[u8],
+    ) -> Result<Difference, Refusal> {
         let id = self.name();
-        let open = serde_json::json!(["NEG-OPEN", id, filter, HEXLOWER.encode(&first)]);
+        let open = serde_json::json!(["NEG-OPEN", id, filter, HEXLOWER.encode(first)]);
         self.send(&open).await.map_err(Refusal::Broken)?;
         let mut found = Difference { rounds: 1, ..Difference::default() };
-        let result = self.exchange(&id, &mut side, &mut found).await;
+        let result = self.exchange(&id, side, &mut found).await;
         if !matches!(result, Err(Refusal::Broken(End::Disconnect(_)))) {
             let _ = self.send(&serde_json::json!(["NEG-CLOSE", id])).await;
         }

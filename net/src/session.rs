@@ -14,9 +14,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use crate::dial::Connection;
 use crate::message::{Count, RelayMessage, parse};
 use crate::page::{End, Hints, Page, Verdict};
+use crate::shared::Turn;
+use crate::socket::{Connection, Socket};
 use crate::{DialError, Dialer, Purpose, Trace};
 
 /// A page is cut off at this many times the requested number of events,
@@ -57,11 +58,15 @@ pub struct Session {
     /// Events received for it afterwards and not yet reported.
     late: Vec<RawEvent>,
     /// A request that was sent before the previous answer ended,
-    ahead: Option<String>,
+    pub(crate) ahead: Option<String>,
     /// messages that arrived for it meanwhile,
     early: VecDeque<Utf8Bytes>,
     /// and the permit to keep them in memory, if they are large.
     early_room: Option<OwnedSemaphorePermit>,
+    /// The turn on a shared connection, while a request is under way,
+    pub(crate) turn: Option<Turn>,
+    /// or until the session ends.
+    pub(crate) keeps_turn: bool,
 }
 
 impl Session {
@@ -81,7 +86,7 @@ impl Session {
         Ok(Self::of(dialer, address, dialer.dial_traced(address, Purpose::Visit, trace).await?))
     }
 
-    fn of(dialer: &Dialer, address: &RelayUrl, connection: Connection) -> Self {
+    pub(crate) fn of(dialer: &Dialer, address: &RelayUrl, connection: Connection) -> Self {
         let idle = dialer.limits(address.network()).request_timeout;
         Self {
             connection,
@@ -96,15 +101,17 @@ impl Session {
             ahead: None,
             early: VecDeque::new(),
             early_room: None,
+            turn: None,
+            keeps_turn: false,
         }
     }
 
-    /// Reconnects, having closed what is left of the old connection. Byte counts continue, and the challenge is forgotten.
+    /// Reconnects, having closed what is left of the old connection, and shares the new one with nobody. Byte counts continue, and the challenge is forgotten.
     ///
     /// # Errors
     /// See [`DialError`]; the session cannot be used until this succeeds.
     pub async fn reopen(&mut self, dialer: &Dialer, address: &RelayUrl) -> Result<(), DialError> {
-        let _ = tokio::time::timeout(CLOSING, self.connection.socket.close(None)).await;
+        let _ = tokio::time::timeout(CLOSING, self.connection.socket.close()).await;
         let connection = match self.connection.permits.take() {
             Some(permits) => dialer.redial(address, permits).await?,
             None => dialer.dial(address, Purpose::Visit).await?,
@@ -145,7 +152,10 @@ impl Session {
     /// Returns a name for the next subscription.
     pub(crate) fn name(&mut self) -> String {
         self.subscriptions += 1;
-        format!("b{}", self.subscriptions)
+        match &self.connection.socket {
+            Socket::Own(_) => format!("b{}", self.subscriptions),
+            Socket::Shared(branch) => format!("b{}-{}", branch.id(), self.subscriptions),
+        }
     }
 
     /// Requests stored events. Only events that match the filter count as progress; a relay that keeps the connection busy with
@@ -161,6 +171,7 @@ impl Session {
             self.early.clear();
             self.early_room = None;
             let _ = self.send(&serde_json::json!(["CLOSE", id])).await;
+            self.end_turn();
         }
     }
 
@@ -175,10 +186,14 @@ impl Session {
             Some(id) => (id, Ok(())),
             None => {
                 let id = self.name();
-                let asked = self.send(&serde_json::json!(["REQ", id, filter])).await;
+                let asked = match self.take_turn().await {
+                    Ok(()) => self.send(&serde_json::json!(["REQ", id, filter])).await,
+                    Err(end) => Err(end),
+                };
                 (id, asked)
             }
         };
+        let next = next.filter(|_| !self.is_awaited());
         if let (Ok(()), Some(next)) = (&asked, next) {
             let ahead = self.name();
             asked = self.send(&serde_json::json!(["REQ", ahead, next])).await;
@@ -216,6 +231,7 @@ impl Session {
             self.early_room = page.room.take();
         }
         page.late = std::mem::take(&mut self.late);
+        self.end_turn();
         page
     }
 
@@ -298,6 +314,13 @@ impl Session {
     /// # Errors
     /// How the request ended without a number.
     pub async fn count(&mut self, filter: &Filter) -> Result<Count, End> {
+        self.take_turn().await?;
+        let counted = self.read_count(filter).await;
+        self.end_turn();
+        counted
+    }
+
+    async fn read_count(&mut self, filter: &Filter) -> Result<Count, End> {
         let id = self.name();
         self.send(&serde_json::json!(["COUNT", id, filter])).await?;
         let mut until = Instant::now() + self.idle;
@@ -317,53 +340,6 @@ impl Session {
                 _ => {}
             }
         }
-    }
-
-    /// Sends an event and waits up to `timeout` for its OK, or for the event itself on a subscription opened for it: some
-    /// relays forward events and never send OK. Returns the time since sending as well.
-    pub async fn publish_watched(&mut self, event: &nostr::Event, timeout: Duration) -> (Verdict, Duration) {
-        let (id, sub) = (event.id.to_hex(), self.name());
-        let itself = Filter::new().author(event.pubkey).kind(event.kind).limit(1);
-        let mut subscribed = true;
-        let mut sent: Option<Instant> = None;
-        let mut until = Instant::now() + timeout;
-        let mut asked = self.send(&serde_json::json!(["REQ", sub, itself])).await;
-        let verdict = loop {
-            if let Err(end) = asked {
-                break Verdict::Unanswered(end);
-            }
-            // The event is sent once the subscription stands, was refused, or got no answer.
-            let mut answered = false;
-            match timeout_at(until, self.recv()).await {
-                Ok(Err(end)) => break Verdict::Unanswered(end),
-                Err(_) if sent.is_some() => break Verdict::Unanswered(End::Timeout),
-                Err(_) => answered = true,
-                Ok(Ok(text)) => match parse(&text) {
-                    RelayMessage::Event(of, json) if of == sub => {
-                        let came = RawEvent::from_json(json.get()).and_then(|came| came.parse());
-                        if came.is_ok_and(|came| came == brotr_core::Event::from(event)) {
-                            break Verdict::Accepted;
-                        }
-                    }
-                    RelayMessage::Ok(about, accepted, reason) if about == id => {
-                        break if accepted { Verdict::Accepted } else { Verdict::Refused(sanitize(&reason)) };
-                    }
-                    RelayMessage::Eose(of, _) if of == sub => answered = true,
-                    RelayMessage::Closed(of, _) if of == sub => (answered, subscribed) = (true, false),
-                    _ => {}
-                },
-            }
-            if answered && sent.is_none() {
-                let now = Instant::now();
-                (sent, until) = (Some(now), now + timeout);
-                asked = self.send(&serde_json::json!(["EVENT", event])).await;
-            }
-        };
-        let took = sent.map(|at| at.elapsed()).unwrap_or_default();
-        if subscribed && !matches!(verdict, Verdict::Unanswered(End::Disconnect(_))) {
-            let _ = self.send(&serde_json::json!(["CLOSE", sub])).await;
-        }
-        (verdict, took)
     }
 
     /// Returns the relay's challenge (NIP-42), if it has sent one.
@@ -405,7 +381,7 @@ impl Session {
 
     /// Closes the connection as the protocol specifies, without waiting for a relay that does not.
     pub async fn close(mut self) {
-        let _ = tokio::time::timeout(CLOSING, self.connection.socket.close(None)).await;
+        let _ = tokio::time::timeout(CLOSING, self.connection.socket.close()).await;
     }
 
     /// Sends a ping after EOSE: a relay that sends EOSE before its events would look empty. What it sent before it saw the ping
@@ -414,7 +390,7 @@ impl Session {
     /// A page without any event claims most, so its pong must be followed by a moment of silence.
     async fn fence(&mut self, empty: bool) -> bool {
         let mut until = Instant::now() + FENCE.min(self.idle);
-        let mark = self.subscriptions.to_be_bytes().to_vec();
+        let mark = self.ended.clone().into_bytes();
         if self.send_message(Message::Ping(mark.clone().into())).await.is_err() {
             return false;
         }

@@ -16,14 +16,13 @@ use nostr_relay_pool::transport::websocket::{WebSocketSink, WebSocketStream, Web
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::permits::Permits;
-use crate::stream::Stream;
+use crate::shared::Party;
+use crate::socket::Socket;
 use crate::{Dialer, Purpose};
 
 /// The dialer as rust-nostr's transport. The connect timeout is the dialer's own.
 #[derive(Debug, Clone)]
 pub struct GuardedTransport(pub Arc<Dialer>);
-
-type Socket = tokio_tungstenite::WebSocketStream<Box<dyn Stream>>;
 
 /// The sending half, with the connection's permits.
 struct Sending {
@@ -71,7 +70,8 @@ impl WebSocketTransport for GuardedTransport {
     ) -> BoxedFuture<'a, Result<(WebSocketSink, WebSocketStream), TransportError>> {
         Box::pin(async move {
             let address = RelayUrl::parse(url.as_str(), self.0.guard()).map_err(TransportError::backend)?;
-            let connection = self.0.dial(&address, Purpose::Standing).await.map_err(TransportError::backend)?;
+            let connection = self.0.dial_shared(&address, Purpose::Standing, Party::Client).await;
+            let connection = connection.map_err(TransportError::backend)?;
             let (sink, stream) = connection.socket.split();
             let sink: WebSocketSink = Box::new(Sending { sink, _permits: connection.permits });
             let stream = stream.filter_map(|message| async {

@@ -4,6 +4,7 @@
 
 mod clock;
 mod commands;
+mod connections;
 mod control;
 mod counts;
 mod dashboard;

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::house::Counts;
+use crate::counts::Counts;
 use crate::script::{Fault, Script};
 
 /// Answers one request, whose head was read and is still in the stream. Without a `document` the answer is 404.

@@ -1,6 +1,6 @@
 //! What a scripted relay does on a connection, whatever carries it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,30 +15,12 @@ use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::counts::Counts;
 use crate::script::{Fault, Hints, Negentropy, Script};
 use crate::{document, head};
 
 /// Events that a slow subscriber may be behind.
 const NEWS: usize = 1_024;
-
-/// Counts of what a relay received and sent.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Accepted connections.
-    pub connections: AtomicUsize,
-    /// Requests for the information document.
-    pub documents: AtomicUsize,
-    /// Requests for `robots.txt`.
-    pub robots: AtomicUsize,
-    /// REQ messages.
-    pub requests: AtomicUsize,
-    /// NEG-OPEN and NEG-MSG messages.
-    pub comparisons: AtomicUsize,
-    /// EVENT messages sent.
-    pub sent: AtomicUsize,
-    /// EVENT messages received.
-    pub published: AtomicUsize,
-}
 
 /// A scripted relay without a socket.
 #[derive(Clone)]
@@ -134,6 +116,7 @@ impl House {
         }
         let host = head::host(&head);
         let mut socket = tokio_tungstenite::accept_async(stream).await?;
+        self.counts.upgrades.fetch_add(1, Ordering::Relaxed);
         if self.script.fault == Fault::Babble {
             socket.send(Message::Binary(vec![0, 1, 2, 255].into())).await?;
             socket.send(Message::text(r#"{"type":"hello"}"#)).await?;
@@ -193,6 +176,11 @@ impl House {
                         return Ok(());
                     }
                     let filters: Vec<Filter> = filters.into_iter().map(|f| f.into_owned()).collect();
+                    if self.script.fault == Fault::OneSubscription && !subscriptions.is_empty() {
+                        let refusal = json!(["CLOSED", subscription_id, "error: too many subscriptions"]);
+                        socket.send(Message::text(refusal.to_string())).await?;
+                        continue;
+                    }
                     let n = self.counts.requests.load(Ordering::Relaxed);
                     if matches!(self.script.fault, Fault::FailsEach(each) if n.is_multiple_of(each)) {
                         for event in self.page(&filters).iter().take(3) {

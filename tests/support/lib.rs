@@ -7,6 +7,7 @@
 pub mod authors;
 pub mod bouncer;
 pub mod browser;
+pub mod counts;
 pub mod dns;
 mod document;
 pub mod events;

@@ -7,7 +7,8 @@ use nostr::Event;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::house::{Counts, House};
+use crate::counts::Counts;
+use crate::house::House;
 use crate::script::Script;
 
 /// A relay on a port of 127.0.0.1; it ends when this is dropped.

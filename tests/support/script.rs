@@ -63,6 +63,8 @@ pub enum Fault {
     Shuffled,
     /// Each event this many times.
     Repeats(usize),
+    /// A connection has one subscription at a time, and further ones are refused.
+    OneSubscription,
     /// Requests for more than this many events are refused.
     Scrape(usize),
     /// Every event's signature is invalid.

@@ -2,20 +2,18 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brotr_core::{Network, RelayUrl, sanitize};
+use brotr_core::{Network, RelayUrl};
 use brotr_keys::Signer;
 use brotr_net::http::HttpError;
 use brotr_net::info::{self, Info};
 use brotr_net::{DialError, Dialer, End, Session, Trace, Verdict};
 use nostr::{EventBuilder, Filter, Kind, Tag};
-use serde::Serialize;
-use serde_json::{Value, json};
 
-use super::place::{Place, Places};
+use super::health::{Health, Outcome, Requirement, Silence};
+use super::place::Places;
 use super::probe::{self, Probes};
 use crate::clock::timestamp;
 use crate::config::Check;
@@ -30,74 +28,6 @@ const READ: usize = 3;
 const ROUND_TRIPS: u32 = 10;
 /// The shortest time limit of a write test.
 const LEAST_WAIT: Duration = Duration::from_secs(2);
-
-/// The result of one part of a check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Outcome {
-    /// Whether it succeeded; `None` if that could not be determined.
-    pub ok: Option<bool>,
-    /// How long it took, if measured.
-    pub ms: Option<u64>,
-    /// Why it failed, in the relay's words or ours.
-    pub reason: Option<String>,
-}
-
-impl Outcome {
-    fn good(took: Duration) -> Self {
-        Self { ok: Some(true), ms: Some(millis(took)), reason: None }
-    }
-
-    fn found() -> Self {
-        Self { ok: Some(true), ms: None, reason: None }
-    }
-
-    fn bad(reason: impl ToString) -> Self {
-        Self { ok: Some(false), ms: None, reason: Some(sanitize(&reason.to_string())) }
-    }
-
-    /// Returns a result that shows nothing for or against the relay.
-    fn unknown(reason: impl ToString) -> Self {
-        Self { ok: None, ms: None, reason: Some(sanitize(&reason.to_string())) }
-    }
-}
-
-/// What a relay requires of its clients (tag `R` of NIP-66).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Requirement {
-    /// Authentication (NIP-42).
-    Auth,
-    /// Payment.
-    Payment,
-    /// Proof of work (NIP-13).
-    Pow,
-    /// Permission to write.
-    Writes,
-}
-
-impl Requirement {
-    /// Returns its name in tags.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auth => "auth",
-            Self::Payment => "payment",
-            Self::Pow => "pow",
-            Self::Writes => "writes",
-        }
-    }
-
-    /// Parses the machine-readable prefix of a refusal (NIP-01, NIP-42); the rest of it is ignored.
-    fn of_refusal(reason: &str) -> Option<Self> {
-        match reason.split_once(':')?.0 {
-            "auth-required" => Some(Self::Auth),
-            "pow" => Some(Self::Pow),
-            "payment-required" => Some(Self::Payment),
-            "restricted" | "blocked" => Some(Self::Writes),
-            _ => None,
-        }
-    }
-}
 
 /// Who signs the write test.
 #[derive(Debug, Clone)]
@@ -133,125 +63,8 @@ impl Plan {
     }
 }
 
-/// The result of a check.
-#[derive(Debug, Clone)]
-pub struct Health {
-    /// The relay.
-    pub url: String,
-    /// Its network.
-    pub network: Network,
-    /// Whether it answered as a relay does.
-    pub up: bool,
-    /// A code for why it is not up.
-    pub failure: Option<Cow<'static, str>>,
-    /// Results by name.
-    pub checks: BTreeMap<&'static str, Outcome>,
-    /// What it requires of clients, as measured or as its document says.
-    pub requires: BTreeSet<Requirement>,
-    /// Its information document.
-    pub info: Option<Info>,
-    /// What was seen until the WebSocket was open.
-    pub trace: Trace,
-    /// Claims of its document, and what was found of each.
-    pub probes: Probes,
-    /// The location of its address, if looked up.
-    pub place: Option<Place>,
-    /// True if the relay was not reached for a reason of our own (no way into its network, or an outage), which says nothing
-    /// about the relay.
-    pub is_ours: bool,
-    /// When its host last answered.
-    pub answered_at: Option<Instant>,
-    /// The wait for an answer, if none came.
-    pub silent: Option<Silence>,
-}
-
-/// A wait for an answer that did not come.
-#[derive(Debug, Clone)]
-pub struct Silence {
-    /// When it began and ended.
-    pub span: Range<Instant>,
-    /// Whether nothing beyond this machine answered: see [`DialError::is_local`].
-    pub is_local: bool,
-}
-
-impl Health {
-    /// Returns round trips: open, read, write.
-    #[must_use]
-    pub fn rtt_ms(&self) -> [Option<i64>; 3] {
-        ["open", "read", "write"].map(|name| self.checks.get(name)?.ms.and_then(|ms| i64::try_from(ms).ok()))
-    }
-
-    /// Returns why it is not up, or the first failure.
-    #[must_use]
-    pub fn reason(&self) -> Option<&str> {
-        let failed = |name: &&str| self.checks.get(*name).filter(|outcome| outcome.ok == Some(false));
-        ["open", "read", "write", "nip11"].iter().find_map(|name| failed(name)?.reason.as_deref())
-    }
-
-    /// Returns true if a part was made and succeeded.
-    #[must_use]
-    pub fn is_good(&self, name: &str) -> bool {
-        self.checks.get(name).is_some_and(|outcome| outcome.ok == Some(true))
-    }
-
-    /// Returns the results without what changes from check to check.
-    #[must_use]
-    pub fn facts(&self) -> Value {
-        let checks: BTreeMap<_, _> =
-            self.checks.iter().map(|(name, o)| (*name, json!({"ok": o.ok, "reason": o.reason}))).collect();
-        let mut facts = json!({"up": self.up, "failure": self.failure, "checks": checks, "requires": self.requires, "probes": self.probes});
-        for (name, value) in self.seen() {
-            facts[name] = value;
-        }
-        facts
-    }
-
-    /// Returns the results as `brotr check --json` prints them.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        let info: Value = self.info.as_ref().and_then(|i| serde_json::from_str(&i.text).ok()).unwrap_or(Value::Null);
-        let mut shown = json!({"url": self.url, "network": self.network, "up": self.up, "failure": self.failure, "checks": self.checks,
-            "requires": self.requires, "probes": self.probes, "nip11": info});
-        for (name, value) in self.seen() {
-            shown[name] = value;
-        }
-        if let Some(lookup) = &self.trace.lookup {
-            shown["dns"]["ttl"] = lookup.ttl.into();
-        }
-        shown
-    }
-
-    /// Returns what was seen of its name, address, certificate and server.
-    fn seen(&self) -> Vec<(&'static str, Value)> {
-        let mut seen = Vec::new();
-        if let Some(lookup) = self.trace.lookup.as_ref().filter(|_| self.checks.contains_key("dns")) {
-            // Sorted: name servers return them in any order.
-            let mut addresses = lookup.addresses.clone();
-            addresses.sort_unstable();
-            seen.push(("dns", json!({"addresses": addresses, "cname": lookup.cname})));
-        }
-        if let Some(tls) = self.trace.tls().filter(|tls| tls.certificate.is_some()) {
-            seen.push((
-                "ssl",
-                json!({"valid": tls.refused.is_none(), "version": tls.version, "certificate": tls.certificate}),
-            ));
-        }
-        if let Some(place) = self.place.as_ref().filter(|place| place.asn.is_some()) {
-            seen.push(("net", json!({"asn": place.asn, "organisation": place.organisation})));
-        }
-        if let Some(place) = self.place.as_ref().filter(|place| place.is_located()) {
-            let geo = json!({"country": place.country, "city": place.city, "latitude": place.latitude,
-                "longitude": place.longitude, "time_zone": place.time_zone});
-            seen.push(("geo", geo));
-        }
-        if self.trace.server.is_some() || self.trace.powered_by.is_some() {
-            seen.push(("http", json!({"server": self.trace.server, "powered_by": self.trace.powered_by})));
-        }
-        seen
-    }
-}
-
-/// Checks a relay: one connection for open, read, probes and write, one for its document.
+/// Checks a relay: one connection for open, read, probes and write, one for its document. A relay that is followed is checked over
+/// the connection that is open to it.
 pub async fn check(dialer: &Arc<Dialer>, address: &RelayUrl, plan: &Plan) -> Health {
     let mut health = Health {
         url: address.as_str().to_owned(),
@@ -268,9 +81,17 @@ pub async fn check(dialer: &Arc<Dialer>, address: &RelayUrl, plan: &Plan) -> Hea
         answered_at: None,
         silent: None,
     };
-    let document = async { if plan.wants(Check::Nip11) { Some(info::fetch(dialer, address).await) } else { None } };
-    let ((session, page), document) = tokio::join!(open(dialer, address, plan, &mut health), document);
-    take_document(&mut health, document);
+    let (session, page) = match join(dialer, address, plan, &mut health).await {
+        Some((session, page)) => (Some(session), Some(page)),
+        None if health.checks.contains_key("nip11") => open(dialer, address, plan, &mut health).await,
+        None => {
+            let document =
+                async { if plan.wants(Check::Nip11) { Some(info::fetch(dialer, address).await) } else { None } };
+            let (opened, document) = tokio::join!(open(dialer, address, plan, &mut health), document);
+            take_document(&mut health, document);
+            opened
+        }
+    };
     let challenged = session.as_ref().is_some_and(|session| session.challenge().is_some());
     if let Some(page) = page {
         health.probes = probe::of_reading(&page, challenged, health.info.as_ref());
@@ -294,6 +115,36 @@ pub async fn check(dialer: &Arc<Dialer>, address: &RelayUrl, plan: &Plan) -> Hea
     }
     locate(&mut health, address, plan).await;
     health
+}
+
+/// Reads over a connection to the relay that is open, if there is one. The connection for its document shows whether new ones
+/// can be opened, and how long that takes. Returns `None` if either fails: a connection of the check's own decides then.
+async fn join(
+    dialer: &Arc<Dialer>,
+    address: &RelayUrl,
+    plan: &Plan,
+    health: &mut Health,
+) -> Option<(Session, brotr_net::Page)> {
+    if !plan.wants(Check::Nip11) || !plan.wants(Check::Read) {
+        return None;
+    }
+    // A relay may show more to a client that is authenticated.
+    let mut session = Session::join(dialer, address, false).await?;
+    let mut trace = Trace::default();
+    let document = info::fetch_traced(dialer, address, &mut trace).await;
+    take_document(health, Some(document));
+    let opened = trace.opened?;
+    if !session.keep_turn().await {
+        return None;
+    }
+    let page = session.request(&Filter::new().limit(READ)).await;
+    let took = page.took.filter(|_| page.end == End::Eose)?;
+    health.trace = trace;
+    look(health, address, plan, None);
+    health.checks.insert("open", Outcome::good(opened));
+    health.checks.insert("read", read(&page, took));
+    (health.up, health.answered_at) = (true, Some(Instant::now()));
+    Some((session, page))
 }
 
 /// Opens the WebSocket and reads; returns the session, if it can be used further, and the page.
@@ -490,8 +341,4 @@ async fn locate(health: &mut Health, address: &RelayUrl, plan: &Plan) {
         health.checks.insert("geo", outcome);
     }
     health.place = Some(place);
-}
-
-fn millis(took: Duration) -> u64 {
-    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }

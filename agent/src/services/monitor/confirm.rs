@@ -11,7 +11,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
-use super::check::Silence;
+use super::health::Silence;
 use super::{Monitor, Stores};
 use crate::outage::{Asked, ENOUGH, Failure, Verdict};
 

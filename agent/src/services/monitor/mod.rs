@@ -2,6 +2,7 @@
 
 mod check;
 mod confirm;
+mod health;
 pub mod nip66;
 mod place;
 mod probe;
@@ -20,7 +21,8 @@ use brotr_storage::{
 use nostr::{EventBuilder, Tag};
 use tokio::sync::Mutex;
 
-pub use check::{Health, Outcome, Plan, Requirement, WriteTest, check};
+pub use check::{Plan, WriteTest, check};
+pub use health::{Health, Outcome, Requirement};
 pub use nip66::announcement;
 pub use place::{Place, Places};
 pub use probe::{Probe, Probes};

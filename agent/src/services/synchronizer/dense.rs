@@ -40,7 +40,7 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
     ) -> Result<bool> {
         let before = Interval { since: 0, until: second.until };
         let asked = habits::within(&subject.filter, before, manner.bounds()).limit(limit.min(LARGEST));
-        let mut page = self.session.request(&asked).await;
+        let mut page = self.request(&asked).await;
         let trusted = page.end == End::Eose && page.in_order && page.outside == 0 && page.late.is_empty();
         let mut events = std::mem::take(&mut page.events);
         events.append(&mut page.late);
@@ -75,7 +75,7 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
         kinds.sort_by_key(|kind| PRIVATE.contains(kind));
         for kind in kinds.into_iter().take(REQUESTS) {
             let one = Filter { kinds: Some([Kind::from(kind)].into()), ..asked.clone() };
-            let mut page = self.session.request(&one.limit(manner.page_size)).await;
+            let mut page = self.request(&one.limit(manner.page_size)).await;
             let mut events = std::mem::take(&mut page.events);
             events.append(&mut page.late);
             let checked = agent.ingest.check(address.as_str(), events).await?;

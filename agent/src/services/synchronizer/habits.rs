@@ -30,7 +30,7 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
     pub(super) async fn probe_bounds(&mut self, sample: Sample) -> Result<Option<Bounds>> {
         let second = second(sample.at);
         let asked = Filter::new().id(sample.id).since(second).until(second).limit(1);
-        let page = self.session.request(&asked).await;
+        let page = self.request(&asked).await;
         self.pass.requests += 1;
         self.pass.transferred += page.transferred as u64;
         self.pass.known += page.events.len() as u64;

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use crate::error::Result;
 use brotr_core::{RelayState, RelayUrl, parse_filter};
-use brotr_net::{End, LIVE_PER_HOST, Purpose, Session};
+use brotr_net::{End, LIVE_PER_HOST, Session};
 use brotr_storage::{Batch, RelayQuery};
+use futures::FutureExt;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -152,7 +153,7 @@ pub async fn run(agent: Agent<impl Stores + ?Sized>) -> Result<()> {
                 let task = following.spawn(async move {
                     let began = Instant::now();
                     let result = tokio::select! {
-                        result = follow(&agent, &name) => result,
+                        result = follow(&agent, &name).boxed() => result,
                         result = lead(&agent, &name) => result,
                     };
                     (name, began, result)
@@ -282,7 +283,7 @@ async fn follow(agent: &Agent<impl Stores + ?Sized>, url: &str) -> Result<Durati
         return Ok(LAST_REST);
     }
     let filters = settings.filters.iter().map(parse_filter).collect::<Result<Vec<_>, _>>()?;
-    let (rest, why) = match Session::open(&agent.dialer, &address, Purpose::Live).await {
+    let (rest, why) = match Session::open_shared(&agent.dialer, &address, settings.auth).await {
         Err(error) => (if error.is_ours() { LOST } else { REFUSED }, Some(error.to_string())),
         Ok(session) => match session.follow(filters).await {
             Err(end) => (LOST, failure(end)),

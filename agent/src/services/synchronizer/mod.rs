@@ -194,7 +194,11 @@ pub async fn pass(
 ) -> Result<Pass> {
     let mut pass = Pass { relay: address.as_str().to_owned(), ..Pass::default() };
     let settings = agent.config.synchronizer.of(address.as_str(), address.host());
-    match Session::open(&agent.dialer, address, Purpose::Visit).await {
+    let opened = match Session::join(&agent.dialer, address, settings.auth).await {
+        Some(session) => Ok(session),
+        None => Session::open(&agent.dialer, address, Purpose::Visit).await,
+    };
+    match opened {
         Err(error) => {
             pass.error = Some(error.to_string());
             pass.trouble = Trouble::of_dial(agent, address, &error);

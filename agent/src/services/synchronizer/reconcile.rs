@@ -218,7 +218,7 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
         }
         let began = now();
         let ours = agent.archive.ids(&wide, View::All).await?;
-        let mut found = self.session.reconcile(&wide, &ours).await;
+        let mut found = self.reconcile(&wide, &ours).await;
         let asks_who = |found: &_| matches!(found, Err(Refusal::Unwilling(why)) if why.starts_with("auth-required:"));
         if asks_who(&found) {
             // It says nothing about the relay.
@@ -226,7 +226,7 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
             if !self.settings.auth || !self.log_in().await? {
                 return Ok(Piece::Unwilling);
             }
-            found = self.session.reconcile(&wide, &ours).await;
+            found = self.reconcile(&wide, &ours).await;
             if asks_who(&found) {
                 return Ok(Piece::Unwilling);
             }
@@ -333,10 +333,10 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
             }
             wait_for_room(agent).await;
             let next = chunks.get(place + 1).filter(|_| ahead && in_vain + 1 < IN_VAIN).map(|ids| asked(ids));
-            let mut page = self.session.request_ahead(&asked(ids), next.as_ref()).await;
+            let mut page = self.request_ahead(&asked(ids), next.as_ref()).await;
             if was_ahead && page.transferred == 0 && matches!(page.end, End::Closed(_)) {
                 (ahead, self.pass.requests) = (false, self.pass.requests + 1);
-                page = self.session.request(&asked(ids)).await;
+                page = self.request(&asked(ids)).await;
             }
             was_ahead = ahead && next.is_some();
             let mut events = std::mem::take(&mut page.events);

@@ -123,7 +123,7 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
     /// Requests events by id; returns those that the relay holds, or `None` if its answer is not complete.
     async fn held(&mut self, ids: &[EventId]) -> Result<Option<Vec<EventId>>> {
         let asked = Filter::new().ids(ids.iter().copied()).limit(ids.len());
-        let page = self.session.request(&asked).await;
+        let page = self.request(&asked).await;
         self.pass.requests += 1;
         if page.end != End::Eose || page.hints.more || page.hints.auth {
             return Ok(None);

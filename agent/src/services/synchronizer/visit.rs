@@ -1,7 +1,7 @@
 //! The context of one visit to a relay.
 
 use brotr_core::RelayUrl;
-use brotr_net::{Session, Verdict};
+use brotr_net::{Difference, End, Page, Refusal, Session, Verdict};
 use brotr_storage::Batch;
 use nostr::{EventId, Filter};
 
@@ -66,6 +66,37 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
     pub(super) fn batch(&self, subject: &Subject) -> Batch {
         let relay = Some((self.address.as_str().to_owned(), self.address.network()));
         Batch { relay, seen_at: now(), filter: subject.key.clone(), ..Batch::default() }
+    }
+
+    /// Requests stored events. See [`request_ahead`](Self::request_ahead).
+    pub(super) async fn request(&mut self, asked: &Filter) -> Page {
+        self.session.forget_ahead().await;
+        self.request_ahead(asked, None).await
+    }
+
+    /// Requests stored events, and sends the request `next` before this answer ends. What fails on a connection that others use
+    /// is requested again on one of the visit's own, before it counts: the relay may limit what one connection does.
+    pub(super) async fn request_ahead(&mut self, asked: &Filter, next: Option<&Filter>) -> Page {
+        let page = self.session.request_ahead(asked, next).await;
+        if matches!(page.end, End::Eose | End::Overflow) || !self.leave_shared().await {
+            return page;
+        }
+        self.session.request_ahead(asked, next).await
+    }
+
+    /// Compares ids (NIP-77), on a connection of the visit's own if that fails on one that others use.
+    pub(super) async fn reconcile(&mut self, filter: &Filter, ours: &[(EventId, i64)]) -> Result<Difference, Refusal> {
+        match self.session.reconcile(filter, ours).await {
+            Err(Refusal::Unwilling(_) | Refusal::Broken(_)) if self.leave_shared().await => {
+                self.session.reconcile(filter, ours).await
+            }
+            compared => compared,
+        }
+    }
+
+    /// Continues on a connection of the visit's own; returns false if it is on one, or none can be opened.
+    async fn leave_shared(&mut self) -> bool {
+        self.session.is_shared() && self.session.reopen(&self.agent.dialer, self.address).await.is_ok()
     }
 
     /// Authenticates (NIP-42) if the relay has asked for it; returns true if the relay accepted.

@@ -241,11 +241,11 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
     async fn page(&mut self, subject: &Subject, pager: &mut Pager, asked: &Filter) -> Result<Answer> {
         let (agent, address) = (self.agent, self.address);
         let began = Instant::now();
-        let mut page = self.session.request(asked).await;
+        let mut page = self.request(asked).await;
         let locked = matches!(&page.end, End::Closed(reason) if reason.starts_with("auth-required:"));
         if self.settings.auth && locked && page.transferred == 0 && self.log_in().await? {
             self.pass.requests += 1;
-            page = self.session.request(asked).await;
+            page = self.request(asked).await;
         }
         self.pass.trouble = Trouble::of(&page.end);
         let senders: Vec<Sender> = page.events.iter().map(Sender::of).collect();

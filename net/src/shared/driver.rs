@@ -1,0 +1,292 @@
+//! The task that reads and writes a shared connection.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Bytes, Message};
+
+use super::{Command, Item, Party, ROOM, Shared};
+use crate::message::{Asked, RelayMessage, asked, parse};
+use crate::permits::Permits;
+use crate::stream::Stream;
+
+/// A party that does not read for this long, while messages wait for it, is cut off: the others wait behind it.
+const UNREAD: Duration = Duration::from_secs(10);
+/// A relay that takes no message for this long is disconnected.
+const UNSENT: Duration = Duration::from_secs(20);
+/// How long closing may take.
+const CLOSING: Duration = Duration::from_secs(1);
+/// Requests that have ended and are still known, for what arrives late; and events that were sent, for their OK.
+const ENDED: usize = 256;
+/// Pings whose pongs are awaited.
+const PINGS: usize = 16;
+
+/// The driver's end of a branch.
+pub(super) struct Listener {
+    party: Party,
+    messages: mpsc::Sender<Item>,
+    room: Arc<Semaphore>,
+    cut_off: Arc<AtomicBool>,
+}
+
+impl Listener {
+    pub(super) fn new(
+        party: Party,
+        messages: mpsc::Sender<Item>,
+        room: Arc<Semaphore>,
+        cut_off: Arc<AtomicBool>,
+    ) -> Self {
+        Self { party, messages, room, cut_off }
+    }
+
+    /// Delivers a message once there is room for it; returns false if the party does not read.
+    async fn deliver(&self, message: Message) -> bool {
+        let size = u32::try_from(message.len().div_ceil(1_024)).unwrap_or(ROOM).clamp(1, ROOM);
+        let delivered = async {
+            let room = self.room.clone().acquire_many_owned(size).await.ok();
+            self.messages.send((Ok(message), room)).await.is_ok()
+        };
+        timeout(UNREAD, delivered).await.unwrap_or(false)
+    }
+
+    /// Delivers a message if there is room for it.
+    fn offer(&self, message: Result<Message, String>) {
+        let _ = self.messages.try_send((message, None));
+    }
+}
+
+/// A request under way, or one that ended a short time ago.
+struct Request {
+    /// The branch that sent it.
+    by: u64,
+    asked: Asked,
+    is_open: bool,
+}
+
+pub(super) struct Driver {
+    socket: Box<WebSocketStream<Box<dyn Stream>>>,
+    listeners: HashMap<u64, Listener>,
+    /// By subscription or event id.
+    requests: HashMap<String, Request>,
+    ended: VecDeque<String>,
+    pings: VecDeque<(Bytes, u64)>,
+    /// The relay's last challenge (NIP-42), for those who join later.
+    challenge: Option<Message>,
+    logged_in: Arc<AtomicBool>,
+    logs_in: Arc<AtomicBool>,
+    /// The branch whose turn it is: what the relay says without naming a request is about its requests.
+    holder: Arc<AtomicU64>,
+    _permits: Permits,
+}
+
+impl Driver {
+    pub(super) fn new(
+        shared: &Shared,
+        logs_in: Arc<AtomicBool>,
+        socket: Box<WebSocketStream<Box<dyn Stream>>>,
+        permits: Permits,
+        first: (u64, Listener),
+    ) -> Self {
+        Self {
+            socket,
+            listeners: HashMap::from([first]),
+            requests: HashMap::new(),
+            ended: VecDeque::new(),
+            pings: VecDeque::new(),
+            challenge: None,
+            logged_in: shared.logged_in.clone(),
+            logs_in,
+            holder: shared.holder.clone(),
+            _permits: permits,
+        }
+    }
+
+    /// Runs until the relay disconnects or the last branch has left.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let end = loop {
+            let went_on = tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command).await,
+                    None => break Ok(Message::Close(None)),
+                },
+                message = self.socket.next() => match message {
+                    Some(Ok(Message::Close(frame))) => break Ok(Message::Close(frame)),
+                    Some(Ok(message)) => self.pass_on(message).await,
+                    Some(Err(error)) => break Err(error.to_string()),
+                    None => break Ok(Message::Close(None)),
+                },
+            };
+            if let Err(error) = went_on {
+                break Err(error);
+            }
+        };
+        for listener in self.listeners.values() {
+            listener.offer(end.clone());
+        }
+        self.listeners.clear();
+        drop(commands);
+        let _ = timeout(CLOSING, self.socket.close()).await;
+    }
+
+    async fn obey(&mut self, command: Command) -> Result<(), String> {
+        match command {
+            Command::Join(id, listener) => {
+                if let Some(challenge) = self.challenge.clone() {
+                    listener.offer(Ok(challenge));
+                }
+                self.listeners.insert(id, listener);
+            }
+            Command::Leave(id) => self.remove(id).await?,
+            // It was cut off.
+            Command::Send(id, _) if !self.listeners.contains_key(&id) => {}
+            Command::Send(id, message) => {
+                match &message {
+                    Message::Ping(mark) => {
+                        self.pings.push_back((mark.clone(), id));
+                        if self.pings.len() > PINGS {
+                            self.pings.pop_front();
+                        }
+                    }
+                    Message::Text(text) => {
+                        if let Some((name, asked)) = asked(text) {
+                            if asked == Asked::Login && !self.may_log_in(id) {
+                                return self.cut_off(id).await;
+                            }
+                            self.take_note(id, name, asked);
+                        }
+                    }
+                    _ => {}
+                }
+                self.send(message).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns true if a party may authenticate. Sessions do so only where they are configured to; until one has, the client may
+    /// not do it on the connection of sessions.
+    fn may_log_in(&self, id: u64) -> bool {
+        let is_client = |listener: &Listener| listener.party == Party::Client;
+        if self.listeners.get(&id).is_some_and(is_client) && !self.logged_in.load(Ordering::Relaxed) {
+            self.logs_in.store(true, Ordering::Relaxed);
+            if !self.listeners.values().all(is_client) {
+                return false;
+            }
+        }
+        self.logged_in.store(true, Ordering::Relaxed);
+        true
+    }
+
+    /// Notes who sent a request, or that one was closed.
+    fn take_note(&mut self, by: u64, name: String, asked: Asked) {
+        match asked {
+            Asked::Close => self.end(&name),
+            Asked::Continuation => {}
+            Asked::Publication | Asked::Login => {
+                self.requests.insert(name.clone(), Request { by, asked, is_open: true });
+                self.end(&name);
+            }
+            Asked::Events | Asked::Comparison => {
+                self.requests.insert(name, Request { by, asked, is_open: true });
+            }
+        }
+    }
+
+    fn end(&mut self, name: &str) {
+        if let Some(request) = self.requests.get_mut(name)
+            && std::mem::take(&mut request.is_open)
+        {
+            self.ended.push_back(name.to_owned());
+        }
+        while self.ended.len() > ENDED {
+            let Some(oldest) = self.ended.pop_front() else { break };
+            // A name may be in use again.
+            if self.requests.get(&oldest).is_some_and(|request| !request.is_open) {
+                self.requests.remove(&oldest);
+            }
+        }
+    }
+
+    /// Passes a message of the relay on to the party that it answers.
+    async fn pass_on(&mut self, message: Message) -> Result<(), String> {
+        let to = match &message {
+            Message::Pong(mark) => {
+                let place = self.pings.iter().position(|(sent, _)| sent == mark);
+                place.and_then(|place| self.pings.remove(place)).map(|(_, by)| by)
+            }
+            Message::Text(text) => match parse(text) {
+                RelayMessage::Event(name, _) | RelayMessage::Eose(name, _) | RelayMessage::NegMsg(name, _) => {
+                    self.requests.get(name.as_ref()).map(|request| request.by)
+                }
+                RelayMessage::Closed(name, _)
+                | RelayMessage::NegErr(name, _)
+                | RelayMessage::Count(name, _)
+                | RelayMessage::Ok(name, ..) => {
+                    let by = self.requests.get(name.as_ref()).map(|request| request.by);
+                    self.end(&name);
+                    by
+                }
+                RelayMessage::Notice(_) => {
+                    let holder = self.holder.load(Ordering::Relaxed);
+                    for (id, listener) in &self.listeners {
+                        if *id == holder || listener.party == Party::Client {
+                            listener.offer(Ok(message.clone()));
+                        }
+                    }
+                    None
+                }
+                RelayMessage::Auth(_) => {
+                    for listener in self.listeners.values() {
+                        listener.offer(Ok(message.clone()));
+                    }
+                    self.challenge = Some(message.clone());
+                    None
+                }
+                RelayMessage::Other => None,
+            },
+            _ => None,
+        };
+        let Some(id) = to else { return Ok(()) };
+        match self.listeners.get(&id) {
+            Some(listener) if !listener.deliver(message).await => self.cut_off(id).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a branch that others cannot wait for, or with which they cannot be on one connection.
+    async fn cut_off(&mut self, id: u64) -> Result<(), String> {
+        if let Some(listener) = self.listeners.get(&id) {
+            listener.cut_off.store(true, Ordering::Relaxed);
+        }
+        self.remove(id).await
+    }
+
+    /// Removes a branch, and closes what it has requested.
+    async fn remove(&mut self, id: u64) -> Result<(), String> {
+        self.listeners.remove(&id);
+        let open = self.requests.extract_if(|_, request| request.by == id);
+        let open: Vec<_> = open.filter(|(_, request)| request.is_open).collect();
+        for (name, request) in open {
+            let label = match request.asked {
+                Asked::Events => "CLOSE",
+                Asked::Comparison => "NEG-CLOSE",
+                _ => continue,
+            };
+            self.send(Message::text(serde_json::json!([label, name]).to_string())).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, message: Message) -> Result<(), String> {
+        match timeout(UNSENT, self.socket.send(message)).await {
+            Ok(sent) => sent.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("it took no message within {UNSENT:?}")),
+        }
+    }
+}
