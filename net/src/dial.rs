@@ -272,6 +272,12 @@ impl Dialer {
         self.shared.join(address, party).await.map(Connection::from)
     }
 
+    /// Notes that a relay serves a visit better over a connection of its own than over one that others use: for an hour
+    /// [`Session::join`](crate::Session::join) finds none.
+    pub fn keep_alone(&self, address: &RelayUrl) {
+        self.shared.keep_alone(address);
+    }
+
     /// Opens a WebSocket in place of a broken one and takes over its permits: tasks in the same position never wait for each
     /// other's permits.
     pub(crate) async fn redial(&self, address: &RelayUrl, permits: Permits) -> Result<Connection, DialError> {

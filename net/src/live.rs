@@ -104,7 +104,7 @@ impl Live {
                 Err(_) if asked => return Err(End::Timeout),
                 Err(_) => {
                     asked = true;
-                    self.session.send_message(Message::Ping(b"still there?".as_slice().into())).await?;
+                    self.session.send_message(Message::Ping(self.id.clone().into())).await?;
                     until = Instant::now() + self.session.idle();
                     continue;
                 }

@@ -112,6 +112,8 @@ impl Session {
     /// See [`DialError`]; the session cannot be used until this succeeds.
     pub async fn reopen(&mut self, dialer: &Dialer, address: &RelayUrl) -> Result<(), DialError> {
         let _ = tokio::time::timeout(CLOSING, self.connection.socket.close()).await;
+        // Nobody waits for this session while it connects.
+        (self.turn, self.keeps_turn, self.ahead) = (None, false, None);
         let connection = match self.connection.permits.take() {
             Some(permits) => dialer.redial(address, permits).await?,
             None => dialer.dial(address, Purpose::Visit).await?,
@@ -163,6 +165,12 @@ impl Session {
     pub async fn request(&mut self, filter: &Filter) -> Page {
         self.forget_ahead().await;
         self.request_ahead(filter, None).await
+    }
+
+    /// Returns true if a request was sent ahead.
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        self.ahead.is_some()
     }
 
     /// Abandons a request that was sent ahead.
@@ -231,6 +239,9 @@ impl Session {
             self.early_room = page.room.take();
         }
         page.late = std::mem::take(&mut self.late);
+        if self.is_awaited() {
+            self.forget_ahead().await;
+        }
         self.end_turn();
         page
     }
@@ -264,7 +275,14 @@ impl Session {
             let size = early + self.received - received;
             if size > SMALL && page.room.is_none() {
                 let began = Instant::now();
-                page.room = self.large.clone().acquire_owned().await.ok();
+                page.room = match self.is_shared() {
+                    false => self.large.clone().acquire_owned().await.ok(),
+                    // Others would wait as well.
+                    true => match self.large.clone().try_acquire_owned() {
+                        Ok(room) => Some(room),
+                        Err(_) => return End::Disconnect("too many large answers for a shared connection".to_owned()),
+                    },
+                };
                 // The relay did not make us wait; now others wait for it, and it may not use all its time.
                 idle_at += began.elapsed();
                 stop_at = (stop_at + began.elapsed()).min(Instant::now() + self.idle * LARGE_STEADY);

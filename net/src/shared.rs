@@ -2,8 +2,8 @@
 //! WebSocket of its own in front of it, a [`Branch`]; a message of the relay goes to the party whose request it answers.
 //!
 //! There are two kinds of parties. A [`Session`](crate::Session) takes turns with others, so that only one of them has requests
-//! under way. rust-nostr's client takes no turns, and may authenticate at any time (NIP-42), which it never does on a connection
-//! that sessions use: they read what the relay gives to anybody.
+//! under way. rust-nostr's client takes no turns, and answers any challenge (NIP-42). On a connection that sessions use it does so
+//! only if one of them has authenticated: the others read what the relay gives to anybody.
 
 mod driver;
 
@@ -18,7 +18,7 @@ use dashmap::DashMap;
 use futures::{Sink, Stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::PollSender;
@@ -33,6 +33,10 @@ const MESSAGES: usize = 512;
 const ROOM: u32 = 1_024;
 /// Commands that wait for the connection.
 const COMMANDS: usize = 64;
+/// How long a relay is not visited over shared connections after that failed and a connection of the visit's own worked.
+const ALONE: Duration = Duration::from_secs(3_600);
+/// Relays without a connection that are remembered, beside as many as have one, before they are looked for.
+const UNUSED: usize = 256;
 /// How long a session waits for its turn.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
@@ -62,8 +66,8 @@ pub(crate) enum Party {
 #[derive(Default)]
 pub(crate) struct SharedConnections {
     slots: DashMap<String, Arc<Slot>>,
-    /// The tasks that drive them; each ends with the URL.
-    drivers: Mutex<JoinSet<String>>,
+    /// The tasks that drive them.
+    drivers: Mutex<JoinSet<()>>,
 }
 
 /// The shared connections of one relay.
@@ -73,6 +77,21 @@ struct Slot {
     open: tokio::sync::Mutex<Open>,
     /// Whether the client authenticates to this relay: then it has a connection of its own.
     logs_in: Arc<AtomicBool>,
+    /// Until when sessions that read have connections of their own, because the relay serves them better there.
+    alone_until: Mutex<Option<Instant>>,
+}
+
+impl Slot {
+    fn is_alone(&self) -> bool {
+        let until = *self.alone_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| until > Instant::now())
+    }
+
+    /// Returns true if a connection is open or being opened, or something is to be remembered.
+    fn is_used(slot: &Arc<Self>) -> bool {
+        let is_open = |open: &Open| open.common.strong_count() + open.of_client.strong_count() > 0;
+        Arc::strong_count(slot) > 1 || slot.is_alone() || slot.open.try_lock().is_ok_and(|open| is_open(&open))
+    }
 }
 
 #[derive(Default)]
@@ -95,6 +114,8 @@ pub(crate) struct Shared {
     waiting: AtomicUsize,
     /// The branch whose turn it is.
     holder: Arc<AtomicU64>,
+    /// How often messages waited because a party did not read.
+    held_up: Arc<AtomicU64>,
 }
 
 enum Command {
@@ -140,6 +161,9 @@ impl SharedConnections {
     /// Joins a relay's connection, if there is one that this party may use.
     pub(crate) async fn join(&self, address: &RelayUrl, party: Party) -> Option<Joined> {
         let slot = self.slots.get(address.as_str())?.clone();
+        if slot.is_alone() {
+            return None;
+        }
         let shared = slot.open.try_lock().ok()?.usable(party, &slot)?;
         shared.join(party).await
     }
@@ -161,15 +185,7 @@ impl SharedConnections {
         {
             return Ok(joined);
         }
-        let Opened { socket, opened_in, permits } = match opening.await {
-            Ok(opened) => opened,
-            Err(error) => {
-                drop(open);
-                drop(slot);
-                self.forget(address.as_str());
-                return Err(error);
-            }
-        };
+        let Opened { socket, opened_in, permits } = opening.await?;
         let (commands, queue) = mpsc::channel(COMMANDS);
         let shared = Arc::new(Shared {
             commands,
@@ -179,45 +195,46 @@ impl SharedConnections {
             turn: Arc::new(Semaphore::new(1)),
             waiting: AtomicUsize::new(0),
             holder: Arc::default(),
+            held_up: Arc::default(),
         });
         let (branch, listener) = shared.branch(party);
         let driver = Driver::new(&shared, slot.logs_in.clone(), socket, permits, (branch.id, listener));
-        let url = address.as_str().to_owned();
-        self.spawn(async move {
-            driver.run(queue).await;
-            url
-        });
-        let place = if party == Party::Client && slot.logs_in.load(Ordering::Relaxed) {
-            &mut open.of_client
-        } else {
-            &mut open.common
-        };
-        *place = Arc::downgrade(&shared);
+        self.spawn(driver.run(queue));
+        open.put(&shared, party == Party::Client && slot.logs_in.load(Ordering::Relaxed));
         Ok(Joined { branch, opened_in })
     }
 
-    /// Starts to drive a connection, and forgets relays whose connections have ended.
-    fn spawn(&self, driving: impl Future<Output = String> + Send + 'static) {
-        let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(ended) = drivers.try_join_next() {
-            if let Ok(url) = ended {
-                self.forget(&url);
-            }
-        }
-        drivers.spawn(driving);
+    /// Notes that a relay serves a visit better over a connection of its own.
+    pub(crate) fn keep_alone(&self, address: &RelayUrl) {
+        let slot = self.slots.entry(address.as_str().to_owned()).or_default().clone();
+        *slot.alone_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + ALONE);
     }
 
-    /// Forgets a relay to which no connection is open.
-    fn forget(&self, url: &str) {
-        self.slots.remove_if(url, |_, slot| {
-            // No caller is about to open one.
-            let is_closed = |open: &Open| open.common.strong_count() + open.of_client.strong_count() == 0;
-            Arc::strong_count(slot) == 1 && slot.open.try_lock().is_ok_and(|open| is_closed(&open))
-        });
+    /// Starts to drive a connection, and forgets relays to which none is open.
+    fn spawn(&self, driving: impl Future<Output = ()> + Send + 'static) {
+        let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
+        while drivers.try_join_next().is_some() {}
+        drivers.spawn(driving);
+        if self.slots.len() > drivers.len() * 2 + UNUSED {
+            self.slots.retain(|_, slot| Slot::is_used(slot));
+        }
     }
 }
 
 impl Open {
+    /// Keeps a connection that was opened.
+    fn put(&mut self, shared: &Arc<Shared>, is_of_client: bool) {
+        if is_of_client {
+            self.of_client = Arc::downgrade(shared);
+            return;
+        }
+        // One that is replaced is not usable by sessions, since the client has authenticated on it.
+        let before = std::mem::replace(&mut self.common, Arc::downgrade(shared));
+        if before.strong_count() > 0 && self.of_client.strong_count() == 0 {
+            self.of_client = before;
+        }
+    }
+
     /// Returns an open connection that a party may use.
     fn usable(&self, party: Party, slot: &Slot) -> Option<Arc<Shared>> {
         let is_open = |shared: &Arc<Shared>| !shared.commands.is_closed();
@@ -262,6 +279,11 @@ impl Branch {
         let turn = Turn { _permit: permit.ok()?.ok()? };
         self.shared.holder.store(self.id, Ordering::Relaxed);
         Some(turn)
+    }
+
+    /// Returns how often messages waited because a party did not read.
+    pub(crate) fn held_up(&self) -> u64 {
+        self.shared.held_up.load(Ordering::Relaxed)
     }
 
     /// Returns true if another session waits for its turn.

@@ -22,7 +22,25 @@ use crate::{Dialer, Purpose};
 
 /// The dialer as rust-nostr's transport. The connect timeout is the dialer's own.
 #[derive(Debug, Clone)]
-pub struct GuardedTransport(pub Arc<Dialer>);
+pub struct GuardedTransport {
+    dialer: Arc<Dialer>,
+    is_shared: bool,
+}
+
+impl GuardedTransport {
+    /// Returns a transport with connections of its own.
+    #[must_use]
+    pub fn new(dialer: Arc<Dialer>) -> Self {
+        Self { dialer, is_shared: false }
+    }
+
+    /// Returns a transport that shares its connections with others to the same relay. All clients with it must have one key, since
+    /// a relay may know one user of a connection (NIP-42).
+    #[must_use]
+    pub fn shared(dialer: Arc<Dialer>) -> Self {
+        Self { dialer, is_shared: true }
+    }
+}
 
 /// The sending half, with the connection's permits.
 struct Sending {
@@ -69,8 +87,11 @@ impl WebSocketTransport for GuardedTransport {
         _timeout: Duration,
     ) -> BoxedFuture<'a, Result<(WebSocketSink, WebSocketStream), TransportError>> {
         Box::pin(async move {
-            let address = RelayUrl::parse(url.as_str(), self.0.guard()).map_err(TransportError::backend)?;
-            let connection = self.0.dial_shared(&address, Purpose::Standing, Party::Client).await;
+            let address = RelayUrl::parse(url.as_str(), self.dialer.guard()).map_err(TransportError::backend)?;
+            let connection = match self.is_shared {
+                true => self.dialer.dial_shared(&address, Purpose::Standing, Party::Client).await,
+                false => self.dialer.dial(&address, Purpose::Standing).await,
+            };
             let connection = connection.map_err(TransportError::backend)?;
             let (sink, stream) = connection.socket.split();
             let sink: WebSocketSink = Box::new(Sending { sink, _permits: connection.permits });

@@ -50,6 +50,16 @@ impl Session {
         Ok(())
     }
 
+    /// Returns how often messages of this connection waited because another party did not read: a time that was measured
+    /// meanwhile is not the relay's.
+    #[must_use]
+    pub fn held_up(&self) -> u64 {
+        match &self.connection.socket {
+            Socket::Own(_) => 0,
+            Socket::Shared(branch) => branch.held_up(),
+        }
+    }
+
     /// Returns true if another session waits for a turn.
     pub(crate) fn is_awaited(&self) -> bool {
         matches!(&self.connection.socket, Socket::Shared(branch) if branch.is_awaited())

@@ -85,27 +85,30 @@ fn measure(seen: &All, relays: usize) -> anyhow::Result<()> {
     println!("everything was read once after {:.0} s", began.elapsed().as_secs_f64());
     // What is under way ends.
     std::thread::sleep(INTERVAL);
-    let before = snapshot();
-    std::thread::sleep(INTERVAL * INTERVALS);
-    let after = snapshot();
-    println!("relays            | number | checks | passes at least | WebSockets opened | for each check and pass");
+    let mut shots = vec![snapshot()];
+    for _ in 0..INTERVALS {
+        std::thread::sleep(INTERVAL);
+        shots.push(snapshot());
+    }
+    let (before, after) = (&shots[0], &shots[INTERVALS as usize]);
+    println!("relays            | number | checks | passes | WebSockets opened | for each check and pass");
     for (name, is_followed) in [("followed", true), ("not followed", false)] {
         let mut total = Seen::default();
         let mut number = 0;
-        for (host, then) in &before {
-            let now = after[host];
-            // Of those that were followed all the time a WebSocket is always open.
-            if (then.open > 0 && now.open > 0) != is_followed {
+        for (host, then) in before {
+            // Of those that are followed a WebSocket is open after a minute of rest.
+            if (then.open > 0) != is_followed {
                 continue;
             }
             number += 1;
-            total.upgrades += now.upgrades - then.upgrades;
-            total.documents += now.documents - then.documents;
-            total.windows += u64::from(now.windows > then.windows) * u64::from(INTERVALS);
+            total.upgrades += after[host].upgrades - then.upgrades;
+            total.documents += after[host].documents - then.documents;
+            // Intervals in which there was a pass.
+            total.windows += shots.windows(2).filter(|two| two[1][host].windows > two[0][host].windows).count() as u64;
         }
         let visits = (total.documents + total.windows).max(1);
         println!(
-            "{name:17} | {number:6} | {:6} | {:15} | {:17} | {:.4}",
+            "{name:17} | {number:6} | {:6} | {:6} | {:17} | {:.4}",
             total.documents,
             total.windows,
             total.upgrades,

@@ -190,7 +190,7 @@ async fn a_party_that_does_not_read_is_cut_off() {
     let relay = ScriptedRelay::start(Script::honest(stored)).await.expect("started");
     let place = place_on("{allow: [127.0.0.0/8], clearnet: {request_timeout: 60s}}", "").await;
     let url = Url::parse(&relay.url).expect("a URL");
-    let transport = GuardedTransport(place.agent.dialer.clone());
+    let transport = GuardedTransport::shared(place.agent.dialer.clone());
     let (mut sink, mut stream) =
         transport.connect(&url, &ConnectionMode::Direct, Duration::from_secs(9)).await.expect("connected");
     sink.send(Message::Text(r#"["REQ","all",{}]"#.to_owned())).await.expect("sent");

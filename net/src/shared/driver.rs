@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
@@ -16,8 +16,16 @@ use crate::message::{Asked, RelayMessage, asked, parse};
 use crate::permits::Permits;
 use crate::stream::Stream;
 
-/// A party that does not read for this long, while messages wait for it, is cut off: the others wait behind it.
+/// A party is cut off when the others have waited for it for this long: there is no room for its messages, and it does not read.
 const UNREAD: Duration = Duration::from_secs(10);
+/// Others do not notice a wait of less than this.
+const HELD_UP: Duration = Duration::from_millis(5);
+/// The connection is closed after this many messages in a row that nobody has asked for,
+const UNASKED: usize = 1_000;
+/// or this many bytes of them.
+const UNASKED_BYTES: usize = 16 << 20;
+/// The longest challenge (NIP-42) that is passed on, in bytes.
+const CHALLENGE: usize = 4 << 10;
 /// A relay that takes no message for this long is disconnected.
 const UNSENT: Duration = Duration::from_secs(20);
 /// How long closing may take.
@@ -33,6 +41,8 @@ pub(super) struct Listener {
     messages: mpsc::Sender<Item>,
     room: Arc<Semaphore>,
     cut_off: Arc<AtomicBool>,
+    /// How long the others have waited for it, without a message in between for which they did not.
+    waited: Duration,
 }
 
 impl Listener {
@@ -42,23 +52,34 @@ impl Listener {
         room: Arc<Semaphore>,
         cut_off: Arc<AtomicBool>,
     ) -> Self {
-        Self { party, messages, room, cut_off }
+        Self { party, messages, room, cut_off, waited: Duration::ZERO }
     }
 
-    /// Delivers a message once there is room for it; returns false if the party does not read.
-    async fn deliver(&self, message: Message) -> bool {
-        let size = u32::try_from(message.len().div_ceil(1_024)).unwrap_or(ROOM).clamp(1, ROOM);
+    /// Delivers a message once there is room for it; returns false if the party does not read, or has left.
+    async fn deliver(&mut self, message: Message) -> bool {
+        let began = Instant::now();
         let delivered = async {
-            let room = self.room.clone().acquire_many_owned(size).await.ok();
+            let room = self.room.clone().acquire_many_owned(size(&message)).await.ok();
             self.messages.send((Ok(message), room)).await.is_ok()
         };
-        timeout(UNREAD, delivered).await.unwrap_or(false)
+        let delivered = timeout(UNREAD.saturating_sub(self.waited), delivered).await.unwrap_or(false);
+        let waited = began.elapsed();
+        // A party that reads a message now and then holds up the others as well.
+        self.waited = if waited < HELD_UP { Duration::ZERO } else { self.waited + waited };
+        delivered
     }
 
     /// Delivers a message if there is room for it.
-    fn offer(&self, message: Result<Message, String>) {
-        let _ = self.messages.try_send((message, None));
+    fn offer(&self, message: Message) {
+        if let Ok(room) = self.room.clone().try_acquire_many_owned(size(&message)) {
+            let _ = self.messages.try_send((Ok(message), Some(room)));
+        }
     }
+}
+
+/// Returns the size of a message in KiB, or all the room that there is.
+fn size(message: &Message) -> u32 {
+    u32::try_from(message.len().div_ceil(1_024)).unwrap_or(ROOM).clamp(1, ROOM)
 }
 
 /// A request under way, or one that ended a short time ago.
@@ -80,6 +101,12 @@ pub(super) struct Driver {
     challenge: Option<Message>,
     logged_in: Arc<AtomicBool>,
     logs_in: Arc<AtomicBool>,
+    /// Messages in a row that nobody has asked for, and their bytes.
+    unasked: (usize, usize),
+    /// Whether a session opened the connection: then the client leaves with the last session, since the permits are for that.
+    is_of_sessions: bool,
+    /// Waits for parties that did not read.
+    held_up: Arc<AtomicU64>,
     /// The branch whose turn it is: what the relay says without naming a request is about its requests.
     holder: Arc<AtomicU64>,
     _permits: Permits,
@@ -95,21 +122,24 @@ impl Driver {
     ) -> Self {
         Self {
             socket,
-            listeners: HashMap::from([first]),
             requests: HashMap::new(),
             ended: VecDeque::new(),
             pings: VecDeque::new(),
             challenge: None,
             logged_in: shared.logged_in.clone(),
             logs_in,
+            unasked: (0, 0),
+            is_of_sessions: matches!(first.1.party, Party::Session(_)),
+            held_up: shared.held_up.clone(),
             holder: shared.holder.clone(),
+            listeners: HashMap::from([first]),
             _permits: permits,
         }
     }
 
     /// Runs until the relay disconnects or the last branch has left.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        let end = loop {
+        let end: Result<Message, String> = loop {
             let went_on = tokio::select! {
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command).await,
@@ -127,7 +157,7 @@ impl Driver {
             }
         };
         for listener in self.listeners.values() {
-            listener.offer(end.clone());
+            let _ = listener.messages.try_send((end.clone(), None));
         }
         self.listeners.clear();
         drop(commands);
@@ -137,8 +167,13 @@ impl Driver {
     async fn obey(&mut self, command: Command) -> Result<(), String> {
         match command {
             Command::Join(id, listener) => {
+                if self.logged_in.load(Ordering::Relaxed) && listener.party == Party::Session(false) {
+                    // A party has authenticated while it joined.
+                    listener.cut_off.store(true, Ordering::Relaxed);
+                    return Ok(());
+                }
                 if let Some(challenge) = self.challenge.clone() {
-                    listener.offer(Ok(challenge));
+                    listener.offer(challenge);
                 }
                 self.listeners.insert(id, listener);
             }
@@ -157,6 +192,9 @@ impl Driver {
                         if let Some((name, asked)) = asked(text) {
                             if asked == Asked::Login && !self.may_log_in(id) {
                                 return self.cut_off(id).await;
+                            }
+                            if asked == Asked::Login {
+                                self.cut_off_anonymous().await?;
                             }
                             self.take_note(id, name, asked);
                         }
@@ -181,6 +219,16 @@ impl Driver {
         }
         self.logged_in.store(true, Ordering::Relaxed);
         true
+    }
+
+    /// Ends the branches of sessions that may not read as somebody who is authenticated.
+    async fn cut_off_anonymous(&mut self) -> Result<(), String> {
+        let anonymous = self.listeners.iter().filter(|(_, listener)| listener.party == Party::Session(false));
+        let anonymous: Vec<u64> = anonymous.map(|(id, _)| *id).collect();
+        for id in anonymous {
+            self.cut_off(id).await?;
+        }
+        Ok(())
     }
 
     /// Notes who sent a request, or that one was closed.
@@ -217,8 +265,14 @@ impl Driver {
     async fn pass_on(&mut self, message: Message) -> Result<(), String> {
         let to = match &message {
             Message::Pong(mark) => {
-                let place = self.pings.iter().position(|(sent, _)| sent == mark);
-                place.and_then(|place| self.pings.remove(place)).map(|(_, by)| by)
+                let answered = self.pings.iter().position(|(sent, _)| sent == mark).map_or(0, |place| place + 1);
+                // Of several pings only the last may be answered (RFC 6455, 5.5.3).
+                for (mark, by) in self.pings.drain(..answered) {
+                    if let Some(listener) = self.listeners.get(&by) {
+                        listener.offer(Message::Pong(mark));
+                    }
+                }
+                None
             }
             Message::Text(text) => match parse(text) {
                 RelayMessage::Event(name, _) | RelayMessage::Eose(name, _) | RelayMessage::NegMsg(name, _) => {
@@ -236,27 +290,36 @@ impl Driver {
                     let holder = self.holder.load(Ordering::Relaxed);
                     for (id, listener) in &self.listeners {
                         if *id == holder || listener.party == Party::Client {
-                            listener.offer(Ok(message.clone()));
+                            listener.offer(message.clone());
                         }
                     }
                     None
                 }
-                RelayMessage::Auth(_) => {
+                RelayMessage::Auth(_) if text.len() <= CHALLENGE => {
                     for listener in self.listeners.values() {
-                        listener.offer(Ok(message.clone()));
+                        listener.offer(message.clone());
                     }
                     self.challenge = Some(message.clone());
                     None
                 }
+                RelayMessage::Auth(_) => None,
                 RelayMessage::Other => None,
             },
             _ => None,
         };
-        let Some(id) = to else { return Ok(()) };
-        match self.listeners.get(&id) {
-            Some(listener) if !listener.deliver(message).await => self.cut_off(id).await,
-            _ => Ok(()),
+        let size = message.len();
+        let Some((id, listener)) = to.and_then(|id| Some((id, self.listeners.get_mut(&id)?))) else {
+            self.unasked = (self.unasked.0 + 1, self.unasked.1 + size);
+            let is_flood = self.unasked.0 >= UNASKED || self.unasked.1 >= UNASKED_BYTES;
+            return if is_flood { Err("it sends what nobody has asked for".to_owned()) } else { Ok(()) };
+        };
+        self.unasked = (0, 0);
+        let began = Instant::now();
+        let delivered = listener.deliver(message).await;
+        if began.elapsed() >= HELD_UP {
+            self.held_up.fetch_add(1, Ordering::Relaxed);
         }
+        if delivered { Ok(()) } else { self.cut_off(id).await }
     }
 
     /// Ends a branch that others cannot wait for, or with which they cannot be on one connection.
@@ -279,6 +342,11 @@ impl Driver {
                 _ => continue,
             };
             self.send(Message::text(serde_json::json!([label, name]).to_string())).await?;
+        }
+        if self.is_of_sessions && self.listeners.values().all(|listener| listener.party == Party::Client) {
+            for (_, listener) in self.listeners.drain() {
+                listener.cut_off.store(true, Ordering::Relaxed);
+            }
         }
         Ok(())
     }

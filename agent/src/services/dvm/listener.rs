@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 use crate::agent::{Agent, now};
-use crate::client::client;
+use crate::client::own_client;
 use crate::clock::timestamp;
 use crate::intake::JobIntake;
 
@@ -37,7 +37,7 @@ const SUBSCRIBED: Duration = Duration::from_secs(5);
 /// Fails if the archive cannot be written or a relay's URL cannot be used. After a restart it subscribes again, and relays send
 /// what was missed.
 pub async fn listen(intake: JobIntake) -> Result<()> {
-    let client = client(intake.agent.signer.clone(), &intake.agent.dialer);
+    let client = own_client(intake.agent.signer.clone(), &intake.agent.dialer);
     intake.meet().await?;
     let ((regulars, of_regulars), (others, of_others)) = (mpsc::channel(QUEUE), mpsc::channel(QUEUE));
     // Receiving does not wait for storing: what arrives while the queue is full is requested again.

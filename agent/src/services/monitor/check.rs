@@ -10,11 +10,11 @@ use brotr_keys::Signer;
 use brotr_net::http::HttpError;
 use brotr_net::info::{self, Info};
 use brotr_net::{DialError, Dialer, End, Session, Trace, Verdict};
-use nostr::{EventBuilder, Filter, Kind, Tag};
+use nostr::{Event, EventBuilder, Filter, Kind, Tag};
 
 use super::health::{Health, Outcome, Requirement, Silence};
 use super::place::Places;
-use super::probe::{self, Probes};
+use super::probe::{self, Probe, Probes};
 use crate::clock::timestamp;
 use crate::config::Check;
 use tokio::time::Instant;
@@ -101,7 +101,15 @@ pub async fn check(dialer: &Arc<Dialer>, address: &RelayUrl, plan: &Plan) -> Hea
             && plan.wants(Check::Read)
             && let Some(info) = &health.info
         {
-            health.probes.extend(probe::claimed(&mut session, info).await);
+            let mut probes = probe::claimed(&mut session, info).await;
+            if session.is_shared() && probes.values().any(Probe::is_in_doubt) {
+                // Others may have used up what the relay allows one connection.
+                match session.reopen(dialer, address).await {
+                    Ok(()) => probes = probe::claimed(&mut session, info).await,
+                    Err(_) => probes.retain(|_, probe| !probe.is_in_doubt()),
+                }
+            }
+            health.probes.extend(probes);
         }
         if health.up && plan.wants(Check::Write) {
             // The longest round trip so far, including the open, within the general limit.
@@ -109,12 +117,17 @@ pub async fn check(dialer: &Arc<Dialer>, address: &RelayUrl, plan: &Plan) -> Hea
             let round_trip = session.opened_in().max(read.unwrap_or_default());
             let limit = dialer.limits(address.network()).request_timeout;
             let time_limit = (round_trip * ROUND_TRIPS).max(LEAST_WAIT).min(limit);
-            write(&mut session, time_limit, plan, &mut health).await;
+            write(&mut session, dialer, address, time_limit, plan, &mut health).await;
         }
         session.close().await;
     }
     locate(&mut health, address, plan).await;
     health
+}
+
+/// Returns true if a server that answers with this HTTP status may accept WebSockets as well: it has the document, or none.
+fn is_served(status: u16) -> bool {
+    matches!(status, 200 | 400 | 404..=428)
 }
 
 /// Reads over a connection to the relay that is open, if there is one. The connection for its document shows whether new ones
@@ -133,12 +146,13 @@ async fn join(
     let mut trace = Trace::default();
     let document = info::fetch_traced(dialer, address, &mut trace).await;
     take_document(health, Some(document));
-    let opened = trace.opened?;
+    let opened = trace.opened.filter(|_| trace.status.is_some_and(is_served))?;
     if !session.keep_turn().await {
         return None;
     }
+    let held_up = session.held_up();
     let page = session.request(&Filter::new().limit(READ)).await;
-    let took = page.took.filter(|_| page.end == End::Eose)?;
+    let took = page.took.filter(|_| page.end == End::Eose && session.held_up() == held_up)?;
     health.trace = trace;
     look(health, address, plan, None);
     health.checks.insert("open", Outcome::good(opened));
@@ -286,7 +300,14 @@ fn take_document(health: &mut Health, document: Option<Result<(Info, Duration), 
 }
 
 /// Sends an event that a relay may accept from a monitor, and judges by its OK or by reading it back.
-async fn write(session: &mut Session, time_limit: Duration, plan: &Plan, health: &mut Health) {
+async fn write(
+    session: &mut Session,
+    dialer: &Dialer,
+    address: &RelayUrl,
+    time_limit: Duration,
+    plan: &Plan,
+    health: &mut Health,
+) {
     let WriteTest::As(signer) = &plan.write else { return };
     if health.info.as_ref().is_some_and(|info| info.limitation("restricted_writes") == Some(true)) {
         health.checks.insert("write", Outcome::unknown("not tried: its document says that writes are restricted"));
@@ -310,7 +331,7 @@ async fn write(session: &mut Session, time_limit: Duration, plan: &Plan, health:
     let signed = tokio::task::spawn_blocking(move || signer.sign(test)).await;
     let outcome = match signed.map_err(|e| e.to_string()).and_then(|signed| signed.map_err(|e| e.to_string())) {
         Err(error) => Outcome::bad(error),
-        Ok(event) => match session.publish_watched(&event, time_limit).await {
+        Ok(event) => match publish(session, dialer, address, &event, time_limit).await {
             (Verdict::Accepted, took) => Outcome::good(took),
             (Verdict::Refused(reason), _) => {
                 health.requires.extend(Requirement::of_refusal(&reason));
@@ -323,6 +344,28 @@ async fn write(session: &mut Session, time_limit: Duration, plan: &Plan, health:
         },
     };
     health.checks.insert("write", outcome);
+}
+
+/// Sends an event, again over a connection of the check's own if the relay did not judge the event, but a connection that others
+/// use.
+async fn publish(
+    session: &mut Session,
+    dialer: &Dialer,
+    address: &RelayUrl,
+    event: &Event,
+    time_limit: Duration,
+) -> (Verdict, Duration) {
+    let held_up = session.held_up();
+    let sent = session.publish_watched(event, time_limit).await;
+    let is_final = match &sent.0 {
+        Verdict::Accepted => session.held_up() == held_up,
+        Verdict::Refused(reason) => !reason.starts_with("rate-limited:"),
+        Verdict::Unanswered(_) => false,
+    };
+    if is_final || !session.is_shared() || session.reopen(dialer, address).await.is_err() {
+        return sent;
+    }
+    session.publish_watched(event, time_limit).await
 }
 
 /// Looks up the location of the address that was connected to.

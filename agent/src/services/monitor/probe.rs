@@ -28,6 +28,11 @@ impl Probe {
     pub fn contradicts(&self) -> bool {
         self.claimed.is_some() && self.found.is_some() && self.claimed != self.found
     }
+
+    /// Returns true if the relay refused or broke off the request, which may be due to other requests on the same connection.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.found == Some(false) || (self.found.is_none() && self.detail.is_none())
+    }
 }
 
 /// Claims and findings by name.

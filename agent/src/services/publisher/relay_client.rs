@@ -13,7 +13,7 @@ use nostr_sdk::{Client, RelayStatus};
 
 use super::Stores;
 use crate::agent::{Agent, now};
-use crate::client::client;
+use crate::client::own_client;
 use tokio::time::Instant;
 
 /// Tries after which an event is given up: to a relay that cannot be reached,
@@ -46,7 +46,7 @@ impl RelayClient {
     /// Returns a client with the agent's key.
     #[must_use]
     pub fn new(agent: &Agent<impl Stores + ?Sized>) -> Self {
-        let client = client(agent.signer.clone(), &agent.dialer);
+        let client = own_client(agent.signer.clone(), &agent.dialer);
         let own = agent.own_relays().into_iter().chain(agent.job_relays());
         let own = own.filter_map(|a| nostr::RelayUrl::parse(a.as_str()).ok()).collect();
         Self { client, dialer: agent.dialer.clone(), own, guests: Arc::default() }

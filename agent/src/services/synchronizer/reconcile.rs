@@ -9,7 +9,7 @@ use nostr::{EventId, Filter};
 
 use super::retention::Sender;
 use super::visit::{Subject, Visit};
-use super::{Bounds, Stores, Trouble, failure, habits, wait_for_room};
+use super::{Bounds, Stores, Trouble, failure, habits, room, wait_for_room};
 use crate::agent::{Agent, now};
 use crate::config::Profile;
 use crate::error::Result;
@@ -331,14 +331,18 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
                 self.session.forget_ahead().await;
                 return Ok(Fetched::Stopped);
             }
-            wait_for_room(agent).await;
+            if !room(agent) {
+                // Others may use the connection meanwhile.
+                self.session.forget_ahead().await;
+                wait_for_room(agent).await;
+            }
             let next = chunks.get(place + 1).filter(|_| ahead && in_vain + 1 < IN_VAIN).map(|ids| asked(ids));
             let mut page = self.request_ahead(&asked(ids), next.as_ref()).await;
             if was_ahead && page.transferred == 0 && matches!(page.end, End::Closed(_)) {
                 (ahead, self.pass.requests) = (false, self.pass.requests + 1);
                 page = self.request(&asked(ids)).await;
             }
-            was_ahead = ahead && next.is_some();
+            was_ahead = self.session.is_ahead();
             let mut events = std::mem::take(&mut page.events);
             let late = page.late.len();
             events.append(&mut page.late);

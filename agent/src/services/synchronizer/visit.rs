@@ -78,25 +78,39 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
     /// is requested again on one of the visit's own, before it counts: the relay may limit what one connection does.
     pub(super) async fn request_ahead(&mut self, asked: &Filter, next: Option<&Filter>) -> Page {
         let page = self.session.request_ahead(asked, next).await;
-        if matches!(page.end, End::Eose | End::Overflow) || !self.leave_shared().await {
+        if !self.session.is_shared() || matches!(page.end, End::Eose | End::Overflow) {
             return page;
         }
-        self.session.request_ahead(asked, next).await
+        // It may have a permit for which the next page waits.
+        drop(page);
+        self.leave_shared().await;
+        let page = self.session.request_ahead(asked, next).await;
+        if page.end == End::Eose {
+            self.agent.dialer.keep_alone(self.address);
+        }
+        page
     }
 
     /// Compares ids (NIP-77), on a connection of the visit's own if that fails on one that others use.
     pub(super) async fn reconcile(&mut self, filter: &Filter, ours: &[(EventId, i64)]) -> Result<Difference, Refusal> {
         match self.session.reconcile(filter, ours).await {
-            Err(Refusal::Unwilling(_) | Refusal::Broken(_)) if self.leave_shared().await => {
-                self.session.reconcile(filter, ours).await
+            Err(Refusal::Unwilling(_) | Refusal::Broken(_)) if self.session.is_shared() => {
+                self.leave_shared().await;
+                let compared = self.session.reconcile(filter, ours).await;
+                if compared.is_ok() {
+                    self.agent.dialer.keep_alone(self.address);
+                }
+                compared
             }
             compared => compared,
         }
     }
 
-    /// Continues on a connection of the visit's own; returns false if it is on one, or none can be opened.
-    async fn leave_shared(&mut self) -> bool {
-        self.session.is_shared() && self.session.reopen(&self.agent.dialer, self.address).await.is_ok()
+    /// Continues on a connection of the visit's own. If none can be opened, the next request ends as one on a broken connection.
+    async fn leave_shared(&mut self) {
+        if let Err(error) = self.session.reopen(&self.agent.dialer, self.address).await {
+            tracing::debug!(%error, relay = %self.address, "failed to open a connection beside a shared one");
+        }
     }
 
     /// Authenticates (NIP-42) if the relay has asked for it; returns true if the relay accepted.
