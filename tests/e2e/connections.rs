@@ -208,3 +208,30 @@ async fn a_party_that_does_not_read_is_cut_off() {
     assert!(error.contains("cut off") && read < 200, "{error}, {read}");
     assert_eq!(super::connections::read(&relay.counts.upgrades), 1);
 }
+
+/// A relay that answers nothing, and sends events that nobody has asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_that_nobody_asked_for_ends_the_connection() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let url = format!("ws://{}", listener.local_addr().expect("an address"));
+    let mut flood = JoinSet::new();
+    flood.spawn(async move {
+        let (stream, _) = listener.accept().await.expect("accepted");
+        let mut socket = tokio_tungstenite::accept_async(stream).await.expect("upgraded");
+        let event = serde_json::to_value(note("unasked")).expect("JSON");
+        let text = serde_json::json!(["EVENT", "another", event]).to_string();
+        let mut sent = 0;
+        while socket.send(tokio_tungstenite::tungstenite::Message::text(text.as_str())).await.is_ok() {
+            sent += 1;
+        }
+        sent
+    });
+    let place = place_on("{allow: [127.0.0.0/8], clearnet: {request_timeout: 60s}}", "").await;
+    let address = brotr_core::RelayUrl::parse(&url, place.agent.dialer.guard()).expect("an address");
+    let mut session = Session::open_shared(&place.agent.dialer, &address, false).await.expect("opened");
+    let page = session.request(&Filter::new()).await;
+    assert!(matches!(&page.end, End::Disconnect(why) if why.contains("nobody has asked for")), "{:?}", page.end);
+    assert_eq!(page.transferred, 0);
+    let sent = flood.join_next().await.expect("a task").expect("no panic");
+    assert!(sent >= 1_000, "{sent}");
+}

@@ -22,8 +22,10 @@ const UNREAD: Duration = Duration::from_secs(10);
 const HELD_UP: Duration = Duration::from_millis(5);
 /// The connection is closed after this many messages in a row that nobody has asked for,
 const UNASKED: usize = 1_000;
-/// or this many bytes of them.
+/// or this many bytes of them,
 const UNASKED_BYTES: usize = 16 << 20;
+/// within this time. Pings, notices and pongs come now and then on a quiet connection.
+const UNASKED_IN: Duration = Duration::from_secs(60);
 /// The longest challenge (NIP-42) that is passed on, in bytes.
 const CHALLENGE: usize = 4 << 10;
 /// A relay that takes no message for this long is disconnected.
@@ -90,6 +92,28 @@ struct Request {
     is_open: bool,
 }
 
+/// Messages in a row that nobody has asked for.
+struct Unasked {
+    since: Instant,
+    messages: usize,
+    bytes: usize,
+}
+
+impl Unasked {
+    fn new() -> Self {
+        Self { since: Instant::now(), messages: 0, bytes: 0 }
+    }
+
+    /// Counts one more; returns true if they are a flood.
+    fn add(&mut self, bytes: usize) -> bool {
+        if self.since.elapsed() >= UNASKED_IN {
+            *self = Self::new();
+        }
+        (self.messages, self.bytes) = (self.messages + 1, self.bytes + bytes);
+        self.messages >= UNASKED || self.bytes >= UNASKED_BYTES
+    }
+}
+
 pub(super) struct Driver {
     socket: Box<WebSocketStream<Box<dyn Stream>>>,
     listeners: HashMap<u64, Listener>,
@@ -101,8 +125,7 @@ pub(super) struct Driver {
     challenge: Option<Message>,
     logged_in: Arc<AtomicBool>,
     logs_in: Arc<AtomicBool>,
-    /// Messages in a row that nobody has asked for, and their bytes.
-    unasked: (usize, usize),
+    unasked: Unasked,
     /// Whether a session opened the connection: then the client leaves with the last session, since the permits are for that.
     is_of_sessions: bool,
     /// Waits for parties that did not read.
@@ -128,7 +151,7 @@ impl Driver {
             challenge: None,
             logged_in: shared.logged_in.clone(),
             logs_in,
-            unasked: (0, 0),
+            unasked: Unasked::new(),
             is_of_sessions: matches!(first.1.party, Party::Session(_)),
             held_up: shared.held_up.clone(),
             holder: shared.holder.clone(),
@@ -302,18 +325,16 @@ impl Driver {
                     self.challenge = Some(message.clone());
                     None
                 }
-                RelayMessage::Auth(_) => None,
-                RelayMessage::Other => None,
+                RelayMessage::Auth(_) | RelayMessage::Other => None,
             },
             _ => None,
         };
         let size = message.len();
         let Some((id, listener)) = to.and_then(|id| Some((id, self.listeners.get_mut(&id)?))) else {
-            self.unasked = (self.unasked.0 + 1, self.unasked.1 + size);
-            let is_flood = self.unasked.0 >= UNASKED || self.unasked.1 >= UNASKED_BYTES;
+            let is_flood = self.unasked.add(size);
             return if is_flood { Err("it sends what nobody has asked for".to_owned()) } else { Ok(()) };
         };
-        self.unasked = (0, 0);
+        self.unasked = Unasked::new();
         let began = Instant::now();
         let delivered = listener.deliver(message).await;
         if began.elapsed() >= HELD_UP {
@@ -355,6 +376,25 @@ impl Driver {
         match timeout(UNSENT, self.socket.send(message)).await {
             Ok(sent) => sent.map_err(|error| error.to_string()),
             Err(_) => Err(format!("it took no message within {UNSENT:?}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_told_from_what_comes_now_and_then() {
+        let mut unasked = Unasked::new();
+        assert!((1..UNASKED).all(|_| !unasked.add(10)) && unasked.add(10));
+        let mut unasked = Unasked::new();
+        assert!((1..16).all(|_| !unasked.add(1 << 20)) && unasked.add(1 << 20));
+        // Ten days of a quiet relay that pings each twenty seconds.
+        let mut unasked = Unasked::new();
+        for _ in 0..43_200 {
+            tokio::time::advance(Duration::from_secs(20)).await;
+            assert!(!unasked.add(100));
         }
     }
 }
