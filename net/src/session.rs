@@ -114,6 +114,8 @@ impl Session {
         let _ = tokio::time::timeout(CLOSING, self.connection.socket.close()).await;
         // Nobody waits for this session while it connects.
         (self.turn, self.keeps_turn, self.ahead) = (None, false, None);
+        self.early.clear();
+        self.early_room = None;
         let connection = match self.connection.permits.take() {
             Some(permits) => dialer.redial(address, permits).await?,
             None => dialer.dial(address, Purpose::Visit).await?,
@@ -235,13 +237,13 @@ impl Session {
                 page.end = End::Timeout;
             }
         }
+        if self.is_awaited() {
+            self.forget_ahead().await;
+        }
         if self.early.iter().map(|text| text.len() as u64).sum::<u64>() > SMALL {
             self.early_room = page.room.take();
         }
         page.late = std::mem::take(&mut self.late);
-        if self.is_awaited() {
-            self.forget_ahead().await;
-        }
         self.end_turn();
         page
     }

@@ -228,9 +228,10 @@ impl Open {
             self.of_client = Arc::downgrade(shared);
             return;
         }
-        // One that is replaced is not usable by sessions, since the client has authenticated on it.
+        // One that is replaced has ended, or a party has authenticated on it: the client may still use it.
         let before = std::mem::replace(&mut self.common, Arc::downgrade(shared));
-        if before.strong_count() > 0 && self.of_client.strong_count() == 0 {
+        let is_open = |one: &Weak<Shared>| one.upgrade().is_some_and(|one| !one.commands.is_closed());
+        if is_open(&before) && !is_open(&self.of_client) {
             self.of_client = before;
         }
     }
@@ -273,6 +274,9 @@ impl Branch {
 
     /// Waits for the turn of this party, at most half a minute.
     pub(crate) async fn turn(&self) -> Option<Turn> {
+        if self.has_left {
+            return None;
+        }
         let waiting = Waiting::new(&self.shared.waiting);
         let permit = timeout(LONGEST_WAIT, self.shared.turn.clone().acquire_owned()).await;
         drop(waiting);
@@ -323,6 +327,9 @@ impl Sink<Message> for Branch {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.has_left {
+            return Poll::Ready(Err(Error::ConnectionClosed));
+        }
         self.commands.poll_reserve(cx).map_err(Self::closed)
     }
 
@@ -330,6 +337,9 @@ impl Sink<Message> for Branch {
         let command = match message {
             Message::Close(_) => {
                 self.has_left = true;
+                // The others do not wait for a party that leaves.
+                self.messages.close();
+                while self.messages.try_recv().is_ok() {}
                 Command::Leave(self.id)
             }
             message => Command::Send(self.id, message),

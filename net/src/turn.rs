@@ -50,8 +50,8 @@ impl Session {
         Ok(())
     }
 
-    /// Returns how often messages of this connection waited because another party did not read: a time that was measured
-    /// meanwhile is not the relay's.
+    /// Returns how often messages of this connection waited because a party did not read: a time that was measured meanwhile is
+    /// not the relay's.
     #[must_use]
     pub fn held_up(&self) -> u64 {
         match &self.connection.socket {

@@ -24,6 +24,8 @@ const HELD_UP: Duration = Duration::from_millis(5);
 const UNASKED: usize = 1_000;
 /// or this many bytes of them,
 const UNASKED_BYTES: usize = 16 << 20;
+/// or this many if a party had asked for them that has left: relays may send a whole answer before they see a CLOSE;
+const UNREAD_BYTES: usize = 256 << 20;
 /// within this time. Pings, notices and pongs come now and then on a quiet connection.
 const UNASKED_IN: Duration = Duration::from_secs(60);
 /// The longest challenge (NIP-42) that is passed on, in bytes.
@@ -104,13 +106,13 @@ impl Unasked {
         Self { since: Instant::now(), messages: 0, bytes: 0 }
     }
 
-    /// Counts one more; returns true if they are a flood.
-    fn add(&mut self, bytes: usize) -> bool {
+    /// Counts one more; returns true if they are a flood. `asked_before` says whether it answers a party that has left.
+    fn add(&mut self, bytes: usize, asked_before: bool) -> bool {
         if self.since.elapsed() >= UNASKED_IN {
             *self = Self::new();
         }
-        (self.messages, self.bytes) = (self.messages + 1, self.bytes + bytes);
-        self.messages >= UNASKED || self.bytes >= UNASKED_BYTES
+        (self.messages, self.bytes) = (self.messages + usize::from(!asked_before), self.bytes + bytes);
+        self.messages >= UNASKED || self.bytes >= if asked_before { UNREAD_BYTES } else { UNASKED_BYTES }
     }
 }
 
@@ -331,7 +333,7 @@ impl Driver {
         };
         let size = message.len();
         let Some((id, listener)) = to.and_then(|id| Some((id, self.listeners.get_mut(&id)?))) else {
-            let is_flood = self.unasked.add(size);
+            let is_flood = self.unasked.add(size, to.is_some());
             return if is_flood { Err("it sends what nobody has asked for".to_owned()) } else { Ok(()) };
         };
         self.unasked = Unasked::new();
@@ -354,10 +356,12 @@ impl Driver {
     /// Removes a branch, and closes what it has requested.
     async fn remove(&mut self, id: u64) -> Result<(), String> {
         self.listeners.remove(&id);
-        let open = self.requests.extract_if(|_, request| request.by == id);
-        let open: Vec<_> = open.filter(|(_, request)| request.is_open).collect();
-        for (name, request) in open {
-            let label = match request.asked {
+        let open = self.requests.iter().filter(|(_, request)| request.by == id && request.is_open);
+        let open: Vec<(String, Asked)> = open.map(|(name, request)| (name.clone(), request.asked)).collect();
+        for (name, asked) in open {
+            // What it has asked for may still arrive.
+            self.end(&name);
+            let label = match asked {
                 Asked::Events => "CLOSE",
                 Asked::Comparison => "NEG-CLOSE",
                 _ => continue,
@@ -365,9 +369,7 @@ impl Driver {
             self.send(Message::text(serde_json::json!([label, name]).to_string())).await?;
         }
         if self.is_of_sessions && self.listeners.values().all(|listener| listener.party == Party::Client) {
-            for (_, listener) in self.listeners.drain() {
-                listener.cut_off.store(true, Ordering::Relaxed);
-            }
+            return Err("the last session has left".to_owned());
         }
         Ok(())
     }
@@ -387,14 +389,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flood_is_told_from_what_comes_now_and_then() {
         let mut unasked = Unasked::new();
-        assert!((1..UNASKED).all(|_| !unasked.add(10)) && unasked.add(10));
+        assert!((1..UNASKED).all(|_| !unasked.add(10, false)) && unasked.add(10, false));
         let mut unasked = Unasked::new();
-        assert!((1..16).all(|_| !unasked.add(1 << 20)) && unasked.add(1 << 20));
+        assert!((1..16).all(|_| !unasked.add(1 << 20, false)) && unasked.add(1 << 20, false));
+        // The rest of an answer to a party that has left.
+        let mut unasked = Unasked::new();
+        assert!((0..100_000).all(|_| !unasked.add(1_000, true)));
         // Ten days of a quiet relay that pings each twenty seconds.
         let mut unasked = Unasked::new();
         for _ in 0..43_200 {
             tokio::time::advance(Duration::from_secs(20)).await;
-            assert!(!unasked.add(100));
+            assert!(!unasked.add(100, false));
         }
     }
 }

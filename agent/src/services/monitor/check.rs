@@ -82,9 +82,15 @@ pub async fn check(dialer: &Arc<Dialer>, address: &RelayUrl, plan: &Plan) -> Hea
         silent: None,
     };
     let (session, page) = match join(dialer, address, plan, &mut health).await {
-        Some((session, page)) => (Some(session), Some(page)),
-        None if health.checks.contains_key("nip11") => open(dialer, address, plan, &mut health).await,
-        None => {
+        Ok((session, page)) => (Some(session), Some(page)),
+        Err(failed) if health.checks.contains_key("nip11") => {
+            let opened = open(dialer, address, plan, &mut health).await;
+            if failed == NotShared::Limited && health.is_good("read") {
+                dialer.keep_alone(address);
+            }
+            opened
+        }
+        Err(_) => {
             let document =
                 async { if plan.wants(Check::Nip11) { Some(info::fetch(dialer, address).await) } else { None } };
             let (opened, document) = tokio::join!(open(dialer, address, plan, &mut health), document);
@@ -97,6 +103,7 @@ pub async fn check(dialer: &Arc<Dialer>, address: &RelayUrl, plan: &Plan) -> Hea
         health.probes = probe::of_reading(&page, challenged, health.info.as_ref());
     }
     if let Some(mut session) = session {
+        let mut is_usable = true;
         if health.up
             && plan.wants(Check::Read)
             && let Some(info) = &health.info
@@ -104,14 +111,19 @@ pub async fn check(dialer: &Arc<Dialer>, address: &RelayUrl, plan: &Plan) -> Hea
             let mut probes = probe::claimed(&mut session, info).await;
             if session.is_shared() && probes.values().any(Probe::is_in_doubt) {
                 // Others may have used up what the relay allows one connection.
-                match session.reopen(dialer, address).await {
-                    Ok(()) => probes = probe::claimed(&mut session, info).await,
-                    Err(_) => probes.retain(|_, probe| !probe.is_in_doubt()),
+                is_usable = session.reopen(dialer, address).await.is_ok();
+                if is_usable {
+                    probes = probe::claimed(&mut session, info).await;
+                } else {
+                    probes.retain(|_, probe| !probe.is_in_doubt());
+                }
+                if is_usable && !probes.values().any(Probe::is_in_doubt) {
+                    dialer.keep_alone(address);
                 }
             }
             health.probes.extend(probes);
         }
-        if health.up && plan.wants(Check::Write) {
+        if health.up && plan.wants(Check::Write) && is_usable {
             // The longest round trip so far, including the open, within the general limit.
             let read = health.checks.get("read").and_then(|outcome| outcome.ms).map(Duration::from_millis);
             let round_trip = session.opened_in().max(read.unwrap_or_default());
@@ -130,35 +142,48 @@ fn is_served(status: u16) -> bool {
     matches!(status, 200 | 400 | 404..=428)
 }
 
+/// Why a check is not made over a connection that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NotShared {
+    /// There is none, it is in use, or it does not show what is to be measured.
+    Unsuitable,
+    /// The relay did not answer on it.
+    Limited,
+}
+
 /// Reads over a connection to the relay that is open, if there is one. The connection for its document shows whether new ones
-/// can be opened, and how long that takes. Returns `None` if either fails: a connection of the check's own decides then.
+/// can be opened, and how long that takes. If either fails, a connection of the check's own decides.
 async fn join(
     dialer: &Arc<Dialer>,
     address: &RelayUrl,
     plan: &Plan,
     health: &mut Health,
-) -> Option<(Session, brotr_net::Page)> {
+) -> Result<(Session, brotr_net::Page), NotShared> {
     if !plan.wants(Check::Nip11) || !plan.wants(Check::Read) {
-        return None;
+        return Err(NotShared::Unsuitable);
     }
     // A relay may show more to a client that is authenticated.
-    let mut session = Session::join(dialer, address, false).await?;
+    let mut session = Session::join(dialer, address, false).await.ok_or(NotShared::Unsuitable)?;
     let mut trace = Trace::default();
     let document = info::fetch_traced(dialer, address, &mut trace).await;
     take_document(health, Some(document));
-    let opened = trace.opened.filter(|_| trace.status.is_some_and(is_served))?;
+    let opened = trace.opened.filter(|_| trace.status.is_some_and(is_served)).ok_or(NotShared::Unsuitable)?;
     if !session.keep_turn().await {
-        return None;
+        return Err(NotShared::Unsuitable);
     }
     let held_up = session.held_up();
     let page = session.request(&Filter::new().limit(READ)).await;
-    let took = page.took.filter(|_| page.end == End::Eose && session.held_up() == held_up)?;
+    let took = match (&page.end, page.took) {
+        (End::Eose, Some(took)) if session.held_up() == held_up => took,
+        (End::Closed(_) | End::Notice(_) | End::Timeout, _) => return Err(NotShared::Limited),
+        _ => return Err(NotShared::Unsuitable),
+    };
     health.trace = trace;
     look(health, address, plan, None);
     health.checks.insert("open", Outcome::good(opened));
     health.checks.insert("read", read(&page, took));
     (health.up, health.answered_at) = (true, Some(Instant::now()));
-    Some((session, page))
+    Ok((session, page))
 }
 
 /// Opens the WebSocket and reads; returns the session, if it can be used further, and the page.
@@ -332,7 +357,7 @@ async fn write(
     let outcome = match signed.map_err(|e| e.to_string()).and_then(|signed| signed.map_err(|e| e.to_string())) {
         Err(error) => Outcome::bad(error),
         Ok(event) => match publish(session, dialer, address, &event, time_limit).await {
-            (Verdict::Accepted, took) => Outcome::good(took),
+            (Verdict::Accepted, took) => took.map_or_else(Outcome::found, Outcome::good),
             (Verdict::Refused(reason), _) => {
                 health.requires.extend(Requirement::of_refusal(&reason));
                 Outcome::bad(reason)
@@ -347,25 +372,39 @@ async fn write(
 }
 
 /// Sends an event, again over a connection of the check's own if the relay did not judge the event, but a connection that others
-/// use.
+/// use. Returns how long it took, if that is the relay's time.
 async fn publish(
     session: &mut Session,
     dialer: &Dialer,
     address: &RelayUrl,
     event: &Event,
     time_limit: Duration,
-) -> (Verdict, Duration) {
+) -> (Verdict, Option<Duration>) {
     let held_up = session.held_up();
-    let sent = session.publish_watched(event, time_limit).await;
-    let is_final = match &sent.0 {
+    let (verdict, took) = session.publish_watched(event, time_limit).await;
+    let is_final = match &verdict {
         Verdict::Accepted => session.held_up() == held_up,
         Verdict::Refused(reason) => !reason.starts_with("rate-limited:"),
         Verdict::Unanswered(_) => false,
     };
-    if is_final || !session.is_shared() || session.reopen(dialer, address).await.is_err() {
-        return sent;
+    if is_final || !session.is_shared() {
+        return (verdict, Some(took));
     }
-    session.publish_watched(event, time_limit).await
+    let is_accepted = verdict == Verdict::Accepted;
+    if session.reopen(dialer, address).await.is_err() {
+        return (verdict, None);
+    }
+    match session.publish_watched(event, time_limit).await {
+        // It has the event from the first try.
+        (Verdict::Refused(reason), _) if reason.starts_with("duplicate:") => (Verdict::Accepted, None),
+        (again, _) if is_accepted && again != Verdict::Accepted => (Verdict::Accepted, None),
+        (again, took) => {
+            if !is_accepted && again == Verdict::Accepted {
+                dialer.keep_alone(address);
+            }
+            (again, Some(took))
+        }
+    }
 }
 
 /// Looks up the location of the address that was connected to.

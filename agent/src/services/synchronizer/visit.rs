@@ -81,11 +81,13 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
         if !self.session.is_shared() || matches!(page.end, End::Eose | End::Overflow) {
             return page;
         }
+        // Others may have used up what the relay allows one connection; a broken connection says nothing of it.
+        let is_limited = matches!(page.end, End::Closed(_) | End::Notice(_) | End::Timeout);
         // It may have a permit for which the next page waits.
         drop(page);
         self.leave_shared().await;
         let page = self.session.request_ahead(asked, next).await;
-        if page.end == End::Eose {
+        if is_limited && page.end == End::Eose {
             self.agent.dialer.keep_alone(self.address);
         }
         page
@@ -94,10 +96,10 @@ impl<A: Stores + ?Sized> Visit<'_, A> {
     /// Compares ids (NIP-77), on a connection of the visit's own if that fails on one that others use.
     pub(super) async fn reconcile(&mut self, filter: &Filter, ours: &[(EventId, i64)]) -> Result<Difference, Refusal> {
         match self.session.reconcile(filter, ours).await {
-            Err(Refusal::Unwilling(_) | Refusal::Broken(_)) if self.session.is_shared() => {
+            Err(refusal @ (Refusal::Unwilling(_) | Refusal::Broken(_))) if self.session.is_shared() => {
                 self.leave_shared().await;
                 let compared = self.session.reconcile(filter, ours).await;
-                if compared.is_ok() {
+                if compared.is_ok() && matches!(refusal, Refusal::Unwilling(_) | Refusal::Broken(End::Timeout)) {
                     self.agent.dialer.keep_alone(self.address);
                 }
                 compared
