@@ -168,7 +168,7 @@ impl SharedConnections {
         shared.join(party).await
     }
 
-    /// Joins a relay's connection, which is opened if there is none that this party may use.
+    /// Joins a relay's connection that this party may use, or opens one.
     ///
     /// # Errors
     /// Why it cannot be opened.

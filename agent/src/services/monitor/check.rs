@@ -145,7 +145,7 @@ fn is_served(status: u16) -> bool {
 /// Why a check is not made over a connection that is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NotShared {
-    /// There is none, it is in use, or it does not show what is to be measured.
+    /// No connection is open, others use it, or what it shows is not what is measured.
     Unsuitable,
     /// The relay did not answer on it.
     Limited,
