@@ -12,7 +12,7 @@ use brotr_net::{End, GuardedTransport, Session};
 use brotr_storage::Delivery;
 use brotr_tests::{Fault, Script, ScriptedRelay, events};
 use futures::{SinkExt, StreamExt};
-use nostr::{Event, Filter, Keys, Kind, Timestamp};
+use nostr::{Event, EventBuilder, Filter, Keys, Kind, Timestamp};
 use nostr_relay_pool::transport::websocket::WebSocketTransport;
 use nostr_sdk::Url;
 use tokio::task::JoinSet;
@@ -207,6 +207,41 @@ async fn a_party_that_does_not_read_is_cut_off() {
     let error = end.expect("an error").expect_err("not closed").to_string();
     assert!(error.contains("cut off") && read < 200, "{error}, {read}");
     assert_eq!(super::connections::read(&relay.counts.upgrades), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_anonymous_session_is_cut_off_when_another_authenticates() {
+    let script = Script { auth: true, ..Script::honest(events::signed(5, 1_600_000_000)) };
+    let relay = ScriptedRelay::start(script).await.expect("started");
+    let place = place_with("").await;
+    let (dialer, address) = (&place.agent.dialer, place.address(&relay));
+    let session = Session::open_shared(dialer, &address, true).await.expect("opened");
+    let mut live = session.follow(vec![Filter::new()]).await.expect("sent");
+    let mut anonymous = Session::join(dialer, &address, false).await.expect("open");
+    assert!(matches!(live.next().await, Err(End::Closed(why)) if why.starts_with("auth-required:")));
+    let url = nostr::RelayUrl::parse(address.as_str()).expect("a URL");
+    let login = EventBuilder::auth(live.challenge().expect("a challenge"), url).sign_with_keys(&Keys::generate());
+    assert_eq!(live.authenticate(&login.expect("signed")).await, Ok(true));
+    let page = anonymous.request(&Filter::new()).await;
+    assert!(matches!(&page.end, End::Disconnect(why) if why.contains("cut off")), "{:?}", page.end);
+    assert!(Session::join(dialer, &address, false).await.is_none(), "it is authenticated now");
+    assert!(Session::join(dialer, &address, true).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_leaves_with_the_last_session() {
+    let relay = ScriptedRelay::start(Script::honest(vec![])).await.expect("started");
+    let place = place_with("").await;
+    let session = Session::open_shared(&place.agent.dialer, &place.address(&relay), false).await.expect("opened");
+    let url = Url::parse(&relay.url).expect("a URL");
+    let transport = GuardedTransport::shared(place.agent.dialer.clone());
+    let (_sink, mut stream) =
+        transport.connect(&url, &ConnectionMode::Direct, Duration::from_secs(9)).await.expect("connected");
+    assert_eq!(read(&relay.counts.upgrades), 1);
+    session.close().await;
+    let error = stream.next().await.expect("an error").expect_err("not closed").to_string();
+    assert!(error.contains("the last session has left"), "{error}");
+    soon(5, "end of the connection", async || (relay.connected() == 0).then_some(())).await;
 }
 
 /// A relay that answers nothing, and sends events that nobody has asked for.

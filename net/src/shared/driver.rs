@@ -215,11 +215,8 @@ impl Driver {
                     }
                     Message::Text(text) => {
                         if let Some((name, asked)) = asked(text) {
-                            if asked == Asked::Login && !self.may_log_in(id) {
+                            if asked == Asked::Login && !self.admit_login(id).await? {
                                 return self.cut_off(id).await;
-                            }
-                            if asked == Asked::Login {
-                                self.cut_off_anonymous().await?;
                             }
                             self.take_note(id, name, asked);
                         }
@@ -232,28 +229,24 @@ impl Driver {
         Ok(())
     }
 
-    /// Returns true if a party may authenticate. Sessions do so only where they are configured to; until one has, the client may
-    /// not do it on the connection of sessions.
-    fn may_log_in(&self, id: u64) -> bool {
+    /// Prepares the connection for a party that authenticates: sessions that may not read as somebody who is authenticated are cut
+    /// off. Returns false if the party may not do it here: the client, on the connection of sessions of
+    /// which none has authenticated.
+    async fn admit_login(&mut self, id: u64) -> Result<bool, String> {
         let is_client = |listener: &Listener| listener.party == Party::Client;
         if self.listeners.get(&id).is_some_and(is_client) && !self.logged_in.load(Ordering::Relaxed) {
             self.logs_in.store(true, Ordering::Relaxed);
             if !self.listeners.values().all(is_client) {
-                return false;
+                return Ok(false);
             }
         }
         self.logged_in.store(true, Ordering::Relaxed);
-        true
-    }
-
-    /// Ends the branches of sessions that may not read as somebody who is authenticated.
-    async fn cut_off_anonymous(&mut self) -> Result<(), String> {
         let anonymous = self.listeners.iter().filter(|(_, listener)| listener.party == Party::Session(false));
         let anonymous: Vec<u64> = anonymous.map(|(id, _)| *id).collect();
         for id in anonymous {
             self.cut_off(id).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Notes who sent a request, or that one was closed.
