@@ -60,8 +60,8 @@ async fn main() {
     let memory_before = status("VmRSS:");
     let archive = open(&url, Options::default()).await.expect("opened");
     println!(
-        "{:>11}{:>10}{:>7}{:>12}{:>9}{:>9}{:>9}",
-        "events", "events/s", "ratio", "B written", "B disk", "MB log", "MB"
+        "{:>11}{:>10}{:>7}{:>12}{:>9}{:>9}{:>9}{:>7}{:>8}",
+        "events", "events/s", "ratio", "B written", "B disk", "MB log", "MB", "cores", "writer"
     );
     let mut dice = Dice::new(7);
     let mut extra = 0;
@@ -72,14 +72,16 @@ async fn main() {
             (1..lines.len()).rev().for_each(|place| lines.swap(place, dice.below(place + 1)));
         }
         let (count, ceiling) = (lines.len(), ceiling(&lines));
-        let began = Instant::now();
         let again = is_measured(window + 1, events).then(|| lines.clone());
+        let (began, busy_before) = (Instant::now(), busy());
         take(&archive, "wss://relay.example/", lines).await;
-        let rate = count as f64 / began.elapsed().as_secs_f64();
+        let (took, busy) = (began.elapsed().as_secs_f64(), busy());
+        let (rate, cores, writer) =
+            (count as f64 / took, (busy.0 - busy_before.0) / took, (busy.1 - busy_before.1) / took);
         let stats = archive.stats().await.expect("stats");
         let before = std::mem::replace(&mut written, bytes_written(&archive).await);
         println!(
-            "{:>11}{rate:>10.0}{:>7.2}{:>12}{:>9}{:>9}{:>9}",
+            "{:>11}{rate:>10.0}{:>7.2}{:>12}{:>9}{:>9}{:>9}{cores:>7.2}{writer:>8.2}",
             stats.events,
             rate / ceiling,
             (written - before) / count as u64,
@@ -174,6 +176,19 @@ async fn bytes_written(archive: &Arc<dyn Archive>) -> u64 {
 
 fn size(file: &Path) -> u64 {
     file.metadata().map_or(0, |file| file.len())
+}
+
+/// Returns the seconds of processor time that this process has used, and those of the thread that writes to SQLite.
+fn busy() -> (f64, f64) {
+    let seconds = |stat: &str| {
+        let ticks = stat.rsplit(')').next().expect("a name").split_whitespace().skip(11).take(2);
+        ticks.map(|ticks| ticks.parse::<f64>().expect("a number")).sum::<f64>() / 100.0
+    };
+    let whole = seconds(&std::fs::read_to_string("/proc/self/stat").expect("Linux"));
+    // Other threads may end meanwhile.
+    let threads = std::fs::read_dir("/proc/self/task").expect("Linux").flatten();
+    let stats = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+    (whole, stats.filter(|stat| stat.contains("(brotr-archive)")).map(|stat| seconds(&stat)).sum())
 }
 
 /// Returns a value of `/proc/self/status`, in KiB.
