@@ -1,5 +1,5 @@
--- Returns the total of an author, and what waits to be added to it.
+-- Returns the number of events of an author, with what waits to be added to it.
 -- Indexes: the primary keys of author and recent_author.
-select events, (select r.events from recent_author r where r.author = author.k)
-from author
-where k = ?1
+select a.events + coalesce((select r.events from recent_author r where r.author = a.k), 0)
+from author a
+where a.k = ?1

@@ -275,7 +275,14 @@ impl SqliteTransaction {
     }
 
     pub(super) fn commit_here(self) -> Result<(), StorageError> {
-        Ok(self.connection()?.execute_batch("commit")?)
+        self.commit_then(|| ())
+    }
+
+    /// Commits, and runs `then`, also after a failure, before anybody else can write.
+    pub(super) fn commit_then(self, then: impl FnOnce()) -> Result<(), StorageError> {
+        let committed = self.connection()?.execute_batch("commit");
+        then();
+        Ok(committed?)
     }
 }
 

@@ -8,6 +8,7 @@ use nostr::{EventId, Filter};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::connection::SqliteTransaction;
+use super::hints::Hint;
 use super::remove::remove;
 use super::runs::{self, Indexes};
 use super::{SqliteArchive, count, load_dictionaries, scan};
@@ -59,10 +60,11 @@ impl SqliteArchive {
     ) -> Result<T, StorageError> {
         let connection = self.writer()?.connection.clone();
         let tx = SqliteTransaction::begin(&connection).await?;
+        let hints = self.hints.clone();
         let run = move || {
             let changed = change(tx.connection()?)?;
             connection.forget();
-            tx.commit_here()?;
+            tx.commit_then(|| hints.discard())?;
             Ok(changed)
         };
         tokio::task::spawn_blocking(run).await.map_err(|_| StorageError::Closed)?
@@ -90,19 +92,28 @@ impl SqliteArchive {
 #[async_trait]
 impl EventStore for SqliteArchive {
     async fn known(&self, ids: &[EventId]) -> Result<HashSet<EventId>, StorageError> {
-        let (mut ids, runs) = (ids.to_vec(), self.runs.clone());
+        let (mut ids, runs, hints) = (ids.to_vec(), self.runs.clone(), self.hints.clone());
         self.readers
             .read(move |connection| {
                 // Sorted, they are read from each run in one pass.
                 ids.sort_unstable();
+                let generation = hints.generation();
                 let tx = connection.unchecked_transaction()?;
                 let mut index = Indexes::new(&tx, &runs.at(&tx)?)?;
+                let last = tx.prepare_cached(sqlite!("archive_last_event"))?.query_row([], |row| row.get(0))?;
                 let mut known = HashSet::with_capacity(ids.len());
+                let mut found = Vec::with_capacity(ids.len());
                 for id in ids {
-                    if index.find(&id)?.is_some() {
-                        known.insert(id);
-                    }
+                    let hint = match index.find(&id)? {
+                        Some(event) => {
+                            known.insert(id);
+                            Hint::Stored(event)
+                        }
+                        None => Hint::NewAfter(last),
+                    };
+                    found.push((id, hint));
                 }
+                hints.add(generation, found);
                 Ok(known)
             })
             .await

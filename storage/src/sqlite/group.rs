@@ -6,6 +6,8 @@ use std::sync::Arc;
 use nostr::{EventId, PublicKey};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
+use super::authors::Addition;
+use super::hints::Hint;
 use super::memory::Memory;
 use super::runs::{Entries, Indexed, Indexes, Set};
 use crate::StorageError;
@@ -73,20 +75,23 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// Writes the events of a batch and the sightings of everything it saw.
+    /// Writes the events of a batch and the sightings of everything it saw. `hints` are about the ids of its events, and then
+    /// about those that it knows.
     pub(super) fn insert(
         &mut self,
         connection: &Connection,
         memory: &mut Memory,
         batch: &'a PreparedBatch,
+        hints: &[Option<Hint>],
         relay: Option<i64>,
     ) -> Result<Stored, StorageError> {
         let mut indexes = Indexes::new(connection, &self.set)?;
         let mut seen = Vec::with_capacity(batch.events.len() + batch.rest.known.len());
         let first_new = self.new.len();
-        for prepared in &batch.events {
+        let (of_events, of_known) = hints.split_at(batch.events.len());
+        for (prepared, hint) in batch.events.iter().zip(of_events) {
             let id = &prepared.event.id;
-            let k = match self.find(&mut indexes, id)? {
+            let k = match self.find_hinted(&mut indexes, memory, id, *hint)? {
                 Some(k) => k,
                 None => {
                     self.last_k += 1;
@@ -123,14 +128,31 @@ impl<'a> Group<'a> {
         }
         let stored = self.new.len() - first_new;
         if let Some(relay) = relay {
-            for id in &batch.rest.known {
+            for (id, hint) in batch.rest.known.iter().zip(of_known) {
                 // An event that was removed since it was known has no sightings.
-                seen.extend(self.find(&mut indexes, id)?);
+                seen.extend(self.find_hinted(&mut indexes, memory, id, *hint)?);
             }
             self.see(connection, relay, batch.rest.seen_at, seen)?;
             self.miss(connection, relay, &batch.rest)?;
         }
         Ok(Stored { stored, known: batch.events.len() - stored + batch.rest.known.len() })
+    }
+
+    /// Does what [`Group::find`] does, with what a reader found out about the id.
+    fn find_hinted(
+        &self,
+        indexes: &mut Indexes<'_>,
+        memory: &Memory,
+        id: &EventId,
+        hint: Option<Hint>,
+    ) -> Result<Option<i64>, StorageError> {
+        match hint {
+            Some(Hint::Stored(k)) => Ok(Some(k)),
+            Some(Hint::NewAfter(k)) if memory.last_events.since(k) => {
+                Ok(self.ids.get(id).copied().or_else(|| memory.last_events.find(id)))
+            }
+            _ => self.find(indexes, id),
+        }
     }
 
     /// Returns the number of an event that is stored, or will be with this group.
@@ -183,6 +205,11 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
+    /// Returns the ids of the new events, with their numbers.
+    pub(super) fn take_ids(&mut self) -> HashMap<EventId, i64> {
+        std::mem::take(&mut self.ids)
+    }
+
     /// Returns the index entries of the new events.
     pub(super) fn take_entries(&mut self) -> Entries {
         std::mem::take(&mut self.entries)
@@ -202,14 +229,16 @@ impl<'a> Group<'a> {
     pub(super) fn write_totals(&mut self, connection: &Connection, memory: &mut Memory) -> Result<(), StorageError> {
         // These do not contain the new events yet.
         let indexes = Indexes::new(connection, &self.set)?;
-        let mut authors = BTreeMap::<i64, (i64, i64)>::new();
+        let mut authors = BTreeMap::<i64, Addition>::new();
         let mut kinds = BTreeMap::<u16, (i64, i64)>::new();
         for ((author, kind), n) in &self.pairs {
             let first = memory.add_pair(*author, *kind)
                 && (*author > self.last_author || !indexes.has_kind(*author, i64::from(*kind))?);
-            let first = i64::from(first);
             let of_author = authors.entry(*author).or_default();
-            *of_author = (of_author.0 + n, of_author.1 + first);
+            of_author.had_events |= !first;
+            let first = i64::from(first);
+            of_author.events += n;
+            of_author.kinds += first;
             let of_kind = kinds.entry(*kind).or_default();
             *of_kind = (of_kind.0 + n, of_kind.1 + first);
         }

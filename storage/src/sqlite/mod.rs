@@ -7,6 +7,7 @@ mod count;
 mod events;
 mod functions;
 mod group;
+mod hints;
 mod memory;
 mod remove;
 mod runs;
@@ -29,6 +30,7 @@ use crate::query::{Query, sqlite};
 use crate::rows::Counts;
 use crate::{Archive, StorageError, search};
 use connection::{Readers, SqliteTransaction, WriterConnection};
+use hints::Hints;
 use runs::Runs;
 
 /// The schema's migrations, in order; the file's `user_version` is the number of those applied.
@@ -64,6 +66,7 @@ pub struct SqliteArchive {
     options: Options,
     readers: Arc<Readers>,
     runs: Arc<Runs>,
+    hints: Arc<Hints>,
     writer: Option<Writer>,
 }
 
@@ -131,7 +134,7 @@ impl SqliteArchive {
             let options =
                 Options { profile: profile.as_deref().unwrap_or_default().parse()?, search, ..Options::default() };
             let readers = Arc::new(Readers::new(path, codec.clone(), false));
-            Ok(Self { codec, options, readers, runs: Arc::default(), writer: None })
+            Ok(Self { codec, options, readers, runs: Arc::default(), hints: Arc::default(), writer: None })
         };
         tokio::task::spawn_blocking(open).await.expect("opening does not panic")
     }
@@ -169,9 +172,11 @@ impl SqliteArchive {
         let readers = Arc::new(Readers::new(path, codec.clone(), options.paused_clock));
         let connection = WriterConnection::new(connection, options.paused_clock);
         let runs = Arc::<Runs>::default();
-        let queue = writer::Queue::start(connection.clone(), codec.clone(), runs.clone(), options, log);
+        let hints = Arc::<Hints>::default();
+        let shared = writer::Shared { codec: codec.clone(), runs: runs.clone(), hints: hints.clone() };
+        let queue = writer::Queue::start(connection.clone(), shared, options, log);
         let writer = Writer { connection, queue, lock: std::sync::Mutex::new(Some(lock)) };
-        Ok(Self { codec, options, readers, runs, writer: Some(writer) })
+        Ok(Self { codec, options, readers, runs, hints, writer: Some(writer) })
     }
 
     fn writer(&self) -> Result<&Writer, StorageError> {

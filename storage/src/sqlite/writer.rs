@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::connection::WriterConnection;
 use super::group::Group;
+use super::hints::Hints;
 use super::memory::Memory;
 use super::runs::{Merges, PACE, Runs};
 use crate::StorageError;
@@ -31,7 +32,9 @@ use crate::stores::write_claims;
 const WAITING: usize = 64;
 /// The most events and sightings written in one transaction.
 const GROUP: usize = 16_384;
-/// Under load a group waits this long for more batches, since the cost of a commit is that of the pages it touches,
+/// Under load a group with fewer of them waits this long for more batches, since the cost of a commit is that of the pages it
+/// touches,
+const FEW: usize = GROUP / 2;
 const LINGER: Duration = Duration::from_millis(250);
 /// as long as a batch arrived within this time.
 const LULL: Duration = Duration::from_millis(50);
@@ -82,21 +85,14 @@ impl Queue {
     /// Starts the thread. It ends with the queue.
     ///
     /// `log` is the file of the write-ahead log.
-    pub(super) fn start(
-        connection: WriterConnection,
-        codec: Arc<Codec>,
-        runs: Arc<Runs>,
-        options: Options,
-        log: PathBuf,
-    ) -> Self {
+    pub(super) fn start(connection: WriterConnection, shared: Shared, options: Options, log: PathBuf) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         let (end, ended) = oneshot::channel();
         let mut writer = Writer {
             connection,
-            codec,
+            shared,
             options,
             memory: Memory::default(),
-            runs,
             merges: Merges::default(),
             // Merges that were in progress when the archive was last closed continue.
             must_merge: true,
@@ -105,7 +101,8 @@ impl Queue {
         };
         if options.paused_clock {
             let requests = Requests::Sender(Arc::new(Mutex::new(writer)));
-            return Self { requests: Mutex::new(Some(requests)), ended: tokio::sync::Mutex::default() };
+            let requests = Mutex::new(Some(requests));
+            return Self { requests, ended: tokio::sync::Mutex::default() };
         }
         let run = move || {
             writer.run(receiver);
@@ -157,13 +154,19 @@ impl Requests {
     }
 }
 
+/// What the thread shares with readers.
+pub(super) struct Shared {
+    pub(super) codec: Arc<Codec>,
+    pub(super) runs: Arc<Runs>,
+    pub(super) hints: Arc<Hints>,
+}
+
 /// The state of the thread: its cache of committed data.
 pub(super) struct Writer {
     connection: WriterConnection,
-    codec: Arc<Codec>,
+    shared: Shared,
     options: Options,
     memory: Memory,
-    runs: Arc<Runs>,
     merges: Merges,
     /// Whether runs are to be merged while idle.
     must_merge: bool,
@@ -201,7 +204,9 @@ impl Writer {
                         group.push(next);
                         last = Instant::now();
                     }
-                    Err(_) if began < loaded_until && last.elapsed() < LULL && began.elapsed() < LINGER => {
+                    Err(_)
+                        if total < FEW && began < loaded_until && last.elapsed() < LULL && began.elapsed() < LINGER =>
+                    {
                         std::thread::sleep(LULL / 20);
                     }
                     Err(_) => break,
@@ -286,12 +291,12 @@ impl Writer {
                 self.forget();
             }
             let connection = tx.connection()?;
-            let set = self.runs.at(connection)?;
+            let set = self.shared.runs.at(connection)?;
             let mut change = self.merges.change(connection, &set)?;
             let more = change.advance(MERGED_WHEN_IDLE)?;
             let set = change.end()?;
             tx.commit_here()?;
-            self.runs.publish(set);
+            self.shared.runs.publish(set);
             Ok::<_, StorageError>(more)
         })();
         self.must_merge = merged.unwrap_or_else(|error| {
@@ -307,7 +312,7 @@ impl Writer {
         if self.connection.is_to_forget() {
             self.forget();
         }
-        let set = self.runs.at(tx.connection()?)?;
+        let set = self.shared.runs.at(tx.connection()?)?;
         let mut group = Group::begin(tx.connection()?, self.options.profile, set.clone())?;
         let mut stored = Vec::with_capacity(batches.len());
         for batch in batches {
@@ -315,7 +320,9 @@ impl Writer {
                 Some((url, network)) => Some(block_on(relay_key(&mut tx, url, network, batch.rest.seen_at))?),
                 None => None,
             };
-            stored.push(group.insert(tx.connection()?, &mut self.memory, batch, relay)?);
+            let ids = batch.events.iter().map(|prepared| &prepared.event.id).chain(&batch.rest.known);
+            let hints = self.shared.hints.take(ids);
+            stored.push(group.insert(tx.connection()?, &mut self.memory, batch, &hints, relay)?);
             if let Some(relay) = relay {
                 block_on(write_claims(&mut tx, relay, &batch.rest, unix_now()))?;
             }
@@ -332,24 +339,27 @@ impl Writer {
         change.add(entries, group.last_k)?;
         let must_merge = change.advance(most)?;
         let set = change.end()?;
+        let (new, last) = (group.take_ids(), group.last_k);
         tx.commit_here()?;
-        self.runs.publish(set);
+        self.memory.last_events.add(new, last);
+        self.shared.runs.publish(set);
         self.must_merge |= must_merge;
         if let Some(dictionary) = dictionary {
-            self.codec.add_dictionary(&dictionary);
+            self.shared.codec.add_dictionary(&dictionary);
         }
         Ok(stored)
     }
 
     /// Trains the archive's dictionary once there are enough events, and stores it.
     fn train(&self, connection: &Connection, events: i64) -> Result<Option<Vec<u8>>, StorageError> {
-        if self.codec.dictionaries() > 0 || events < TRAIN_AT {
+        if self.shared.codec.dictionaries() > 0 || events < TRAIN_AT {
             return Ok(None);
         }
         let mut statement = connection.prepare(sqlite!("event_payloads"))?;
         let payloads = statement.query_map([SAMPLES], |row| row.get::<_, Vec<u8>>(0))?;
         let payloads = payloads.collect::<rusqlite::Result<Vec<_>>>()?;
-        let samples = payloads.iter().map(|payload| self.codec.unpack(payload)).collect::<Result<Vec<_>, _>>()?;
+        let samples =
+            payloads.iter().map(|payload| self.shared.codec.unpack(payload)).collect::<Result<Vec<_>, _>>()?;
         let Some(dictionary) = payload::train(&samples) else { return Ok(None) };
         connection.execute(sqlite!("dictionary_add"), [&dictionary])?;
         Ok(Some(dictionary))

@@ -1,5 +1,7 @@
 //! Events and sightings.
 
+use futures::StreamExt;
+
 use super::*;
 
 pub(super) async fn events_come_back_exactly(archive: Arc<dyn Archive>, _: String) {
@@ -64,6 +66,72 @@ pub(super) async fn a_batch_is_stored_once(archive: Arc<dyn Archive>, _: String)
         contents.push(event.content);
     }
     assert_eq!(contents, ["c", "d"]);
+}
+
+/// What a look-up found may no longer be so when the batch is stored.
+pub(super) async fn a_batch_is_stored_as_the_archive_is_then(archive: Arc<dyn Archive>, _: String) {
+    let events: Vec<Verified> = (0..6).map(|n| event(&format!("event {n}"), vec![], n)).collect();
+    let ids: Vec<_> = events.iter().map(|event| event.event().id).collect();
+    let known = async |ids: &[nostr::EventId]| archive.known(ids).await.expect("looked up").len();
+    let other = |batch: Batch| Batch { relay: Some(("wss://other.example/".into(), Network::Clearnet)), ..batch };
+    archive.store(batch(events[..3].to_vec())).await.expect("stored");
+
+    // Removed after it was found.
+    assert_eq!(known(&ids[..2]).await, 2);
+    assert_eq!(archive.remove(&Filter::new().id(ids[0]), 10).await.expect("removed"), 1);
+    let seen = archive.store(other(Batch { known: ids[..2].to_vec(), ..batch(vec![]) })).await.expect("stored");
+    assert_eq!(seen.stored, 0);
+    let holders = archive.holders(&ids).await.expect("holders");
+    assert_eq!(holders.get(&ids[0]), None);
+    assert_eq!(holders[&ids[1]], ["wss://other.example/", RELAY]);
+    assert_eq!(archive.stats().await.expect("stats").sightings, 3, "two of one relay and one of the other");
+
+    // Stored by another batch after it was not found.
+    assert_eq!(known(&ids[3..]).await, 0);
+    assert_eq!(archive.store(batch(events[3..5].to_vec())).await.expect("stored").stored, 2);
+    let again = archive.store(other(batch(events[3..].to_vec()))).await.expect("stored");
+    assert_eq!(again, Stored { stored: 1, known: 2 });
+    let holders = archive.holders(&ids).await.expect("holders");
+    assert_eq!(holders[&ids[3]], ["wss://other.example/", RELAY]);
+    assert_eq!(holders[&ids[5]], ["wss://other.example/"]);
+
+    // Found, removed, and stored again.
+    assert_eq!(known(&ids[4..5]).await, 1);
+    assert_eq!(archive.remove(&Filter::new().id(ids[4]), 10).await.expect("removed"), 1);
+    assert_eq!(known(&ids[4..5]).await, 0);
+    assert_eq!(archive.store(batch(events[4..5].to_vec())).await.expect("stored").stored, 1);
+    assert_eq!(archive.count(&[Filter::new()], View::All, &[]).await.expect("counted"), 5);
+    exact::exact(&archive).await;
+}
+
+/// Relays that return the same events at once: each event is looked up by several before one of them stores it.
+pub(super) async fn events_of_several_relays_are_stored_once(archive: Arc<dyn Archive>, _: String) {
+    const RELAYS: usize = 8;
+    let events: Vec<Verified> = (0..1_000).map(|n| event(&format!("event {n}"), vec![], n)).collect();
+    let reads = (0..RELAYS).map(|relay| {
+        let (archive, mut pages) = (archive.clone(), events.chunks(10).map(<[_]>::to_vec).collect::<Vec<_>>());
+        pages.rotate_left(relay % 3);
+        let read = move |page: Vec<Verified>| {
+            let archive = archive.clone();
+            async move {
+                let ids: Vec<_> = page.iter().map(|event| event.event().id).collect();
+                let known = archive.known(&ids).await.expect("looked up");
+                let (old, new): (Vec<_>, Vec<_>) =
+                    page.into_iter().partition(|event| known.contains(&event.event().id));
+                let relay = Some((format!("wss://relay{relay}.example/"), Network::Clearnet));
+                let known = old.iter().map(|event| event.event().id).collect();
+                archive.store(Batch { relay, known, ..batch(new) }).await.expect("stored");
+            }
+        };
+        // Some pages are looked up while others are being stored.
+        futures::stream::iter(pages).map(read).buffer_unordered(1 + relay).for_each(|()| std::future::ready(()))
+    });
+    futures::future::join_all(reads).await;
+    let stats = archive.stats().await.expect("stats");
+    assert_eq!(stats.events, 1_000);
+    assert_eq!(stats.sightings, 1_000 * RELAYS as i64);
+    assert_eq!(archive.stored_after(0, 2_000).await.expect("read").len(), 1_000);
+    exact::exact(&archive).await;
 }
 
 pub(super) async fn sightings_of_lost_events_are_removed(archive: Arc<dyn Archive>, url: String) {
