@@ -9,7 +9,6 @@ use brotr_core::{Guard, RelayUrl};
 use brotr_keys::{KeySource, Signer};
 use brotr_net::{Dialer, Internet, Settings};
 use brotr_storage::{Archive, FaultInjector, Lease, Task};
-use tokio::sync::Notify;
 
 pub use crate::clock::now;
 use crate::config::Config;
@@ -33,8 +32,6 @@ pub struct Agent<A: ?Sized = dyn Archive> {
     pub dialer: Arc<Dialer>,
     /// Verifies events before they are stored.
     pub ingest: Ingest,
-    /// Notified when events were archived that another task waits for.
-    pub archived: Arc<Notify>,
     /// Identifies this process among others on the same database.
     pub holder: i64,
     /// Tells an outage of our own network from relays that are down.
@@ -100,7 +97,6 @@ impl Agent {
             signer,
             dialer,
             ingest,
-            archived: Arc::default(),
             holder: fastrand::i64(1..),
             outage: Outage::default(),
             robots: RobotsCache::default(),
@@ -148,7 +144,6 @@ impl<A: ?Sized> Agent<A> {
             signer: self.signer.clone(),
             dialer: self.dialer.clone(),
             ingest: self.ingest.clone(),
-            archived: self.archived.clone(),
             holder: self.holder,
             outage: self.outage.clone(),
             robots: self.robots.clone(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brotr_dvm::Dvm;
+use brotr_net::Listener;
 use brotr_storage::EventStore;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sd_notify::NotifyState;
@@ -23,16 +24,6 @@ use crate::{clock, initializer};
 
 /// Time limits of disconnecting and of closing the archive.
 const CLOSING: Duration = Duration::from_secs(1);
-
-/// Sockets that were bound before the archive was opened, and the metrics recorder.
-pub struct Servers {
-    /// What has been measured.
-    pub metrics: PrometheusHandle,
-    /// The socket of the HTTP server.
-    pub listener: Option<TcpListener>,
-    /// The socket of the relay.
-    pub relay: Option<TcpListener>,
-}
 
 /// What the services of the daemon are made from.
 pub struct Daemon {
@@ -61,27 +52,24 @@ impl Daemon {
         Ok(Self { agent, publisher, client, wallet, dvm, intake, takes_jobs })
     }
 
-    /// Starts the HTTP server and the relay server.
-    pub fn start_servers(&self, supervisor: &mut Supervisor, servers: Servers) {
-        if let Some(listener) = servers.listener {
-            let (agent, vitals, metrics) = (self.agent.clone(), supervisor.vitals(), servers.metrics);
-            supervisor.start("http", move || {
-                let (agent, vitals, metrics, listener) =
-                    (agent.clone(), vitals.clone(), metrics.clone(), listener.try_clone());
-                async move { http::serve(agent, vitals, metrics, listener?).await }
-            });
-        }
-        if let Some(listener) = servers.relay {
-            let jobs = self.takes_jobs.then(|| self.intake.clone());
-            let agent = self.agent.with::<dyn EventStore>(self.agent.archive.clone());
-            supervisor.start("relay", move || {
-                let (agent, jobs, listener) = (agent.clone(), jobs.clone(), listener.try_clone());
-                async move { relay_server::serve(agent, jobs, listener?).await }
-            });
-        }
+    /// Starts the HTTP server. `metrics` has what is measured.
+    pub fn start_http(&self, supervisor: &mut Supervisor, listener: TcpListener, metrics: PrometheusHandle) {
+        let (agent, vitals) = (self.agent.clone(), supervisor.vitals());
+        supervisor.start("http", move || {
+            let (agent, vitals, metrics, listener) =
+                (agent.clone(), vitals.clone(), metrics.clone(), listener.try_clone());
+            async move { http::serve(agent, vitals, metrics, listener?).await }
+        });
     }
 
-    /// Starts all other services.
+    /// Starts the relay server.
+    pub fn start_relay(&self, supervisor: &mut Supervisor, listener: Arc<dyn Listener>) {
+        let jobs = self.takes_jobs.then(|| self.intake.clone());
+        let agent = self.agent.with::<dyn EventStore>(self.agent.archive.clone());
+        supervisor.start("relay", move || relay_server::serve(agent.clone(), jobs.clone(), listener.clone()));
+    }
+
+    /// Starts all services but the HTTP server and the relay server.
     pub fn start(&self, supervisor: &mut Supervisor) {
         self.start_upkeep(supervisor);
         self.start_crawlers(supervisor);

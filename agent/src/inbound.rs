@@ -14,6 +14,7 @@ use crate::error::Result;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request};
+use brotr_net::{Listener, Stream};
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -23,7 +24,6 @@ use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
@@ -107,7 +107,7 @@ impl Takeover {
 ///
 /// # Errors
 /// Never; a failed accept is retried.
-pub(crate) async fn serve(listener: TcpListener, limits: Limits, router: Router) -> Result<()> {
+pub(crate) async fn serve(listener: &dyn Listener, limits: Limits, router: Router) -> Result<()> {
     let mut connections = Connections { limits, tasks: JoinSet::new(), refusals: JoinSet::new(), held: HashMap::new() };
     loop {
         tokio::select! {
@@ -141,7 +141,7 @@ struct Connections {
 impl Connections {
     /// Serves a connection, or refuses it. When all places are taken, the address with the most connections loses its newest
     /// one to a client that has fewer.
-    fn admit(&mut self, stream: TcpStream, peer: SocketAddr, router: &Router) {
+    fn admit(&mut self, stream: Box<dyn Stream>, peer: SocketAddr, router: &Router) {
         let peer_ip = peer.ip().to_canonical();
         let address = prefix(peer_ip);
         let own = self.held.get(&address).map_or(0, Vec::len);
@@ -178,7 +178,7 @@ impl Connections {
         });
     }
 
-    fn refuse(&mut self, mut stream: TcpStream, status: &'static str, why: &'static str) {
+    fn refuse(&mut self, mut stream: Box<dyn Stream>, status: &'static str, why: &'static str) {
         if self.refusals.len() >= REFUSALS {
             return;
         }
@@ -199,9 +199,7 @@ impl Connections {
 }
 
 /// Serves one connection to its end.
-async fn converse(stream: TcpStream, peer: SocketAddr, router: Router) {
-    // Answers are small and waited for.
-    let _ = stream.set_nodelay(true);
+async fn converse(stream: Box<dyn Stream>, peer: SocketAddr, router: Router) {
     let (service, takeover) = (TowerToHyperService::new(router), Takeover::default());
     let later = takeover.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -225,13 +223,13 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router) {
 
 /// A stream whose writes fail when they make no progress.
 struct Unstalled {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     deadline: Pin<Box<Sleep>>,
     waiting: bool,
 }
 
 impl Unstalled {
-    fn new(stream: TcpStream) -> Self {
+    fn new(stream: Box<dyn Stream>) -> Self {
         Self { stream, deadline: Box::pin(sleep(STALLED)), waiting: false }
     }
 

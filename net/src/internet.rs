@@ -1,9 +1,9 @@
-//! The way to the hosts of the public internet. A simulation has one of its own.
+//! The way to the hosts of the public internet, and from clients to this one. A simulation has its own.
 
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::lookup::{Lookup, LookupError, Resolver};
 use crate::stream::Stream;
@@ -22,6 +22,26 @@ pub trait Internet: Send + Sync {
     /// # Errors
     /// As `connect(2)`.
     async fn connect(&self, to: SocketAddr) -> std::io::Result<Box<dyn Stream>>;
+}
+
+/// Accepts connections of clients.
+#[async_trait]
+pub trait Listener: Send + Sync {
+    /// Returns the next connection, and the address of its peer.
+    ///
+    /// # Errors
+    /// As `accept(2)`.
+    async fn accept(&self) -> std::io::Result<(Box<dyn Stream>, SocketAddr)>;
+}
+
+#[async_trait]
+impl Listener for TcpListener {
+    async fn accept(&self) -> std::io::Result<(Box<dyn Stream>, SocketAddr)> {
+        let (stream, peer) = Self::accept(self).await?;
+        // Answers are small and waited for.
+        let _ = stream.set_nodelay(true);
+        Ok((Box::new(stream), peer))
+    }
 }
 
 /// The internet that this machine is connected to.

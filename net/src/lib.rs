@@ -25,7 +25,7 @@ mod turn;
 
 pub use dial::{Dialer, Trace};
 pub use failure::{ConnectFailure, DialError};
-pub use internet::Internet;
+pub use internet::{Internet, Listener};
 pub use live::{Live, Received};
 pub use lookup::{Lookup, LookupError};
 pub use message::Count;

@@ -8,6 +8,7 @@ use brotr_core::{Event, Offset, Sketch};
 use nostr::{EventId, Filter};
 
 use crate::batch::{Batch, Stored};
+use crate::new_events::NewEvents;
 use crate::prepare::Preparer;
 use crate::rows::Counts;
 use crate::rows::{Cursor, Stats};
@@ -30,6 +31,10 @@ pub trait EventStore: std::fmt::Debug + Send + Sync {
 
     /// Returns the preparer of events for this archive: a batch of events that were prepared on another thread is stored sooner.
     fn preparer(&self) -> Preparer;
+
+    /// Returns what tells of events that are stored from now on. They can be read when it does, with
+    /// [`EventStore::stored_after`].
+    fn new_events(&self) -> NewEvents;
 
     /// Returns one page of the events that match a filter, newest first, lowest id first within a second. The filter's own
     /// `limit` counts from its first page, so callers that page keep the count.

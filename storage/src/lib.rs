@@ -22,6 +22,7 @@ mod decode;
 mod error;
 #[cfg(feature = "backends")]
 mod files;
+mod new_events;
 mod nostr_database;
 #[cfg(feature = "backends")]
 mod open;
@@ -50,6 +51,7 @@ mod view;
 pub use archive::{Archive, EventStore, Setting, SightingStore, SqlRow};
 pub use batch::{Batch, Stored};
 pub use error::StorageError;
+pub use new_events::NewEvents;
 pub use nostr_database::NostrArchive;
 #[cfg(feature = "backends")]
 pub use open::{open, open_to_read, open_with_replica, restore};

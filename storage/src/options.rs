@@ -1,5 +1,7 @@
 //! What an archive keeps and indexes.
 
+use std::time::Duration;
+
 use nostr::Filter;
 
 use crate::StorageError;
@@ -60,6 +62,8 @@ pub enum InjectedFault {
     RolledBack,
     /// The call is done, and then fails as if the connection had been lost while it was committed.
     Uncertain,
+    /// The call is done after a delay.
+    Delayed(Duration),
 }
 
 /// Decides whether the next try of the named store call fails.
@@ -75,8 +79,8 @@ pub struct Options {
     /// Whether the runtime's clock is paused, as in a simulation. Tokio advances a paused clock as soon as no task can run and
     /// nothing runs on its blocking pool: with this, SQLite has no thread of its own, and short work is done by the caller.
     pub paused_clock: bool,
-    /// Failures of the database that a test injects. [`EventStore::store`](crate::EventStore::store) and
-    /// [`EventStore::remove`](crate::EventStore::remove), which retry by themselves, have none.
+    /// Failures of the database that a test injects, into every store call but
+    /// [`EventStore::remove`](crate::EventStore::remove).
     pub fault_injector: Option<FaultInjector>,
 }
 

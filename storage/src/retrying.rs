@@ -13,7 +13,8 @@ use nostr::{EventId, Filter, PublicKey};
 use crate::archive::{Archive, EventStore, Setting, SightingStore, SqlRow};
 use crate::backoff::{Repeat, retry};
 use crate::batch::{Batch, Stored};
-use crate::options::{FaultInjector, InjectedFault, Options};
+use crate::new_events::NewEvents;
+use crate::options::{InjectedFault, Options};
 use crate::prepare::Preparer;
 use crate::rows::Counts;
 use crate::rows::*;
@@ -26,12 +27,12 @@ type Result<T> = std::result::Result<T, StorageError>;
 #[derive(Debug)]
 pub(crate) struct Retrying<A> {
     archive: A,
-    fault_injector: Option<FaultInjector>,
+    options: Options,
 }
 
 impl<A: Archive> Retrying<A> {
     pub(crate) fn new(archive: A, options: Options) -> Self {
-        Self { archive, fault_injector: options.fault_injector }
+        Self { archive, options }
     }
 
     /// Makes a call, and repeats it after transient errors.
@@ -39,17 +40,24 @@ impl<A: Archive> Retrying<A> {
     where
         F: Future<Output = Result<T>>,
     {
-        let attempt = async || match self.fault_injector.and_then(|fault| fault(name)) {
-            None => call().await,
-            Some(InjectedFault::RolledBack) => Err(StorageError::Statement(lost())),
-            Some(InjectedFault::Uncertain) => call().await.and(Err(StorageError::Uncertain(lost()))),
-        };
-        retry(name, repeat, attempt).await
+        retry(name, repeat, || self.options.attempt(name, call())).await
     }
 }
 
-fn lost() -> sqlx::Error {
-    sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into())
+impl Options {
+    /// Makes one try of a store call, with the fault that is injected into it.
+    pub(crate) async fn attempt<T>(self, call: &'static str, attempt: impl Future<Output = Result<T>>) -> Result<T> {
+        let lost = || sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+        match self.fault_injector.and_then(|fault| fault(call)) {
+            None => attempt.await,
+            Some(InjectedFault::RolledBack) => Err(StorageError::Statement(lost())),
+            Some(InjectedFault::Uncertain) => attempt.await.and(Err(StorageError::Uncertain(lost()))),
+            Some(InjectedFault::Delayed(delay)) => {
+                tokio::time::sleep(delay).await;
+                attempt.await
+            }
+        }
+    }
 }
 
 /// Implements a trait by retrying each method: `Always`, or only if it was `RolledBack`. Methods in the second block are passed
@@ -90,6 +98,10 @@ retrying! {
 
     fn preparer(&self) -> Preparer {
         self.archive.preparer()
+    }
+
+    fn new_events(&self) -> NewEvents {
+        self.archive.new_events()
     }
 
     async fn remove(&self, filter: &Filter, most: u64) -> Result<u64> {

@@ -183,7 +183,7 @@ async fn live(subscribers: usize, rate: usize) -> Result<()> {
     let listener = brotr::services::relay_server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let to = listener.local_addr()?;
     let mut tasks = JoinSet::new();
-    let service = brotr::services::relay_server::serve(agent.with(agent.archive.clone()), None, listener.into_std()?);
+    let service = brotr::services::relay_server::serve(agent.with(agent.archive.clone()), None, Arc::new(listener));
     tasks.spawn(async move {
         service.await?;
         anyhow::Ok(Vec::new())
@@ -219,7 +219,6 @@ async fn live(subscribers: usize, rate: usize) -> Result<()> {
     for (batch, events) in events.into_iter().enumerate() {
         tokio::time::sleep_until(due(batch).into()).await;
         agent.archive.store(Batch { events, ..Batch::default() }).await?;
-        agent.archived.notify_one();
     }
     let stored = begin.elapsed();
     let (mut served, mut delays) = (0, Vec::new());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use brotr::agent::Agent;
 use brotr::supervisor::Supervisor;
 use brotr_core::Event;
-use brotr_storage::Batch;
+use brotr_storage::{Batch, EventStore};
 use brotr_tests::{Script, ScriptedRelay, Signal, events};
 use futures::StreamExt;
 use nostr::{EventBuilder, Keys, Kind, Timestamp};
@@ -34,8 +34,8 @@ struct Served {
 async fn serve(agent: &Agent) -> Served {
     let listener = brotr::services::relay_server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("bound");
     let url = format!("ws://{}", listener.local_addr().expect("an address"));
-    let listener = listener.into_std().expect("a listener");
-    let service = tokio::spawn(brotr::services::relay_server::serve(agent.with(agent.archive.clone()), None, listener));
+    let agent = agent.with::<dyn EventStore>(agent.archive.clone());
+    let service = tokio::spawn(brotr::services::relay_server::serve(agent, None, Arc::new(listener)));
     Served { url, service }
 }
 
@@ -47,7 +47,6 @@ fn signed(author: &Keys, kind: Kind, at: u64, content: &str) -> nostr::Event {
 async fn store(agent: &Agent, events: &[nostr::Event]) {
     let events = events.iter().map(|event| Event::from(event).verify().expect("signed")).collect();
     agent.archive.store(Batch { events, ..Batch::default() }).await.expect("stored");
-    agent.archived.notify_waiters();
 }
 
 #[tokio::test(flavor = "multi_thread")]

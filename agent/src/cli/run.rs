@@ -1,7 +1,8 @@
 //! `brotr run`
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use sd_notify::NotifyState;
@@ -10,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Done, Shared, control};
 use crate::agent::Agent;
 use crate::config::Config;
-use crate::daemon::{Daemon, Servers, notify};
+use crate::daemon::{Daemon, notify};
 use crate::inbound;
 use crate::services::{http, relay_server};
 use crate::supervisor::Supervisor;
@@ -27,7 +28,7 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         false => None,
     };
     let relay = match config.relay.enabled {
-        true => Some(relay_server::bind(config.relay.listen).await?.into_std()?),
+        true => Some(relay_server::bind(config.relay.listen).await?),
         false => None,
     };
     let agent = tokio::select! {
@@ -35,7 +36,8 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         _ = terminate.recv() => return Ok(Done::Well),
         _ = interrupt.recv() => return Ok(Done::Well),
     };
-    greet(&agent, listener.as_ref(), relay.as_ref());
+    let dashboard = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    greet(&agent, dashboard, relay.as_ref().and_then(|relay| relay.local_addr().ok()));
     let mut supervisor = Supervisor::default();
     let daemon = Daemon::new(agent.clone(), relay.is_some())?;
     let socket = control::bind(&agent.config);
@@ -50,7 +52,12 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
         }
         Err(error) => tracing::warn!(%error, "no socket: commands that write are refused while this runs on SQLite"),
     }
-    daemon.start_servers(&mut supervisor, Servers { metrics, listener, relay });
+    if let Some(listener) = listener {
+        daemon.start_http(&mut supervisor, listener, metrics);
+    }
+    if let Some(relay) = relay {
+        daemon.start_relay(&mut supervisor, Arc::new(relay));
+    }
     daemon.start(&mut supervisor);
     notify(NotifyState::Ready);
     let (reason, again) = loop {
@@ -81,7 +88,7 @@ pub(super) async fn main(shared: &Shared) -> Result<Done> {
 }
 
 /// Logs the key, the directories, the addresses, and what is off and how it is turned on.
-fn greet(agent: &Agent, listener: Option<&TcpListener>, relay: Option<&TcpListener>) {
+fn greet(agent: &Agent, dashboard: Option<SocketAddr>, relay: Option<SocketAddr>) {
     let config = &agent.config;
     tracing::info!(
         npub = agent.signer.npub(),
@@ -90,15 +97,15 @@ fn greet(agent: &Agent, listener: Option<&TcpListener>, relay: Option<&TcpListen
         "brotr {} is running",
         env!("CARGO_PKG_VERSION")
     );
-    if let Some(address) = listener.and_then(|listener| listener.local_addr().ok()) {
+    if let Some(address) = dashboard {
         tracing::info!("dashboard: http://{address}/, with /healthz and /metrics");
     }
-    if let Some(address) = relay.and_then(|l| l.local_addr().ok()) {
+    if let Some(address) = relay {
         tracing::info!("the archive is a relay at ws://{address}");
     }
     let publishes = !agent.own_relays().is_empty();
     let off = [
-        (listener.is_none(), "dashboard", "http.enabled: true"),
+        (dashboard.is_none(), "dashboard", "http.enabled: true"),
         (relay.is_none(), "serving the archive as a relay", "relay.enabled: true"),
         (!publishes, "publishing what is measured", "identity.relays: [wss://...]"),
         (

@@ -19,6 +19,7 @@ use crate::batch::{Batch, PreparedBatch, Stored};
 use crate::database::Database;
 use crate::decode::{event_id, public_key};
 use crate::error::of_commit;
+use crate::new_events::NewEvents;
 use crate::options::{Options, Profile};
 use crate::payload::{pack_tags, unpack_tags};
 use crate::prepare::{Preparer, tagvalues};
@@ -201,15 +202,22 @@ impl EventStore for PostgresArchive {
         let batch = Arc::new(PreparedBatch::new(batch, &self.preparer()).await?);
         let mut backoff = Backoff::new("store", "store events");
         loop {
-            match self.store_in_turn(batch.clone()).await {
+            match self.options.attempt("store", self.store_in_turn(batch.clone())).await {
                 Err(error) => backoff.wait(error).await?,
                 Ok(stored) => {
+                    if !batch.events.is_empty() {
+                        self.announcer.announce();
+                    }
                     // Not while others wait for the turn.
                     self.analyze().await;
                     return Ok(stored);
                 }
             }
         }
+    }
+
+    fn new_events(&self) -> NewEvents {
+        self.announcer.listen(true)
     }
 
     fn preparer(&self) -> Preparer {

@@ -30,6 +30,7 @@ use crate::archive::{Setting, SqlRow};
 use crate::batch::{PreparedBatch, Stored};
 use crate::database::{Database, Row, Transaction, Value};
 use crate::error::of_commit;
+use crate::new_events::Announcer;
 use crate::options::{Options, Profile};
 use crate::query::{Query, postgres, postgres_only};
 use crate::rows::Counts;
@@ -82,6 +83,7 @@ pub struct PostgresArchive {
     /// A replica that answers client queries.
     replica: Option<Replica>,
     options: Options,
+    announcer: Announcer,
     /// Writers take one of [`WRITERS`] turns before they take a connection: waiting writers would keep connections from readers.
     turns: tokio::sync::Semaphore,
     /// The number of events that this process has stored,
@@ -145,6 +147,7 @@ impl PostgresArchive {
             distributed,
             replica: None,
             options: Options { search, ..archive },
+            announcer: Announcer::default(),
             turns: tokio::sync::Semaphore::new(WRITERS),
             fresh: AtomicI64::new(0),
             analyzed: AtomicI64::new(0),

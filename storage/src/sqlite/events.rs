@@ -23,7 +23,7 @@ use crate::prepare::{Preparer, tagvalues};
 use crate::query::{common, sqlite};
 use crate::rows::{Cursor, Stats};
 use crate::search::{VERSION, searchable};
-use crate::{EventStore, StorageError, View};
+use crate::{EventStore, NewEvents, StorageError, View};
 
 /// Events removed per transaction.
 const REMOVED: usize = 10_000;
@@ -120,7 +120,17 @@ impl EventStore for SqliteArchive {
     }
 
     async fn store(&self, batch: Batch) -> Result<Stored, StorageError> {
-        self.writer()?.queue.store(&self.preparer(), batch).await
+        let has_events = !(batch.events.is_empty() && batch.prepared.is_empty());
+        let stored = self.writer()?.queue.store(&self.preparer(), batch).await?;
+        if has_events {
+            self.announcer.announce();
+        }
+        Ok(stored)
+    }
+
+    fn new_events(&self) -> NewEvents {
+        // Another process writes to an archive that this one only reads.
+        self.announcer.listen(self.writer.is_none())
     }
 
     fn preparer(&self) -> Preparer {

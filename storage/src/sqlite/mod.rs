@@ -24,6 +24,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::archive::{Setting, SqlRow};
 use crate::database::{Database, Row, Transaction, Value};
 use crate::files::{create_private_dir, open_private, tighten};
+use crate::new_events::Announcer;
 use crate::options::Options;
 use crate::payload::Codec;
 use crate::query::{Query, sqlite};
@@ -67,6 +68,7 @@ pub struct SqliteArchive {
     readers: Arc<Readers>,
     runs: Arc<Runs>,
     hints: Arc<Hints>,
+    announcer: Announcer,
     writer: Option<Writer>,
 }
 
@@ -134,7 +136,15 @@ impl SqliteArchive {
             let options =
                 Options { profile: profile.as_deref().unwrap_or_default().parse()?, search, ..Options::default() };
             let readers = Arc::new(Readers::new(path, codec.clone(), false));
-            Ok(Self { codec, options, readers, runs: Arc::default(), hints: Arc::default(), writer: None })
+            Ok(Self {
+                codec,
+                options,
+                readers,
+                runs: Arc::default(),
+                hints: Arc::default(),
+                announcer: Announcer::default(),
+                writer: None,
+            })
         };
         tokio::task::spawn_blocking(open).await.expect("opening does not panic")
     }
@@ -176,7 +186,7 @@ impl SqliteArchive {
         let shared = writer::Shared { codec: codec.clone(), runs: runs.clone(), hints: hints.clone() };
         let queue = writer::Queue::start(connection.clone(), shared, options, log);
         let writer = Writer { connection, queue, lock: std::sync::Mutex::new(Some(lock)) };
-        Ok(Self { codec, options, readers, runs, hints, writer: Some(writer) })
+        Ok(Self { codec, options, readers, runs, hints, announcer: Announcer::default(), writer: Some(writer) })
     }
 
     fn writer(&self) -> Result<&Writer, StorageError> {

@@ -62,6 +62,7 @@ type Request = (Arc<PreparedBatch>, oneshot::Sender<Answer>);
 
 /// The queue of batches to be written.
 pub(super) struct Queue {
+    options: Options,
     requests: Mutex<Option<Requests>>,
     ended: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
 }
@@ -102,7 +103,7 @@ impl Queue {
         if options.paused_clock {
             let requests = Requests::Sender(Arc::new(Mutex::new(writer)));
             let requests = Mutex::new(Some(requests));
-            return Self { requests, ended: tokio::sync::Mutex::default() };
+            return Self { options, requests, ended: tokio::sync::Mutex::default() };
         }
         let run = move || {
             writer.run(receiver);
@@ -110,7 +111,7 @@ impl Queue {
         };
         std::thread::Builder::new().name("brotr-archive".into()).spawn(run).expect("a thread starts");
         let requests = Mutex::new(Some(Requests::Thread(sender)));
-        Self { requests, ended: tokio::sync::Mutex::new(Some(ended)) }
+        Self { options, requests, ended: tokio::sync::Mutex::new(Some(ended)) }
     }
 
     /// Prepares what is not prepared of a batch, and waits until the batch is committed.
@@ -120,7 +121,7 @@ impl Queue {
         let prepared = Arc::new(PreparedBatch::new(batch, preparer).await?);
         let mut backoff = Backoff::new("store", "store events");
         loop {
-            match requests.write(prepared.clone()).await {
+            match self.options.attempt("store", requests.write(prepared.clone())).await {
                 Ok(stored) => return Ok(stored),
                 Err(error) => backoff.wait(error).await?,
             }

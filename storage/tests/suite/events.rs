@@ -134,6 +134,28 @@ pub(super) async fn events_of_several_relays_are_stored_once(archive: Arc<dyn Ar
     exact::exact(&archive).await;
 }
 
+/// Who waits for new events is woken when there are some, and finds them.
+pub(super) async fn readers_are_told_of_new_events(archive: Arc<dyn Archive>, _: String) {
+    let mut new = archive.new_events();
+    for n in 0..3 {
+        let after = archive.last_stored().await.expect("a number");
+        let storing = archive.store(batch(vec![event(&format!("event {n}"), vec![], n)]));
+        let (stored, found) = tokio::join!(storing, async {
+            loop {
+                let woken = tokio::time::timeout(std::time::Duration::from_secs(20), new.wait());
+                woken.await.expect("woken");
+                let found = archive.stored_after(after, 10).await.expect("read");
+                if !found.is_empty() {
+                    return found;
+                }
+            }
+        });
+        assert_eq!(stored.expect("stored").stored, 1);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].1.content, format!("event {n}"));
+    }
+}
+
 pub(super) async fn sightings_of_lost_events_are_removed(archive: Arc<dyn Archive>, url: String) {
     let events: Vec<_> = (0..5).map(|i| event(&i.to_string(), vec![], i)).collect();
     let ids: Vec<_> = events.iter().map(|one| one.event().id).collect();

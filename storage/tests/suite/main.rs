@@ -145,12 +145,13 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-const CASES: [(&str, Case); 45] = cases!(
+const CASES: [(&str, Case); 46] = cases!(
     a_statement_ends_when_nobody_reads_its_rows,
     events_come_back_exactly,
     a_batch_is_stored_once,
     a_batch_is_stored_as_the_archive_is_then,
     events_of_several_relays_are_stored_once,
+    readers_are_told_of_new_events,
     sightings_of_lost_events_are_removed,
     filters_agree_with_a_naive_implementation,
     hidden_events_agree_with_a_naive_implementation,

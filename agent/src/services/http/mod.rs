@@ -118,7 +118,7 @@ pub async fn serve(
     work.spawn(live::sample(state.clone()));
     work.spawn(live::refresh(state));
     tokio::select! {
-        ended = inbound::serve(listener, limits, router) => ended,
+        ended = inbound::serve(&listener, limits, router) => ended,
         Some(ended) = work.join_next() => ended.map_err(std::io::Error::other)?,
     }
 }

@@ -152,7 +152,6 @@ async fn archive(agent: &Agent<impl Stores + ?Sized>, lane: Lane) -> Result<()> 
         });
     }
     agent.archive.store(Batch { events, ..Batch::default() }).await?;
-    agent.archived.notify_one();
     for delivery in &deliveries {
         record(HERE, delivery);
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use brotr_core::{Event, matches};
-use brotr_storage::{EventStore, EventTerms, Search, StorageError};
+use brotr_storage::{EventStore, EventTerms, NewEvents, Search, StorageError};
 use nostr::{EventId, Filter};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::view;
 
-/// How often the archive is read for new events unless it notifies, and how many are read at a time.
-const INTERVAL: Duration = Duration::from_millis(200);
+/// The shortest interval between two reads of the archive, and how many events are read at a time.
+const PACE: Duration = Duration::from_millis(10);
 const PAGE: usize = 128;
 /// Backoff after a failed read.
 const RETRY: Duration = Duration::from_secs(1);
@@ -109,7 +109,8 @@ impl Feed {
     }
 
     /// Reads the archive while there are listeners, until the future is dropped.
-    pub(super) async fn run(&self, archive: &dyn EventStore, archived: &Notify) {
+    pub(super) async fn run(&self, archive: &dyn EventStore) {
+        let mut new = archive.new_events();
         loop {
             if self.sleeps() {
                 self.joined.notified().await;
@@ -121,12 +122,12 @@ impl Feed {
                 }
             };
             self.wake();
-            self.follow(archive, archived, after).await;
+            self.follow(archive, &mut new, after).await;
         }
     }
 
     /// Reads the archive from a number on until there are no listeners.
-    async fn follow(&self, archive: &dyn EventStore, archived: &Notify, mut after: i64) {
+    async fn follow(&self, archive: &dyn EventStore, new: &mut NewEvents, mut after: i64) {
         while !self.sleeps() {
             match self.read(archive, after).await {
                 Ok(Some((last, full))) => {
@@ -137,12 +138,13 @@ impl Feed {
                 }
                 Ok(None) => {}
                 // Events that could not be checked are not sent; they are read again.
-                Err(error) => pause(&error).await,
+                Err(error) => {
+                    pause(&error).await;
+                    continue;
+                }
             }
-            tokio::select! {
-                () = sleep(INTERVAL) => {}
-                () = archived.notified() => {}
-            }
+            sleep(PACE).await;
+            new.wait().await;
         }
     }
 

@@ -23,6 +23,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
 use brotr_core::parse_filter;
+use brotr_net::Listener;
 use brotr_storage::{EventStore, StorageError, View, with_time_limit};
 use budget::Budget;
 use count::Counts;
@@ -70,15 +71,11 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| Error::Listen { address, key: "relay", error })
 }
 
-/// Serves on a bound port until the future is dropped: then every client is disconnected, and can connect and subscribe again.
+/// Serves clients until the future is dropped: then every client is disconnected, and can connect and subscribe again.
 ///
 /// # Errors
 /// Fails if the socket fails.
-pub async fn serve(
-    agent: Agent<dyn EventStore>,
-    jobs: Option<JobIntake>,
-    listener: std::net::TcpListener,
-) -> Result<()> {
+pub async fn serve(agent: Agent<dyn EventStore>, jobs: Option<JobIntake>, listener: Arc<dyn Listener>) -> Result<()> {
     let config = &agent.config.relay;
     let limits = Limits {
         connections: inbound::affordable(config.max_connections, &agent.config),
@@ -92,8 +89,8 @@ pub async fn serve(
     let server = Server { agent, jobs, feed, budget, source, counts: Arc::default() };
     let router = Router::new().route("/", any(welcome)).with_state(server.clone());
     tokio::select! {
-        ended = inbound::serve(TcpListener::from_std(listener)?, limits, router) => ended,
-        () = server.feed.run(server.agent.archive.as_ref(), &server.agent.archived) => Ok(()),
+        ended = inbound::serve(listener.as_ref(), limits, router) => ended,
+        () = server.feed.run(server.agent.archive.as_ref()) => Ok(()),
     }
 }
 
