@@ -9,7 +9,8 @@ use brotr_storage::{Archive, RelayQuery, Visit};
 use nostr::{EventId, Kind};
 
 use crate::life::{CHECKED_EVERY, SYNCHRONIZED_EVERY};
-use crate::world::{Away, BEGIN, Relay, SETTLES, Story, locked, true_now};
+use crate::scenario::Ask;
+use crate::world::{Away, BEGIN, Relay, SETTLES, Story, calls, locked, true_now};
 
 /// Around a moment, the time in which a relay's state may be seen either way: a check takes a while.
 const BLUR: i64 = 150;
@@ -22,6 +23,8 @@ pub(crate) async fn all(story: &Story, archive: &Arc<dyn Archive>) -> Vec<String
     broken.extend(jobs(story));
     broken.extend(publications(story));
     broken.extend(manners(story));
+    broken.extend(clients(story, archive).await);
+    broken.extend(bounds(story, archive).await);
     let integrity = ask(archive, "pragma integrity_check").await;
     if integrity != ["\"ok\""] {
         broken.push(format!("the database is not sound: {integrity:?}"));
@@ -207,19 +210,34 @@ fn away(spans: &[Away], from: i64, until: i64) -> i64 {
     spans.iter().map(|away| ((away.until + CHECKED_EVERY).min(until) - away.from.max(from)).max(0)).sum()
 }
 
-/// Every request is answered once, if the agent could work when it came.
+/// Seconds in which a job is answered: the default of `dvm.deadline`, and what it takes to send the answer.
+const ANSWERED_IN: i64 = 30 + 30;
+/// Seconds more after the agent could not work: it starts, and connects again.
+const BACK_IN: i64 = 600;
+
+/// Every request is answered once, in time if the agent could work when it came.
 fn jobs(story: &Story) -> Vec<String> {
     let mut broken = Vec::new();
     let said = story.world.relays[0].house.events();
-    for (request, at) in &story.requests {
-        let answers = said
-            .iter()
-            .filter(|event| event.kind == Kind::from(6_400) && event.tags.event_ids().next() == Some(&request.id));
-        let answers = answers.count();
+    let mut answers: HashMap<EventId, Vec<i64>> = HashMap::new();
+    for event in said.iter().filter(|event| event.kind == Kind::from(6_400)) {
+        let at = event.created_at.as_secs().cast_signed();
+        event.tags.event_ids().take(1).for_each(|job| answers.entry(*job).or_default().push(at));
+    }
+    for (Ask { request, is_owed }, at) in &story.asked {
+        let answers = answers.get(&request.id).map_or(&[][..], Vec::as_slice);
         // It is answered after the agent is back, if it is not too old by then.
-        let delayed = story.away.iter().any(|away| away.from - 120 <= *at && *at <= away.until + 120);
-        if answers > 1 || (answers == 0 && !delayed && *at > BEGIN + HOUR) {
-            broken.push(format!("the request {} of {} has {answers} answers", request.id, span_of(*at)));
+        let delays = story.away.iter().filter(|away| away.from - 120 <= *at && *at <= away.until + 120);
+        let back = delays.map(|away| away.until + BACK_IN).max();
+        let is_owed = *is_owed && *at > BEGIN + HOUR;
+        let (id, sent) = (request.id, span_of(*at));
+        match answers {
+            [] if is_owed && back.is_none() => broken.push(format!("the request {id} of {sent} has no answer")),
+            [answer] if is_owed && *answer > back.unwrap_or(*at) + ANSWERED_IN => {
+                broken.push(format!("the request {id} of {sent} was answered at {}", span_of(*answer)));
+            }
+            [_, _, ..] => broken.push(format!("the request {id} of {sent} has {} answers", answers.len())),
+            _ => {}
         }
     }
     broken
@@ -288,6 +306,80 @@ fn manners(story: &Story) -> Vec<String> {
                 span_of(span[0]),
                 span_of(span[MOST])
             ));
+        }
+    }
+    broken
+}
+
+/// Every client that reads is served as long as the agent can work, and its live subscription brings every event.
+async fn clients(story: &Story, archive: &Arc<dyn Archive>) -> Vec<String> {
+    let mut broken = Vec::new();
+    let is_calm = |from: i64, until: i64| {
+        from > BEGIN + HOUR && story.away.iter().all(|away| away.until + BACK_IN < from || until + 60 < away.from)
+    };
+    let sql = "select lower(hex(event_id)) || ' ' || min(seen_at) from events_relays where kind = 1 group by event_id";
+    let stored = ask(archive, sql).await;
+    let stored: Vec<(EventId, i64)> = stored
+        .iter()
+        .map(|row| {
+            let (id, at) = row.trim_matches('"').split_once(' ').expect("two values");
+            (EventId::from_hex(id).expect("an id"), at.parse().expect("a time"))
+        })
+        .collect();
+    let now = true_now();
+    for (n, diary) in story.diaries.iter().enumerate() {
+        let diary = locked(diary);
+        for (from, until) in diary.unserved.iter().filter(|(from, until)| is_calm(*from, *until)) {
+            broken.push(format!("client {n} was not served from {} to {}", span_of(*from), span_of(*until)));
+        }
+        let subscribed = |at: i64| {
+            let lasts = |(from, until): &&(i64, Option<i64>)| from + 5 <= at && at <= until.unwrap_or(now) - 30;
+            diary.subscribed.iter().any(|span| lasts(&span))
+        };
+        let owed = stored.iter().filter(|(_, at)| is_calm(*at, *at) && subscribed(*at));
+        for (id, at) in owed.clone().filter(|(id, _)| !diary.received.contains(id)) {
+            broken.push(format!("client {n} did not receive {id}, stored at {}", span_of(*at)));
+        }
+        println!(
+            "client {n}: {} answers, {} events, {} of them owed",
+            diary.answers,
+            diary.received.len(),
+            owed.count()
+        );
+    }
+    broken
+}
+
+/// What the process holds is bounded, whatever happened before: descriptors, tasks, memory and what waits to be sent.
+async fn bounds(story: &Story, archive: &Arc<dyn Archive>) -> Vec<String> {
+    /// Of the archive's connections, three each.
+    const DESCRIPTORS: usize = 60;
+    /// A few per relay, of which half are the model's.
+    const TASKS: usize = 60;
+    const TASKS_PER_RELAY: usize = 10;
+    /// With the model, which keeps all events twice.
+    const MEMORY_MIB: u64 = 500;
+    let mut broken = Vec::new();
+    let descriptors = std::fs::read_dir("/proc/self/fd").expect("Linux").count();
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let resident = resident.and_then(|kib| kib.split_whitespace().next()?.parse::<u64>().ok()).expect("a size") >> 10;
+    println!("store calls: {:?}", calls());
+    println!("the process holds {descriptors} descriptors, {tasks} tasks, {resident} MiB");
+    if descriptors > DESCRIPTORS {
+        broken.push(format!("{descriptors} descriptors are open"));
+    }
+    if tasks > TASKS + TASKS_PER_RELAY * story.world.relays.len() {
+        broken.push(format!("{tasks} tasks are alive"));
+    }
+    if resident > MEMORY_MIB {
+        broken.push(format!("{resident} MiB are resident"));
+    }
+    // Its own relay takes everything, and has been up all the time.
+    for queue in archive.deliveries().await.expect("read") {
+        if queue.relay == story.world.relays[0].url && queue.waiting > 0 {
+            broken.push(format!("{} events wait to be sent to {}", queue.waiting, queue.relay));
         }
     }
     broken

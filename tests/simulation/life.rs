@@ -40,8 +40,9 @@ impl Life {
             tries += 1;
         };
         let archive = agent.archive.clone();
-        let daemon = Daemon::new(agent, false).expect("a daemon");
+        let daemon = Daemon::new(agent, true).expect("a daemon");
         let mut supervisor = Supervisor::default();
+        daemon.start_relay(&mut supervisor, world.door.open());
         daemon.start(&mut supervisor);
         Self { archive, daemon, supervisor }
     }
@@ -77,6 +78,7 @@ pub(crate) fn write_config(directory: &Path, world: &World) {
          finder: {{interval: 1h}}\n\
          monitor: {{interval: {CHECKED_EVERY}s, concurrency: {AT_ONCE}, checks: [open, read, write, nip11, dns], withdraw_after: 6h}}\n\
          synchronizer: {{interval: {SYNCHRONIZED_EVERY}s, recheck: 1day, concurrency: {AT_ONCE}, live_relays: 8, auth: true}}\n\
+         relay: {{enabled: true}}\n\
          http: {{enabled: false}}\n",
         directory.display(),
         world.relays[0].url,

@@ -10,10 +10,12 @@
 //! tasks run within one instant is not.
 
 mod checks;
+mod clients;
 #[path = "../../storage/tests/exact/mod.rs"]
 mod exact;
 mod life;
 mod scenario;
+mod trouble;
 mod world;
 
 use std::process::{Command, ExitCode, Stdio};
@@ -52,17 +54,60 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// Runs a seed in a process of its own.
+/// Runs a seed in a process of its own, and again with fewer faults if it fails and that is asked for.
 fn run(seed: u64) -> Result<(), Failed> {
+    let (failed, said) = attempt(seed, None)?;
+    let is_alone = std::env::var_os("SIMULATION_LOG").is_some();
+    let lines: Vec<&str> = said.lines().collect();
+    if !failed {
+        lines.iter().filter(|line| is_alone || line.starts_with("seed ")).for_each(|line| eprintln!("{line}"));
+        return Ok(());
+    }
+    let last = if is_alone { 0 } else { lines.len().saturating_sub(LAST) };
+    let mut again = format!("tests/simulate --seed {seed} --days {} --relays {}", days(), relays());
+    if std::env::var_os("SIMULATION_SHRINK").is_some() {
+        let all = lines.iter().filter(|line| line.starts_with("trouble ")).count();
+        let needed = shrink((0..all).collect(), |kept| attempt(seed, Some(kept)).is_ok_and(|(failed, _)| failed));
+        again = format!("{again} --troubles {}", join(&needed));
+    }
+    Err(format!("{}\nagain: {again}", lines[last..].join("\n")).into())
+}
+
+/// Removes parts of a list, smaller and smaller ones, as long as the rest still fails. A rest that fails only now and then may be
+/// taken for one that does not.
+fn shrink(mut needed: Vec<usize>, fails: impl Fn(&[usize]) -> bool) -> Vec<usize> {
+    let mut size = needed.len();
+    while size > 0 {
+        let mut from = 0;
+        while from < needed.len() {
+            let rest = [&needed[..from], &needed[(from + size).min(needed.len())..]].concat();
+            eprintln!("with faults {} of {}", join(&rest), needed.len());
+            if fails(&rest) {
+                needed = rest;
+            } else {
+                from += size;
+            }
+        }
+        size = if size == 1 { 0 } else { size.div_ceil(2) };
+    }
+    needed
+}
+
+fn join(numbers: &[usize]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// Runs a seed, with all faults or some of them; returns whether it failed, and its output.
+fn attempt(seed: u64, troubles: Option<&[usize]>) -> Result<(bool, String), Failed> {
     let began = Instant::now();
     let directory = tempfile::tempdir()?;
     let out = std::fs::File::create(directory.path().join("out"))?;
-    let mut child = Command::new(std::env::current_exe()?)
-        .env(SEED, seed.to_string())
-        .stdin(Stdio::null())
-        .stdout(out.try_clone()?)
-        .stderr(out)
-        .spawn()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    if let Some(troubles) = troubles {
+        command.env(trouble::TROUBLES, join(troubles));
+    }
+    command.env(SEED, seed.to_string()).stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+    let mut child = command.spawn()?;
     let status = loop {
         match child.try_wait()? {
             Some(status) => break status,
@@ -74,13 +119,5 @@ fn run(seed: u64) -> Result<(), Failed> {
         }
     };
     let said = String::from_utf8_lossy(&std::fs::read(directory.path().join("out"))?).into_owned();
-    let is_alone = std::env::var_os("SIMULATION_LOG").is_some();
-    let lines: Vec<&str> = said.lines().collect();
-    let last = if is_alone { 0 } else { lines.len().saturating_sub(LAST) };
-    if status.success() {
-        lines.iter().filter(|line| is_alone || line.starts_with("seed ")).for_each(|line| eprintln!("{line}"));
-        return Ok(());
-    }
-    let (said, days, relays) = (lines[last..].join("\n"), days(), relays());
-    Err(format!("{said}\n{status}; again: tests/simulate --seed {seed} --days {days} --relays {relays}").into())
+    Ok((!status.success(), format!("{said}\n{status}")))
 }

@@ -8,23 +8,27 @@ use std::time::Duration;
 use brotr_tests::lifelike::Dice;
 use brotr_tests::{Fault, Hints, House, Negentropy, Script};
 use nostr::{Event, EventBuilder, Keys, Kind, SecretKey, Tag, TagKind, Timestamp};
+use tokio::task::JoinSet;
 
-use crate::checks;
 use crate::life::{Life, known, write_config};
+use crate::trouble;
 use crate::world::{self, Away, BEGIN, Database, Down, Relay, SETTLES, Story, World, address, true_now};
+use crate::{checks, clients};
 
-const MINUTE: i64 = 60;
-const HOUR: i64 = 3_600;
-const DAY: i64 = 86_400;
+pub(crate) const MINUTE: i64 = 60;
+pub(crate) const HOUR: i64 = 3_600;
+pub(crate) const DAY: i64 = 86_400;
 
 /// The calm at the end, in which the agent catches up.
 const CALM: i64 = 4 * HOUR;
+/// Requests of a customer within a minute.
+const FLOOD: usize = 120;
 
 /// Something that happens.
 #[derive(Debug, Clone)]
-enum Act {
+pub(crate) enum Act {
     Post(Event, Vec<usize>),
-    Ask(Event),
+    Ask(Ask),
     Up(usize),
     Down(usize),
     Forget(usize, i64),
@@ -51,14 +55,22 @@ enum Act {
     Stop(i64),
 }
 
-struct Draw {
-    dice: Dice,
+pub(crate) struct Draw {
+    pub(crate) dice: Dice,
     days: i64,
     authors: Vec<Keys>,
     acts: Vec<(i64, Act)>,
     written: u64,
     /// Events that many relays hold from the beginning.
     shared: Vec<Event>,
+}
+
+/// A request for a job that somebody sends.
+#[derive(Debug, Clone)]
+pub(crate) struct Ask {
+    pub(crate) request: Event,
+    /// Whether it must be answered: not if it is taken back, or one of a flood.
+    pub(crate) is_owed: bool,
 }
 
 fn keys(seed: u64, number: u64) -> Keys {
@@ -69,19 +81,19 @@ fn keys(seed: u64, number: u64) -> Keys {
 }
 
 impl Draw {
-    fn below(&mut self, n: i64) -> i64 {
+    pub(crate) fn below(&mut self, n: i64) -> i64 {
         i64::try_from(self.dice.below(usize::try_from(n).expect("positive"))).expect("small")
     }
 
-    fn one_in(&mut self, n: usize) -> bool {
+    pub(crate) fn one_in(&mut self, n: usize) -> bool {
         self.dice.below(n) == 0
     }
 
-    fn pick<T: Clone>(&mut self, all: &[T]) -> T {
+    pub(crate) fn pick<T: Clone>(&mut self, all: &[T]) -> T {
         all[self.dice.below(all.len())].clone()
     }
 
-    fn length(&self) -> i64 {
+    pub(crate) fn length(&self) -> i64 {
         self.days * DAY
     }
 
@@ -92,8 +104,7 @@ impl Draw {
         let kind = self.pick(&[1, 1, 1, 1, 7, 6, 0, 3, 30_023, 1_984]);
         let content = format!("{} {}", self.written, "nostr ".repeat(self.dice.low(40)));
         let builder = EventBuilder::new(Kind::from(kind), content).tag(Tag::custom(TagKind::custom("d"), ["a"]));
-        let at = Timestamp::from(u64::try_from(BEGIN + at).expect("after 1970"));
-        builder.custom_created_at(at).sign_with_keys(&self.authors[author]).expect("signed")
+        builder.custom_created_at(date(at)).sign_with_keys(&self.authors[author]).expect("signed")
     }
 
     /// Writes what many relays hold from the beginning: most of it of the last day, so that it is worth comparing (NIP-77).
@@ -258,96 +269,54 @@ impl Draw {
         for relay in &all[known(all.len())..] {
             let builder = EventBuilder::new(Kind::from(10_002), "");
             let builder = builder.tag(Tag::custom(TagKind::custom("r"), [relay.url.trim_end_matches('/')]));
-            let at = Timestamp::from(u64::try_from(BEGIN + 10 * MINUTE).expect("after 1970"));
             let author = self.pick(&self.authors.clone());
-            let list = builder.custom_created_at(at).sign_with_keys(&author).expect("signed");
+            let list = builder.custom_created_at(date(10 * MINUTE)).sign_with_keys(&author).expect("signed");
             self.acts.push((10 * MINUTE, Act::Post(list, vec![0, 1, 2])));
         }
+    }
+
+    /// Returns a request for a job.
+    fn request(&mut self, at: i64, customer: &Keys) -> Event {
+        self.written += 1;
+        let builder = EventBuilder::new(Kind::from(5_400), "").tag(Tag::hashtag(format!("job {}", self.written)));
+        builder.custom_created_at(date(at)).sign_with_keys(customer).expect("signed")
     }
 
     fn requests(&mut self, seed: u64) {
         for i in 0..self.days * 6 {
             let at = self.below(self.length());
-            let builder = EventBuilder::new(Kind::from(5_400), "").tag(Tag::hashtag(format!("job {i}")));
-            let date = Timestamp::from(u64::try_from(BEGIN + at).expect("after 1970"));
-            let customer = keys(seed, 1_000 + u64::try_from(i % 5).expect("small"));
-            let request = builder.custom_created_at(date).sign_with_keys(&customer).expect("signed");
-            self.acts.push((at, Act::Ask(request)));
+            let request = self.request(at, &keys(seed, 1_000 + u64::try_from(i % 5).expect("small")));
+            self.acts.push((at, Act::Ask(Ask { request, is_owed: true })));
+        }
+        for _ in 0..self.days {
+            // A customer who takes a request back, at once or after it was answered.
+            let (at, after) = (self.below(self.length() - MINUTE), self.below(20));
+            let customer = keys(seed, 1_010);
+            let request = self.request(at, &customer);
+            let back = EventBuilder::new(Kind::EventDeletion, "").tag(Tag::event(request.id));
+            let back = back.tag(Tag::custom(TagKind::custom("k"), ["5400"])).custom_created_at(date(at + after));
+            let back = back.sign_with_keys(&customer).expect("signed");
+            self.acts.push((at, Act::Ask(Ask { request, is_owed: false })));
+            self.acts.push((at + after, Act::Post(back, vec![0])));
+            // One who asks far more than anybody is entitled to, while others ask.
+            let at = self.below(self.length() - MINUTE);
+            for _ in 0..FLOOD {
+                let at = at + self.below(MINUTE);
+                let request = self.request(at, &keys(seed, 1_020));
+                self.acts.push((at, Act::Ask(Ask { request, is_owed: false })));
+            }
+            for i in 0..3 {
+                let at = at + self.below(MINUTE);
+                let request = self.request(at, &keys(seed, 1_000 + i));
+                self.acts.push((at, Act::Ask(Ask { request, is_owed: true })));
+            }
         }
     }
+}
 
-    /// Pauses that are shorter than a lease.
-    fn pauses(&mut self) {
-        for _ in 0..self.days * 3 {
-            let (at, seconds) = (HOUR + self.below(self.length() - HOUR), 5 + self.below(60).unsigned_abs());
-            self.acts.push((at, Act::PauseInCheck(seconds)));
-        }
-    }
-
-    /// Faults of our own. Each is over before the next begins.
-    fn troubles(&mut self) {
-        let mut at = 2 * HOUR + self.below(6 * HOUR);
-        while at < self.length() {
-            let lasts = match self.dice.below(11) {
-                0 => {
-                    let after = 5 + self.below(HOUR);
-                    self.acts.push((at, Act::Restart { orderly: true, after }));
-                    after
-                }
-                1 => {
-                    let after = 5 + self.below(6 * HOUR);
-                    self.acts.push((at, Act::Restart { orderly: false, after }));
-                    after
-                }
-                2 | 3 => {
-                    let most = if self.one_in(2) { HOUR } else { 10 * HOUR };
-                    let lasts = 2 * MINUTE + self.below(most);
-                    self.acts.extend([(at, Act::Disconnect), (at + lasts, Act::Connect)]);
-                    lasts
-                }
-                6 => {
-                    let lives: Vec<i64> = (0..5).map(|_| self.below(20)).collect();
-                    let lasts = lives.iter().sum();
-                    self.acts.push((at, Act::CrashLoop(lives)));
-                    lasts
-                }
-                7 => {
-                    let lasts = MINUTE + self.below(2 * HOUR);
-                    let service = self.pick(&["monitor", "synchronizer"]);
-                    self.acts.extend([(at, Act::Pause(service, true)), (at + lasts, Act::Pause(service, false))]);
-                    lasts
-                }
-                8 => {
-                    let lasts = MINUTE + self.below(8 * HOUR);
-                    let act = if self.one_in(2) { Act::Suspend(lasts) } else { Act::Stop(lasts) };
-                    self.acts.push((at, act));
-                    lasts
-                }
-                9 | 10 => {
-                    let health = self.pick(&[Database::Fails, Database::Fails, Database::Away]);
-                    let lasts = 10 + self.below(2 * HOUR);
-                    self.acts.extend([(at, Act::Database(health)), (at + lasts, Act::Database(Database::Works))]);
-                    lasts
-                }
-                4 | 5 => {
-                    let wrong = (self.below(6 * DAY) - 3 * DAY) / if self.one_in(2) { 3_000 } else { 1 };
-                    // A clock that is wrong for longer is believed, unless it is wrong by little.
-                    let most = if wrong.abs() < 100 {
-                        2 * HOUR
-                    } else if wrong > 0 {
-                        9 * MINUTE
-                    } else {
-                        40
-                    };
-                    let lasts = 10 + self.below(most);
-                    self.acts.extend([(at, Act::ClockWrongBy(wrong)), (at + lasts, Act::ClockWrongBy(0))]);
-                    lasts
-                }
-                _ => unreachable!("below eleven"),
-            };
-            at += lasts + HOUR + self.below(DAY);
-        }
-    }
+/// Returns a time after the beginning as the date of an event.
+fn date(at: i64) -> Timestamp {
+    Timestamp::from(u64::try_from(BEGIN + at).expect("after 1970"))
 }
 
 /// Runs a seed, and compares what was recorded with what is true.
@@ -377,13 +346,15 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
     draw.posts(relays);
     draw.requests(seed);
     draw.lists(&world);
-    draw.pauses();
-    draw.troubles();
+    let troubles = trouble::draw(&mut draw);
+    draw.acts.extend(trouble::kept(troubles));
     draw.acts.sort_by_key(|(at, _)| *at);
     let directory = tempfile::tempdir().expect("a directory");
     write_config(directory.path(), &world);
 
-    let mut story = Story { world: world.clone(), requests: vec![], away: vec![], cut_off: vec![] };
+    let mut story = Story { world: world.clone(), asked: vec![], away: vec![], cut_off: vec![], diaries: vec![] };
+    let mut clients = JoinSet::new();
+    story.diaries = clients::come(&world.door, &mut clients);
     let (mut broken, mut life) = (Vec::new(), None);
     let (mut disconnected_at, mut paused_at, mut failing_since, acts) = (None, None, None, draw.acts.len());
     for (at, act) in draw.acts {
@@ -399,9 +370,9 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
         let from = true_now();
         match act {
             Act::Post(event, relays) => relays.iter().for_each(|i| world.relays[*i].post(&event)),
-            Act::Ask(request) => {
-                world.relays[0].post(&request);
-                story.requests.push((request, from));
+            Act::Ask(ask) => {
+                world.relays[0].post(&ask.request);
+                story.asked.push((ask, from));
             }
             Act::Up(i) => world.relays[i].set_up(true),
             Act::Down(i) => world.relays[i].set_up(false),
@@ -461,7 +432,7 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
                     Database::Works => {
                         story.away.extend(failing_since.take().map(|from| Away { from, until: true_now() }))
                     }
-                    Database::Fails | Database::Away => failing_since = Some(from),
+                    _ => failing_since = Some(from),
                 }
             }
             Act::ClockWrongBy(seconds) => world::set_clock_wrong_by(seconds),

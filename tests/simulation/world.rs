@@ -1,9 +1,9 @@
 //! The simulated internet: hosts with relays that come and go, and what each of them truly held, and when it was up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ use brotr_tests::House;
 use nostr::Event;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+
+use crate::clients::{Diary, Door};
+use crate::scenario::Ask;
 
 /// The time at which every simulation begins, in unix seconds.
 pub(crate) const BEGIN: i64 = 1_750_000_000;
@@ -28,7 +31,7 @@ static WRONG_BY: AtomicI64 = AtomicI64::new(0);
 static SUSPENDED: AtomicI64 = AtomicI64::new(0);
 
 /// The health of the agent's database.
-static DATABASE: AtomicUsize = AtomicUsize::new(Database::Works as usize);
+static DATABASE: Mutex<Database> = Mutex::new(Database::Works);
 
 /// The health of the agent's database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,19 +41,79 @@ pub(crate) enum Database {
     Fails,
     /// No call is done.
     Away,
+    /// The disk is full: no call that writes is done.
+    Full,
+    /// Each call takes up to three seconds.
+    Slow,
 }
 
 pub(crate) fn set_database(health: Database) {
-    DATABASE.store(health as usize, Ordering::Relaxed);
+    *locked(&DATABASE) = health;
+}
+
+/// The store calls that only read.
+const READING: [&str; 36] = [
+    "answered_customers",
+    "billed_job",
+    "claims_by_method",
+    "count",
+    "coverage",
+    "customers",
+    "deliveries",
+    "documents",
+    "due_outgoing",
+    "due_relays",
+    "failures",
+    "free_jobs",
+    "gaps_by_reason",
+    "held_result",
+    "holders",
+    "ids",
+    "job",
+    "job_answer",
+    "jobs",
+    "known",
+    "last_stored",
+    "lost",
+    "nip11_history",
+    "open_invoices",
+    "page",
+    "progress",
+    "relay",
+    "relays",
+    "revenue",
+    "sketch",
+    "standing",
+    "state",
+    "states",
+    "stats",
+    "stored_after",
+    "visits",
+];
+
+/// How often each store call was made.
+static CALLS: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
+
+/// Returns how often each store call was made.
+pub(crate) fn calls() -> BTreeMap<&'static str, u64> {
+    locked(&CALLS).clone()
 }
 
 /// Decides whether a store call fails.
-pub(crate) fn fault(_call: &'static str) -> Option<InjectedFault> {
-    let health = DATABASE.load(Ordering::Relaxed);
-    if health == Database::Away as usize || (health == Database::Fails as usize && fastrand::u8(..16) == 0) {
-        return Some(InjectedFault::RolledBack);
+pub(crate) fn fault(call: &'static str) -> Option<InjectedFault> {
+    *locked(&CALLS).entry(call).or_default() += 1;
+    let health = *locked(&DATABASE);
+    match health {
+        Database::Works => None,
+        Database::Fails => match fastrand::u8(..16) {
+            0 => Some(InjectedFault::RolledBack),
+            1 => Some(InjectedFault::Uncertain),
+            _ => None,
+        },
+        Database::Away => Some(InjectedFault::RolledBack),
+        Database::Full => READING.binary_search(&call).is_err().then_some(InjectedFault::RolledBack),
+        Database::Slow => Some(InjectedFault::Delayed(Duration::from_millis(fastrand::u64(..3_000)))),
     }
-    (health == Database::Fails as usize && fastrand::u8(..16) == 0).then_some(InjectedFault::Uncertain)
 }
 
 /// The runtime's clock when the simulation began.
@@ -214,6 +277,8 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// All relays, and the way to them.
 pub(crate) struct World {
     pub(crate) relays: Vec<Arc<Relay>>,
+    /// Where clients of the agent connect.
+    pub(crate) door: Arc<Door>,
     names: HashMap<String, IpAddr>,
     places: HashMap<SocketAddr, Arc<Relay>>,
     /// Whether the agent's machine has a network.
@@ -224,7 +289,7 @@ impl World {
     pub(crate) fn new(relays: Vec<Arc<Relay>>) -> Self {
         let names = relays.iter().map(|relay| (relay.host.clone(), relay.place.ip())).collect();
         let places = relays.iter().map(|relay| (relay.place, relay.clone())).collect();
-        Self { relays, names, places, connected: AtomicBool::new(true) }
+        Self { relays, door: Arc::default(), names, places, connected: AtomicBool::new(true) }
     }
 
     pub(crate) fn set_connected(&self, connected: bool) {
@@ -306,8 +371,11 @@ pub(crate) struct Away {
 /// What was done, for the checks.
 pub(crate) struct Story {
     pub(crate) world: Arc<World>,
-    pub(crate) requests: Vec<(Event, i64)>,
+    /// Requests for jobs, and when they were sent.
+    pub(crate) asked: Vec<(Ask, i64)>,
     pub(crate) away: Vec<Away>,
     /// The relays that were checked when the monitor was paused for a moment.
     pub(crate) cut_off: Vec<(usize, Away)>,
+    /// What the clients saw that read as they should.
+    pub(crate) diaries: Vec<Arc<Mutex<Diary>>>,
 }
