@@ -365,6 +365,7 @@ async fn bounds(story: &Story, archive: &Arc<dyn Archive>) -> Vec<String> {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let resident = resident.and_then(|kib| kib.split_whitespace().next()?.parse::<u64>().ok()).expect("a size") >> 10;
+    println!("claims by method: {:?}", archive.claims_by_method().await.expect("read"));
     println!("store calls: {:?}", calls());
     println!("the process holds {descriptors} descriptors, {tasks} tasks, {resident} MiB");
     if descriptors > DESCRIPTORS {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use brotr_net::{Listener, Stream};
 use futures::{SinkExt, StreamExt};
-use nostr::EventId;
+use nostr::{Event, EventId};
 use serde_json::Value;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::world::{locked, true_now};
+use crate::world::{World, calls, locked, true_now};
 
 /// Clients that read as they should.
 const GOOD: u8 = 3;
@@ -161,6 +161,48 @@ fn take_down(message: &Message, diary: &Mutex<Diary>) {
         let id = message[2]["id"].as_str().and_then(|id| EventId::from_hex(id).ok()).expect("an id");
         locked(diary).received.insert(id);
     }
+}
+
+/// Events of one half of a probe.
+pub(crate) const PROBES: usize = 15;
+
+/// An event is looked up as often for many subscribers as for one.
+pub(crate) async fn probe(world: &World, events: Vec<Event>) -> Vec<String> {
+    const MANY: u8 = 25;
+    let reading = || {
+        let calls = calls();
+        ["ids", "page", "stored_after"].iter().filter_map(|call| calls.get(call)).sum::<u64>()
+    };
+    let diary = Mutex::new(Diary::default());
+    let mut sockets = Vec::new();
+    let mut counts = Vec::new();
+    for (events, subscribers) in events.chunks(PROBES).zip([1, MANY]) {
+        for last in u8::try_from(sockets.len()).expect("few")..subscribers {
+            let Some(mut socket) = world.door.connect(IpAddr::V4(Ipv4Addr::new(9, 31, 0, last))).await else {
+                return vec![format!("subscriber {last} of {subscribers} is not let in")];
+            };
+            if !ask(&mut socket, "live", r#"{"limit":0}"#, &diary).await {
+                return vec![format!("subscriber {last} of {subscribers} is not served")];
+            }
+            sockets.push(socket);
+        }
+        let before = reading();
+        for event in events {
+            world.relays[0].post(event);
+            let end = within(4);
+            futures::future::join_all(sockets.iter_mut().map(|socket| listen_until(socket, end, &diary))).await;
+        }
+        counts.push(reading() - before);
+    }
+    let received = &locked(&diary).received;
+    let arrived = events.iter().filter(|event| received.contains(&event.id)).count();
+    println!("probe: {arrived} of {} events arrived, read from the archive with {counts:?} calls", events.len());
+    // Of the agent's own work there is some, too.
+    let is_more = counts[1] > counts[0] + u64::from(MANY) * PROBES as u64 / 3;
+    is_more
+        .then(|| format!("with {MANY} subscribers the archive is read {} times, with one {}", counts[1], counts[0]))
+        .into_iter()
+        .collect()
 }
 
 #[derive(Clone, Copy)]

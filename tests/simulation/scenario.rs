@@ -157,7 +157,11 @@ impl Draw {
         if !self.one_in(3) {
             return (script, true);
         }
-        if self.one_in(8) {
+        if self.one_in(6) {
+            // Most of what it holds others hold too, so that the agent compares before it has read everything.
+            script.events.extend(self.shared.iter().cloned());
+            script.events.sort_by_key(|event| event.id);
+            script.events.dedup_by_key(|event| event.id);
             script.negentropy = Negentropy::Speaks { withholds: 1 + self.dice.low(40) };
             script.fault = self.pick(&[Fault::None, Fault::Repeats(3)]);
             return (script, false);
@@ -357,7 +361,7 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
     story.diaries = clients::come(&world.door, &mut clients);
     let (mut broken, mut life) = (Vec::new(), None);
     let (mut disconnected_at, mut paused_at, mut failing_since, acts) = (None, None, None, draw.acts.len());
-    for (at, act) in draw.acts {
+    for (at, act) in std::mem::take(&mut draw.acts) {
         while let Ok(wait @ 1..) = u64::try_from(BEGIN + at - true_now()) {
             tokio::time::sleep(Duration::from_secs(wait)).await;
         }
@@ -448,6 +452,9 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
     tokio::time::sleep(Duration::from_secs(CALM.unsigned_abs())).await;
     let life = life.take().expect("it runs");
     broken.extend(checks::all(&story, &life.archive).await);
+    clients.shutdown().await;
+    let probes = (0..2 * clients::PROBES).map(|_| draw.event(true_now() - BEGIN)).collect();
+    broken.extend(clients::probe(&world, probes).await);
     life.end(true).await;
     println!(
         "seed {seed}: {days} days of {relays} relays, {acts} acts, {} spans away, in {:.1} s",
