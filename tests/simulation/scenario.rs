@@ -145,19 +145,21 @@ impl Draw {
         if is_home {
             return (script, true);
         }
-        if !self.one_in(3) {
-            script.nip11 =
-                Some(format!("{{\"name\":\"relay {}\",\"limitation\":{{\"max_limit\":{cap}}}}}", self.written));
-        }
-        if self.one_in(2) {
+        let compares = self.one_in(2);
+        if compares {
             script.negentropy = Negentropy::Speaks { withholds: 0 };
+        }
+        if !self.one_in(3) {
+            let nips = if compares { "1,11,77" } else { "1,11" };
+            let name = format!("\"name\":\"relay {}\",\"supported_nips\":[{nips}]", self.written);
+            script.nip11 = Some(format!("{{{name},\"limitation\":{{\"max_limit\":{cap}}}}}"));
         }
         // To clients that are authenticated (NIP-42), as the agent is configured to be.
         script.auth = self.one_in(8);
         if !self.one_in(3) {
             return (script, true);
         }
-        if self.one_in(6) {
+        if compares && self.one_in(3) {
             // Most of what it holds others hold too, so that the agent compares before it has read everything.
             script.events.extend(self.shared.iter().cloned());
             script.events.sort_by_key(|event| event.id);
@@ -205,9 +207,11 @@ impl Draw {
             let place = SocketAddr::new(address(host), 7_000 + u16::try_from(i).expect("few"));
             let (script, honest) = draw.script(i == 0);
             let auth = if script.auth { ", NIP-42" } else { "" };
+            let is_withholding = matches!(script.negentropy, Negentropy::Speaks { withholds: 1.. });
             let manner = format!("{:?}, cap {}, {:?}{auth}", script.fault, script.cap, script.negentropy);
             let down = if draw.one_in(2) { Down::Refuses } else { Down::Silent };
             let mut relay = Relay::new(&name, place, House::new(script), manner, honest, down);
+            relay.is_withholding = is_withholding;
             relay.alias = (i < known(n) && draw.one_in(6)).then(|| format!("{}inbox", relay.url));
             Arc::new(relay)
         };
@@ -215,9 +219,15 @@ impl Draw {
     }
 
     /// Relays come and go.
-    fn lives(&mut self, n: usize) {
+    fn lives(&mut self, world: &World) {
         self.acts.push((0, Act::Up(0)));
-        for i in 1..n {
+        for (i, relay) in world.relays.iter().enumerate().skip(1) {
+            if relay.is_withholding {
+                // When the agent has what others hold, it compares first.
+                let birth = self.below(6 * HOUR);
+                self.acts.push((birth, Act::Up(i)));
+                continue;
+            }
             match self.dice.below(10) {
                 0..6 => self.acts.push((0, Act::Up(i))),
                 6 | 7 => {
@@ -346,7 +356,8 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
     let mut draw = Draw { dice: Dice::new(seed), days, authors, acts: vec![], written: 0, shared: vec![] };
     draw.share();
     let world = Arc::new(World::new(draw.relays(relays)));
-    draw.lives(relays);
+    world.relays.iter().for_each(|relay| println!("relay {}: {}", relay.url, relay.manner));
+    draw.lives(&world);
     draw.posts(relays);
     draw.requests(seed);
     draw.lists(&world);

@@ -177,6 +177,8 @@ pub(crate) struct Relay {
     pub(crate) honest: bool,
     /// Another URL of it: a path that its server does not look at.
     pub(crate) alias: Option<String>,
+    /// Whether it names events by NIP-77 that it does not return.
+    pub(crate) is_withholding: bool,
     pub(crate) down: Down,
     up: AtomicBool,
     /// When it came up or went down, oldest first.
@@ -198,6 +200,7 @@ impl Relay {
             manner,
             honest,
             alias: None,
+            is_withholding: false,
             down,
             up: AtomicBool::new(false),
             changes: Mutex::default(),
