@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     }
     let first = number("SIMULATION_FIRST", 1);
     let trial = |seed: u64| Trial::test(format!("seed_{seed}"), move || run(seed));
-    let trials = (first..first + number("SIMULATION_SEEDS", 3)).map(trial).collect();
+    let trials = (first..first + number("SIMULATION_SEEDS", 8)).map(trial).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
@@ -93,7 +93,11 @@ fn shrink(mut needed: Vec<usize>, fails: impl Fn(&[usize]) -> bool) -> Vec<usize
     needed
 }
 
+/// Returns a list of faults as [`trouble::TROUBLES`] has it.
 fn join(numbers: &[usize]) -> String {
+    if numbers.is_empty() {
+        return trouble::NONE.to_owned();
+    }
     numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 

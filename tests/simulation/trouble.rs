@@ -5,6 +5,8 @@ use crate::world::Database;
 
 /// Names the faults that a run has, by their numbers, with commas between; all without it.
 pub(crate) const TROUBLES: &str = "SIMULATION_TROUBLES";
+/// Its value for a run without faults.
+pub(crate) const NONE: &str = "none";
 
 /// One fault: its beginning and, if it has one, its end.
 pub(crate) type Trouble = Vec<(i64, Act)>;
@@ -20,7 +22,7 @@ pub(crate) fn draw(draw: &mut Draw) -> Vec<Trouble> {
 pub(crate) fn kept(troubles: Vec<Trouble>) -> impl Iterator<Item = (i64, Act)> {
     let named = std::env::var(TROUBLES).ok();
     let named: Option<Vec<usize>> = named.map(|text| {
-        text.split(',').filter(|part| !part.is_empty()).map(|part| part.parse().expect("numbers of faults")).collect()
+        text.split(',').filter(|part| *part != NONE).map(|part| part.parse().expect("numbers of faults")).collect()
     });
     for (n, trouble) in troubles.iter().enumerate() {
         let is_kept = named.as_ref().is_none_or(|named| named.contains(&n));
