@@ -6,6 +6,7 @@ mod events;
 mod holders;
 mod key;
 mod lock;
+mod remove;
 mod scan;
 mod server;
 mod sightings;

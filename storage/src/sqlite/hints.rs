@@ -125,7 +125,7 @@ mod tests {
             archive.store(batch).await.expect("stored")
         };
         store(&events[..2]).await;
-        // As of a reader whose snapshot was older than that, and who was late to say so.
+        // Left by a reader whose snapshot is older than these events.
         let hint = |event: &Verified| (event.event().id, Hint::NewAfter(0));
         archive.hints.add(archive.hints.generation(), events.iter().map(hint));
         assert_eq!(store(&events).await, Stored { stored: 1, known: 2 });
