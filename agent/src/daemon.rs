@@ -52,7 +52,7 @@ impl Daemon {
         Ok(Self { agent, publisher, client, wallet, dvm, intake, takes_jobs })
     }
 
-    /// Starts the HTTP server. `metrics` has what is measured.
+    /// Starts the HTTP server. `metrics` renders the metrics of this process.
     pub fn start_http(&self, supervisor: &mut Supervisor, listener: TcpListener, metrics: PrometheusHandle) {
         let (agent, vitals) = (self.agent.clone(), supervisor.vitals());
         supervisor.start("http", move || {

@@ -32,8 +32,7 @@ pub trait EventStore: std::fmt::Debug + Send + Sync {
     /// Returns the preparer of events for this archive: a batch of events that were prepared on another thread is stored sooner.
     fn preparer(&self) -> Preparer;
 
-    /// Returns what tells of events that are stored from now on. They can be read when it does, with
-    /// [`EventStore::stored_after`].
+    /// Returns a handle that waits for events that are stored from now on. [`EventStore::stored_after`] reads them.
     fn new_events(&self) -> NewEvents;
 
     /// Returns one page of the events that match a filter, newest first, lowest id first within a second. The filter's own

@@ -17,8 +17,8 @@ pub struct NewEvents {
 }
 
 impl NewEvents {
-    /// Waits until events were stored since the last call. Where other processes store events too, it also returns after 200 ms,
-    /// since nothing tells of theirs.
+    /// Waits until events were stored since the last call. Where other processes store events too, it also returns after 200 ms:
+    /// their commits are not announced.
     pub async fn wait(&mut self) {
         let changed = async {
             if self.stored.changed().await.is_err() {
@@ -33,7 +33,7 @@ impl NewEvents {
     }
 }
 
-/// Wakes those who wait for events of an archive.
+/// Announces events that were stored to all [`NewEvents`] of an archive.
 #[cfg(feature = "backends")]
 #[derive(Debug, Default)]
 pub(crate) struct Announcer(watch::Sender<()>);

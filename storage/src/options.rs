@@ -55,18 +55,20 @@ impl std::str::FromStr for Profile {
     }
 }
 
-/// A failure of the database that a test injects into a store call.
+/// A fault that a test injects into a store call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InjectedFault {
     /// The call does nothing, and fails with a transient error.
     RolledBack,
     /// The call is done, and then fails as if the connection had been lost while it was committed.
     Uncertain,
+    /// The call does nothing, and fails as on a full disk.
+    DiskFull,
     /// The call is done after a delay.
     Delayed(Duration),
 }
 
-/// Decides whether the next try of the named store call fails.
+/// Returns the fault of the next try of the named store call, if it has one.
 pub type FaultInjector = fn(call: &'static str) -> Option<InjectedFault>;
 
 /// How an archive is opened.
@@ -79,7 +81,7 @@ pub struct Options {
     /// Whether the runtime's clock is paused, as in a simulation. Tokio advances a paused clock as soon as no task can run and
     /// nothing runs on its blocking pool: with this, SQLite has no thread of its own, and short work is done by the caller.
     pub paused_clock: bool,
-    /// Failures of the database that a test injects, into every store call but
+    /// Faults that a test injects into the store calls that are retried, except
     /// [`EventStore::remove`](crate::EventStore::remove).
     pub fault_injector: Option<FaultInjector>,
 }

@@ -52,6 +52,10 @@ impl Options {
             None => attempt.await,
             Some(InjectedFault::RolledBack) => Err(StorageError::Statement(lost())),
             Some(InjectedFault::Uncertain) => attempt.await.and(Err(StorageError::Uncertain(lost()))),
+            Some(InjectedFault::DiskFull) => {
+                let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+                Err(rusqlite::Error::SqliteFailure(full, None).into())
+            }
             Some(InjectedFault::Delayed(delay)) => {
                 tokio::time::sleep(delay).await;
                 attempt.await

@@ -166,43 +166,49 @@ fn take_down(message: &Message, diary: &Mutex<Diary>) {
 /// Events of one half of a probe.
 pub(crate) const PROBES: usize = 15;
 
-/// An event is looked up as often for many subscribers as for one.
+/// Events reach one subscriber and many, and the archive is read for many about as often as for one.
 pub(crate) async fn probe(world: &World, events: Vec<Event>) -> Vec<String> {
     const MANY: u8 = 25;
     let reading = || {
         let calls = calls();
         ["ids", "page", "stored_after"].iter().filter_map(|call| calls.get(call)).sum::<u64>()
     };
-    let diary = Mutex::new(Diary::default());
-    let mut sockets = Vec::new();
-    let mut counts = Vec::new();
+    let mut clients: Vec<(Socket, Mutex<Diary>)> = Vec::new();
+    let (mut counts, mut broken) = (Vec::new(), Vec::new());
     for (events, subscribers) in events.chunks(PROBES).zip([1, MANY]) {
-        for last in u8::try_from(sockets.len()).expect("few")..subscribers {
+        for last in u8::try_from(clients.len()).expect("few")..subscribers {
+            let diary = Mutex::new(Diary::default());
             let Some(mut socket) = world.door.connect(IpAddr::V4(Ipv4Addr::new(9, 31, 0, last))).await else {
                 return vec![format!("subscriber {last} of {subscribers} is not let in")];
             };
             if !ask(&mut socket, "live", r#"{"limit":0}"#, &diary).await {
                 return vec![format!("subscriber {last} of {subscribers} is not served")];
             }
-            sockets.push(socket);
+            clients.push((socket, diary));
         }
         let before = reading();
         for event in events {
-            world.relays[0].post(event);
+            // Not every relay is followed.
+            world.relays.iter().filter(|relay| relay.honest && relay.is_up()).for_each(|relay| relay.post(event));
             let end = within(4);
-            futures::future::join_all(sockets.iter_mut().map(|socket| listen_until(socket, end, &diary))).await;
+            let listen = clients.iter_mut().map(|(socket, diary)| listen_until(socket, end, diary));
+            futures::future::join_all(listen).await;
         }
         counts.push(reading() - before);
+        for (n, (_, diary)) in clients.iter().enumerate() {
+            let received = &locked(diary).received;
+            let missed = events.iter().filter(|event| !received.contains(&event.id)).count();
+            if missed > 0 {
+                broken.push(format!("subscriber {n} of {subscribers} did not receive {missed} of {PROBES} events"));
+            }
+        }
     }
-    let received = &locked(&diary).received;
-    let arrived = events.iter().filter(|event| received.contains(&event.id)).count();
-    println!("probe: {arrived} of {} events arrived, read from the archive with {counts:?} calls", events.len());
-    // Of the agent's own work there is some, too.
-    let is_more = counts[1] > counts[0] + u64::from(MANY) * PROBES as u64 / 3;
-    is_more
-        .then(|| format!("with {MANY} subscribers the archive is read {} times, with one {}", counts[1], counts[0]))
-        .into_iter()
-        .collect()
+    println!("probe: {} events, for which the archive was read {counts:?} times", events.len());
+    // The agent reads the archive for its own work, too.
+    if counts[1] > counts[0] + u64::from(MANY) * PROBES as u64 / 3 {
+        broken.push(format!("with {MANY} subscribers the archive is read {} times, with one {}", counts[1], counts[0]));
+    }
+    broken
 }
 
 #[derive(Clone, Copy)]

@@ -13,9 +13,9 @@ mod checks;
 mod clients;
 #[path = "../../storage/tests/exact/mod.rs"]
 mod exact;
+mod faults;
 mod life;
 mod scenario;
-mod trouble;
 mod world;
 
 use std::process::{Command, ExitCode, Stdio};
@@ -56,19 +56,23 @@ fn main() -> ExitCode {
 
 /// Runs a seed in a process of its own, and again with fewer faults if it fails and that is asked for.
 fn run(seed: u64) -> Result<(), Failed> {
-    let (failed, said) = attempt(seed, None)?;
+    let mut chosen = faults::chosen();
+    let (failed, said) = attempt(seed, chosen.as_deref())?;
     let is_alone = std::env::var_os("SIMULATION_LOG").is_some();
     let lines: Vec<&str> = said.lines().collect();
     if !failed {
         lines.iter().filter(|line| is_alone || line.starts_with("seed ")).for_each(|line| eprintln!("{line}"));
         return Ok(());
     }
+    if std::env::var("SIMULATION_SHRINK").is_ok_and(|text| text == "yes") {
+        let all = || (0..lines.iter().filter(|line| line.starts_with("fault ")).count()).collect();
+        let needed = chosen.unwrap_or_else(all);
+        chosen = Some(shrink(needed, |kept| attempt(seed, Some(kept)).is_ok_and(|(failed, _)| failed)));
+    }
     let last = if is_alone { 0 } else { lines.len().saturating_sub(LAST) };
     let mut again = format!("tests/simulate --seed {seed} --days {} --relays {}", days(), relays());
-    if std::env::var_os("SIMULATION_SHRINK").is_some() {
-        let all = lines.iter().filter(|line| line.starts_with("trouble ")).count();
-        let needed = shrink((0..all).collect(), |kept| attempt(seed, Some(kept)).is_ok_and(|(failed, _)| failed));
-        again = format!("{again} --troubles {}", join(&needed));
+    if let Some(chosen) = chosen {
+        again = format!("{again} --faults {}", join(&chosen));
     }
     Err(format!("{}\nagain: {again}", lines[last..].join("\n")).into())
 }
@@ -93,22 +97,22 @@ fn shrink(mut needed: Vec<usize>, fails: impl Fn(&[usize]) -> bool) -> Vec<usize
     needed
 }
 
-/// Returns a list of faults as [`trouble::TROUBLES`] has it.
+/// Returns a list of faults as [`faults::FAULTS`] has it.
 fn join(numbers: &[usize]) -> String {
     if numbers.is_empty() {
-        return trouble::NONE.to_owned();
+        return faults::NONE.to_owned();
     }
     numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// Runs a seed, with all faults or some of them; returns whether it failed, and its output.
-fn attempt(seed: u64, troubles: Option<&[usize]>) -> Result<(bool, String), Failed> {
+fn attempt(seed: u64, chosen: Option<&[usize]>) -> Result<(bool, String), Failed> {
     let began = Instant::now();
     let directory = tempfile::tempdir()?;
     let out = std::fs::File::create(directory.path().join("out"))?;
     let mut command = Command::new(std::env::current_exe()?);
-    if let Some(troubles) = troubles {
-        command.env(trouble::TROUBLES, join(troubles));
+    if let Some(chosen) = chosen {
+        command.env(faults::FAULTS, join(chosen));
     }
     command.env(SEED, seed.to_string()).stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
     let mut child = command.spawn()?;

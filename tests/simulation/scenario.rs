@@ -10,9 +10,11 @@ use brotr_tests::{Fault, Hints, House, Negentropy, Script};
 use nostr::{Event, EventBuilder, Keys, Kind, SecretKey, Tag, TagKind, Timestamp};
 use tokio::task::JoinSet;
 
+use crate::faults;
 use crate::life::{Life, known, write_config};
-use crate::trouble;
-use crate::world::{self, Away, BEGIN, Database, Down, Relay, SETTLES, Story, World, address, true_now};
+use crate::world::{
+    self, Answers, Away, BEGIN, Database, Down, Load, Relay, SETTLES, Story, World, address, note_answers, true_now,
+};
 use crate::{checks, clients};
 
 pub(crate) const MINUTE: i64 = 60;
@@ -361,15 +363,24 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
     draw.posts(relays);
     draw.requests(seed);
     draw.lists(&world);
-    let troubles = trouble::draw(&mut draw);
-    draw.acts.extend(trouble::kept(troubles));
+    let faults = faults::draw(&mut draw);
+    draw.acts.extend(faults::kept(faults));
     draw.acts.sort_by_key(|(at, _)| *at);
     let directory = tempfile::tempdir().expect("a directory");
     write_config(directory.path(), &world);
 
-    let mut story = Story { world: world.clone(), asked: vec![], away: vec![], cut_off: vec![], diaries: vec![] };
+    let mut story = Story {
+        world: world.clone(),
+        asked: vec![],
+        away: vec![],
+        cut_off: vec![],
+        answers: Answers::default(),
+        most: Load::default(),
+        diaries: vec![],
+    };
     let mut clients = JoinSet::new();
     story.diaries = clients::come(&world.door, &mut clients);
+    clients.spawn(note_answers(world.relays[0].clone(), story.answers.clone()));
     let (mut broken, mut life) = (Vec::new(), None);
     let (mut disconnected_at, mut paused_at, mut failing_since, acts) = (None, None, None, draw.acts.len());
     for (at, act) in std::mem::take(&mut draw.acts) {
@@ -383,6 +394,7 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
             tracing::info!(?act, "act");
         }
         let from = true_now();
+        story.most = story.most.max(Load::now());
         match act {
             Act::Post(event, relays) => relays.iter().for_each(|i| world.relays[*i].post(&event)),
             Act::Ask(ask) => {
@@ -462,9 +474,13 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
     world::set_clock_wrong_by(0);
     tokio::time::sleep(Duration::from_secs(CALM.unsigned_abs())).await;
     let life = life.take().expect("it runs");
+    story.most = story.most.max(Load::now());
     broken.extend(checks::all(&story, &life.archive).await);
     clients.shutdown().await;
-    let probes = (0..2 * clients::PROBES).map(|_| draw.event(true_now() - BEGIN)).collect();
+    let now = true_now() - BEGIN;
+    // Of a replaceable event, an older version is not served.
+    let notes = std::iter::repeat_with(|| draw.event(now)).filter(|event| event.kind == Kind::TextNote);
+    let probes = notes.take(2 * clients::PROBES).collect();
     broken.extend(clients::probe(&world, probes).await);
     life.end(true).await;
     println!(

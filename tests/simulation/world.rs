@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use brotr_net::{Internet, Lookup, LookupError, Stream};
 use brotr_storage::InjectedFault;
 use brotr_tests::House;
-use nostr::Event;
+use nostr::{Event, EventId, Kind};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -42,7 +43,7 @@ pub(crate) enum Database {
     /// No call is done.
     Away,
     /// The disk is full: no call that writes is done.
-    Full,
+    DiskFull,
     /// Each call takes up to three seconds.
     Slow,
 }
@@ -91,6 +92,39 @@ const READING: [&str; 36] = [
     "visits",
 ];
 
+/// Those that write.
+const WRITING: [&str; 29] = [
+    "accept_job",
+    "add_relays",
+    "bill_again",
+    "bill_job",
+    "cancel_job",
+    "claim",
+    "clamp_future",
+    "clear",
+    "delivered",
+    "end_job",
+    "enqueue",
+    "enqueue_with_state",
+    "forget_visits",
+    "lapse_job",
+    "pay",
+    "postpone_job",
+    "prune",
+    "put_back_jobs",
+    "record_check",
+    "register_agent",
+    "release",
+    "release_leaders",
+    "renew",
+    "set_check_due",
+    "set_state",
+    "set_sync_due",
+    "store",
+    "take_job",
+    "try_acquire_leader",
+];
+
 /// How often each store call was made.
 static CALLS: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
 
@@ -111,7 +145,11 @@ pub(crate) fn fault(call: &'static str) -> Option<InjectedFault> {
             _ => None,
         },
         Database::Away => Some(InjectedFault::RolledBack),
-        Database::Full => READING.binary_search(&call).is_err().then_some(InjectedFault::RolledBack),
+        Database::DiskFull if READING.contains(&call) => None,
+        Database::DiskFull => {
+            assert!(WRITING.contains(&call), "does {call} read or write?");
+            Some(InjectedFault::DiskFull)
+        }
         Database::Slow => Some(InjectedFault::Delayed(Duration::from_millis(fastrand::u64(..3_000)))),
     }
 }
@@ -371,6 +409,55 @@ pub(crate) struct Away {
     pub(crate) until: i64,
 }
 
+/// What the process holds at a time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Load {
+    pub(crate) descriptors: usize,
+    pub(crate) tasks: usize,
+    /// Resident memory, in MiB.
+    pub(crate) resident: u64,
+}
+
+impl Load {
+    pub(crate) fn now() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let resident = resident.and_then(|kib| kib.split_whitespace().next()?.parse::<u64>().ok()).expect("a size");
+        Self {
+            descriptors: std::fs::read_dir("/proc/self/fd").expect("Linux").count(),
+            tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+            resident: resident >> 10,
+        }
+    }
+
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self {
+            descriptors: self.descriptors.max(other.descriptors),
+            tasks: self.tasks.max(other.tasks),
+            resident: self.resident.max(other.resident),
+        }
+    }
+}
+
+/// When answers to jobs came, by the job.
+pub(crate) type Answers = Arc<Mutex<HashMap<EventId, Vec<i64>>>>;
+
+/// Notes when answers to jobs come to a relay, until the simulation ends.
+pub(crate) async fn note_answers(relay: Arc<Relay>, answers: Answers) {
+    let mut news = relay.house.follow();
+    loop {
+        match news.recv().await {
+            Ok(event) if event.kind == Kind::from(6_400) => {
+                let job = event.tags.event_ids().next().copied().expect("it names its job");
+                locked(&answers).entry(job).or_default().push(true_now());
+            }
+            Ok(_) => {}
+            Err(RecvError::Lagged(missed)) => panic!("{missed} events of the agent's own relay were missed"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
 /// What was done, for the checks.
 pub(crate) struct Story {
     pub(crate) world: Arc<World>,
@@ -379,6 +466,10 @@ pub(crate) struct Story {
     pub(crate) away: Vec<Away>,
     /// The relays that were checked when the monitor was paused for a moment.
     pub(crate) cut_off: Vec<(usize, Away)>,
+    /// When answers came to the agent's own relay, by the job.
+    pub(crate) answers: Answers,
+    /// The most that the process held.
+    pub(crate) most: Load,
     /// What the clients saw that read as they should.
     pub(crate) diaries: Vec<Arc<Mutex<Diary>>>,
 }

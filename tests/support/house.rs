@@ -89,6 +89,12 @@ impl House {
         self.keep(event);
     }
 
+    /// Returns the events that are added from now on, if the script is live.
+    #[must_use]
+    pub fn follow(&self) -> broadcast::Receiver<Event> {
+        self.news.subscribe()
+    }
+
     /// Serves one connection until it ends.
     ///
     /// # Errors

@@ -84,7 +84,7 @@ impl Authors {
         Ok(appeared)
     }
 
-    /// Applies collected additions to some of the authors' rows, in the order of the table; returns whose.
+    /// Applies collected additions to some of the authors' rows, in the order of the table; returns these authors.
     fn settle(&mut self, connection: &Connection, most: usize) -> rusqlite::Result<Vec<i64>> {
         let mut find = connection.prepare_cached(sqlite!("recent_author_list"))?;
         let settled = settle(connection, find.query(params![self.next, most])?)?;
@@ -100,7 +100,7 @@ pub(super) fn settle_one(connection: &Connection, author: i64) -> rusqlite::Resu
     Ok(())
 }
 
-/// Applies collected additions; returns those of whose authors.
+/// Applies collected additions; returns their authors.
 fn settle(connection: &Connection, mut waiting: Rows<'_>) -> rusqlite::Result<Vec<i64>> {
     let mut found = Vec::new();
     while let Some(row) = waiting.next()? {

@@ -278,7 +278,7 @@ impl SqliteTransaction {
         self.commit_then(|| ())
     }
 
-    /// Commits, and runs `then`, also after a failure, before anybody else can write.
+    /// Commits, and runs `then` before anybody else can write, also if the commit failed.
     pub(super) fn commit_then(self, then: impl FnOnce()) -> Result<(), StorageError> {
         let committed = self.connection()?.execute_batch("commit");
         then();

@@ -92,12 +92,14 @@ impl SqliteArchive {
 #[async_trait]
 impl EventStore for SqliteArchive {
     async fn known(&self, ids: &[EventId]) -> Result<HashSet<EventId>, StorageError> {
-        let (mut ids, runs, hints) = (ids.to_vec(), self.runs.clone(), self.hints.clone());
+        let (mut ids, runs) = (ids.to_vec(), self.runs.clone());
+        // Nobody takes the hints of an archive that is only read.
+        let hints = self.writer.is_some().then(|| self.hints.clone());
         self.readers
             .read(move |connection| {
                 // Sorted, they are read from each run in one pass.
                 ids.sort_unstable();
-                let generation = hints.generation();
+                let generation = hints.as_ref().map(|hints| hints.generation());
                 let tx = connection.unchecked_transaction()?;
                 let mut index = Indexes::new(&tx, &runs.at(&tx)?)?;
                 let last = tx.prepare_cached(sqlite!("archive_last_event"))?.query_row([], |row| row.get(0))?;
@@ -113,19 +115,16 @@ impl EventStore for SqliteArchive {
                     };
                     found.push((id, hint));
                 }
-                hints.add(generation, found);
+                if let (Some(hints), Some(generation)) = (hints, generation) {
+                    hints.add(generation, found);
+                }
                 Ok(known)
             })
             .await
     }
 
     async fn store(&self, batch: Batch) -> Result<Stored, StorageError> {
-        let has_events = !(batch.events.is_empty() && batch.prepared.is_empty());
-        let stored = self.writer()?.queue.store(&self.preparer(), batch).await?;
-        if has_events {
-            self.announcer.announce();
-        }
-        Ok(stored)
+        self.writer()?.queue.store(&self.preparer(), batch).await
     }
 
     fn new_events(&self) -> NewEvents {

@@ -139,6 +139,9 @@ impl<'a> Group<'a> {
     }
 
     /// Does what [`Group::find`] does, with what a reader found out about the id.
+    ///
+    /// A hint holds as long as no event is removed or renumbered. Whatever does so must go through `SqliteArchive::change`, which
+    /// discards all hints.
     fn find_hinted(
         &self,
         indexes: &mut Indexes<'_>,

@@ -9,7 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nostr::EventId;
 
-/// The most ids that are remembered, some 60 bytes each. Beyond it all are discarded: most are never asked for again.
+/// The most ids that are remembered, some 100 bytes each. Before there are more, all are discarded: most are never asked for
+/// again.
 const MOST: usize = 131_072;
 
 /// What a reader found out about an id.
@@ -47,15 +48,15 @@ impl Hints {
     }
 
     /// Adds what a reader found out, unless events were removed since it asked for the generation.
-    pub(super) fn add(&self, generation: Generation, hints: impl IntoIterator<Item = (EventId, Hint)>) {
+    pub(super) fn add(&self, generation: Generation, hints: Vec<(EventId, Hint)>) {
         let mut state = self.state();
         if Generation(state.generation) != generation {
             return;
         }
-        if state.hints.len() >= MOST {
+        if state.hints.len() + hints.len() > MOST {
             state.hints.clear();
         }
-        state.hints.extend(hints);
+        state.hints.extend(hints.into_iter().take(MOST));
     }
 
     /// Takes the hints about some ids, in their order.
@@ -85,16 +86,16 @@ mod tests {
         let hints = Hints::default();
         let id = |n: u8| EventId::from_byte_array([n; 32]);
         let before = hints.generation();
-        hints.add(before, [(id(1), Hint::Stored(7)), (id(2), Hint::NewAfter(9))]);
+        hints.add(before, vec![(id(1), Hint::Stored(7)), (id(2), Hint::NewAfter(9))]);
         let taken = hints.take(&[id(2), id(3), id(1)]);
         assert_eq!(taken, [Some(Hint::NewAfter(9)), None, Some(Hint::Stored(7))]);
         assert_eq!(hints.take(&[id(1)]), [None], "each is taken once");
-        hints.add(before, [(id(1), Hint::Stored(7))]);
+        hints.add(before, vec![(id(1), Hint::Stored(7))]);
         hints.discard();
         assert_eq!(hints.take(&[id(1)]), [None], "the event may have been removed");
-        hints.add(before, [(id(1), Hint::Stored(7))]);
+        hints.add(before, vec![(id(1), Hint::Stored(7))]);
         assert_eq!(hints.take(&[id(1)]), [None], "its reader may have begun before the removal");
-        hints.add(hints.generation(), [(id(1), Hint::NewAfter(7))]);
+        hints.add(hints.generation(), vec![(id(1), Hint::NewAfter(7))]);
         assert_eq!(hints.take(&[id(1)]), [Some(Hint::NewAfter(7))]);
     }
 
@@ -104,9 +105,16 @@ mod tests {
         for n in 0..=MOST as u64 {
             let mut id = [0; 32];
             id[..8].copy_from_slice(&n.to_le_bytes());
-            hints.add(hints.generation(), [(EventId::from_byte_array(id), Hint::Stored(1))]);
+            hints.add(hints.generation(), vec![(EventId::from_byte_array(id), Hint::Stored(1))]);
         }
         assert_eq!(hints.state().hints.len(), 1);
+        let ids = (0..2 * MOST as u64).map(|n| {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&n.to_le_bytes());
+            (EventId::from_byte_array(id), Hint::Stored(1))
+        });
+        hints.add(hints.generation(), ids.collect());
+        assert_eq!(hints.state().hints.len(), MOST);
     }
 
     #[tokio::test]
@@ -127,13 +135,13 @@ mod tests {
         store(&events[..2]).await;
         // Left by a reader whose snapshot is older than these events.
         let hint = |event: &Verified| (event.event().id, Hint::NewAfter(0));
-        archive.hints.add(archive.hints.generation(), events.iter().map(hint));
+        archive.hints.add(archive.hints.generation(), events.iter().map(hint).collect());
         assert_eq!(store(&events).await, Stored { stored: 1, known: 2 });
         assert_eq!(archive.stats().await.expect("stats").events, 3);
         // After a restart nothing is remembered of the last events.
         archive.close().await;
         let archive = SqliteArchive::open(&url, Options::default()).await.expect("opened again");
-        archive.hints.add(archive.hints.generation(), events.iter().map(hint));
+        archive.hints.add(archive.hints.generation(), events.iter().map(hint).collect());
         let batch = Batch { events: events.clone(), ..Batch::default() };
         assert_eq!(archive.store(batch).await.expect("stored"), Stored { stored: 0, known: 3 });
     }

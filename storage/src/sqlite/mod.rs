@@ -68,7 +68,7 @@ pub struct SqliteArchive {
     readers: Arc<Readers>,
     runs: Arc<Runs>,
     hints: Arc<Hints>,
-    announcer: Announcer,
+    announcer: Arc<Announcer>,
     writer: Option<Writer>,
 }
 
@@ -142,7 +142,7 @@ impl SqliteArchive {
                 readers,
                 runs: Arc::default(),
                 hints: Arc::default(),
-                announcer: Announcer::default(),
+                announcer: Arc::default(),
                 writer: None,
             })
         };
@@ -183,10 +183,16 @@ impl SqliteArchive {
         let connection = WriterConnection::new(connection, options.paused_clock);
         let runs = Arc::<Runs>::default();
         let hints = Arc::<Hints>::default();
-        let shared = writer::Shared { codec: codec.clone(), runs: runs.clone(), hints: hints.clone() };
+        let announcer = Arc::<Announcer>::default();
+        let shared = writer::Shared {
+            codec: codec.clone(),
+            runs: runs.clone(),
+            hints: hints.clone(),
+            announcer: announcer.clone(),
+        };
         let queue = writer::Queue::start(connection.clone(), shared, options, log);
         let writer = Writer { connection, queue, lock: std::sync::Mutex::new(Some(lock)) };
-        Ok(Self { codec, options, readers, runs, hints, announcer: Announcer::default(), writer: Some(writer) })
+        Ok(Self { codec, options, readers, runs, hints, announcer, writer: Some(writer) })
     }
 
     fn writer(&self) -> Result<&Writer, StorageError> {

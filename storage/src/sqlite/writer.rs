@@ -21,6 +21,7 @@ use super::runs::{Merges, PACE, Runs};
 use crate::StorageError;
 use crate::backoff::Backoff;
 use crate::batch::{Batch, PreparedBatch, Stored};
+use crate::new_events::Announcer;
 use crate::options::Options;
 use crate::payload::{self, Codec};
 use crate::prepare::Preparer;
@@ -32,11 +33,11 @@ use crate::stores::write_claims;
 const WAITING: usize = 64;
 /// The most events and sightings written in one transaction.
 const GROUP: usize = 16_384;
-/// Under load a group with fewer of them waits this long for more batches, since the cost of a commit is that of the pages it
-/// touches,
+/// Under load, a transaction with fewer of them waits for more batches: the cost of a commit is that of the pages it touches.
 const FEW: usize = GROUP / 2;
+/// The longest time for which it waits,
 const LINGER: Duration = Duration::from_millis(250);
-/// as long as a batch arrived within this time.
+/// and the longest time without a new batch.
 const LULL: Duration = Duration::from_millis(50);
 /// A group of this many events and sightings means load for the time [`LOADED`].
 const LOADED_FROM: usize = 1_000;
@@ -160,6 +161,7 @@ pub(super) struct Shared {
     pub(super) codec: Arc<Codec>,
     pub(super) runs: Arc<Runs>,
     pub(super) hints: Arc<Hints>,
+    pub(super) announcer: Arc<Announcer>,
 }
 
 /// The state of the thread: its cache of committed data.
@@ -342,6 +344,10 @@ impl Writer {
         let set = change.end()?;
         let (new, last) = (group.take_ids(), group.last_k);
         tx.commit_here()?;
+        // Here, since whoever sent the batch may not wait for it any more.
+        if !new.is_empty() {
+            self.shared.announcer.announce();
+        }
         self.memory.last_events.add(new, last);
         self.shared.runs.publish(set);
         self.must_merge |= must_merge;

@@ -134,7 +134,7 @@ pub(super) async fn events_of_several_relays_are_stored_once(archive: Arc<dyn Ar
     exact::exact(&archive).await;
 }
 
-/// Who waits for new events is woken when there are some, and finds them.
+/// A reader that waits for new events is woken when there are some, and finds them.
 pub(super) async fn readers_are_told_of_new_events(archive: Arc<dyn Archive>, _: String) {
     let mut new = archive.new_events();
     for n in 0..3 {

@@ -194,7 +194,7 @@ const CASES: [(&str, Case); 46] = cases!(
     a_newer_database_is_refused,
 );
 
-const TESTS: [(&str, Alone); 18] = tests!(
+const TESTS: [(&str, Alone); 19] = tests!(
     plans::views_are_read_by_their_indexes,
     plans::storing_reads_no_more_than_what_it_stores,
     plans::clients_are_answered_by_their_indexes,
@@ -211,6 +211,7 @@ const TESTS: [(&str, Alone); 18] = tests!(
     shape::client_queries_use_the_replica,
     sqlite_only::a_lock_of_another_process_blocks_no_worker_thread,
     sqlite_only::files_are_private,
+    sqlite_only::readers_are_told_of_events_whose_sender_is_gone,
     sqlite_only::the_log_is_truncated_when_idle,
     sqlite_only::a_panic_fails_one_batch_only,
 );

@@ -86,6 +86,20 @@ pub(crate) async fn the_log_is_truncated_when_idle() {
     archive.close().await;
 }
 
+/// The writer announces what it stored although the caller that sent it is gone.
+pub(crate) async fn readers_are_told_of_events_whose_sender_is_gone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let archive = open_empty(&format!("sqlite://{}", dir.path().join("brotr.db").display())).await;
+    let mut new = archive.new_events();
+    let prepared = vec![archive.preparer().prepare(event("a", vec![], 1))];
+    let mut storing = archive.store(Batch { prepared, ..batch(vec![]) });
+    // Its first poll queues it.
+    assert!(futures::poll!(&mut storing).is_pending());
+    drop(storing);
+    tokio::time::timeout(std::time::Duration::from_secs(20), new.wait()).await.expect("told");
+    assert_eq!(archive.stored_after(0, 10).await.expect("read").len(), 1);
+}
+
 pub(crate) async fn a_panic_fails_one_batch_only() {
     let dir = tempfile::tempdir().expect("a directory");
     let (_, url) = place(&dir);

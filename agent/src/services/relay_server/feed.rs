@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::view;
 
-/// The shortest interval between two reads of the archive, and how many events are read at a time.
-const PACE: Duration = Duration::from_millis(10);
+/// The pause after a read that left nothing to read, and how many events are read at a time.
+const PACE: Duration = Duration::from_millis(20);
 const PAGE: usize = 128;
 /// Backoff after a failed read.
 const RETRY: Duration = Duration::from_secs(1);
@@ -74,6 +74,8 @@ pub(super) struct Feed {
     end: watch::Sender<u64>,
     /// Notified when the first listener joins.
     joined: Notify,
+    /// Notified when the last listener leaves.
+    deserted: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +91,13 @@ struct Kept {
 impl Feed {
     /// Creates a feed that keeps at most this many bytes.
     pub(super) fn new(max_bytes: usize) -> Arc<Self> {
-        Arc::new(Self { kept: RwLock::default(), max_bytes, end: watch::Sender::new(0), joined: Notify::new() })
+        Arc::new(Self {
+            kept: RwLock::default(),
+            max_bytes,
+            end: watch::Sender::new(0),
+            joined: Notify::new(),
+            deserted: Notify::new(),
+        })
     }
 
     /// Starts listening. What is stored after this returns is in the feed.
@@ -144,7 +152,10 @@ impl Feed {
                 }
             }
             sleep(PACE).await;
-            new.wait().await;
+            tokio::select! {
+                () = new.wait() => {}
+                () = self.deserted.notified() => {}
+            }
         }
     }
 
@@ -248,6 +259,10 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.feed.kept.write().unwrap_or_else(PoisonError::into_inner).listeners -= 1;
+        let mut kept = self.feed.kept.write().unwrap_or_else(PoisonError::into_inner);
+        kept.listeners -= 1;
+        if kept.listeners == 0 {
+            self.feed.deserted.notify_one();
+        }
     }
 }

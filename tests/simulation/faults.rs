@@ -4,36 +4,45 @@ use crate::scenario::{Act, DAY, Draw, HOUR, MINUTE};
 use crate::world::Database;
 
 /// Names the faults that a run has, by their numbers, with commas between; all without it.
-pub(crate) const TROUBLES: &str = "SIMULATION_TROUBLES";
+pub(crate) const FAULTS: &str = "SIMULATION_FAULTS";
 /// Its value for a run without faults.
 pub(crate) const NONE: &str = "none";
 
 /// One fault: its beginning and, if it has one, its end.
-pub(crate) type Trouble = Vec<(i64, Act)>;
+pub(crate) type OwnFault = Vec<(i64, Act)>;
 
 /// Draws the faults of a run.
-pub(crate) fn draw(draw: &mut Draw) -> Vec<Trouble> {
-    let mut troubles = pauses(draw);
-    troubles.extend(others(draw));
-    troubles
+pub(crate) fn draw(draw: &mut Draw) -> Vec<OwnFault> {
+    let mut faults = pauses(draw);
+    faults.extend(others(draw));
+    faults
 }
 
 /// Returns what happens in a run that has only the faults that the environment names.
-pub(crate) fn kept(troubles: Vec<Trouble>) -> impl Iterator<Item = (i64, Act)> {
-    let named = std::env::var(TROUBLES).ok();
-    let named: Option<Vec<usize>> = named.map(|text| {
-        text.split(',').filter(|part| *part != NONE).map(|part| part.parse().expect("numbers of faults")).collect()
-    });
-    for (n, trouble) in troubles.iter().enumerate() {
-        let is_kept = named.as_ref().is_none_or(|named| named.contains(&n));
-        println!("trouble {n}{}: {trouble:?}", if is_kept { "" } else { " (left out)" });
+///
+/// # Panics
+/// Panics if one of them does not exist.
+pub(crate) fn kept(faults: Vec<OwnFault>) -> impl Iterator<Item = (i64, Act)> {
+    let chosen = chosen();
+    if let Some(wrong) = chosen.iter().flatten().find(|n| **n >= faults.len()) {
+        panic!("there is no fault {wrong}, but {} of them", faults.len());
     }
-    let kept = troubles.into_iter().enumerate();
-    kept.filter(move |(n, _)| named.as_ref().is_none_or(|named| named.contains(n))).flat_map(|(_, trouble)| trouble)
+    let is_kept = move |n| chosen.as_ref().is_none_or(|chosen| chosen.contains(&n));
+    for (n, fault) in faults.iter().enumerate() {
+        println!("fault {n}{}: {fault:?}", if is_kept(n) { "" } else { " (left out)" });
+    }
+    faults.into_iter().enumerate().filter(move |(n, _)| is_kept(*n)).flat_map(|(_, fault)| fault)
+}
+
+/// Returns the faults that the environment names, if it does.
+pub(crate) fn chosen() -> Option<Vec<usize>> {
+    let named = std::env::var(FAULTS).ok()?;
+    let parts = named.split(',').filter(|part| *part != NONE);
+    Some(parts.map(|part| part.parse().unwrap_or_else(|_| panic!("{FAULTS} has numbers: {named}"))).collect())
 }
 
 /// Pauses that are shorter than a lease.
-fn pauses(draw: &mut Draw) -> Vec<Trouble> {
+fn pauses(draw: &mut Draw) -> Vec<OwnFault> {
     let pause = |draw: &mut Draw| {
         let (at, seconds) = (HOUR + draw.below(draw.length() - HOUR), 5 + draw.below(60).unsigned_abs());
         vec![(at, Act::PauseInCheck(seconds))]
@@ -42,19 +51,19 @@ fn pauses(draw: &mut Draw) -> Vec<Trouble> {
 }
 
 /// The others. Each is over before the next begins.
-fn others(draw: &mut Draw) -> Vec<Trouble> {
-    let mut troubles = Vec::new();
+fn others(draw: &mut Draw) -> Vec<OwnFault> {
+    let mut faults = Vec::new();
     let mut at = 2 * HOUR + draw.below(6 * HOUR);
     while at < draw.length() {
-        let (lasts, trouble) = one(draw, at);
-        troubles.push(trouble);
+        let (lasts, fault) = one(draw, at);
+        faults.push(fault);
         at += lasts + HOUR + draw.below(DAY);
     }
-    troubles
+    faults
 }
 
 /// Returns one that begins at a time, and for how long it lasts.
-fn one(draw: &mut Draw, at: i64) -> (i64, Trouble) {
+fn one(draw: &mut Draw, at: i64) -> (i64, OwnFault) {
     match draw.dice.below(13) {
         0 => {
             let after = 5 + draw.below(HOUR);
@@ -96,7 +105,8 @@ fn one(draw: &mut Draw, at: i64) -> (i64, Trouble) {
             (lasts, vec![(at, if draw.one_in(2) { Act::Suspend(lasts) } else { Act::Stop(lasts) })])
         }
         _ => {
-            let health = draw.pick(&[Database::Fails, Database::Fails, Database::Away, Database::Full, Database::Slow]);
+            let health =
+                draw.pick(&[Database::Fails, Database::Fails, Database::Away, Database::DiskFull, Database::Slow]);
             let lasts = 10 + draw.below(2 * HOUR);
             (lasts, vec![(at, Act::Database(health)), (at + lasts, Act::Database(Database::Works))])
         }
