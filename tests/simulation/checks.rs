@@ -8,8 +8,8 @@ use brotr_core::RelayState;
 use brotr_storage::{Archive, RelayQuery, SqlRow, Visit};
 use nostr::{EventId, Kind};
 
+use crate::customers::Ask;
 use crate::life::{CHECKED_EVERY, SYNCHRONIZED_EVERY};
-use crate::scenario::Ask;
 use crate::world::{Away, BEGIN, Load, Relay, SETTLES, Story, calls, locked, true_now};
 
 /// Around a moment, the time in which a relay's state may be seen either way: a check takes a while.

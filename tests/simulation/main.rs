@@ -11,6 +11,7 @@
 
 mod checks;
 mod clients;
+mod customers;
 #[path = "../../storage/tests/exact/mod.rs"]
 mod exact;
 mod faults;

@@ -10,6 +10,7 @@ use brotr_tests::{Fault, Hints, House, Negentropy, Script};
 use nostr::{Event, EventBuilder, Keys, Kind, SecretKey, Tag, TagKind, Timestamp};
 use tokio::task::JoinSet;
 
+use crate::customers::Ask;
 use crate::faults;
 use crate::life::{Life, known, write_config};
 use crate::world::{
@@ -23,8 +24,6 @@ pub(crate) const DAY: i64 = 86_400;
 
 /// The calm at the end, in which the agent catches up.
 const CALM: i64 = 4 * HOUR;
-/// Requests of a customer within a minute.
-const FLOOD: usize = 120;
 
 /// Something that happens.
 #[derive(Debug, Clone)]
@@ -59,23 +58,15 @@ pub(crate) enum Act {
 
 pub(crate) struct Draw {
     pub(crate) dice: Dice,
-    days: i64,
+    pub(crate) days: i64,
     authors: Vec<Keys>,
-    acts: Vec<(i64, Act)>,
-    written: u64,
+    pub(crate) acts: Vec<(i64, Act)>,
+    pub(crate) written: u64,
     /// Events that many relays hold from the beginning.
     shared: Vec<Event>,
 }
 
-/// A request for a job that somebody sends.
-#[derive(Debug, Clone)]
-pub(crate) struct Ask {
-    pub(crate) request: Event,
-    /// Whether it must be answered: not if it is taken back, or one of a flood.
-    pub(crate) is_owed: bool,
-}
-
-fn keys(seed: u64, number: u64) -> Keys {
+pub(crate) fn keys(seed: u64, number: u64) -> Keys {
     let mut bytes = [1; 32];
     bytes[8..16].copy_from_slice(&seed.to_be_bytes());
     bytes[16..24].copy_from_slice(&number.to_be_bytes());
@@ -290,48 +281,10 @@ impl Draw {
             self.acts.push((10 * MINUTE, Act::Post(list, vec![0, 1, 2])));
         }
     }
-
-    /// Returns a request for a job.
-    fn request(&mut self, at: i64, customer: &Keys) -> Event {
-        self.written += 1;
-        let builder = EventBuilder::new(Kind::from(5_400), "").tag(Tag::hashtag(format!("job {}", self.written)));
-        builder.custom_created_at(date(at)).sign_with_keys(customer).expect("signed")
-    }
-
-    fn requests(&mut self, seed: u64) {
-        for i in 0..self.days * 6 {
-            let at = self.below(self.length());
-            let request = self.request(at, &keys(seed, 1_000 + u64::try_from(i % 5).expect("small")));
-            self.acts.push((at, Act::Ask(Ask { request, is_owed: true })));
-        }
-        for _ in 0..self.days {
-            // A customer who takes a request back, at once or after it was answered.
-            let (at, after) = (self.below(self.length() - MINUTE), self.below(20));
-            let customer = keys(seed, 1_010);
-            let request = self.request(at, &customer);
-            let back = EventBuilder::new(Kind::EventDeletion, "").tag(Tag::event(request.id));
-            let back = back.tag(Tag::custom(TagKind::custom("k"), ["5400"])).custom_created_at(date(at + after));
-            let back = back.sign_with_keys(&customer).expect("signed");
-            self.acts.push((at, Act::Ask(Ask { request, is_owed: false })));
-            self.acts.push((at + after, Act::Post(back, vec![0])));
-            // One who asks far more than anybody is entitled to, while others ask.
-            let at = self.below(self.length() - MINUTE);
-            for _ in 0..FLOOD {
-                let at = at + self.below(MINUTE);
-                let request = self.request(at, &keys(seed, 1_020));
-                self.acts.push((at, Act::Ask(Ask { request, is_owed: false })));
-            }
-            for i in 0..3 {
-                let at = at + self.below(MINUTE);
-                let request = self.request(at, &keys(seed, 1_000 + i));
-                self.acts.push((at, Act::Ask(Ask { request, is_owed: true })));
-            }
-        }
-    }
 }
 
 /// Returns a time after the beginning as the date of an event.
-fn date(at: i64) -> Timestamp {
+pub(crate) fn date(at: i64) -> Timestamp {
     Timestamp::from(u64::try_from(BEGIN + at).expect("after 1970"))
 }
 

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::clients::{Diary, Door};
-use crate::scenario::Ask;
+use crate::customers::Ask;
 
 /// The time at which every simulation begins, in unix seconds.
 pub(crate) const BEGIN: i64 = 1_750_000_000;

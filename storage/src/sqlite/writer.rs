@@ -344,7 +344,7 @@ impl Writer {
         let set = change.end()?;
         let (new, last) = (group.take_ids(), group.last_k);
         tx.commit_here()?;
-        // Here, since whoever sent the batch may not wait for it any more.
+        // Not by the sender of the batch, which may have been dropped.
         if !new.is_empty() {
             self.shared.announcer.announce();
         }
