@@ -1,6 +1,6 @@
 //! What must hold after a simulation, compared with what the model knows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use brotr::history::History;
@@ -224,13 +224,13 @@ fn jobs(story: &Story) -> Vec<String> {
     let mut broken = Vec::new();
     let answers = locked(&story.answers);
     for (Ask { request, is_owed }, at) in &story.asked {
-        let answers = answers.get(&request.id).map_or(&[][..], Vec::as_slice);
+        let answers: Vec<i64> = answers.get(&request.id).into_iter().flat_map(BTreeMap::values).copied().collect();
         // It is answered after the agent is back, if it is not too old by then.
         let delays = story.away.iter().filter(|away| away.from - 120 <= *at && *at <= away.until + 120);
         let back = delays.map(|away| away.until + BACK_IN).max();
         let is_owed = *is_owed && *at > BEGIN + HOUR;
         let (id, sent) = (request.id, span_of(*at));
-        match answers {
+        match answers.as_slice() {
             [] if is_owed && back.is_none() => broken.push(format!("the request {id} of {sent} has no answer")),
             [answer] if is_owed && *answer > back.unwrap_or(*at) + ANSWERED_IN => {
                 broken.push(format!("the request {id} of {sent} was answered at {}", span_of(*answer)));

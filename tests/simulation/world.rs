@@ -439,8 +439,8 @@ impl Load {
     }
 }
 
-/// When answers to jobs came, by the job.
-pub(crate) type Answers = Arc<Mutex<HashMap<EventId, Vec<i64>>>>;
+/// When each answer to a job first came, by the job and the answer: one that was not confirmed is sent again.
+pub(crate) type Answers = Arc<Mutex<HashMap<EventId, BTreeMap<EventId, i64>>>>;
 
 /// Notes when answers to jobs come to a relay, until the simulation ends.
 pub(crate) async fn note_answers(relay: Arc<Relay>, answers: Answers) {
@@ -449,7 +449,7 @@ pub(crate) async fn note_answers(relay: Arc<Relay>, answers: Answers) {
         match news.recv().await {
             Ok(event) if event.kind == Kind::from(6_400) => {
                 let job = event.tags.event_ids().next().copied().expect("it names its job");
-                locked(&answers).entry(job).or_default().push(true_now());
+                locked(&answers).entry(job).or_default().entry(event.id).or_insert_with(true_now);
             }
             Ok(_) => {}
             Err(RecvError::Lagged(missed)) => panic!("{missed} events of the agent's own relay were missed"),
