@@ -162,6 +162,19 @@ impl Draw {
             return (script, false);
         }
         script.fault = self.pick(&[
+            Fault::Also(vec!["{}".into(), r#"{"id":"","kind":-1}"#.into()]),
+            Fault::Drip,
+            Fault::Endless,
+            Fault::EoseFirst,
+            Fault::Fragments,
+            Fault::NoOk,
+            Fault::NotText,
+            Fault::OkOfAnother,
+            Fault::OneSubscription,
+            Fault::PassesOn,
+            Fault::RefusesKind(7),
+            Fault::SlowOks(700),
+            Fault::Trickle,
             Fault::TarPit,
             Fault::WrongUpgrade(404),
             Fault::WrongUpgrade(429),
