@@ -326,27 +326,22 @@ async fn clients(story: &Story, archive: &Arc<dyn Archive>) -> Vec<String> {
         })
         .collect();
     let (now, mut all_owed) = (true_now(), 0);
-    for (n, diary) in story.diaries.iter().enumerate() {
-        let diary = locked(diary);
-        for (from, until) in diary.unserved.iter().filter(|(from, until)| is_calm(*from, *until)) {
+    for (n, log) in story.client_logs.iter().enumerate() {
+        let log = locked(log);
+        for (from, until) in log.unserved.iter().filter(|(from, until)| is_calm(*from, *until)) {
             broken.push(format!("client {n} was not served from {} to {}", span_of(*from), span_of(*until)));
         }
         let subscribed = |at: i64| {
             // A clock that is wrong by little is believed, and dates what is seen.
             let lasts = |(from, until): &&(i64, Option<i64>)| from + 120 <= at && at <= until.unwrap_or(now) - 120;
-            diary.subscribed.iter().any(|span| lasts(&span))
+            log.subscribed.iter().any(|span| lasts(&span))
         };
         let owed = stored.iter().filter(|(_, at)| is_calm(*at, *at) && subscribed(*at));
-        for (id, at) in owed.clone().filter(|(id, _)| !diary.received.contains(id)) {
+        for (id, at) in owed.clone().filter(|(id, _)| !log.received.contains(id)) {
             broken.push(format!("client {n} did not receive {id}, stored at {}", span_of(*at)));
         }
         all_owed += owed.clone().count();
-        println!(
-            "client {n}: {} answers, {} events, {} of them owed",
-            diary.answers,
-            diary.received.len(),
-            owed.count()
-        );
+        println!("client {n}: {} answers, {} events, {} of them owed", log.answers, log.received.len(), owed.count());
     }
     if all_owed == 0 {
         broken.push("no client was owed an event: nothing is known of live subscriptions".to_owned());
@@ -364,7 +359,7 @@ async fn bounds(story: &Story, archive: &Arc<dyn Archive>) -> Vec<String> {
     /// With the model, which keeps all events twice.
     const MEMORY_MIB: u64 = 500;
     let mut broken = Vec::new();
-    let Load { descriptors, tasks, resident } = story.most;
+    let Load { descriptors, tasks, resident } = story.peak;
     println!("claims by method: {:?}", archive.claims_by_method().await.expect("read"));
     println!("store calls: {:?}", calls());
     println!("the process held {descriptors} descriptors, {tasks} tasks, {resident} MiB");

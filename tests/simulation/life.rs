@@ -42,7 +42,7 @@ impl Life {
         let archive = agent.archive.clone();
         let daemon = Daemon::new(agent, true).expect("a daemon");
         let mut supervisor = Supervisor::default();
-        daemon.start_relay(&mut supervisor, world.door.open());
+        daemon.start_relay(&mut supervisor, world.inbound.listen());
         daemon.start(&mut supervisor);
         Self { archive, daemon, supervisor }
     }

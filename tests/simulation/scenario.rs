@@ -14,7 +14,7 @@ use crate::customers::Ask;
 use crate::faults;
 use crate::life::{Life, known, write_config};
 use crate::world::{
-    self, Answers, Away, BEGIN, Database, Down, Load, Relay, SETTLES, Story, World, address, note_answers, true_now,
+    self, Answers, Away, BEGIN, Database, Down, Load, Relay, SETTLES, Story, World, address, record_answers, true_now,
 };
 use crate::{checks, clients};
 
@@ -341,12 +341,12 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
         away: vec![],
         cut_off: vec![],
         answers: Answers::default(),
-        most: Load::default(),
-        diaries: vec![],
+        peak: Load::default(),
+        client_logs: vec![],
     };
     let mut clients = JoinSet::new();
-    story.diaries = clients::come(&world.door, &mut clients);
-    clients.spawn(note_answers(world.relays[0].clone(), story.answers.clone()));
+    story.client_logs = clients::start(&world.inbound, &mut clients);
+    clients.spawn(record_answers(world.relays[0].clone(), story.answers.clone()));
     let (mut broken, mut life) = (Vec::new(), None);
     let (mut disconnected_at, mut paused_at, mut failing_since, acts) = (None, None, None, draw.acts.len());
     for (at, act) in std::mem::take(&mut draw.acts) {
@@ -360,7 +360,7 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
             tracing::info!(?act, "act");
         }
         let from = true_now();
-        story.most = story.most.max(Load::now());
+        story.peak = story.peak.max(Load::now());
         match act {
             Act::Post(event, relays) => relays.iter().for_each(|i| world.relays[*i].post(&event)),
             Act::Ask(ask) => {
@@ -440,7 +440,7 @@ async fn simulate(seed: u64, days: i64, relays: usize) -> Vec<String> {
     world::set_clock_wrong_by(0);
     tokio::time::sleep(Duration::from_secs(CALM.unsigned_abs())).await;
     let life = life.take().expect("it runs");
-    story.most = story.most.max(Load::now());
+    story.peak = story.peak.max(Load::now());
     broken.extend(checks::all(&story, &life.archive).await);
     clients.shutdown().await;
     let now = true_now() - BEGIN;

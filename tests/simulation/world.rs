@@ -16,7 +16,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::clients::{Diary, Door};
+use crate::clients::{ClientLog, Inbound};
 use crate::customers::Ask;
 
 /// The time at which every simulation begins, in unix seconds.
@@ -318,8 +318,8 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// All relays, and the way to them.
 pub(crate) struct World {
     pub(crate) relays: Vec<Arc<Relay>>,
-    /// Where clients of the agent connect.
-    pub(crate) door: Arc<Door>,
+    /// Connections of clients to the agent.
+    pub(crate) inbound: Arc<Inbound>,
     names: HashMap<String, IpAddr>,
     places: HashMap<SocketAddr, Arc<Relay>>,
     /// Whether the agent's machine has a network.
@@ -330,7 +330,7 @@ impl World {
     pub(crate) fn new(relays: Vec<Arc<Relay>>) -> Self {
         let names = relays.iter().map(|relay| (relay.host.clone(), relay.place.ip())).collect();
         let places = relays.iter().map(|relay| (relay.place, relay.clone())).collect();
-        Self { relays, door: Arc::default(), names, places, connected: AtomicBool::new(true) }
+        Self { relays, inbound: Arc::default(), names, places, connected: AtomicBool::new(true) }
     }
 
     pub(crate) fn set_connected(&self, connected: bool) {
@@ -442,8 +442,8 @@ impl Load {
 /// When each answer to a job first came, by the job and the answer: one that was not confirmed is sent again.
 pub(crate) type Answers = Arc<Mutex<HashMap<EventId, BTreeMap<EventId, i64>>>>;
 
-/// Notes when answers to jobs come to a relay, until the simulation ends.
-pub(crate) async fn note_answers(relay: Arc<Relay>, answers: Answers) {
+/// Records when answers to jobs come to a relay, until the simulation ends.
+pub(crate) async fn record_answers(relay: Arc<Relay>, answers: Answers) {
     let mut news = relay.house.follow();
     loop {
         match news.recv().await {
@@ -469,7 +469,7 @@ pub(crate) struct Story {
     /// When answers came to the agent's own relay, by the job.
     pub(crate) answers: Answers,
     /// The most that the process held.
-    pub(crate) most: Load,
-    /// What the clients saw that read as they should.
-    pub(crate) diaries: Vec<Arc<Mutex<Diary>>>,
+    pub(crate) peak: Load,
+    /// What the clients received that read what they request.
+    pub(crate) client_logs: Vec<Arc<Mutex<ClientLog>>>,
 }
